@@ -1,0 +1,17 @@
+"""TDA2C: an advantage actor-critic on one-step temporal-difference targets, for Stable-Baselines3."""
+
+from sb3_a2c_td.optimizers import AdamTFLike
+from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.td_a2c import TDA2C
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "TDA2C",
+    "AdamTFLike",
+    "CnnPolicy",
+    "MlpPolicy",
+    "MultiInputPolicy",
+    "SeparateActorCriticPolicy",
+    "__version__",
+]

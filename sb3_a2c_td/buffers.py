@@ -1,0 +1,134 @@
+"""The transitions of one interval."""
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.utils import obs_as_tensor
+
+Observations = np.ndarray | dict[str, np.ndarray]
+ArrayT = TypeVar("ArrayT", np.ndarray, th.Tensor)
+
+
+class Transitions(NamedTuple, Generic[ArrayT]):
+    """Transitions ``(s, a, r, s', end)``, row by row, in numpy arrays or in tensors.
+
+    A one-step method needs nothing else: the rows may come in any order and from any episode.
+    """
+
+    observations: ArrayT | dict[str, ArrayT]
+    """``(N, *observation_shape)``, or a dict of such arrays"""
+    actions: ArrayT
+    """as the policy drew them, before clipping or unscaling: ``(N, *action_shape)``"""
+    rewards: ArrayT
+    """``(N,)``, as the environment gave them"""
+    next_observations: ArrayT | dict[str, ArrayT]
+    """like ``observations``; at an episode's end its true last observation, not the next episode's first"""
+    terminated: ArrayT
+    """bool ``(N,)``"""
+    truncated: ArrayT
+    """bool ``(N,)``"""
+
+
+class TransitionBuffer:
+    """Holds the transitions of one interval, in arrays that are allocated once and then used again.
+
+    The rows are flat: an environment step adds as many rows as there are transitions to keep, usually one for each
+    environment, and a step's row can be left out without harm. The arrays are allocated when the first transitions
+    arrive, with their shapes and dtypes: what an environment's wrappers return need not be what its space says
+    (VecNormalize gives floats for a space of integers).
+
+    :param capacity: the number of rows to make room for
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.n_steps = 0
+        """environment steps (of all environments together) since the last :meth:`reset`"""
+        self._size = 0
+        self._storage: Transitions[np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    def reset(self) -> None:
+        """Forget every row; the arrays stay."""
+        self.n_steps = 0
+        self._size = 0
+
+    def add(self, transitions: Transitions[np.ndarray]) -> None:
+        """Copy the transitions of one environment step into the buffer.
+
+        :param transitions: the rows to add, ``N`` of them; ``N`` may differ from call to call
+        :raises ValueError: when there is no room for them
+        """
+        size = self._size + len(transitions.rewards)
+        if size > self.capacity:
+            raise ValueError(
+                f"transitions: {len(transitions.rewards)} rows were added to a buffer that holds {self._size} "
+                f"of capacity={self.capacity}; train on them and reset() it first"
+            )
+        if self._storage is None:
+            self._storage = Transitions._make(_allocate(rows, self.capacity) for rows in transitions)
+        for storage, rows in zip(self._storage, transitions, strict=True):
+            _write(storage, slice(self._size, size), rows)
+        self._size = size
+        self.n_steps += 1
+
+    def transitions(self) -> Transitions[np.ndarray]:
+        """Give the rows held so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
+
+        :raises ValueError: when nothing was ever added
+        """
+        if self._storage is None:
+            raise ValueError("transitions: nothing was added to this buffer yet")
+        return Transitions._make(_read(storage, slice(self._size)) for storage in self._storage)
+
+    def tensors(self, device: th.device) -> Transitions[th.Tensor]:
+        """Give :meth:`transitions` as tensors; on the CPU they share its memory."""
+        return Transitions._make(obs_as_tensor(rows, device) for rows in self.transitions())
+
+    def continued(self, capacity: int) -> "TransitionBuffer":
+        """Give a new buffer that begins with this one's rows and steps and has room for ``capacity`` more rows."""
+        buffer = TransitionBuffer(len(self) + capacity)
+        if len(self) > 0:
+            buffer.add(self.transitions())
+        buffer.n_steps = self.n_steps
+        return buffer
+
+    def __getstate__(self) -> dict[str, Any]:
+        # only the rows in use go into a saved model
+        return {"n_steps": self.n_steps, "rows": self.transitions() if len(self) > 0 else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rows = state["rows"]
+        self.__dict__ = TransitionBuffer(0 if rows is None else len(rows.rewards)).__dict__
+        if rows is not None:
+            self.add(rows)
+        self.n_steps = state["n_steps"]
+
+
+def _allocate(rows: Any, capacity: int) -> Observations:
+    if isinstance(rows, dict):
+        return {key: np.empty((capacity, *values.shape[1:]), values.dtype) for key, values in rows.items()}
+    return np.empty((capacity, *rows.shape[1:]), rows.dtype)
+
+
+def _write(storage: Observations, index: slice, rows: Any) -> None:
+    if isinstance(storage, dict):
+        for key, values in storage.items():
+            _write(values, index, rows[key])
+        return
+    # numpy would broadcast a row, or turn floats into integers, without a word
+    if rows.shape != storage[index].shape or not np.can_cast(rows.dtype, storage.dtype, "same_kind"):
+        raise ValueError(
+            f"transitions: expected rows of shape {storage[index].shape} and dtype {storage.dtype}, "
+            f"got {rows.shape} and {rows.dtype}"
+        )
+    storage[index] = rows
+
+
+def _read(storage: Observations, index: slice) -> Observations:
+    if isinstance(storage, dict):
+        return {key: values[index] for key, values in storage.items()}
+    return storage[index]

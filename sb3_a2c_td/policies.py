@@ -1,0 +1,173 @@
+"""Stable-Baselines3's actor-critic policies, with an actor and a critic that share nothing."""
+
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import Schedule
+from torch import nn
+
+from sb3_a2c_td.optimizers import AdamTFLike
+
+CRITIC_MODULES = ("vf_features_extractor.", "mlp_extractor.value_net.", "value_net.")
+"""what :meth:`ActorCriticPolicy.predict_values` uses; every other parameter of the policy is the actor's"""
+
+
+class SeparateActorCriticPolicy(ActorCriticPolicy):
+    """SB3's ``ActorCriticPolicy`` with separate networks and one optimiser of two parameter groups.
+
+    The groups are named ``"actor"`` and ``"critic"``, so that each has its own learning rate; for optimisers that
+    treat every parameter by itself (Adam, RMSprop, SGD, ...) this is the same as two optimisers. Where nothing is
+    said, the networks are the seed's: ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU,
+    Glorot-uniform weights, zero biases, Adam in Keras's form.
+
+    A policy of your own fits in as ``class Mine(SeparateActorCriticPolicy, YourPolicy)``.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: the actor's learning rate; :class:`~sb3_a2c_td.TDA2C` sets the critic's
+    :param net_arch: hidden layers, as in SB3: ``[64, 64]`` or ``dict(pi=[32, 16], vf=[32, 16, 16])``
+    :param activation_fn: activation function
+    :param ortho_init: SB3's orthogonal initialisation. Otherwise the layers behind the features extractors get Keras's
+        (Glorot-uniform weights, zero biases), and the extractors keep their own
+    :param features_extractor_class: features extractor; the actor and the critic get one each
+    :param share_features_extractor: must be ``False``
+    :param optimizer_class: optimiser
+    :param kwargs: the other arguments of SB3's ``ActorCriticPolicy``: ``use_sde``, ``log_std_init``, ``full_std``,
+        ``use_expln``, ``squash_output``, ``features_extractor_kwargs``, ``normalize_images``, ``optimizer_kwargs``
+    :raises ValueError: for a shared features extractor
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        ortho_init: bool = False,
+        *,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        share_features_extractor: bool = False,
+        optimizer_class: type[th.optim.Optimizer] = AdamTFLike,
+        **kwargs: Any,
+    ) -> None:
+        if share_features_extractor:
+            raise ValueError(
+                f"share_features_extractor={share_features_extractor}: the actor and the critic must not share a "
+                "features extractor, since each is trained on its own loss with its own learning rate; "
+                "leave the argument out"
+            )
+        if net_arch is None and features_extractor_class is not NatureCNN:
+            net_arch = {"pi": [32, 16], "vf": [32, 16, 16]}
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=net_arch,
+            activation_fn=activation_fn,
+            ortho_init=ortho_init,
+            features_extractor_class=features_extractor_class,
+            share_features_extractor=False,
+            optimizer_class=optimizer_class,
+            **kwargs,
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        if not self.ortho_init:
+            for module in (self.mlp_extractor, self.action_net, self.value_net):
+                module.apply(self._init_like_keras)
+        self.optimizer = self.optimizer_class(
+            [
+                {"params": self.actor_parameters(), "name": "actor"},
+                {"params": self.critic_parameters(), "name": "critic"},
+            ],
+            lr=lr_schedule(1),  # type: ignore[call-arg]
+            **self.optimizer_kwargs,
+        )
+
+    @staticmethod
+    def _init_like_keras(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """List the parameters that the distribution of the actions depends on."""
+        return [param for name, param in self.named_parameters() if not name.startswith(CRITIC_MODULES)]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """List the parameters that the value depends on."""
+        return [param for name, param in self.named_parameters() if name.startswith(CRITIC_MODULES)]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        # SB3 leaves this one out, and load() would fall back on a shared extractor
+        return {**super()._get_constructor_parameters(), "share_features_extractor": self.share_features_extractor}
+
+
+class MlpPolicy(SeparateActorCriticPolicy):
+    """The seed's networks, for observations that are vectors (images and numbers are flattened into one)."""
+
+
+class CnnPolicy(SeparateActorCriticPolicy, ActorCriticCnnPolicy):
+    """Two ``NatureCNN``, one for the actor and one for the critic, initialised as in SB3's ``CnnPolicy``.
+
+    The seed has no network for images, so SB3's stands in: no hidden layers behind the CNN, orthogonal weights.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        ortho_init: bool = True,
+        *,
+        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch,
+            activation_fn,
+            ortho_init,
+            features_extractor_class=features_extractor_class,
+            **kwargs,
+        )
+
+
+class MultiInputPolicy(SeparateActorCriticPolicy, MultiInputActorCriticPolicy):
+    """The seed's networks behind two ``CombinedExtractor``, for dict observations."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            *args,
+            features_extractor_class=features_extractor_class,
+            **kwargs,
+        )

@@ -1,0 +1,444 @@
+"""TDA2C: an actor and a critic, trained on one-step TD targets in short intervals."""
+
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance, obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_a2c_td import functional
+from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
+from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.validation import (
+    check_at_least_one,
+    check_finite,
+    check_learning_rate,
+    check_number,
+    check_spaces,
+    scheduled_rate,
+)
+
+
+class TDA2C(OnPolicyAlgorithm):
+    r"""One-step temporal-difference advantage actor-critic (TDA2C).
+
+    At every step the critic gives the target :math:`y = \tilde r + \gamma V(s')`, or :math:`y = \tilde r` where the
+    episode ended, with :math:`\tilde r` the scaled reward, and the advantage :math:`A = y - V(s)`. Every ``n_steps``
+    steps, or when the episode ends, the actor descends :math:`\operatorname{mean}(-A \log \tau(a|s))` and the critic
+    :math:`\operatorname{mean}((y - V(s))^2)`, one step each on all transitions of the interval, which is then
+    forgotten. The defaults are those of the seed, the document that this package restores.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a subclass of
+        :class:`~sb3_a2c_td.policies.SeparateActorCriticPolicy`
+    :param env: an environment, its name, or an SB3 ``VecEnv``
+    :param learning_rate: the actor's learning rate, a number or a function of the progress remaining (from 1 to 0)
+    :param n_steps: the length of an interval, in steps of each environment (the seed's ``update_interval``)
+    :param gamma: discount factor :math:`\gamma`
+    :param critic_learning_rate: the critic's learning rate, like ``learning_rate``
+    :param reward_scale: :math:`\tilde r` = ``reward_scale`` · r; the returns in the logs are not scaled
+    :param update_on_episode_end: whether the end of an episode ends the interval too. ``None``: with one environment
+        as in the seed, with several not, since each one's end would cut the others' batch. One-step targets never
+        cross an episode's end, so this moves only where batches are cut
+    :param bootstrap_on_truncation: whether :math:`y = \tilde r + \gamma V(s')` where a time limit cut the episode.
+        The seed, older than the distinction, takes truncation for an end
+    :param double_softmax: whether the actor's loss takes the softmax of the policy's probabilities, as the first
+        TensorFlow 2 releases made of the seed's code, see :func:`~sb3_a2c_td.functional.double_softmax_log_prob`
+        (``Discrete`` actions only)
+    :param ent_coef: entropy coefficient of the loss
+    :param max_grad_norm: the maximum norm of the gradient, of all parameters together as in SB3; ``None``: no clipping
+    :param normalize_advantage: whether to normalise the advantages of a batch, see
+        :func:`~sb3_a2c_td.functional.normalized`
+    :param use_sde: whether to use generalized State Dependent Exploration (gSDE) instead of action noise
+    :param sde_sample_freq: sample a new noise matrix every so many steps when using gSDE; -1: only when an interval
+        begins
+    :param stats_window_size: over how many episodes ``rollout/ep_rew_mean`` and its like are averaged
+    :param tensorboard_log: folder for TensorBoard (``None``: no logging)
+    :param policy_kwargs: arguments of the policy, see :class:`~sb3_a2c_td.policies.SeparateActorCriticPolicy`
+    :param verbose: 0 no output, 1 info, 2 debug
+    :param seed: seed of the pseudo-random generators
+    :param device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``
+    :param _init_setup_model: whether to build the networks at once
+    :raises ValueError: for arguments, spaces and policies that cannot be served, naming them
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    policy: SeparateActorCriticPolicy
+    rollout_buffer: TransitionBuffer  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 5e-4,
+        n_steps: int = 5,
+        gamma: float = 0.99,
+        *,
+        critic_learning_rate: float | Schedule = 1e-3,
+        reward_scale: float = 0.01,
+        update_on_episode_end: bool | None = None,
+        bootstrap_on_truncation: bool = False,
+        double_softmax: bool = False,
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = None,
+        normalize_advantage: bool = False,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=0.0,
+            ent_coef=ent_coef,
+            vf_coef=1.0,
+            max_grad_norm=max_grad_norm,  # type: ignore[arg-type]
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            _init_setup_model=False,
+        )
+        self.critic_learning_rate = critic_learning_rate
+        self.reward_scale = reward_scale
+        self.update_on_episode_end = update_on_episode_end
+        self.bootstrap_on_truncation = bootstrap_on_truncation
+        self.double_softmax = double_softmax
+        self.normalize_advantage = normalize_advantage
+
+        if _init_setup_model:
+            self._setup_model()
+
+    # Setting up
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        vec_env = OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        check_spaces(vec_env.observation_space, vec_env.action_space)
+        return vec_env
+
+    def _check_arguments(self) -> None:
+        if not issubclass(self.policy_class, SeparateActorCriticPolicy):
+            raise ValueError(
+                f"policy={self.policy_class.__name__} may share layers between the actor and the critic: use one of "
+                f"{', '.join(self.policy_aliases)}, or derive yours as "
+                f"class Mine(SeparateActorCriticPolicy, {self.policy_class.__name__})"
+            )
+        check_learning_rate("learning_rate", self.learning_rate)
+        check_learning_rate("critic_learning_rate", self.critic_learning_rate)
+        check_at_least_one("n_steps", self.n_steps)
+        check_number("gamma", self.gamma, low=0.0, high=1.0)
+        check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)
+        check_number("ent_coef", self.ent_coef)
+        if self.max_grad_norm is not None:
+            check_number("max_grad_norm", self.max_grad_norm, low=0.0, low_is_valid=False)
+        if self.double_softmax and not isinstance(self.action_space, spaces.Discrete):
+            raise ValueError(f"double_softmax=True needs a Discrete action_space, got {self.action_space}")
+
+    def _setup_model(self) -> None:
+        self._check_arguments()
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        # load() may have put an interval here that was not finished when the model was saved
+        unfinished = self.__dict__.get("rollout_buffer", TransitionBuffer(capacity=0))
+        self.rollout_buffer = unfinished.continued(capacity=self.n_steps * self.n_envs)
+        policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
+        )
+        self.policy = cast(SeparateActorCriticPolicy, policy.to(self.device))
+        self._set_learning_rates()
+        self._maybe_recommend_cpu(MlpPolicy.__name__)
+
+    def _setup_lr_schedule(self) -> None:
+        super()._setup_lr_schedule()
+        self.critic_lr_schedule = FloatSchedule(self.critic_learning_rate)
+
+    def _excluded_save_params(self) -> list[str]:
+        # what an unfinished interval holds is saved, so that no transition is lost
+        return [name for name in super()._excluded_save_params() if name != "rollout_buffer"]
+
+    # Collecting an interval
+
+    def learn(
+        self,
+        total_timesteps: int = 100_000,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "TDA2C",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train for ``total_timesteps`` steps: with one environment exactly, with several rounded up to all of them.
+
+        Training may stop within an interval, here or through a callback. Its transitions stay in the buffer (and in
+        saved models), and the next call of ``learn`` goes on with them.
+
+        :param total_timesteps: the number of environment steps
+        :param callback: callback(s) called at every step
+        :param log_interval: the number of intervals between two logs
+        :param tb_log_name: the name of the run for TensorBoard
+        :param reset_num_timesteps: whether to count (and to log) from zero and to reset the environments
+        :param progress_bar: whether to show a progress bar
+        :return: the model itself
+        :raises ValueError: if the environment returns NaN or infinity, or the loss becomes so; the weights are then
+            those of the last update
+        """
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+        check_finite("observation", self._last_observations, self.num_timesteps)
+        return total_timesteps, callback
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Step the environments until the interval is complete.
+
+        :param env: the training environments
+        :param callback: called at every step, and when the interval begins and is complete
+        :param rollout_buffer: receives the transitions
+        :param n_rollout_steps: the interval's length in steps of each environment
+        :return: whether the interval is complete; otherwise the callback stopped training, or its budget is used up
+        """
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        while not self._interval_is_complete(rollout_buffer, n_rollout_steps):
+            if self.num_timesteps >= self._total_timesteps:
+                return False
+            if not self._collect_step(env, callback, rollout_buffer):
+                return False
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _interval_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
+        ends_with_episode = self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
+        return rollout_buffer.n_steps >= n_rollout_steps or (
+            rollout_buffer.n_steps > 0 and ends_with_episode and bool(np.any(self._last_episode_starts))
+        )
+
+    def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
+        """Take one step in each environment and keep its transition.
+
+        The local variables have the names that callbacks know from SB3.
+
+        :return: whether to go on, as the callback says
+        """
+        self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
+        actions = self.sample_actions(self._last_observations)
+        clipped_actions = self._to_env_actions(actions)
+        new_obs, rewards, dones, infos = env.step(clipped_actions)
+        self.num_timesteps += env.num_envs
+        check_finite("reward", rewards, self.num_timesteps)
+        check_finite("observation", new_obs, self.num_timesteps)  # type: ignore[arg-type]
+
+        callback.update_locals(locals())
+        continue_training = callback.on_step()
+
+        self._update_info_buffer(infos, dones)
+        rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones, infos))
+        self._last_obs = new_obs  # type: ignore[assignment]
+        self._last_episode_starts = dones
+        return continue_training
+
+    def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
+        if self.use_sde and (n_steps == 0 or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0)):
+            self.policy.reset_noise(n_envs)
+
+    def sample_actions(self, observations: Observations) -> np.ndarray:
+        r"""Draw an action from :math:`\tau(\cdot|s)` for every environment. A subclass may draw them otherwise.
+
+        :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+        :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
+        """
+        with th.no_grad():
+            actions = self.policy.get_distribution(obs_as_tensor(observations, self.device)).get_actions()
+        action_shape: tuple[int, ...] = self.action_space.shape  # type: ignore[assignment]
+        return actions.reshape(-1, *action_shape).cpu().numpy()
+
+    def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
+        if not isinstance(self.action_space, spaces.Box):
+            return actions
+        if self.policy.squash_output:
+            return self.policy.unscale_action(actions)
+        return np.clip(actions, self.action_space.low, self.action_space.high)
+
+    def _transitions(
+        self,
+        actions: np.ndarray,
+        new_obs: Any,
+        rewards: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> Transitions[np.ndarray]:
+        """Put together what one step gives to the buffer: one row for each environment."""
+        truncated = np.zeros_like(dones)
+        next_obs = new_obs
+        if dones.any():
+            truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos]) & dones
+            next_obs = self._with_terminal_observations(new_obs, dones, truncated, infos)
+        return Transitions(
+            self._last_observations,
+            actions,
+            rewards,
+            next_obs,
+            terminated=dones & ~truncated,
+            truncated=truncated,
+        )
+
+    def _with_terminal_observations(
+        self, new_obs: Any, dones: np.ndarray, truncated: np.ndarray, infos: list[dict[str, Any]]
+    ) -> Observations:
+        """Replace what an ended episode's environment shows after its reset by what it showed at the end."""
+        next_obs = {key: rows.copy() for key, rows in new_obs.items()} if isinstance(new_obs, dict) else new_obs.copy()
+        for env in np.flatnonzero(dones):
+            terminal_obs = infos[env].get("terminal_observation")
+            if terminal_obs is None:
+                if truncated[env]:
+                    raise ValueError(
+                        f"infos[{env}] of step {self.num_timesteps} has 'TimeLimit.truncated' but no "
+                        "'terminal_observation': the environment must give the last observation of an episode"
+                    )
+            elif isinstance(next_obs, dict):
+                for key, rows in next_obs.items():
+                    rows[env] = terminal_obs[key]
+            else:
+                next_obs[env] = terminal_obs
+        check_finite("terminal observation", next_obs, self.num_timesteps)
+        return next_obs
+
+    @property
+    def _last_observations(self) -> Observations:
+        assert self._last_obs is not None, "no observation yet: the environments were not reset"
+        return self._last_obs
+
+    # Learning from it
+
+    def train(self) -> None:
+        """Take one step of each optimiser on all transitions of the interval, then forget them."""
+        batch = self.rollout_buffer.tensors(self.device)
+        targets, advantages, values = self._targets_and_advantages(batch)
+        # a batch of one has no batch statistics: layers like BatchNorm then use their running ones
+        self.policy.set_training_mode(len(targets) > 1)
+        actor_loss, critic_loss, entropy_loss = self._losses(batch, targets, advantages)
+        self._update_learning_rate(self.policy.optimizer)
+        self._descend(actor_loss + critic_loss + self.ent_coef * entropy_loss)
+        self.rollout_buffer.reset()
+        self._n_updates += 1
+        self._log_update(targets, advantages, values, actor_loss, critic_loss, entropy_loss)
+
+    @th.no_grad()
+    def _targets_and_advantages(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Compute y, A and V(s) with the critic as it stands; it sees ``[s; s']`` in one pass."""
+        ended = batch.terminated if self.bootstrap_on_truncation else batch.terminated | batch.truncated
+        both = _concatenated(batch.observations, batch.next_observations)
+        values, next_values = self.policy.predict_values(both).squeeze(1).chunk(2)
+        discount = functional.discounts(ended, self.gamma)
+        targets = functional.td_target(self.reward_scale * batch.rewards, discount, next_values)
+        return targets, functional.td_error(targets, values), values
+
+    def _losses(
+        self, batch: Transitions[th.Tensor], targets: th.Tensor, advantages: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Compute the actor's loss, the critic's and the entropy's, each a scalar."""
+        log_prob, entropy = self._log_prob_and_entropy(batch)
+        values = self.policy.predict_values(batch.observations).squeeze(1)
+        if self.normalize_advantage:
+            advantages = functional.normalized(advantages)
+        return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
+
+    def _log_prob_and_entropy(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
+        distribution = self.policy.get_distribution(batch.observations)
+        discrete = isinstance(self.action_space, spaces.Discrete | spaces.MultiDiscrete)
+        actions = batch.actions.long() if discrete else batch.actions.float()
+        log_prob = distribution.log_prob(actions)
+        entropy = distribution.entropy()
+        if entropy is None:
+            # a squashed Gaussian has no closed form: estimate it, as SB3 does
+            entropy = -log_prob
+        if self.double_softmax:
+            assert isinstance(distribution.distribution, th.distributions.Categorical)
+            log_prob = functional.double_softmax_log_prob(distribution.distribution.logits, actions)
+        return log_prob, entropy
+
+    def _descend(self, loss: th.Tensor) -> None:
+        """Take one step of each optimiser down the sum of the losses, which share no parameter."""
+        if not th.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss.item()} at step {self.num_timesteps}, update {self._n_updates + 1}: training "
+                "stopped, and the weights are those of the last update. Lower the learning rates or reward_scale, "
+                "or set max_grad_norm."
+            )
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        if self.max_grad_norm is not None:
+            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+
+    def _set_learning_rates(self) -> dict[str, float]:
+        """Give each group of parameters the learning rate that its schedule says."""
+        progress_remaining = self._current_progress_remaining
+        rates = {
+            "actor": scheduled_rate("learning_rate", self.lr_schedule, progress_remaining),
+            "critic": scheduled_rate("critic_learning_rate", self.critic_lr_schedule, progress_remaining),
+        }
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] = rates[group["name"]]
+        return rates
+
+    def _update_learning_rate(self, optimizers: list[th.optim.Optimizer] | th.optim.Optimizer) -> None:
+        rates = self._set_learning_rates()
+        self.logger.record("train/learning_rate", rates["actor"])
+        self.logger.record("train/critic_learning_rate", rates["critic"])
+
+    def _log_update(
+        self,
+        targets: th.Tensor,
+        advantages: th.Tensor,
+        values: th.Tensor,
+        actor_loss: th.Tensor,
+        critic_loss: th.Tensor,
+        entropy_loss: th.Tensor,
+    ) -> None:
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/explained_variance", explained_variance(values.cpu().numpy(), targets.cpu().numpy()))
+        self.logger.record("train/td_error", advantages.mean().item())
+        self.logger.record("train/td_error_std", advantages.std(correction=0).item())
+        self.logger.record("train/entropy_loss", entropy_loss.item())
+        self.logger.record("train/policy_loss", actor_loss.item())
+        self.logger.record("train/value_loss", critic_loss.item())
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", th.exp(self.policy.log_std).mean().item())
+
+
+def _concatenated(
+    first: th.Tensor | dict[str, th.Tensor], second: th.Tensor | dict[str, th.Tensor]
+) -> th.Tensor | dict[str, th.Tensor]:
+    if isinstance(first, dict):
+        assert isinstance(second, dict)
+        return {key: th.cat([first[key], second[key]]) for key in first}
+    assert isinstance(second, th.Tensor)
+    return th.cat([first, second])

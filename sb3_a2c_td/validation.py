@@ -1,0 +1,107 @@
+"""Checks of what comes in from outside; each error names the argument and the value."""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import Schedule
+
+from sb3_a2c_td.buffers import Observations
+
+BASIC_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def check_at_least_one(name: str, value: int) -> None:
+    """Check an argument that counts something.
+
+    :raises ValueError: if it is not an integer of at least 1
+    """
+    try:
+        valid = operator.index(value) >= 1
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def check_number(
+    name: str, value: float, low: float = -math.inf, high: float = math.inf, low_is_valid: bool = True
+) -> None:
+    """Check an argument that is a finite number between two bounds.
+
+    :raises ValueError: if it is no finite number, or out of bounds
+    """
+    try:
+        valid = math.isfinite(value) and low <= value <= high and (low_is_valid or value != low)
+    except TypeError:
+        valid = False
+    if not valid:
+        left = "" if low == -math.inf else f" {'at least' if low_is_valid else 'above'} {low:g}"
+        right = "" if high == math.inf else f" and at most {high:g}"
+        raise ValueError(f"{name} must be a finite number{left}{right}, got {value!r}")
+
+
+def check_learning_rate(name: str, value: float | Schedule) -> None:
+    """Check a learning rate; what a schedule returns is checked when it is asked, by :func:`scheduled_rate`.
+
+    :raises ValueError: if it is neither a schedule nor a finite number of at least 0
+    """
+    if not callable(value):
+        check_number(name, value, low=0.0)
+
+
+def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> float:
+    """Ask a schedule for a learning rate and check it.
+
+    :raises ValueError: if the schedule gives something else than a finite number of at least 0
+    """
+    rate = schedule(progress_remaining)
+    check_number(f"{name}: the schedule's value at progress_remaining={progress_remaining:g}", rate, low=0.0)
+    return rate
+
+
+def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    """Check that TDA2C can serve an environment with these spaces.
+
+    :raises ValueError: for a kind of space that is not supported, for discrete spaces that do not start at 0 and for
+        action boxes without bounds
+    """
+    _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
+    if isinstance(observation_space, spaces.Dict):
+        for key, subspace in observation_space.spaces.items():
+            _check_kind(f"observation_space[{key!r}]", subspace, BASIC_SPACES)
+    _check_kind("action_space", action_space, BASIC_SPACES)
+    if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
+        raise ValueError(
+            f"action_space={action_space}: the bounds of a continuous action must be finite; "
+            "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction"
+        )
+
+
+def _check_kind(name: str, space: spaces.Space[Any], supported: tuple[type[spaces.Space[Any]], ...]) -> None:
+    if not isinstance(space, supported):
+        names = ", ".join(kind.__name__ for kind in supported)
+        raise ValueError(f"{name}={space} is not supported: use one of {names}")
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start):
+        raise ValueError(f"{name}={space} must start at 0; shift it with a gymnasium wrapper")
+
+
+def check_finite(what: str, values: Observations, step: int) -> None:
+    """Check what an environment returned.
+
+    :param what: its name in the error
+    :param values: an array whose first axis runs over the environments, or a dict of such arrays
+    :param step: the number of environment steps taken so far
+    :raises ValueError: if there is a NaN or an infinity among floats, naming the environment and the step
+    """
+    if isinstance(values, dict):
+        for key, array in values.items():
+            check_finite(f"{what}[{key!r}]", array, step)
+    elif values.dtype.kind == "f" and not np.isfinite(values).all():
+        env = int(np.argwhere(~np.isfinite(values))[0, 0])
+        raise ValueError(
+            f"{what}={values[env]} of environment {env} at step {step} is not finite: training stopped, and the "
+            "weights are those of the last update. Mend the environment (VecCheckNan helps to find the place)."
+        )
