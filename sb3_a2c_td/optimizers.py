@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, overload
 
+import numpy as np
 import torch as th
 from torch.optim.optimizer import Optimizer, ParamsT
 
@@ -77,5 +78,11 @@ class AdamTFLike(Optimizer):
         m, v, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], group["betas"]
         m.lerp_(param.grad, 1 - beta1)
         v.mul_(beta2).addcmul_(param.grad, param.grad, value=1 - beta2)
-        step_size = group["lr"] * (1 - beta2 ** state["step"]) ** 0.5 / (1 - beta1 ** state["step"])
+        step_size = _step_size(group["lr"], beta1, beta2, state["step"], param.dtype)
         param.addcdiv_(m, v.sqrt().add_(group["eps"]), value=-step_size)
+
+
+def _step_size(lr: float, beta1: float, beta2: float, step: int, dtype: th.dtype) -> float:
+    # Like Keras, in the parameters' precision: in float32, 1 - 0.999 is off by 1e-5, and runs would drift apart by it.
+    real = np.float64 if dtype == th.float64 else np.float32
+    return float(real(lr) * np.sqrt(1 - real(beta2) ** step) / (1 - real(beta1) ** step))

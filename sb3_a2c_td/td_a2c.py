@@ -275,16 +275,16 @@ class TDA2C(OnPolicyAlgorithm):
         :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
         """
         with th.no_grad():
-            actions = self.policy.get_distribution(obs_as_tensor(observations, self.device)).get_actions()
-        action_shape: tuple[int, ...] = self.action_space.shape  # type: ignore[assignment]
-        return actions.reshape(-1, *action_shape).cpu().numpy()
+            distribution = self.policy.get_distribution(obs_as_tensor(observations, self.device))
+            actions = distribution.get_actions().cpu().numpy()
+        return actions.reshape(-1, *self.action_space.shape)  # type: ignore[misc]
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         if not isinstance(self.action_space, spaces.Box):
             return actions
         if self.policy.squash_output:
             return self.policy.unscale_action(actions)
-        return np.clip(actions, self.action_space.low, self.action_space.high)
+        return actions.clip(self.action_space.low, self.action_space.high)
 
     def _transitions(
         self,
@@ -372,8 +372,10 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _log_prob_and_entropy(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
         distribution = self.policy.get_distribution(batch.observations)
-        discrete = isinstance(self.action_space, spaces.Discrete | spaces.MultiDiscrete)
-        actions = batch.actions.long() if discrete else batch.actions.float()
+        actions = batch.actions
+        if isinstance(self.action_space, spaces.Box | spaces.MultiBinary):
+            # (N, *action_shape) -> (N, action_dim)
+            actions = actions.flatten(start_dim=1).float()
         log_prob = distribution.log_prob(actions)
         entropy = distribution.entropy()
         if entropy is None:

@@ -65,8 +65,8 @@ def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> 
 def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
     """Check that TDA2C can serve an environment with these spaces.
 
-    :raises ValueError: for a kind of space that is not supported, for discrete spaces that do not start at 0 and for
-        action boxes without bounds
+    :raises ValueError: for a kind of space that is not supported, for discrete spaces that do not start at 0 or have
+        several axes, and for action boxes without bounds
     """
     _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
     if isinstance(observation_space, spaces.Dict):
@@ -86,6 +86,8 @@ def _check_kind(name: str, space: spaces.Space[Any], supported: tuple[type[space
         raise ValueError(f"{name}={space} is not supported: use one of {names}")
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start):
         raise ValueError(f"{name}={space} must start at 0; shift it with a gymnasium wrapper")
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
+        raise ValueError(f"{name}={space} must have one axis; flatten it with a gymnasium wrapper")
 
 
 def check_finite(what: str, values: Observations, step: int) -> None:

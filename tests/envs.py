@@ -1,0 +1,120 @@
+"""Environments that the tests are run on."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class ReplayEnv(gym.Env):
+    """Replays recorded transitions, whatever the action."""
+
+    def __init__(self, trace: dict[str, np.ndarray]) -> None:
+        shape = trace["observations"].shape[1:]
+        self.observation_space = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        self.action_space = spaces.Discrete(trace["probs"].shape[1])
+        self.trace = trace
+        self.t = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        # the trace ends with a step; what a reset after it shows is not used
+        return self.trace["observations"][min(self.t, len(self.trace["observations"]) - 1)], {}
+
+    def step(self, action):
+        t, self.t = self.t, self.t + 1
+        step = [self.trace[name][t] for name in ("next_observations", "rewards", "terminated", "truncated")]
+        return step[0], float(step[1]), bool(step[2]), bool(step[3]), {}
+
+
+class RandomEnv(gym.Env):
+    """Shows random observations of any space; episodes last ``episode_length`` steps and end by termination."""
+
+    def __init__(
+        self, observation_space: spaces.Space, action_space: spaces.Space, episode_length: int = 7, seed: int = 0
+    ) -> None:
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.observation_space.seed(seed)
+        self.episode_length = episode_length
+        self.t = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        self.t += 1
+        reward = float(self.np_random.normal())
+        return self.observation_space.sample(), reward, self.t >= self.episode_length, False, {}
+
+
+class CountingEnv(gym.Env):
+    """Shows the number of its episode and of the step in it; pays 1 a step; ends as it is told."""
+
+    observation_space = spaces.Box(0, np.inf, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: int | None = None, truncates: bool = False) -> None:
+        self.length = length
+        self.truncates = truncates
+        self.episode = -1
+        self.t = 0
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.episode, self.t], np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.episode += 1
+        self.t = 0
+        return self._observation(), {}
+
+    def step(self, action):
+        self.t += 1
+        ended = self.t == self.length
+        return self._observation(), 1.0, ended and not self.truncates, ended and self.truncates, {}
+
+
+class ConstantEnv(gym.Env):
+    """Shows always the same and pays 1 a step; its episodes, if they end, are cut after ``length`` steps."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: int | None = None) -> None:
+        self.length = length
+        self.t = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.ones(1, np.float32), 1.0, False, self.t == self.length, {}
+
+
+class FaultyEnv(CountingEnv):
+    """Shows or pays something else at step ``fault_at``."""
+
+    def __init__(self, fault_at: int, observation: float | None = None, reward: float | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.fault_at = fault_at
+        self.observation = observation
+        self.reward = reward
+        self.n_steps = 0
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.n_steps += 1
+        if self.n_steps == self.fault_at:
+            observation[0] = observation[0] if self.observation is None else self.observation
+            reward = reward if self.reward is None else self.reward
+        return observation, reward, terminated, truncated, info

@@ -1,0 +1,56 @@
+"""On a GPU. Every test here is skipped without one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_a2c_td import TDA2C
+from tests.envs import RandomEnv
+from tests.td_a2c.test_spaces import ACTION_SPACES, OBSERVATION_SPACES, policy_name
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.filterwarnings("ignore:You are trying to run TDA2C on the GPU"),
+]
+
+
+def make(observation_space: spaces.Space, action_space: spaces.Space, device: str, **kwargs) -> TDA2C:
+    env = DummyVecEnv([lambda: RandomEnv(observation_space, action_space)] * 2)
+    return TDA2C(policy_name(observation_space), env, seed=0, device=device, **kwargs)
+
+
+@pytest.mark.parametrize("action_space", ACTION_SPACES)
+@pytest.mark.parametrize("observation_space", OBSERVATION_SPACES)
+def test_every_pair_of_spaces(observation_space: str, action_space: str, tmp_path: Path) -> None:
+    model = make(OBSERVATION_SPACES[observation_space], ACTION_SPACES[action_space], "cuda").learn(40)
+    assert all(param.is_cuda and param.isfinite().all() for param in model.policy.parameters())
+    model.save(tmp_path / "model")
+    for device in ("cpu", "cuda"):
+        loaded = TDA2C.load(tmp_path / "model", env=model.get_env(), device=device)
+        assert loaded.learn(10, reset_num_timesteps=False).num_timesteps == 50
+
+
+@pytest.mark.parametrize("double_softmax", [False, True])
+def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool) -> None:
+    """100 updates on the same transitions and actions."""
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, 3, (500, 2))
+
+    class SameActions(TDA2C):
+        def sample_actions(self, observations):
+            return actions[self.num_timesteps // 2]
+
+    parameters = []
+    for device in ("cpu", "cuda"):
+        env = DummyVecEnv([lambda: RandomEnv(OBSERVATION_SPACES["float32"], ACTION_SPACES["discrete"])] * 2)
+        model = SameActions("MlpPolicy", env, seed=0, device=device, double_softmax=double_softmax)
+        model.policy.load_state_dict(TDA2C("MlpPolicy", env, seed=0, device="cpu").policy.state_dict())
+        model.learn(1000)
+        assert model._n_updates == 100
+        parameters.append(th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().cpu())
+    th.testing.assert_close(*parameters, rtol=0, atol=1e-5)

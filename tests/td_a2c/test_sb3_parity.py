@@ -1,0 +1,98 @@
+"""SB3's A2C with lambda = 0 computes the same one-step targets at fixed intervals: an independent implementation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import A2C
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from torch import nn
+
+from sb3_a2c_td import TDA2C
+
+N_UPDATES = 300
+
+
+class Recorder(BaseCallback):
+    """Keeps the parameters after every update and the actions of every step."""
+
+    def _init_callback(self) -> None:
+        self.parameters: list[np.ndarray] = []
+        self.actions: list[np.ndarray] = []
+
+    def _on_rollout_start(self) -> None:
+        state = self.model.policy.state_dict()
+        self.parameters.append(np.concatenate([state[key].numpy().ravel() for key in sorted(state)]))
+
+    def _on_step(self) -> bool:
+        self.actions.append(self.locals["actions"].copy())
+        return True
+
+
+class SameActions(TDA2C):
+    """Takes given actions, after checking that its own draw, from the same generator, is the same."""
+
+    given: list[np.ndarray]
+
+    def sample_actions(self, observations):
+        given = self.given[self.num_timesteps // self.n_envs]
+        drawn = super().sample_actions(observations)
+        np.testing.assert_allclose(drawn, given, atol=1e-5)
+        return given
+
+
+def environment(env_id: str, n_envs: int) -> Any:
+    # episodes end by termination and by truncation
+    return make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"max_episode_steps": 23})
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize(
+    ("extra", "tolerance"),
+    [
+        ({}, 1e-6),
+        # normalisation blows up the rounding of sums that SB3 takes in another order
+        ({"max_grad_norm": 0.5, "ent_coef": 0.01, "normalize_advantage": True, "n_steps": 8}, 2e-5),
+    ],
+    ids=["plain", "all_extras"],
+)
+def test_the_parameters_are_sb3s(env_id: str, n_envs: int, extra: dict[str, Any], tolerance: float) -> None:
+    policy_kwargs = {"net_arch": [16, 16], "activation_fn": nn.Tanh, "ortho_init": True}
+    common = {"learning_rate": 1e-3, "gamma": 0.95, "n_steps": 5, "seed": 3, "device": "cpu"} | extra
+    total_timesteps = N_UPDATES * common["n_steps"] * n_envs
+
+    a2c = A2C(
+        "MlpPolicy",
+        environment(env_id, n_envs),
+        gae_lambda=0.0,
+        vf_coef=1.0,
+        use_rms_prop=False,
+        policy_kwargs=policy_kwargs | {"share_features_extractor": False},
+        **({"max_grad_norm": 1e9} | common),
+    )
+    initial = {key: value.clone() for key, value in a2c.policy.state_dict().items()}
+    recorder = Recorder()
+    a2c.learn(total_timesteps, recorder)
+
+    tda2c = SameActions(
+        "MlpPolicy",
+        environment(env_id, n_envs),
+        critic_learning_rate=1e-3,
+        reward_scale=1.0,
+        update_on_episode_end=False,
+        bootstrap_on_truncation=True,
+        policy_kwargs=policy_kwargs | {"optimizer_class": th.optim.Adam},
+        **common,
+    )
+    assert all(th.equal(initial[key], value) for key, value in tda2c.policy.state_dict().items())
+    tda2c.given = recorder.actions
+    own_recorder = Recorder()
+    tda2c.learn(total_timesteps, own_recorder)
+
+    assert tda2c._n_updates == a2c._n_updates == N_UPDATES
+    moved = np.abs(recorder.parameters[-1] - recorder.parameters[0]).max()
+    assert moved > 0.05
+    np.testing.assert_allclose(own_recorder.parameters, recorder.parameters, rtol=0, atol=tolerance)

@@ -1,0 +1,116 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch as th
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sb3_a2c_td.buffers import TransitionBuffer, Transitions
+
+
+def some_transitions(n: int, seed: int = 0, dict_observations: bool = False) -> Transitions[np.ndarray]:
+    rng = np.random.default_rng(seed)
+
+    def observations() -> np.ndarray | dict[str, np.ndarray]:
+        image = rng.integers(0, 256, (n, 3, 4, 4), dtype=np.uint8)
+        return {"image": image, "number": rng.integers(0, 5, n)} if dict_observations else rng.random((n, 2))
+
+    return Transitions(
+        observations(),
+        rng.integers(0, 2, n),
+        rng.random(n, dtype=np.float32),
+        observations(),
+        rng.random(n) < 0.5,
+        rng.random(n) < 0.5,
+    )
+
+
+def assert_same(first: Transitions[np.ndarray], second: Transitions[np.ndarray]) -> None:
+    for a, b in zip(first, second, strict=True):
+        for x, y in zip(a.values(), b.values(), strict=True) if isinstance(a, dict) else [(a, b)]:
+            np.testing.assert_array_equal(x, y)
+            assert x.dtype == y.dtype
+
+
+def concatenated(steps: list[Transitions[np.ndarray]]) -> Transitions[np.ndarray]:
+    return Transitions._make(
+        {key: np.concatenate([rows[key] for rows in field]) for key in field[0]}
+        if isinstance(field[0], dict)
+        else np.concatenate(field)
+        for field in zip(*steps, strict=True)
+    )
+
+
+@given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=8), dict_observations=st.booleans())
+def test_gives_back_what_was_added_in_order(sizes: list[int], dict_observations: bool) -> None:
+    """Any number of rows a step: rows may be dropped before they are added."""
+    buffer = TransitionBuffer(capacity=sum(sizes))
+    steps = [some_transitions(n, seed, dict_observations) for seed, n in enumerate(sizes)]
+    for step in steps:
+        buffer.add(step)
+    assert buffer.n_steps == len(sizes)
+    assert len(buffer) == sum(sizes)
+    assert_same(buffer.transitions(), concatenated(steps))
+
+
+def test_is_readable_when_partly_filled() -> None:
+    buffer = TransitionBuffer(capacity=100)
+    buffer.add(some_transitions(3))
+    assert_same(buffer.transitions(), some_transitions(3))
+    tensors = buffer.tensors(th.device("cpu"))
+    np.testing.assert_array_equal(tensors.rewards, some_transitions(3).rewards)
+
+
+def test_allocates_once() -> None:
+    buffer = TransitionBuffer(capacity=4)
+    buffer.add(some_transitions(4))
+    before = buffer.transitions()
+    buffer.reset()
+    assert len(buffer) == buffer.n_steps == 0
+    buffer.add(some_transitions(4, seed=1))
+    assert all(np.shares_memory(a, b) for a, b in zip(before, buffer.transitions(), strict=True))
+    assert_same(buffer.transitions(), some_transitions(4, seed=1))
+
+
+def test_copies_what_is_added() -> None:
+    buffer = TransitionBuffer(capacity=2)
+    transitions = some_transitions(2)
+    buffer.add(transitions)
+    transitions.rewards[:] = 100.0
+    assert_same(buffer.transitions(), some_transitions(2))
+
+
+@pytest.mark.parametrize("dict_observations", [False, True])
+def test_only_the_rows_in_use_are_pickled(dict_observations: bool) -> None:
+    buffer = TransitionBuffer(capacity=10_000)
+    buffer.add(some_transitions(2, 0, dict_observations))
+    buffer.add(some_transitions(1, 1, dict_observations))
+    data = pickle.dumps(buffer)
+    assert len(data) < 5_000
+
+    loaded = pickle.loads(data).continued(capacity=6)
+    assert loaded.n_steps == 2
+    assert_same(loaded.transitions(), buffer.transitions())
+    loaded.add(some_transitions(6, 2, dict_observations))
+    assert len(loaded) == 9
+
+
+def test_an_empty_buffer_is_pickled() -> None:
+    buffer = pickle.loads(pickle.dumps(TransitionBuffer(capacity=3))).continued(capacity=3)
+    buffer.add(some_transitions(3))
+    assert len(buffer) == 3
+
+
+def test_errors_name_what_is_wrong() -> None:
+    buffer = TransitionBuffer(capacity=3)
+    with pytest.raises(ValueError, match="nothing was added"):
+        buffer.transitions()
+    buffer.add(some_transitions(2))
+    with pytest.raises(ValueError, match="capacity=3"):
+        buffer.add(some_transitions(2))
+    with pytest.raises(ValueError, match=r"shape \(1,\).*got \(1, 1\)"):
+        buffer.add(some_transitions(1)._replace(rewards=np.zeros((1, 1), np.float32)))
+    with pytest.raises(ValueError, match="dtype int64.*float64"):
+        buffer.add(some_transitions(1)._replace(actions=np.zeros(1)))
+    assert_same(buffer.transitions(), some_transitions(2))

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch as th
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sb3_a2c_td import AdamTFLike
+
+
+def gradients(n_steps: int, seed: int = 0) -> np.ndarray:
+    """Draw gradients of very different sizes: where they are small, epsilon matters."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_steps, 6)) * np.logspace(-9, 1, 6)
+
+
+def descend(optimizer: th.optim.Optimizer, param: th.Tensor, gradient: np.ndarray) -> None:
+    param.grad = th.as_tensor(gradient, dtype=param.dtype)
+    optimizer.step()
+
+
+@given(
+    lr=st.floats(1e-5, 1e-1),
+    betas=st.tuples(st.floats(0, 0.99), st.floats(0, 0.9999)),
+    eps=st.floats(1e-10, 1e-2),
+    seed=st.integers(0, 100),
+)
+def test_is_adam_with_keras_epsilon(lr: float, betas: tuple[float, float], eps: float, seed: int) -> None:
+    """Keras's formula, written out in numpy in float64."""
+    param = th.zeros(6, dtype=th.float64)
+    optimizer = AdamTFLike([param], lr=lr, betas=betas, eps=eps)
+    theta, m, v = np.zeros(6), np.zeros(6), np.zeros(6)
+    beta1, beta2 = betas
+    for t, g in enumerate(gradients(10, seed), start=1):
+        descend(optimizer, param, g)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        theta -= lr * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + eps)
+        np.testing.assert_allclose(param, theta, rtol=1e-9, atol=1e-14)
+
+
+def test_is_pytorch_adam_with_an_epsilon_that_shrinks() -> None:
+    ours, theirs = th.zeros(6, dtype=th.float64), th.zeros(6, dtype=th.float64)
+    adam_tf_like, adam = AdamTFLike([ours], lr=1e-3, eps=1e-7), th.optim.Adam([theirs], lr=1e-3)
+    for t, g in enumerate(gradients(50), start=1):
+        adam.param_groups[0]["eps"] = 1e-7 / np.sqrt(1 - 0.999**t)
+        descend(adam_tf_like, ours, g)
+        descend(adam, theirs, g)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_differs_from_pytorch_adam() -> None:
+    ours, theirs = th.zeros(6, dtype=th.float64), th.zeros(6, dtype=th.float64)
+    adam_tf_like, adam = AdamTFLike([ours], eps=1e-7), th.optim.Adam([theirs], eps=1e-7)
+    for g in gradients(5):
+        descend(adam_tf_like, ours, g)
+        descend(adam, theirs, g)
+    assert (ours - theirs).abs().max() > 1e-4
+
+
+def test_two_groups_are_two_optimizers() -> None:
+    together = [th.zeros(6), th.zeros(6)]
+    apart = [th.zeros(6), th.zeros(6)]
+    one = AdamTFLike([{"params": [together[0]], "lr": 1e-2}, {"params": [together[1]], "lr": 1e-3}])
+    two = [AdamTFLike([apart[0]], lr=1e-2), AdamTFLike([apart[1]], lr=1e-3)]
+    for g in gradients(20):
+        for param in together:
+            param.grad = th.as_tensor(g, dtype=th.float32)
+        one.step()
+        for optimizer, param in zip(two, apart, strict=True):
+            descend(optimizer, param, g)
+    assert th.equal(together[0], apart[0])
+    assert th.equal(together[1], apart[1])
+
+
+def test_moments_survive_a_state_dict(tmp_path) -> None:
+    param, copy = th.zeros(6), th.zeros(6)
+    optimizer = AdamTFLike([param])
+    for g in gradients(7):
+        descend(optimizer, param, g)
+    th.save(optimizer.state_dict(), tmp_path / "optimizer.pth")
+
+    copy.copy_(param)
+    loaded = AdamTFLike([copy])
+    loaded.load_state_dict(th.load(tmp_path / "optimizer.pth", weights_only=True))
+    for g in gradients(7, seed=1):
+        descend(optimizer, param, g)
+        descend(loaded, copy, g)
+    assert th.equal(param, copy)
+
+
+def test_a_parameter_without_gradient_stays() -> None:
+    still = th.ones(2)
+    AdamTFLike([still]).step()
+    assert th.equal(still, th.ones(2))
+
+
+def test_step_gives_the_closures_loss() -> None:
+    param = th.ones(1, requires_grad=True)
+    optimizer = AdamTFLike([param], lr=0.1)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = (param**2).sum()
+        loss.backward()
+        return loss.item()
+
+    assert optimizer.step(closure) == 1.0
+    assert optimizer.step(closure) == pytest.approx(0.81, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"lr": -1.0}, {"lr": np.nan}, {"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"eps": -1e-9}]
+)
+def test_bad_arguments_are_named(kwargs) -> None:
+    with pytest.raises(ValueError, match=next(iter(kwargs))):
+        AdamTFLike([th.zeros(1)], **kwargs)

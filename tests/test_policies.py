@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import NatureCNN
+from torch import nn
+
+from sb3_a2c_td import AdamTFLike, CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+
+VECTOR = spaces.Box(-1, 1, (3,))
+IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+DICT = spaces.Dict({"image": IMAGE, "vector": VECTOR, "number": spaces.Discrete(4)})
+CASES = [(MlpPolicy, VECTOR), (CnnPolicy, IMAGE), (MultiInputPolicy, DICT)]
+
+
+def build(policy_class: type[SeparateActorCriticPolicy], observation_space: spaces.Space, **kwargs):
+    action_space = kwargs.pop("action_space", spaces.Discrete(2))
+    return policy_class(observation_space, action_space, lambda _: 3e-4, **kwargs)
+
+
+def some_observations(space: spaces.Space, n: int = 5):
+    space.seed(0)
+    samples = [space.sample() for _ in range(n)]
+    if isinstance(space, spaces.Dict):
+        return {key: th.as_tensor(np.stack([sample[key] for sample in samples])) for key in space.spaces}
+    return th.as_tensor(np.stack(samples))
+
+
+def shapes(network: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
+def test_mlp_policy_is_the_seeds_networks() -> None:
+    policy = build(MlpPolicy, VECTOR)
+    assert shapes(policy.mlp_extractor.policy_net) + shapes(policy.action_net) == [(32, 3), (16, 32), (2, 16)]
+    critic = shapes(policy.mlp_extractor.value_net) + shapes(policy.value_net)
+    assert critic == [(32, 3), (16, 32), (16, 16), (1, 16)]
+    activations = [layer for layer in policy.mlp_extractor.modules() if not list(layer.children())]
+    assert {type(layer) for layer in activations} == {nn.Linear, nn.ReLU}
+    assert type(policy.optimizer) is AdamTFLike
+    assert policy.optimizer.param_groups[0]["eps"] == 1e-7
+
+
+def test_dense_layers_start_as_in_keras() -> None:
+    """Glorot: uniform on ±sqrt(6 / (fan_in + fan_out)), zero biases."""
+    policy = build(MlpPolicy, VECTOR, net_arch=[400, 300])
+    for layer in policy.modules():
+        if isinstance(layer, nn.Linear):
+            limit = np.sqrt(6 / sum(layer.weight.shape))
+            weights = layer.weight.detach().numpy().ravel()
+            assert np.abs(weights).max() <= limit
+            assert np.abs(weights).max() > 0.9 * limit
+            assert weights.std() == pytest.approx(limit / np.sqrt(3), rel=0.1)
+            assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
+def test_ortho_init_is_sb3s(policy_class, observation_space) -> None:
+    policy = build(policy_class, observation_space, ortho_init=True, net_arch=[8])
+    weight = policy.action_net.weight.detach()
+    th.testing.assert_close(weight @ weight.T, 1e-4 * th.eye(2), rtol=1e-4, atol=1e-8)
+    weight = policy.value_net.weight.detach()
+    th.testing.assert_close(weight @ weight.T, th.ones(1, 1))
+
+
+def test_cnn_policy_is_sb3s_with_two_cnns() -> None:
+    policy = build(CnnPolicy, IMAGE)
+    assert isinstance(policy.pi_features_extractor, NatureCNN)
+    assert isinstance(policy.vf_features_extractor, NatureCNN)
+    assert policy.pi_features_extractor is not policy.vf_features_extractor
+    assert policy.net_arch == []
+    assert policy.ortho_init
+    conv = policy.vf_features_extractor.cnn[0].weight.detach().flatten(1)
+    th.testing.assert_close(conv @ conv.T, 2 * th.eye(len(conv)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_features_extractor_keeps_its_own_weights() -> None:
+    class Pretrained(NatureCNN):
+        def __init__(self, observation_space, features_dim=8):
+            super().__init__(observation_space, features_dim)
+            nn.init.constant_(self.linear[0].weight, 0.5)
+
+    policy = build(MlpPolicy, IMAGE, features_extractor_class=Pretrained)
+    assert (policy.vf_features_extractor.linear[0].weight == 0.5).all()
+
+
+@pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_every_parameter_is_the_actors_or_the_critics(policy_class, observation_space, use_sde) -> None:
+    """Checked on gradients, not on names: the groups hold just what the two outputs depend on."""
+    policy = build(policy_class, observation_space, action_space=spaces.Box(-1, 1, (2,)), use_sde=use_sde)
+    actor, critic = policy.optimizer.param_groups
+    assert (actor["name"], critic["name"]) == ("actor", "critic")
+    assert {id(p) for p in policy.parameters()} == {id(p) for group in (actor, critic) for p in group["params"]}
+
+    observations = some_observations(observation_space)
+    distribution = policy.get_distribution(observations)
+    distribution.log_prob(distribution.get_actions().detach()).sum().backward()
+    assert all(param.grad is not None for param in actor["params"])
+    assert all(param.grad is None for param in critic["params"])
+    policy.zero_grad()
+    policy.predict_values(observations).sum().backward()
+    assert all(param.grad is None for param in actor["params"])
+    assert all(param.grad is not None for param in critic["params"])
+
+
+@pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
+def test_a_shared_extractor_is_refused(policy_class, observation_space) -> None:
+    with pytest.raises(ValueError, match="share_features_extractor=True.*must not share"):
+        build(policy_class, observation_space, share_features_extractor=True)
+
+
+@pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_save_and_load_round_trip(policy_class, observation_space, use_sde, tmp_path) -> None:
+    policy = build(policy_class, observation_space, action_space=spaces.Box(-1, 1, (2,)), use_sde=use_sde)
+    policy.save(str(tmp_path / "policy.pth"))
+    loaded = policy_class.load(str(tmp_path / "policy.pth"), device="cpu")
+
+    assert type(loaded) is policy_class
+    assert not loaded.share_features_extractor
+    assert loaded.pi_features_extractor is not loaded.vf_features_extractor
+    assert loaded.state_dict().keys() == policy.state_dict().keys()
+    assert all(th.equal(loaded.state_dict()[key], value) for key, value in policy.state_dict().items())
+    observations = some_observations(observation_space)
+    assert th.equal(loaded.predict_values(observations), policy.predict_values(observations))
+    mean, loaded_mean = (p.get_distribution(observations).mode() for p in (policy, loaded))
+    assert th.equal(mean, loaded_mean)
+    assert [group["name"] for group in loaded.optimizer.param_groups] == ["actor", "critic"]
+
+
+def test_policy_kwargs_work_as_in_sb3() -> None:
+    kwargs = {
+        "net_arch": {"pi": [7], "vf": [9, 8]},
+        "activation_fn": nn.Tanh,
+        "features_extractor_class": NatureCNN,
+        "features_extractor_kwargs": {"features_dim": 11},
+        "normalize_images": False,
+        "optimizer_class": th.optim.RMSprop,
+        "optimizer_kwargs": {"alpha": 0.5},
+    }
+    normalized_image = spaces.Box(0, 1, (3, 36, 36), np.float32)
+    policy = build(MlpPolicy, normalized_image, **kwargs)
+    theirs = ActorCriticPolicy(
+        normalized_image, spaces.Discrete(2), lambda _: 3e-4, share_features_extractor=False, **kwargs
+    )
+    state, their_state = policy.state_dict(), theirs.state_dict()
+    assert {key: value.shape for key, value in state.items()} == {k: v.shape for k, v in their_state.items()}
+    assert type(policy.optimizer) is th.optim.RMSprop
+    for group in policy.optimizer.param_groups:
+        assert group["alpha"] == 0.5
+        assert group["lr"] == 3e-4
+
+    theirs.load_state_dict(state)
+    observations = some_observations(normalized_image)
+    assert th.equal(theirs.predict_values(observations), policy.predict_values(observations))
+
+
+def test_pytorch_adam_gets_sb3s_epsilon() -> None:
+    policy = build(MlpPolicy, VECTOR, optimizer_class=th.optim.Adam)
+    assert policy.optimizer.param_groups[1]["eps"] == 1e-5
+
+
+def test_any_sb3_policy_can_be_made_separate() -> None:
+    class Doubling(ActorCriticPolicy):
+        def extract_features(self, obs, features_extractor=None):
+            return super().extract_features(2 * preprocess_obs(obs, self.observation_space), features_extractor)
+
+    class Mine(SeparateActorCriticPolicy, Doubling):
+        pass
+
+    policy = build(Mine, VECTOR)
+    assert [group["name"] for group in policy.optimizer.param_groups] == ["actor", "critic"]
+    assert not policy.share_features_extractor

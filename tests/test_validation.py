@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_a2c_td import validation
+
+VECTOR = spaces.Box(-1, 1, (3,))
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.5, 2.0, None, "5"])
+def test_check_at_least_one_refuses(value) -> None:
+    with pytest.raises(ValueError, match=f"n_steps must be an integer of at least 1, got {value!r}"):
+        validation.check_at_least_one("n_steps", value)
+
+
+def test_check_at_least_one_accepts_numpy_integers() -> None:
+    validation.check_at_least_one("n_steps", np.int32(1))
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf, "0.9", None])
+def test_check_number_refuses(value) -> None:
+    with pytest.raises(ValueError, match=f"gamma must be a finite number at least 0 and at most 1, got {value!r}"):
+        validation.check_number("gamma", value, low=0.0, high=1.0)
+
+
+def test_check_number_bounds() -> None:
+    validation.check_number("gamma", 0.0, low=0.0, high=1.0)
+    validation.check_number("gamma", 1, low=0.0, high=1.0)
+    with pytest.raises(ValueError, match="reward_scale must be a finite number above 0, got 0"):
+        validation.check_number("reward_scale", 0, low=0.0, low_is_valid=False)
+
+
+@pytest.mark.parametrize("value", [-1e-3, np.nan, "lin_1e-3"])
+def test_check_learning_rate_refuses(value) -> None:
+    with pytest.raises(ValueError, match=f"learning_rate must be .* got {value!r}"):
+        validation.check_learning_rate("learning_rate", value)
+
+
+def test_scheduled_rate() -> None:
+    assert validation.scheduled_rate("learning_rate", lambda progress: progress * 2, 0.5) == 1.0
+    with pytest.raises(ValueError, match=r"critic_learning_rate.*progress_remaining=0\.25.*got -1"):
+        validation.scheduled_rate("critic_learning_rate", lambda progress: -1.0, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space", "message"),
+    [
+        (spaces.Tuple([VECTOR]), VECTOR, "observation_space=Tuple.*not supported: use one of Box"),
+        (spaces.Text(3), VECTOR, "observation_space=Text"),
+        (spaces.Dict(a=VECTOR, b=spaces.Text(3)), VECTOR, r"observation_space\['b'\]=Text"),
+        (spaces.Discrete(3, start=1), VECTOR, "observation_space=Discrete.*start at 0"),
+        (spaces.Dict(a=spaces.Discrete(3, start=1)), VECTOR, r"observation_space\['a'\]=Discrete.*start at 0"),
+        (VECTOR, spaces.Tuple([VECTOR]), "action_space=Tuple"),
+        (VECTOR, spaces.Dict(a=VECTOR), "action_space=Dict"),
+        (VECTOR, spaces.Discrete(3, start=-1), "action_space=Discrete.*start at 0"),
+        (VECTOR, spaces.MultiDiscrete([3, 2], start=[0, 1]), "action_space=MultiDiscrete.*start at 0"),
+        (VECTOR, spaces.MultiDiscrete([[3, 2], [2, 3]]), "must have one axis"),
+        (VECTOR, spaces.Box(-1, np.inf, (2,)), "action_space=Box.*finite"),
+    ],
+)
+def test_check_spaces_refuses(observation_space, action_space, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        validation.check_spaces(observation_space, action_space)
+
+
+def test_check_finite_names_environment_and_step() -> None:
+    validation.check_finite("reward", np.zeros(3), 17)
+    validation.check_finite("observation", np.array([1, 2, 3]), 17)
+    with pytest.raises(ValueError, match="reward=nan of environment 1 at step 17"):
+        validation.check_finite("reward", np.array([0.0, np.nan, 0.0]), 17)
+    with pytest.raises(ValueError, match=r"observation\['b'\]=\[ 0. inf\] of environment 0 at step 17"):
+        validation.check_finite("observation", {"a": np.zeros(1), "b": np.array([[0, np.inf]])}, 17)
