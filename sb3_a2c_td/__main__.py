@@ -91,11 +91,10 @@ def _positive(text: str) -> int:
 def _path_to_save(wanted: Path | None, env_id: str) -> Path:
     """Give the zip to write: the wanted one, or one that is not there yet, so that no earlier model is lost."""
     if wanted is not None:
-        path = wanted if wanted.suffix else wanted.with_suffix(".zip")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        if wanted.is_dir() or not os.access(wanted.parent, os.W_OK):
             raise ValueError(f"--save {wanted}: no file can be written there; name another one")
-        return path
+        return wanted if wanted.suffix else wanted.with_suffix(".zip")
     stem = f"tda2c_{env_id.replace('/', '-').replace(':', '-')}"
     path, n = Path(f"{stem}.zip"), 1
     while path.exists():

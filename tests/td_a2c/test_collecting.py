@@ -16,9 +16,11 @@ from tests.envs import CountingEnv
 class BatchRecorder(TDA2C):
     """Keeps a copy of every batch it trains on."""
 
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.batches: list[list[np.ndarray]] = []
+
     def train(self) -> None:
-        if not hasattr(self, "batches"):
-            self.batches = []
         self.batches.append([rows.copy() for rows in self.rollout_buffer.transitions()])
         super().train()
 
