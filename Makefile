@@ -1,24 +1,25 @@
-# Both commands set up .venv on their first run, from nothing but Python >= 3.11, and touch nothing outside this folder.
+# Both commands set up an environment of their own on their first run, from nothing but Python >= 3.11. It is in
+# .make-venv, and no other environment is touched.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .make-venv
+BIN := $(VENV)/bin
 
 .PHONY: demo test clean
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/python -m benchmarks.demo
 
-test: .venv/installed
+test: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
 
 clean:
-	rm -rf .venv demo_output
+	rm -rf $(VENV) demo_output
 
-.venv/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -2,8 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -13,7 +14,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.preprocessing import is_image_space
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.validation import check_at_least_one, check_number
 
+Number = TypeVar("Number", int, float)
 N_EVAL_EPISODES = 20
 
 
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             device=args.device,
         )
         eval_env = make_vec_env(args.env, seed=args.seed)
-    except (gym.error.Error, OSError, RuntimeError, ValueError) as error:
+    except (gym.error.Error, ImportError, OSError, RuntimeError, ValueError) as error:
         parser.error(str(error))
     model.learn(args.timesteps, callback=None if args.quiet else PrintEpisodes(), progress_bar=not args.quiet)
     model.save(path)
@@ -68,12 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--env", default="CartPole-v1", help="the environment's name")
-    parser.add_argument("--gamma", type=float, default=0.99, help="discount factor")
-    parser.add_argument("--update_interval", "--update-interval", type=int, default=5, help="steps of an interval")
-    parser.add_argument("--actor_lr", "--actor-lr", type=float, default=0.0005, help="the actor's learning rate")
-    parser.add_argument("--critic_lr", "--critic-lr", type=float, default=0.001, help="the critic's learning rate")
-    parser.add_argument("--timesteps", type=_positive, default=100_000, help="environment steps to train for")
-    parser.add_argument("--n_envs", "--n-envs", type=_positive, default=1, help="environments to step side by side")
+    parser.add_argument("--gamma", type=_fraction, default=0.99, help="discount factor")
+    parser.add_argument("--update_interval", "--update-interval", type=_count, default=5, help="steps of an interval")
+    parser.add_argument("--actor_lr", "--actor-lr", type=_rate, default=0.0005, help="the actor's learning rate")
+    parser.add_argument("--critic_lr", "--critic-lr", type=_rate, default=0.001, help="the critic's learning rate")
+    parser.add_argument("--timesteps", type=_count, default=100_000, help="environment steps to train for")
+    parser.add_argument("--n_envs", "--n-envs", type=_count, default=1, help="environments to step side by side")
     parser.add_argument("--seed", type=int, help="seed of all generators")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--save", type=Path, help="the zip to write; None: a new file tda2c_ENV.zip here")
@@ -81,10 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+def _count(text: str) -> int:
+    return _checked(int(text), check_at_least_one)
+
+
+def _rate(text: str) -> float:
+    return _checked(float(text), check_number, low=0.0)
+
+
+def _fraction(text: str) -> float:
+    return _checked(float(text), check_number, low=0.0, high=1.0)
+
+
+def _checked(value: Number, check: Callable[..., None], **bounds: float) -> Number:
+    try:
+        check("the value", value, **bounds)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return value
 
 
@@ -94,7 +110,7 @@ def _path_to_save(wanted: Path | None, env_id: str) -> Path:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         if wanted.is_dir() or not os.access(wanted.parent, os.W_OK):
             raise ValueError(f"--save {wanted}: no file can be written there; name another one")
-        return wanted if wanted.suffix else wanted.with_suffix(".zip")
+        return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
     stem = f"tda2c_{env_id.replace('/', '-').replace(':', '-')}"
     path, n = Path(f"{stem}.zip"), 1
     while path.exists():

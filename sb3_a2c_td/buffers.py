@@ -1,6 +1,6 @@
 """The transitions of one interval."""
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 import torch as th
@@ -60,16 +60,22 @@ class TransitionBuffer:
         """Copy the transitions of one environment step into the buffer.
 
         :param transitions: the rows to add, ``N`` of them; ``N`` may differ from call to call
-        :raises ValueError: when there is no room for them
+        :raises ValueError: when there is no room for them, or when they do not match those already held
         """
-        size = self._size + len(transitions.rewards)
+        n = len(transitions.rewards)
+        size = self._size + n
         if size > self.capacity:
             raise ValueError(
-                f"transitions: {len(transitions.rewards)} rows were added to a buffer that holds {self._size} "
+                f"transitions: {n} rows were added to a buffer that holds {self._size} "
                 f"of capacity={self.capacity}; train on them and reset() it first"
             )
-        if self._storage is None:
-            self._storage = Transitions._make(_allocate(rows, self.capacity) for rows in transitions)
+        if self._storage is None or (self._size == 0 and not _fits(self._storage, transitions, n)):
+            self._storage = type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
+        if not _fits(self._storage, transitions, n):
+            raise ValueError(
+                f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(self._storage)}; "
+                "if the environment changed, reset() the buffer first"
+            )
         for storage, rows in zip(self._storage, transitions, strict=True):
             _write(storage, slice(self._size, size), rows)
         self._size = size
@@ -82,15 +88,16 @@ class TransitionBuffer:
         """
         if self._storage is None:
             raise ValueError("transitions: nothing was added to this buffer yet")
-        return Transitions._make(_read(storage, slice(self._size)) for storage in self._storage)
+        return type(self._storage)._make(_read(storage, slice(self._size)) for storage in self._storage)
 
     def tensors(self, device: th.device) -> Transitions[th.Tensor]:
         """Give :meth:`transitions` as tensors; on the CPU they share its memory."""
-        return Transitions._make(obs_as_tensor(rows, device) for rows in self.transitions())
+        rows = self.transitions()
+        return cast(Transitions[th.Tensor], type(rows)._make(obs_as_tensor(values, device) for values in rows))
 
-    def continued(self, capacity: int) -> "TransitionBuffer":
+    def continued(self, capacity: int) -> Self:
         """Give a new buffer that begins with this one's rows and steps and has room for ``capacity`` more rows."""
-        buffer = TransitionBuffer(len(self) + capacity)
+        buffer = type(self)(len(self) + capacity)
         if len(self) > 0:
             buffer.add(self.transitions())
         buffer.n_steps = self.n_steps
@@ -98,13 +105,18 @@ class TransitionBuffer:
 
     def __getstate__(self) -> dict[str, Any]:
         # only the rows in use go into a saved model
-        return {"n_steps": self.n_steps, "rows": self.transitions() if len(self) > 0 else None}
+        return {
+            "capacity": self.capacity,
+            "n_steps": self.n_steps,
+            "rows": self.transitions() if len(self) > 0 else None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        rows = state["rows"]
-        self.__dict__ = TransitionBuffer(0 if rows is None else len(rows.rewards)).__dict__
-        if rows is not None:
-            self.add(rows)
+        self.capacity = state["capacity"]
+        self.reset()
+        self._storage = None
+        if state["rows"] is not None:
+            self.add(state["rows"])
         self.n_steps = state["n_steps"]
 
 
@@ -114,18 +126,30 @@ def _allocate(rows: Any, capacity: int) -> Observations:
     return np.empty((capacity, *rows.shape[1:]), rows.dtype)
 
 
+def _fits(storage: Any, rows: Any, n: int) -> bool:
+    """Say whether numpy would write ``n`` rows without broadcasting them or turning floats into integers."""
+    if isinstance(rows, tuple):
+        return all(_fits(*pair, n) for pair in zip(storage, rows, strict=True))
+    if isinstance(rows, dict):
+        return all(_fits(storage[key], values, n) for key, values in rows.items())
+    return rows.shape == (n, *storage.shape[1:]) and np.can_cast(rows.dtype, storage.dtype, "same_kind")
+
+
+def _layout(rows: Any) -> Any:
+    """Sum up the shapes and dtypes of transitions for an error."""
+    if isinstance(rows, tuple):
+        return {name: _layout(values) for name, values in rows._asdict().items()}  # type: ignore[attr-defined]
+    if isinstance(rows, dict):
+        return {key: _layout(values) for key, values in rows.items()}
+    return f"{rows.dtype}{list(rows.shape[1:])}"
+
+
 def _write(storage: Observations, index: slice, rows: Any) -> None:
     if isinstance(storage, dict):
         for key, values in storage.items():
-            _write(values, index, rows[key])
-        return
-    # numpy would broadcast a row, or turn floats into integers, without a word
-    if rows.shape != storage[index].shape or not np.can_cast(rows.dtype, storage.dtype, "same_kind"):
-        raise ValueError(
-            f"transitions: expected rows of shape {storage[index].shape} and dtype {storage.dtype}, "
-            f"got {rows.shape} and {rows.dtype}"
-        )
-    storage[index] = rows
+            values[index] = rows[key]
+    else:
+        storage[index] = rows
 
 
 def _read(storage: Observations, index: slice) -> Observations:

@@ -21,6 +21,7 @@ def discounts(ended: th.Tensor, gamma: float) -> th.Tensor:
     :return: ``(N,)``, float32: :math:`\gamma`, or 0 where the episode ended
     """
     _assert_vectors(ended=ended)
+    assert ended.dtype == th.bool, f"ended: expected the dtype bool, got {ended.dtype}"
     return gamma * (~ended).float()
 
 

@@ -42,7 +42,8 @@ class AdamTFLike(Optimizer):
             raise ValueError(f"betas must lie in [0, 1), got {betas}")
         if not eps >= 0.0:
             raise ValueError(f"eps must be at least 0, got {eps}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        # numpy's scalars could be saved, but not loaded with weights_only=True
+        super().__init__(params, {"lr": float(lr), "betas": tuple(map(float, betas)), "eps": float(eps)})
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
+from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -19,9 +21,6 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
 from sb3_a2c_td.optimizers import AdamTFLike
-
-CRITIC_MODULES = ("vf_features_extractor.", "mlp_extractor.value_net.", "value_net.")
-"""what :meth:`ActorCriticPolicy.predict_values` uses; every other parameter of the policy is the actor's"""
 
 
 class SeparateActorCriticPolicy(ActorCriticPolicy):
@@ -46,7 +45,7 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
     :param optimizer_class: optimiser
     :param kwargs: the other arguments of SB3's ``ActorCriticPolicy``: ``use_sde``, ``log_std_init``, ``full_std``,
         ``use_expln``, ``squash_output``, ``features_extractor_kwargs``, ``normalize_images``, ``optimizer_kwargs``
-    :raises ValueError: for a shared features extractor
+    :raises ValueError: for a shared features extractor, or any other parameter that actor and critic share
     """
 
     def __init__(
@@ -89,14 +88,44 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
         if not self.ortho_init:
             for module in (self.mlp_extractor, self.action_net, self.value_net):
                 module.apply(self._init_like_keras)
+        actor, critic = self._separate_parameters()
         self.optimizer = self.optimizer_class(
-            [
-                {"params": self.actor_parameters(), "name": "actor"},
-                {"params": self.critic_parameters(), "name": "critic"},
-            ],
+            [{"params": actor, "name": "actor"}, {"params": critic, "name": "critic"}],
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
+
+    def _separate_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Tell the actor's parameters from the critic's by what their outputs depend on, whatever their names.
+
+        :return: the critic's are those that the value depends on, the actor's all others
+        :raises ValueError: if both outputs depend on a parameter
+        """
+        names, parameters = zip(*self.named_parameters(), strict=True)
+        frozen = [param for param in parameters if not param.requires_grad]
+        self.requires_grad_(True).eval()
+        observation, _ = self.obs_to_tensor(create_empty_array(self.observation_space, fn=np.zeros))  # type: ignore[arg-type]
+        distribution = self.get_distribution(observation)
+        log_prob = distribution.log_prob(distribution.mode().detach())
+        value = self.predict_values(observation)
+        in_actor, in_critic = (
+            [grad is not None for grad in th.autograd.grad(output.sum(), parameters, allow_unused=True)]
+            for output in (log_prob, value)
+        )
+        with th.no_grad():
+            self.get_distribution(observation)  # SB3 keeps the last one: leave none with a graph, which has no deepcopy
+        self.train()
+        for param in frozen:
+            param.requires_grad_(False)
+
+        shared = [name for name, *used in zip(names, in_actor, in_critic, strict=True) if all(used)]
+        if shared:
+            raise ValueError(
+                f"{type(self).__name__}: the actor and the critic must not share parameters, since each is trained on "
+                f"its own loss with its own learning rate; these are shared: {', '.join(shared)}"
+            )
+        critic = [param for param, used in zip(parameters, in_critic, strict=True) if used]
+        return [param for param, used in zip(parameters, in_critic, strict=True) if not used], critic
 
     @staticmethod
     def _init_like_keras(module: nn.Module) -> None:
@@ -105,12 +134,12 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
             nn.init.zeros_(module.bias)
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the distribution of the actions depends on."""
-        return [param for name, param in self.named_parameters() if not name.startswith(CRITIC_MODULES)]
+        """List the parameters of the optimiser's group ``"actor"``."""
+        return list(self.optimizer.param_groups[0]["params"])
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the value depends on."""
-        return [param for name, param in self.named_parameters() if name.startswith(CRITIC_MODULES)]
+        """List the parameters of the optimiser's group ``"critic"``: those that the value depends on."""
+        return list(self.optimizer.param_groups[1]["params"])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         # SB3 leaves this one out, and load() would fall back on a shared extractor

@@ -6,9 +6,10 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import Distribution, StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -18,9 +19,9 @@ from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, Separate
 from sb3_a2c_td.validation import (
     check_at_least_one,
     check_finite,
-    check_learning_rate,
     check_number,
     check_spaces,
+    checked_learning_rate,
     scheduled_rate,
 )
 
@@ -127,6 +128,7 @@ class TDA2C(OnPolicyAlgorithm):
         self.bootstrap_on_truncation = bootstrap_on_truncation
         self.double_softmax = double_softmax
         self.normalize_advantage = normalize_advantage
+        self.rollout_buffer = TransitionBuffer(capacity=0)
 
         if _init_setup_model:
             self._setup_model()
@@ -146,8 +148,15 @@ class TDA2C(OnPolicyAlgorithm):
                 f"{', '.join(self.policy_aliases)}, or derive yours as "
                 f"class Mine(SeparateActorCriticPolicy, {self.policy_class.__name__})"
             )
-        check_learning_rate("learning_rate", self.learning_rate)
-        check_learning_rate("critic_learning_rate", self.critic_learning_rate)
+        if issubclass(self.policy_class, MultiInputPolicy) != isinstance(self.observation_space, spaces.Dict):
+            raise ValueError(
+                f"policy={self.policy_class.__name__} does not go with observation_space={self.observation_space}: "
+                "MultiInputPolicy is for Dict observations, the others are for all but these"
+            )
+        self.learning_rate = checked_learning_rate("learning_rate", self.learning_rate)
+        self.critic_learning_rate = checked_learning_rate("critic_learning_rate", self.critic_learning_rate)
+        if self.update_on_episode_end not in (None, True, False):
+            raise ValueError(f"update_on_episode_end must be None, True or False, got {self.update_on_episode_end!r}")
         check_at_least_one("n_steps", self.n_steps)
         check_number("gamma", self.gamma, low=0.0, high=1.0)
         check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)
@@ -162,8 +171,7 @@ class TDA2C(OnPolicyAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         # load() may have put an interval here that was not finished when the model was saved
-        unfinished = self.__dict__.get("rollout_buffer", TransitionBuffer(capacity=0))
-        self.rollout_buffer = unfinished.continued(capacity=self.n_steps * self.n_envs)
+        self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )
@@ -202,8 +210,8 @@ class TDA2C(OnPolicyAlgorithm):
         :param reset_num_timesteps: whether to count (and to log) from zero and to reset the environments
         :param progress_bar: whether to show a progress bar
         :return: the model itself
-        :raises ValueError: if the environment returns NaN or infinity, or the loss becomes so; the weights are then
-            those of the last update
+        :raises ValueError: if the environment returns NaN or infinity, or the loss or its gradient becomes so; the
+            weights are then those of the last update
         """
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
@@ -236,36 +244,45 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _interval_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
         ends_with_episode = self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
-        return rollout_buffer.n_steps >= n_rollout_steps or (
-            rollout_buffer.n_steps > 0 and ends_with_episode and bool(np.any(self._last_episode_starts))
+        return len(rollout_buffer) > 0 and (
+            rollout_buffer.n_steps >= n_rollout_steps or (ends_with_episode and bool(np.any(self._last_episode_starts)))
         )
 
     def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
-        """Take one step in each environment and keep its transition.
+        """Take one step in each environment, keep its transition, and ask the callback.
 
-        The local variables have the names that callbacks know from SB3.
+        The local variables have the names that callbacks know from SB3. The transition is kept before the callback is
+        asked, so that a model saved or stopped there is whole.
 
         :return: whether to go on, as the callback says
         """
         self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
         actions = self.sample_actions(self._last_observations)
         clipped_actions = self._to_env_actions(actions)
-        new_obs, rewards, dones, infos = env.step(clipped_actions)
-        self.num_timesteps += env.num_envs
-        check_finite("reward", rewards, self.num_timesteps)
-        check_finite("observation", new_obs, self.num_timesteps)  # type: ignore[arg-type]
-
-        callback.update_locals(locals())
-        continue_training = callback.on_step()
-
-        self._update_info_buffer(infos, dones)
-        rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones, infos))
+        try:
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            self.num_timesteps += env.num_envs
+            check_finite("reward", rewards, self.num_timesteps)
+            check_finite("observation", new_obs, self.num_timesteps)  # type: ignore[arg-type]
+            rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones.astype(bool), infos))
+        except BaseException:
+            # where the environments are now is not known: the next learn() resets them
+            self._last_obs = None
+            raise
         self._last_obs = new_obs  # type: ignore[assignment]
         self._last_episode_starts = dones
-        return continue_training
+        self._update_info_buffer(infos, dones)
+
+        callback.update_locals(locals())
+        return callback.on_step()
 
     def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
-        if self.use_sde and (n_steps == 0 or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0)):
+        if not self.use_sde:
+            return
+        assert isinstance(self.policy.action_dist, StateDependentNoiseDistribution)
+        # load() leaves the noise of one environment
+        has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
+        if n_steps == 0 or not has_noise or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0):
             self.policy.reset_noise(n_envs)
 
     def sample_actions(self, observations: Observations) -> np.ndarray:
@@ -275,9 +292,17 @@ class TDA2C(OnPolicyAlgorithm):
         :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
         """
         with th.no_grad():
-            distribution = self.policy.get_distribution(obs_as_tensor(observations, self.device))
-            actions = distribution.get_actions().cpu().numpy()
+            actions = self._distribution(obs_as_tensor(observations, self.device)).get_actions().cpu().numpy()
         return actions.reshape(-1, *self.action_space.shape)  # type: ignore[misc]
+
+    def _distribution(self, observations: PyTorchObs) -> Distribution:
+        try:
+            return self.policy.get_distribution(observations)
+        except ValueError as error:
+            raise ValueError(
+                f"the policy gives no valid distribution of actions at step {self.num_timesteps}: training diverged. "
+                "Lower the learning rates, or set max_grad_norm."
+            ) from error
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         if not isinstance(self.action_space, spaces.Box):
@@ -340,8 +365,9 @@ class TDA2C(OnPolicyAlgorithm):
     def train(self) -> None:
         """Take one step of each optimiser on all transitions of the interval, then forget them."""
         batch = self.rollout_buffer.tensors(self.device)
+        self.policy.set_training_mode(False)
         targets, advantages, values = self._targets_and_advantages(batch)
-        # a batch of one has no batch statistics: layers like BatchNorm then use their running ones
+        # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self.policy.set_training_mode(len(targets) > 1)
         actor_loss, critic_loss, entropy_loss = self._losses(batch, targets, advantages)
         self._update_learning_rate(self.policy.optimizer)
@@ -371,7 +397,7 @@ class TDA2C(OnPolicyAlgorithm):
         return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
 
     def _log_prob_and_entropy(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
-        distribution = self.policy.get_distribution(batch.observations)
+        distribution = self._distribution(batch.observations)
         actions = batch.actions
         if isinstance(self.action_space, spaces.Box | spaces.MultiBinary):
             # (N, *action_shape) -> (N, action_dim)
@@ -388,17 +414,20 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _descend(self, loss: th.Tensor) -> None:
         """Take one step of each optimiser down the sum of the losses, which share no parameter."""
-        if not th.isfinite(loss):
-            raise ValueError(
-                f"the loss is {loss.item()} at step {self.num_timesteps}, update {self._n_updates + 1}: training "
-                "stopped, and the weights are those of the last update. Lower the learning rates or reward_scale, "
-                "or set max_grad_norm."
-            )
         self.policy.optimizer.zero_grad()
         loss.backward()
-        if self.max_grad_norm is not None:
-            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        grad_norm = th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm or th.inf)
+        if not (th.isfinite(loss) and th.isfinite(grad_norm)):
+            raise ValueError(
+                f"the loss is {loss.item()} and its gradient's norm {grad_norm.item()} at step {self.num_timesteps}, "
+                f"update {self._n_updates + 1}: training stopped, and the weights are those of the last update. "
+                "Lower the learning rates or reward_scale, or scale the observations (VecNormalize)."
+            )
         self.policy.optimizer.step()
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        # several environments overshoot the budget: schedules must not see less than nothing
+        super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
 
     def _set_learning_rates(self) -> dict[str, float]:
         """Give each group of parameters the learning rate that its schedule says."""
@@ -426,7 +455,9 @@ class TDA2C(OnPolicyAlgorithm):
         entropy_loss: th.Tensor,
     ) -> None:
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/explained_variance", explained_variance(values.cpu().numpy(), targets.cpu().numpy()))
+        if len(targets) > 1:
+            explained = explained_variance(values.cpu().numpy(), targets.cpu().numpy())
+            self.logger.record("train/explained_variance", explained)
         self.logger.record("train/td_error", advantages.mean().item())
         self.logger.record("train/td_error_std", advantages.std(correction=0).item())
         self.logger.record("train/entropy_loss", entropy_loss.item())

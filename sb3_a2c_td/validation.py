@@ -43,13 +43,16 @@ def check_number(
         raise ValueError(f"{name} must be a finite number{left}{right}, got {value!r}")
 
 
-def check_learning_rate(name: str, value: float | Schedule) -> None:
+def checked_learning_rate(name: str, value: float | Schedule) -> float | Schedule:
     """Check a learning rate; what a schedule returns is checked when it is asked, by :func:`scheduled_rate`.
 
+    :return: the schedule, or the number as a ``float``, which numpy's ``float32`` is not
     :raises ValueError: if it is neither a schedule nor a finite number of at least 0
     """
-    if not callable(value):
-        check_number(name, value, low=0.0)
+    if callable(value):
+        return value
+    check_number(name, value, low=0.0)
+    return float(value)
 
 
 def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> float:
@@ -66,7 +69,7 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
     """Check that TDA2C can serve an environment with these spaces.
 
     :raises ValueError: for a kind of space that is not supported, for discrete spaces that do not start at 0 or have
-        several axes, and for action boxes without bounds
+        several axes, for boxes without an axis, and for action boxes without bounds
     """
     _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
     if isinstance(observation_space, spaces.Dict):
@@ -86,6 +89,8 @@ def _check_kind(name: str, space: spaces.Space[Any], supported: tuple[type[space
         raise ValueError(f"{name}={space} is not supported: use one of {names}")
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start):
         raise ValueError(f"{name}={space} must start at 0; shift it with a gymnasium wrapper")
+    if isinstance(space, spaces.Box) and space.shape == ():
+        raise ValueError(f"{name}={space} must have an axis; reshape it to (1,) with a gymnasium wrapper")
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
         raise ValueError(f"{name}={space} must have one axis; flatten it with a gymnasium wrapper")
 

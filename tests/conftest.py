@@ -1,5 +1,10 @@
 import pytest
 import torch as th
+from hypothesis import settings
+
+# no time limits, and the same examples in every run
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

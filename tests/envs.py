@@ -81,6 +81,17 @@ class CountingEnv(gym.Env):
         return self._observation(), 1.0, ended and not self.truncates, ended and self.truncates, {}
 
 
+class DictCountingEnv(CountingEnv):
+    """The same as a dict of two."""
+
+    observation_space = spaces.Dict(
+        {"episode": spaces.Box(0, np.inf, (1,), np.float32), "step": spaces.Box(0, np.inf, (1,), np.float32)}
+    )
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        return {"episode": np.array([self.episode], np.float32), "step": np.array([self.t], np.float32)}
+
+
 class ConstantEnv(gym.Env):
     """Shows always the same and pays 1 a step; its episodes, if they end, are cut after ``length`` steps."""
 

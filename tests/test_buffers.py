@@ -1,4 +1,6 @@
+import copy
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -96,6 +98,35 @@ def test_only_the_rows_in_use_are_pickled(dict_observations: bool) -> None:
     assert len(loaded) == 9
 
 
+def test_a_buffer_in_use_is_copied_with_its_room() -> None:
+    buffer = TransitionBuffer(capacity=4)
+    buffer.add(some_transitions(2))
+    twin = copy.deepcopy(buffer)
+    twin.add(some_transitions(2, seed=1))
+    assert (len(buffer), len(twin)) == (2, 4)
+
+
+def test_an_empty_buffer_takes_rows_of_another_kind() -> None:
+    """As when set_env brings in VecNormalize."""
+    buffer = TransitionBuffer(capacity=2)
+    buffer.add(some_transitions(2)._replace(observations=np.zeros((2, 5), np.int64)))
+    buffer.reset()
+    buffer.add(some_transitions(2))
+    assert_same(buffer.transitions(), some_transitions(2))
+
+
+def test_records_with_more_fields_keep_them() -> None:
+    class Masked(NamedTuple):
+        observations: np.ndarray
+        rewards: np.ndarray
+        masks: np.ndarray
+
+    buffer = TransitionBuffer(capacity=2)
+    buffer.add(Masked(np.zeros((2, 3)), np.zeros(2), np.ones((2, 4), bool)))
+    assert buffer.transitions().masks.shape == (2, 4)
+    assert buffer.tensors(th.device("cpu")).masks.dtype == th.bool
+
+
 def test_an_empty_buffer_is_pickled() -> None:
     buffer = pickle.loads(pickle.dumps(TransitionBuffer(capacity=3))).continued(capacity=3)
     buffer.add(some_transitions(3))
@@ -109,8 +140,12 @@ def test_errors_name_what_is_wrong() -> None:
     buffer.add(some_transitions(2))
     with pytest.raises(ValueError, match="capacity=3"):
         buffer.add(some_transitions(2))
-    with pytest.raises(ValueError, match=r"shape \(1,\).*got \(1, 1\)"):
+    with pytest.raises(ValueError, match="cannot join"):
+        buffer.add(some_transitions(1)._replace(actions=np.zeros(2, np.int64)))
+    with pytest.raises(
+        ValueError, match=r"1 rows of .*'rewards': 'float32\[1\]'.*cannot join.*'rewards': 'float32\[\]'"
+    ):
         buffer.add(some_transitions(1)._replace(rewards=np.zeros((1, 1), np.float32)))
-    with pytest.raises(ValueError, match="dtype int64.*float64"):
+    with pytest.raises(ValueError, match=r"'actions': 'float64\[\]'.*cannot join.*'actions': 'int64\[\]'"):
         buffer.add(some_transitions(1)._replace(actions=np.zeros(1)))
     assert_same(buffer.transitions(), some_transitions(2))

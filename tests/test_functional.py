@@ -18,6 +18,12 @@ def test_discounts_are_zero_where_the_episode_ended() -> None:
     assert functional.discounts(th.tensor([False, True]), gamma=0.9).tolist() == pytest.approx([0.9, 0.0])
 
 
+def test_discounts_want_booleans() -> None:
+    """The bitwise complement of an integer is no discount."""
+    with pytest.raises(AssertionError, match="dtype"):
+        functional.discounts(th.tensor([0, 1]), gamma=0.9)
+
+
 @pytest.mark.parametrize(
     ("reward", "discount", "next_value", "target"),
     [(1.0, 0.9, 10.0, 10.0), (0.01, 0.99, -2.0, -1.97), (0.5, 0.0, 1e6, 0.5), (-1.0, 1.0, 1.0, 0.0)],

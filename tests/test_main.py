@@ -63,6 +63,11 @@ def test_dashes_are_accepted_and_the_defaults_are_the_seeds() -> None:
     assert (model.reward_scale, model.n_envs, model.seed) == (0.01, 1, None)
 
 
+def test_the_zip_is_called_a_zip() -> None:
+    run("--timesteps 5 --quiet --save runs/model0.1")
+    assert [path.name for path in Path("runs").iterdir()] == ["model0.1.zip"]
+
+
 def test_an_earlier_model_is_not_overwritten() -> None:
     for _ in range(3):
         run("--timesteps 5 --quiet")
@@ -81,11 +86,14 @@ def test_quiet_prints_the_result_only(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         ("--env Nope-v0", "Nope"),
-        ("--gamma 2", "gamma must be .* got 2.0"),
-        ("--update_interval 0", "n_steps must be .* got 0"),
-        ("--actor_lr=-1", "learning_rate must be .* got -1.0"),
-        ("--timesteps 0", "must be at least 1, got 0"),
-        ("--n-envs 0", "must be at least 1, got 0"),
+        ("--env nomodule:Nope-v0", "nomodule"),
+        ("--gamma 2", "--gamma: the value must be .* at most 1, got 2.0"),
+        ("--gamma much", "--gamma: .*much"),
+        ("--update-interval 0", "--update_interval.*: the value must be .* at least 1, got 0"),
+        ("--actor_lr=-1", "--actor_lr.*: the value must be .* at least 0, got -1.0"),
+        ("--critic-lr=nan", "--critic_lr.*: the value must be .* at least 0, got nan"),
+        ("--timesteps 0", "--timesteps: the value must be .* at least 1, got 0"),
+        ("--n-envs 0", "--n_envs.*: the value must be .* at least 1, got 0"),
         ("--device warp", "warp"),
         ("--save .", "--save .: no file can be written there"),
         ("--lr 1", "unrecognized arguments"),

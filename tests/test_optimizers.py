@@ -88,6 +88,12 @@ def test_moments_survive_a_state_dict(tmp_path) -> None:
     assert th.equal(param, copy)
 
 
+def test_numpy_settings_can_be_saved(tmp_path) -> None:
+    optimizer = AdamTFLike([th.zeros(1)], lr=np.float32(1e-3), betas=tuple(np.array([0.9, 0.99])), eps=np.float64(1e-7))
+    th.save(optimizer.state_dict(), tmp_path / "optimizer.pth")
+    assert th.load(tmp_path / "optimizer.pth", weights_only=True)["param_groups"][0]["eps"] == 1e-7
+
+
 def test_a_parameter_without_gradient_stays() -> None:
     still = th.ones(2)
     AdamTFLike([still]).step()

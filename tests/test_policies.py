@@ -163,6 +163,65 @@ def test_pytorch_adam_gets_sb3s_epsilon() -> None:
     assert policy.optimizer.param_groups[1]["eps"] == 1e-5
 
 
+class OwnNames(nn.Module):
+    """A network of a user's own, as SB3's documentation shows it, with names that say nothing."""
+
+    def __init__(self, shares: bool) -> None:
+        super().__init__()
+        self.latent_dim_pi = self.latent_dim_vf = 4
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(3, 4)
+        self.unused = nn.Linear(1, 1)
+        self.shares = shares
+
+    def forward_actor(self, features: th.Tensor) -> th.Tensor:
+        return self.second(features)
+
+    def forward_critic(self, features: th.Tensor) -> th.Tensor:
+        return self.first(features) + (self.second(features) if self.shares else 0)
+
+
+class PolicyWithOwnNames(SeparateActorCriticPolicy):
+    shares = False
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = OwnNames(self.shares)
+
+
+def test_a_users_network_is_cut_by_what_it_computes() -> None:
+    policy = build(PolicyWithOwnNames, VECTOR)
+    names = {id(param): name for name, param in policy.named_parameters()}
+    assert {names[id(param)].rpartition(".")[0] for param in policy.critic_parameters()} == {
+        "mlp_extractor.first",
+        "value_net",
+    }
+    assert {names[id(param)].rpartition(".")[0] for param in policy.actor_parameters()} == {
+        "mlp_extractor.second",
+        "mlp_extractor.unused",
+        "action_net",
+    }
+
+
+def test_a_network_that_shares_a_layer_is_refused() -> None:
+    class Sharing(PolicyWithOwnNames):
+        shares = True
+
+    with pytest.raises(ValueError, match=r"Sharing: .*must not share.*: mlp_extractor\.second\.weight, mlp_ext.*bias$"):
+        build(Sharing, VECTOR)
+
+
+def test_frozen_parameters_stay_frozen_and_in_their_group() -> None:
+    class Frozen(NatureCNN):
+        def __init__(self, observation_space, features_dim=8):
+            super().__init__(observation_space, features_dim)
+            self.requires_grad_(False)
+
+    policy = build(CnnPolicy, IMAGE, features_extractor_class=Frozen)
+    critic = {id(param) for param in policy.critic_parameters()}
+    for param in policy.vf_features_extractor.parameters():
+        assert not param.requires_grad
+        assert id(param) in critic
+
+
 def test_any_sb3_policy_can_be_made_separate() -> None:
     class Doubling(ActorCriticPolicy):
         def extract_features(self, obs, features_extractor=None):

@@ -31,9 +31,14 @@ def test_check_number_bounds() -> None:
 
 
 @pytest.mark.parametrize("value", [-1e-3, np.nan, "lin_1e-3"])
-def test_check_learning_rate_refuses(value) -> None:
+def test_checked_learning_rate_refuses(value) -> None:
     with pytest.raises(ValueError, match=f"learning_rate must be .* got {value!r}"):
-        validation.check_learning_rate("learning_rate", value)
+        validation.checked_learning_rate("learning_rate", value)
+
+
+def test_checked_learning_rate_gives_what_sb3_takes() -> None:
+    assert type(validation.checked_learning_rate("learning_rate", np.float32(0.5))) is float
+    assert validation.checked_learning_rate("learning_rate", abs) is abs
 
 
 def test_scheduled_rate() -> None:
@@ -50,6 +55,7 @@ def test_scheduled_rate() -> None:
         (spaces.Dict(a=VECTOR, b=spaces.Text(3)), VECTOR, r"observation_space\['b'\]=Text"),
         (spaces.Discrete(3, start=1), VECTOR, "observation_space=Discrete.*start at 0"),
         (spaces.Dict(a=spaces.Discrete(3, start=1)), VECTOR, r"observation_space\['a'\]=Discrete.*start at 0"),
+        (spaces.Box(-1, 1, ()), VECTOR, r"observation_space=Box.*\(1,\)"),
         (VECTOR, spaces.Tuple([VECTOR]), "action_space=Tuple"),
         (VECTOR, spaces.Dict(a=VECTOR), "action_space=Dict"),
         (VECTOR, spaces.Discrete(3, start=-1), "action_space=Discrete.*start at 0"),

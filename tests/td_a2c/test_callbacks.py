@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch as th
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -20,7 +21,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, SeparateActorCriticPolicy
 from tests.envs import CountingEnv
 
 KEYS = {
@@ -147,6 +148,29 @@ def test_the_logged_td_error_is_the_advantages() -> None:
     assert logged["train/td_error_std"] == pytest.approx(0.0, abs=1e-9)
     assert logged["train/value_loss"] == pytest.approx(1e-4)
     assert logged["train/n_updates"] == 1
+
+
+def test_the_logged_explained_variance_is_of_the_targets() -> None:
+    """Of constant targets there is nothing to explain, though the values vary: SB3 gives NaN, not minus infinity."""
+    model = TDA2C("MlpPolicy", CountingEnv(), device="cpu", gamma=0.0)
+    model.set_logger(configure(format_strings=[]))
+    model.learn(5)
+    assert np.isnan(model.logger.name_to_value["train/explained_variance"])
+
+
+def test_a_batch_of_one_explains_nothing() -> None:
+    model = TDA2C("MlpPolicy", CountingEnv(1), device="cpu")
+    model.set_logger(configure(format_strings=[]))
+    model.learn(3)
+    assert "train/value_loss" in model.logger.name_to_value
+    assert "train/explained_variance" not in model.logger.name_to_value
+
+
+def test_mlp_policy_on_a_gpu_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SeparateActorCriticPolicy, "to", lambda policy, device: policy)
+    monkeypatch.setattr("stable_baselines3.common.base_class.get_device", lambda device: th.device("cuda"))
+    with pytest.warns(UserWarning, match="TDA2C on the GPU"):
+        TDA2C("MlpPolicy", CountingEnv())
 
 
 def test_std_is_logged_for_continuous_actions() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_a2c_td import TDA2C
-from tests.envs import CountingEnv
+from tests.envs import CountingEnv, DictCountingEnv, FaultyEnv
 
 
 class BatchRecorder(TDA2C):
@@ -93,7 +93,7 @@ def test_truncated_is_told_from_terminated() -> None:
     assert model.all_rows(5).tolist() == [False, False, False, True] * 2
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     budgets=st.lists(st.integers(1, 17), min_size=1, max_size=4),
     length=st.integers(1, 9),
@@ -161,6 +161,70 @@ def test_terminal_observations_are_normalised_like_the_others() -> None:
     steps = model.all_rows(3)[-70:, 1]
     assert np.abs(steps).max() < 2.5
     assert steps[model.all_rows(4)[-70:]].min() > 1.4
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_dict_observations_are_paired_like_the_others(n_envs: int) -> None:
+    env = DummyVecEnv([lambda: DictCountingEnv(7)] * n_envs)
+    model = BatchRecorder("MultiInputPolicy", env, n_steps=14, update_on_episode_end=False, device="cpu").learn(13)
+    rows = model.rollout_buffer.transitions()
+    expected = np.repeat(np.arange(len(rows.rewards) // n_envs), n_envs)
+    np.testing.assert_array_equal(rows.observations["step"].ravel(), expected % 7)
+    np.testing.assert_array_equal(rows.next_observations["step"].ravel(), expected % 7 + 1)
+    np.testing.assert_array_equal(rows.observations["episode"], rows.next_observations["episode"])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.uint8, np.float32])
+def test_dones_of_any_dtype(dtype: type) -> None:
+    class OddDones(VecEnvWrapper):
+        def reset(self):
+            return self.venv.reset()
+
+        def step_wait(self):
+            observations, rewards, dones, infos = self.venv.step_wait()
+            return observations, rewards, dones.astype(dtype), infos
+
+    odd = BatchRecorder("MlpPolicy", OddDones(DummyVecEnv([lambda: CountingEnv(7)])), seed=0, device="cpu").learn(28)
+    plain = make(length=7).learn(28)
+    assert odd.batch_sizes == plain.batch_sizes
+    for ours, theirs in zip(odd.policy.parameters(), plain.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+def test_transitions_may_be_dropped() -> None:
+    """A variant keeps every third step's only: the updates wait for them."""
+
+    class Dropping(BatchRecorder):
+        def _transitions(self, *args):
+            transitions = super()._transitions(*args)
+            keep = np.full(1, self.num_timesteps % 3 == 0)
+            return transitions._make(rows[keep] for rows in transitions)
+
+    model = Dropping("MlpPolicy", CountingEnv(), n_steps=1, device="cpu").learn(12)
+    assert model.batch_sizes == [1, 1, 1, 1]
+    assert model.all_rows(0)[:, 1].tolist() == [2, 5, 8, 11]
+
+
+def test_an_interrupted_step_is_not_paired_with_the_next() -> None:
+    """After an error the environment is somewhere else: learn() resets it rather than invent a transition."""
+    model = BatchRecorder("MlpPolicy", FaultyEnv(7, reward=np.nan), n_steps=20, device="cpu")
+    with pytest.raises(ValueError, match="reward=nan"):
+        model.learn(10)
+    model.learn(3, reset_num_timesteps=False)
+    assert model.all_rows(0).tolist() == [[0, t] for t in range(6)] + [[1, t] for t in range(3)]
+    assert model.all_rows(3).tolist() == [[0, t + 1] for t in range(6)] + [[1, t + 1] for t in range(3)]
+
+
+def test_schedules_do_not_see_the_overshoot() -> None:
+    """1018 steps are rounded up to 1020: a linear schedule must not become negative."""
+    seen = []
+
+    def linear(progress_remaining: float) -> float:
+        seen.append(progress_remaining)
+        return 1e-3 * progress_remaining
+
+    assert make(length=7, n_envs=4, learning_rate=linear).learn(1018).num_timesteps == 1020
+    assert min(seen) == 0.0
 
 
 def test_sample_actions_is_the_only_place_where_actions_are_drawn() -> None:

@@ -15,7 +15,7 @@ from tests.td_a2c.test_spaces import ACTION_SPACES, OBSERVATION_SPACES, policy_n
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU"),
-    pytest.mark.filterwarnings("ignore:You are trying to run TDA2C on the GPU"),
+    pytest.mark.filterwarnings("ignore:You are trying to run .* on the GPU"),
 ]
 
 
@@ -33,6 +33,11 @@ def test_every_pair_of_spaces(observation_space: str, action_space: str, tmp_pat
     for device in ("cpu", "cuda"):
         loaded = TDA2C.load(tmp_path / "model", env=model.get_env(), device=device)
         assert loaded.learn(10, reset_num_timesteps=False).num_timesteps == 50
+
+
+def test_gsde() -> None:
+    model = make(OBSERVATION_SPACES["float32"], ACTION_SPACES["box"], "cuda", use_sde=True, sde_sample_freq=2).learn(40)
+    assert all(param.is_cuda and param.isfinite().all() for param in model.policy.parameters())
 
 
 @pytest.mark.parametrize("double_softmax", [False, True])

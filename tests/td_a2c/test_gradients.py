@@ -47,7 +47,7 @@ def test_targets_carry_no_gradient(model: TDA2C) -> None:
 
 
 def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -> None:
-    """In float64, along random directions, with the advantages held constant."""
+    """Along a random direction, with the advantages held constant."""
     batch = collected(model)
     targets, advantages, _ = model._targets_and_advantages(batch)
     actor = model.policy.actor_parameters()

@@ -1,14 +1,17 @@
 """Determinism, and what survives save and load."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td import TDA2C
+from tests.envs import CountingEnv
 
 
 def make(env_id: str = "CartPole-v1", n_envs: int = 1, **kwargs) -> TDA2C:
@@ -79,6 +82,28 @@ def test_continuing_after_load_is_continuing(n_envs: int, n_first: int, tmp_path
     assert len(model.history) > 10
     assert th.equal(th.stack(loaded.history), th.stack(model.history))
     assert_same_optimizer(model, loaded)
+
+
+def test_a_model_saved_by_a_callback_is_whole(tmp_path: Path) -> None:
+    """Every step that it counts is in its buffer or was trained on."""
+    model = TDA2C("MlpPolicy", CountingEnv(7), seed=0, device="cpu")
+    model.learn(14, CheckpointCallback(save_freq=1, save_path=str(tmp_path)))
+    trained = [0, 0, 0, 0, 0, 5, 5, 7, 7, 7, 7, 7, 12, 12]
+    for step in range(1, 15):
+        saved = TDA2C.load(tmp_path / f"rl_model_{step}_steps", device="cpu")
+        assert saved.num_timesteps == step
+        assert len(saved.rollout_buffer) == step - trained[step - 1]
+        assert saved._last_obs.tolist() == [[1 if step >= 7 else 0, step % 7] if step < 14 else [2, 0]]
+
+
+@pytest.mark.parametrize("n_steps", [0, 3, 13])
+def test_a_copied_model_goes_on(n_steps: int) -> None:
+    model = make().learn(n_steps)
+    twin = copy.deepcopy(model)
+    for each in (model, twin):
+        each.set_random_seed(3)
+        each.learn(50)
+    assert_same_weights(model, twin)
 
 
 def test_settings_survive(tmp_path: Path) -> None:

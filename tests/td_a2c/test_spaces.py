@@ -1,7 +1,7 @@
 """Every observation space with every action space, through training, saving and loading."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -94,6 +94,45 @@ def test_gsde(squash_output: bool, sde_sample_freq: int, n_envs: int, tmp_path: 
     check_trains_saves_and_loads(model, tmp_path / "model")
 
 
+def test_squashed_actions_are_scaled_to_the_bounds() -> None:
+    class Recording(RandomEnv):
+        actions: ClassVar[list[np.ndarray]] = []
+
+        def step(self, action):
+            self.actions.append(action)
+            return super().step(action)
+
+    env = Recording(VECTOR, spaces.Box(np.float32([3, -30]), np.float32([5, -10])))
+    model = TDA2C("MlpPolicy", env, use_sde=True, policy_kwargs={"squash_output": True}, seed=0, device="cpu")
+    model.learn(200)
+    taken = np.array(env.actions)
+    assert (taken.min(axis=0) >= [3, -30]).all()
+    assert (taken.max(axis=0) <= [5, -10]).all()
+    assert (np.ptp(taken, axis=0) > [0.5, 5]).all()
+    kept = model.rollout_buffer.transitions().actions
+    np.testing.assert_allclose(taken[-len(kept) :], [4, -20] + kept * [1, 10], rtol=1e-4)
+
+
+def test_the_entropy_of_squashed_actions_is_estimated() -> None:
+    """It has no closed form; -log tau(a|s) estimates it, so the entropy's loss is the mean of log tau."""
+    env = RandomEnv(VECTOR, ACTION_SPACES["box"], episode_length=1000)
+    model = TDA2C("MlpPolicy", env, use_sde=True, policy_kwargs={"squash_output": True}, n_steps=9, device="cpu")
+    model.learn(6)
+    batch = model.rollout_buffer.tensors(model.device)
+    targets, advantages, _ = model._targets_and_advantages(batch)
+    log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
+    assert model._losses(batch, targets, advantages)[2].item() == pytest.approx(log_prob.mean().item())
+
+
+def test_gsde_noise_of_a_loaded_model_is_each_environments_own(tmp_path: Path) -> None:
+    env = DummyVecEnv([lambda: RandomEnv(VECTOR, ACTION_SPACES["box"])] * 3)
+    model = TDA2C("MlpPolicy", env, use_sde=True, device="cpu").learn(6)
+    assert len(model.policy.action_dist.exploration_matrices) == 3
+    model.save(tmp_path / "model")
+    loaded = TDA2C.load(tmp_path / "model", env=env, device="cpu").learn(3)
+    assert len(loaded.policy.action_dist.exploration_matrices) == 3
+
+
 @pytest.mark.parametrize(("sde_sample_freq", "expected"), [(-1, [0]), (2, [0, 2, 4])])
 def test_gsde_samples_its_noise_when_due(sde_sample_freq: int, expected: list[int]) -> None:
     env = RandomEnv(VECTOR, ACTION_SPACES["box"], episode_length=1000)
@@ -112,6 +151,13 @@ def test_vec_normalize_of_integers_keeps_the_fractions() -> None:
     observations = model.rollout_buffer.transitions().observations
     assert observations.dtype == np.float32
     assert (observations % 1 != 0).any()
+
+
+def test_set_env_may_bring_other_dtypes() -> None:
+    env = RandomEnv(OBSERVATION_SPACES["integers"], ACTION_SPACES["discrete"])
+    model = TDA2C("MlpPolicy", env, device="cpu").learn(5)
+    model.set_env(VecNormalize(DummyVecEnv([lambda: env])))
+    assert model.learn(20).num_timesteps == 20
 
 
 @pytest.mark.parametrize("vec_env_class", [DummyVecEnv, SubprocVecEnv])
