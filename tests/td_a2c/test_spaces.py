@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 from torch import nn
@@ -197,6 +198,30 @@ def test_batches_of_one_pass_batch_norm(kwargs: dict[str, Any], tmp_path: Path) 
     check_trains_saves_and_loads(model, tmp_path / "model")
     # in each of the six episodes, the batch of five has statistics and the batch of one has not
     assert batch_norm.num_batches_tracked == 6
+
+
+def test_targets_are_computed_in_evaluation_mode() -> None:
+    """Even if a callback left the policy in training mode: dropout must not blur them."""
+
+    class Training(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            self.model.policy.set_training_mode(True)
+
+    class Modes(TDA2C):
+        def _targets_and_advantages(self, batch):
+            assert not self.policy.training
+            return super()._targets_and_advantages(batch)
+
+        def _losses(self, batch, targets, advantages):
+            assert self.policy.training
+            return super()._losses(batch, targets, advantages)
+
+    env = RandomEnv(VECTOR, ACTION_SPACES["discrete"], episode_length=1000)
+    model = Modes("MlpPolicy", env, policy_kwargs={"features_extractor_class": BatchNormExtractor}, device="cpu")
+    assert model.learn(20, Training())._n_updates == 4
 
 
 def test_collecting_leaves_batch_norm_alone() -> None:
