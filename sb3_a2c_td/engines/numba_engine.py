@@ -55,9 +55,6 @@ class NumbaEngine:
     """
 
     def __init__(self, policy: SeparateActorCriticPolicy) -> None:
-        reason = why_not_numba(policy)
-        if reason is not None:
-            raise ValueError(f"engine='numba' cannot serve this model: {reason}; use engine='torch'")
         self.policy = policy
         actor = _dense_layers(policy.mlp_extractor.policy_net, policy.action_net)
         critic = _dense_layers(policy.mlp_extractor.value_net, policy.value_net)
@@ -79,6 +76,9 @@ class NumbaEngine:
 
     def _bind(self) -> None:
         """Move parameters and moments into flat arrays, and let torch see these."""
+        reason = why_not_numba(self.policy)
+        if reason is not None:
+            raise ValueError(f"engine='numba' cannot serve this model: {reason}; use engine='torch'")
         n_params = sum(param.numel() for param in self._parameters)
         self._params, self._grads = np.empty(n_params, np.float32), np.empty(n_params, np.float32)
         self._exp_avg, self._exp_avg_sq = np.zeros(n_params, np.float32), np.zeros(n_params, np.float32)
@@ -93,12 +93,16 @@ class NumbaEngine:
             for name, flat in (("exp_avg", self._exp_avg), ("exp_avg_sq", self._exp_avg_sq)):
                 state[name] = _moved(state.get(name, th.zeros_like(param)), flat[rows])
             state["step"] = _moved(th.as_tensor(state.get("step", 0.0)), self._steps[i : i + 1])
-        self._start = self._parameters[0].data_ptr()
+        self._addresses = [param.data_ptr() for param in self._parameters]
         self._actor_params = self._params[: self._n_actor]
 
-    def _bind_again_if_moved(self) -> None:
-        """Notice what puts other tensors in place, such as ``load_state_dict`` of the optimiser, or ``deepcopy``."""
-        if self.policy.optimizer.state is not self._state or self._parameters[0].data_ptr() != self._start:
+    def _bind_if_moved(self, parameters: list[th.Tensor]) -> None:
+        """Notice what puts other tensors in place: ``load_state_dict`` of the optimiser, ``deepcopy``, a user."""
+        is_bound = self.policy.optimizer.state is self._state and all(
+            param.data_ptr() == address and param.requires_grad
+            for param, address in zip(parameters, self._addresses, strict=False)
+        )
+        if not is_bound:
             self._bind()
 
     def _make_room(self, n_rows: int) -> None:
@@ -109,7 +113,7 @@ class NumbaEngine:
 
     def act(self, observations: Observations) -> np.ndarray:
         """Draw actions with one kernel."""
-        self._bind_again_if_moved()
+        self._bind_if_moved(self._parameters[:1])
         rows = _as_rows(observations)
         n = len(rows)
         if n > self._n_rows:
@@ -133,7 +137,7 @@ class NumbaEngine:
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions in the buffer with one kernel."""
-        self._bind_again_if_moved()
+        self._bind_if_moved(self._parameters)
         batch = buffer.transitions()
         n = len(batch.rewards)
         if n > self._n_rows:

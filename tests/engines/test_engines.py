@@ -143,6 +143,22 @@ def test_parameters_from_a_vector_are_used() -> None:
     assert th.equal(steps_of(source), steps_of(target))
 
 
+def test_one_parameter_put_in_place_is_used() -> None:
+    source, target = make("numba").learn(50), make("numba").learn(50)
+    bias = source.policy.value_net.bias
+    with th.no_grad():
+        bias.add_(1.0)
+    target.policy.value_net.bias.data = bias.detach().clone()
+    assert th.equal(steps_of(source), steps_of(target))
+
+
+def test_a_parameter_frozen_on_the_way_is_refused() -> None:
+    model = make("numba").learn(50)
+    model.policy.value_net.bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="a parameter is frozen"):
+        model.learn(50)
+
+
 def test_a_loaded_model_may_change_its_engine(tmp_path) -> None:
     make("numba").learn(100).save(tmp_path / "model")
     env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
