@@ -36,7 +36,7 @@ class TransitionBuffer:
     The rows are flat: an environment step adds as many rows as there are transitions to keep, usually one for each
     environment, and a step's row can be left out without harm. The arrays are allocated when the first transitions
     arrive, with their shapes and dtypes: what an environment's wrappers return need not be what its space says
-    (VecNormalize gives floats for a space of integers). All rows must be of these.
+    (VecNormalize gives floats for a space of integers).
 
     :param capacity: the number of rows to make room for
     """
@@ -47,7 +47,6 @@ class TransitionBuffer:
         """environment steps (of all environments together) since the last :meth:`reset`"""
         self._size = 0
         self._storage: Transitions[np.ndarray] | None = None
-        self._is_checked = False
 
     def __len__(self) -> int:
         return self._size
@@ -63,35 +62,24 @@ class TransitionBuffer:
         :param transitions: the rows to add, ``N`` of them; ``N`` may differ from call to call
         :raises ValueError: when there is no room for them, or when they do not match those already held
         """
-        begin, end = self._size, self._size + len(transitions.rewards)
-        if end > self.capacity:
+        n = len(transitions.rewards)
+        size = self._size + n
+        if size > self.capacity:
             raise ValueError(
-                f"transitions: {end - begin} rows were added to a buffer that holds {begin} "
+                f"transitions: {n} rows were added to a buffer that holds {self._size} "
                 f"of capacity={self.capacity}; train on them and reset() it first"
             )
-        if not self._is_checked:
-            self._storage = self._storage_for(transitions)
-            self._is_checked = True
-        assert self._storage is not None
-        for storage, rows in zip(self._storage, transitions, strict=True):
-            if isinstance(storage, dict):
-                for key, values in storage.items():
-                    values[begin:end] = rows[key]
-            else:
-                storage[begin:end] = rows
-        self._size = end
-        self.n_steps += 1
-
-    def _storage_for(self, transitions: Transitions[np.ndarray]) -> Transitions[np.ndarray]:
-        if self._storage is None:
-            return type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
-        held, new = _layout(self._storage), _layout(transitions)
-        if held != new:
+        if self._storage is None or (self._size == 0 and not _fits(self._storage, transitions, n)):
+            self._storage = type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
+        if not _fits(self._storage, transitions, n):
             raise ValueError(
-                f"transitions: rows of {new} cannot join rows of {held}; "
+                f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(self._storage)}; "
                 "if the environment changed, reset() the buffer first"
             )
-        return self._storage
+        for storage, rows in zip(self._storage, transitions, strict=True):
+            _write(storage, slice(self._size, size), rows)
+        self._size = size
+        self.n_steps += 1
 
     def transitions(self) -> Transitions[np.ndarray]:
         """Give the rows held so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
@@ -112,7 +100,6 @@ class TransitionBuffer:
         buffer = type(self)(len(self) + capacity)
         if len(self) > 0:
             buffer.add(self.transitions())
-            buffer._is_checked = False  # they may come from another environment than those to come
         buffer.n_steps = self.n_steps
         return buffer
 
@@ -125,7 +112,9 @@ class TransitionBuffer:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(type(self)(state["capacity"]).__dict__)
+        self.capacity = state["capacity"]
+        self.reset()
+        self._storage = None
         if state["rows"] is not None:
             self.add(state["rows"])
         self.n_steps = state["n_steps"]
@@ -137,16 +126,33 @@ def _allocate(rows: Any, capacity: int) -> Observations:
     return np.empty((capacity, *rows.shape[1:]), rows.dtype)
 
 
+def _fits(storage: Any, rows: Any, n: int) -> bool:
+    """Say whether numpy would write ``n`` rows without broadcasting them or turning floats into integers."""
+    if isinstance(rows, tuple):
+        return all(_fits(*pair, n) for pair in zip(storage, rows, strict=True))
+    if isinstance(rows, dict):
+        return all(_fits(storage[key], values, n) for key, values in rows.items())
+    return rows.shape == (n, *storage.shape[1:]) and np.can_cast(rows.dtype, storage.dtype, "same_kind")
+
+
+def _layout(rows: Any) -> Any:
+    """Sum up the shapes and dtypes of transitions for an error."""
+    if isinstance(rows, tuple):
+        return {name: _layout(values) for name, values in rows._asdict().items()}  # type: ignore[attr-defined]
+    if isinstance(rows, dict):
+        return {key: _layout(values) for key, values in rows.items()}
+    return f"{rows.dtype}{list(rows.shape[1:])}"
+
+
+def _write(storage: Observations, index: slice, rows: Any) -> None:
+    if isinstance(storage, dict):
+        for key, values in storage.items():
+            values[index] = rows[key]
+    else:
+        storage[index] = rows
+
+
 def _read(storage: Observations, index: slice) -> Observations:
     if isinstance(storage, dict):
         return {key: values[index] for key, values in storage.items()}
     return storage[index]
-
-
-def _layout(rows: Any) -> Any:
-    """Sum up the shapes and dtypes of transitions."""
-    if isinstance(rows, tuple):
-        return [_layout(values) for values in rows]
-    if isinstance(rows, dict):
-        return {key: _layout(values) for key, values in rows.items()}
-    return f"{rows.dtype}{list(rows.shape[1:])}"

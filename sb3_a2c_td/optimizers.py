@@ -72,27 +72,18 @@ class AdamTFLike(Optimizer):
         assert param.grad is not None
         state = self.state[param]
         if not state:
-            state["step"] = th.zeros(())
+            state["step"] = 0
             state["exp_avg"] = th.zeros_like(param)
             state["exp_avg_sq"] = th.zeros_like(param)
         state["step"] += 1
         m, v, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], group["betas"]
         m.lerp_(param.grad, 1 - beta1)
         v.mul_(beta2).addcmul_(param.grad, param.grad, value=1 - beta2)
-        alpha_t = step_size(group["lr"], beta1, beta2, int(state["step"]), param.dtype)
-        param.addcdiv_(m, v.sqrt().add_(group["eps"]), value=-alpha_t)
+        step_size = _step_size(group["lr"], beta1, beta2, state["step"], param.dtype)
+        param.addcdiv_(m, v.sqrt().add_(group["eps"]), value=-step_size)
 
 
-def step_size(lr: float, beta1: float, beta2: float, step: int, dtype: th.dtype) -> float:
-    r"""Compute :math:`\alpha \sqrt{1-\beta_2^t} / (1-\beta_1^t)` as Keras does, in the precision of the parameters.
-
-    In float32, 1 - 0.999 is off by 1e-5, and runs of several hundred updates would drift apart by it.
-
-    :param lr: :math:`\alpha`
-    :param beta1: :math:`\beta_1`
-    :param beta2: :math:`\beta_2`
-    :param step: :math:`t`, from 1
-    :param dtype: dtype of the parameters
-    """
+def _step_size(lr: float, beta1: float, beta2: float, step: int, dtype: th.dtype) -> float:
+    # Like Keras, in the parameters' precision: in float32, 1 - 0.999 is off by 1e-5, and runs would drift apart by it.
     real = np.float64 if dtype == th.float64 else np.float32
     return float(real(lr) * np.sqrt(1 - real(beta2) ** step) / (1 - real(beta1) ** step))

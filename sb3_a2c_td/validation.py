@@ -106,7 +106,7 @@ def check_finite(what: str, values: Observations, step: int) -> None:
     if isinstance(values, dict):
         for key, array in values.items():
             check_finite(f"{what}[{key!r}]", array, step)
-    elif values.dtype.kind == "f" and not math.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
+    elif values.dtype.kind == "f" and not np.isfinite(values).all():
         env = int(np.argwhere(~np.isfinite(values))[0, 0])
         raise ValueError(
             f"{what}={values[env]} of environment {env} at step {step} is not finite: training stopped, and the "

@@ -7,7 +7,6 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.buffers import Transitions
-from sb3_a2c_td.engines.torch_engine import TorchEngine
 
 
 @pytest.fixture(params=["CartPole-v1", "Pendulum-v1"])
@@ -26,9 +25,8 @@ def gradients(parameters: list[th.nn.Parameter]) -> list[th.Tensor | None]:
 
 def test_each_loss_moves_its_own_network_only(model: TDA2C) -> None:
     batch = collected(model)
-    engine, objective = TorchEngine(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
-    actor_loss, critic_loss, entropy_loss = engine.losses(batch, targets, advantages, objective)
+    targets, advantages, _ = model._targets_and_advantages(batch)
+    actor_loss, critic_loss, entropy_loss = model._losses(batch, targets, advantages)
 
     actor, critic = model.policy.actor_parameters(), model.policy.critic_parameters()
     critic_loss.backward()
@@ -42,8 +40,7 @@ def test_each_loss_moves_its_own_network_only(model: TDA2C) -> None:
 
 
 def test_targets_carry_no_gradient(model: TDA2C) -> None:
-    engine = TorchEngine(model.policy)
-    targets, advantages, values = engine.targets_and_advantages(collected(model), model._objective())
+    targets, advantages, values = model._targets_and_advantages(collected(model))
     assert not targets.requires_grad
     assert not advantages.requires_grad
     assert not values.requires_grad
@@ -52,10 +49,9 @@ def test_targets_carry_no_gradient(model: TDA2C) -> None:
 def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -> None:
     """Along a random direction, with the advantages held constant."""
     batch = collected(model)
-    engine, objective = TorchEngine(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    targets, advantages, _ = model._targets_and_advantages(batch)
     actor = model.policy.actor_parameters()
-    loss = engine.losses(batch, targets, advantages, objective)[0]
+    loss = model._losses(batch, targets, advantages)[0]
     gradient = th.autograd.grad(loss, actor)
 
     generator = th.Generator().manual_seed(0)
@@ -66,7 +62,7 @@ def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -
         with th.no_grad():
             for param, d in zip(actor, direction, strict=True):
                 param.add_(d, alpha=step)
-            value = engine.losses(batch, targets, advantages, objective)[0].item()
+            value = model._losses(batch, targets, advantages)[0].item()
             for param, d in zip(actor, direction, strict=True):
                 param.sub_(d, alpha=step)
         return value
@@ -96,10 +92,9 @@ def test_the_critics_gradient_is_the_semi_gradient() -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", n_steps=10, update_on_episode_end=False)
     model.learn(5)
     batch = model.rollout_buffer.tensors(model.device)
-    engine, objective = TorchEngine(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    targets, advantages, _ = model._targets_and_advantages(batch)
     critic = model.policy.critic_parameters()
-    gradient = th.autograd.grad(engine.losses(batch, targets, advantages, objective)[1], critic)
+    gradient = th.autograd.grad(model._losses(batch, targets, advantages)[1], critic)
 
     semi_gradient = [np.zeros(param.shape) for param in critic]
     for observation, advantage in zip(batch.observations, advantages, strict=True):

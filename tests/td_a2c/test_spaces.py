@@ -13,7 +13,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 from torch import nn
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines.torch_engine import TorchEngine
 from tests.envs import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -121,11 +120,9 @@ def test_the_entropy_of_squashed_actions_is_estimated() -> None:
     model = TDA2C("MlpPolicy", env, use_sde=True, policy_kwargs={"squash_output": True}, n_steps=9, device="cpu")
     model.learn(6)
     batch = model.rollout_buffer.tensors(model.device)
-    engine, objective = TorchEngine(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    targets, advantages, _ = model._targets_and_advantages(batch)
     log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
-    entropy_loss = engine.losses(batch, targets, advantages, objective)[2]
-    assert entropy_loss.item() == pytest.approx(log_prob.mean().item())
+    assert model._losses(batch, targets, advantages)[2].item() == pytest.approx(log_prob.mean().item())
 
 
 def test_gsde_noise_of_a_loaded_model_is_each_environments_own(tmp_path: Path) -> None:
@@ -213,18 +210,17 @@ def test_targets_are_computed_in_evaluation_mode() -> None:
         def _on_rollout_end(self) -> None:
             self.model.policy.set_training_mode(True)
 
-    class Modes(TorchEngine):
-        def targets_and_advantages(self, *args):
+    class Modes(TDA2C):
+        def _targets_and_advantages(self, batch):
             assert not self.policy.training
-            return super().targets_and_advantages(*args)
+            return super()._targets_and_advantages(batch)
 
-        def losses(self, *args):
+        def _losses(self, batch, targets, advantages):
             assert self.policy.training
-            return super().losses(*args)
+            return super()._losses(batch, targets, advantages)
 
     env = RandomEnv(VECTOR, ACTION_SPACES["discrete"], episode_length=1000)
-    model = TDA2C("MlpPolicy", env, policy_kwargs={"features_extractor_class": BatchNormExtractor}, device="cpu")
-    model._engine = Modes(model.policy)
+    model = Modes("MlpPolicy", env, policy_kwargs={"features_extractor_class": BatchNormExtractor}, device="cpu")
     assert model.learn(20, Training())._n_updates == 4
 
 
