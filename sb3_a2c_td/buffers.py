@@ -21,7 +21,7 @@ class Transitions(NamedTuple, Generic[ArrayT]):
     actions: ArrayT
     """as the policy drew them, before clipping or unscaling: ``(N, *action_shape)``"""
     rewards: ArrayT
-    """``(N,)``, as the environment gave them"""
+    """``(N,)`` float32, not scaled"""
     next_observations: ArrayT | dict[str, ArrayT]
     """like ``observations``; at an episode's end its true last observation, not the next episode's first"""
     terminated: ArrayT

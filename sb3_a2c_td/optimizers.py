@@ -84,6 +84,6 @@ class AdamTFLike(Optimizer):
 
 
 def _step_size(lr: float, beta1: float, beta2: float, step: int, dtype: th.dtype) -> float:
-    # Like Keras, in the parameters' precision: in float32, 1 - 0.999 is off by 1e-5, and runs would drift apart by it.
+    # Like Keras, in the parameters' precision: float32 gets 1 - 0.999 wrong by a part in 1e5, and runs drift apart.
     real = np.float64 if dtype == th.float64 else np.float32
     return float(real(lr) * np.sqrt(1 - real(beta2) ** step) / (1 - real(beta1) ** step))

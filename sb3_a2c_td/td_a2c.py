@@ -328,7 +328,7 @@ class TDA2C(OnPolicyAlgorithm):
         return Transitions(
             self._last_observations,
             actions,
-            rewards,
+            rewards.astype(np.float32, copy=False),
             next_obs,
             terminated=dones & ~truncated,
             truncated=truncated,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_a2c_td import TDA2C
 from tests.envs import CountingEnv, DictCountingEnv, FaultyEnv
@@ -189,6 +189,22 @@ def test_dones_of_any_dtype(dtype: type) -> None:
     assert odd.batch_sizes == plain.batch_sizes
     for ours, theirs in zip(odd.policy.parameters(), plain.policy.parameters(), strict=True):
         assert th.equal(ours, theirs)
+
+
+def test_rewards_may_change_their_dtype() -> None:
+    """SubprocVecEnv stacks what the environments return: integers while all of it is, then floats."""
+
+    class Halves(CountingEnv):
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            return observation, 0 if self.t == 1 else 0.5, *rest
+
+    env = SubprocVecEnv([lambda: Halves(7)] * 2)
+    try:
+        model = TDA2C("MlpPolicy", env, device="cpu").learn(8)
+    finally:
+        env.close()
+    assert model.rollout_buffer.transitions().rewards.tolist() == [0, 0] + [0.5] * 6
 
 
 def test_transitions_may_be_dropped() -> None:
