@@ -93,13 +93,21 @@ def zip_path(arm: str, output: Path) -> Path:
 
 
 def table(runs: list[Run]) -> str:
-    """Lay the runs out as a table in Markdown."""
-    lines = ["| algorithm | mean return, 20 evaluation episodes | steps | steps/s |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {run.arm} | {run.mean_return:.1f} | {run.timesteps:,} | {run.timesteps / run.seconds:,.0f} |"
-        for run in runs
-    ]
-    return "\n".join(lines)
+    """Lay the runs out as a table."""
+    header = ["algorithm", f"mean return, {N_EVAL_EPISODES} evaluation episodes", "steps", "steps/s"]
+    return markdown_table(
+        header,
+        [
+            [run.arm, f"{run.mean_return:.1f}", f"{run.timesteps:,}", f"{run.timesteps / run.seconds:,.0f}"]
+            for run in runs
+        ],
+    )
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Lay rows out as a table in Markdown, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plot(runs: list[Run], path: Path) -> None:

@@ -47,6 +47,8 @@ class TransitionBuffer:
         """environment steps (of all environments together) since the last :meth:`reset`"""
         self._size = 0
         self._storage: Transitions[np.ndarray] | None = None
+        self._storage_arrays: list[np.ndarray] = []
+        self._last_layout: list[tuple[tuple[int, ...], np.dtype[Any]]] | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -62,24 +64,35 @@ class TransitionBuffer:
         :param transitions: the rows to add, ``N`` of them; ``N`` may differ from call to call
         :raises ValueError: when there is no room for them, or when they do not match those already held
         """
-        n = len(transitions.rewards)
-        size = self._size + n
-        if size > self.capacity:
+        end = self._size + len(transitions.rewards)
+        if end > self.capacity:
             raise ValueError(
-                f"transitions: {n} rows were added to a buffer that holds {self._size} "
+                f"transitions: {end - self._size} rows were added to a buffer that holds {self._size} "
                 f"of capacity={self.capacity}; train on them and reset() it first"
             )
-        if self._storage is None or (self._size == 0 and not _fits(self._storage, transitions, n)):
+        arrays = _arrays(transitions)
+        layout = [(rows.shape, rows.dtype) for rows in arrays]
+        if layout != self._last_layout:
+            self._make_fit(transitions)
+            self._last_layout = layout
+        index = slice(self._size, end)
+        for storage, rows in zip(self._storage_arrays, arrays, strict=True):
+            storage[index] = rows
+        self._size = end
+        self.n_steps += 1
+
+    def _make_fit(self, transitions: Transitions[np.ndarray]) -> None:
+        n = len(transitions.rewards)
+        fit = self._storage is not None and _fits(self._storage, transitions, n)
+        if not fit and self._size == 0:
             self._storage = type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
-        if not _fits(self._storage, transitions, n):
+            self._storage_arrays = _arrays(self._storage)
+            fit = _fits(self._storage, transitions, n)
+        if not fit:
             raise ValueError(
                 f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(self._storage)}; "
                 "if the environment changed, reset() the buffer first"
             )
-        for storage, rows in zip(self._storage, transitions, strict=True):
-            _write(storage, slice(self._size, size), rows)
-        self._size = size
-        self.n_steps += 1
 
     def transitions(self) -> Transitions[np.ndarray]:
         """Give the rows held so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
@@ -112,12 +125,21 @@ class TransitionBuffer:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.capacity = state["capacity"]
-        self.reset()
-        self._storage = None
+        self.__init__(state["capacity"])  # type: ignore[misc]
         if state["rows"] is not None:
             self.add(state["rows"])
         self.n_steps = state["n_steps"]
+
+
+def _arrays(transitions: Transitions[np.ndarray]) -> list[np.ndarray]:
+    """List the arrays of transitions, those of a dict in the order of its keys."""
+    arrays: list[np.ndarray] = []
+    for rows in transitions:
+        if isinstance(rows, dict):
+            arrays += [rows[key] for key in sorted(rows)]
+        else:
+            arrays.append(rows)
+    return arrays
 
 
 def _allocate(rows: Any, capacity: int) -> Observations:
@@ -131,7 +153,7 @@ def _fits(storage: Any, rows: Any, n: int) -> bool:
     if isinstance(rows, tuple):
         return all(_fits(*pair, n) for pair in zip(storage, rows, strict=True))
     if isinstance(rows, dict):
-        return all(_fits(storage[key], values, n) for key, values in rows.items())
+        return storage.keys() == rows.keys() and all(_fits(storage[key], values, n) for key, values in rows.items())
     return rows.shape == (n, *storage.shape[1:]) and np.can_cast(rows.dtype, storage.dtype, "same_kind")
 
 
@@ -142,14 +164,6 @@ def _layout(rows: Any) -> Any:
     if isinstance(rows, dict):
         return {key: _layout(values) for key, values in rows.items()}
     return f"{rows.dtype}{list(rows.shape[1:])}"
-
-
-def _write(storage: Observations, index: slice, rows: Any) -> None:
-    if isinstance(storage, dict):
-        for key, values in storage.items():
-            values[index] = rows[key]
-    else:
-        storage[index] = rows
 
 
 def _read(storage: Observations, index: slice) -> Observations:

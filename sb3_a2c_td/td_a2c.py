@@ -1,20 +1,21 @@
 """TDA2C: an actor and a critic, trained on one-step TD targets in short intervals."""
 
+import math
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.distributions import Distribution, StateDependentNoiseDistribution
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
-from stable_baselines3.common.utils import FloatSchedule, explained_variance, obs_as_tensor
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
+from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.validation import (
     check_at_least_one,
@@ -55,6 +56,8 @@ class TDA2C(OnPolicyAlgorithm):
     :param max_grad_norm: the maximum norm of the gradient, of all parameters together as in SB3; ``None``: no clipping
     :param normalize_advantage: whether to normalise the advantages of a batch, see
         :func:`~sb3_a2c_td.functional.normalized`
+    :param engine: what draws actions and takes updates, the same ones up to rounding: ``"torch"``, the reference;
+        ``"numba"``, compiled, for plain MLP policies on the CPU; ``"auto"``, the fastest that can serve the policy
     :param use_sde: whether to use generalized State Dependent Exploration (gSDE) instead of action noise
     :param sde_sample_freq: sample a new noise matrix every so many steps when using gSDE; -1: only when an interval
         begins
@@ -92,6 +95,7 @@ class TDA2C(OnPolicyAlgorithm):
         ent_coef: float = 0.0,
         max_grad_norm: float | None = None,
         normalize_advantage: bool = False,
+        engine: str = "auto",
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         stats_window_size: int = 100,
@@ -128,6 +132,8 @@ class TDA2C(OnPolicyAlgorithm):
         self.bootstrap_on_truncation = bootstrap_on_truncation
         self.double_softmax = double_softmax
         self.normalize_advantage = normalize_advantage
+        self.engine = engine
+        self._engine: Engine | None = None
         self.rollout_buffer = TransitionBuffer(capacity=0)
 
         if _init_setup_model:
@@ -177,7 +183,16 @@ class TDA2C(OnPolicyAlgorithm):
         )
         self.policy = cast(SeparateActorCriticPolicy, policy.to(self.device))
         self._set_learning_rates()
+        engine = self._engine_of_policy()
+        if self.verbose >= 1:
+            print(f"Using the engine {engine}")
         self._maybe_recommend_cpu(MlpPolicy.__name__)
+
+    def _engine_of_policy(self) -> Engine:
+        """Give the engine, anew where the policy or the engine's name was replaced."""
+        if self._engine is None or self._engine.policy is not self.policy or self._engine.name != self.engine:
+            self._engine = make_engine(self.engine, self.policy)
+        return self._engine
 
     def _setup_lr_schedule(self) -> None:
         super()._setup_lr_schedule()
@@ -185,7 +200,7 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         # what an unfinished interval holds is saved, so that no transition is lost
-        return [name for name in super()._excluded_save_params() if name != "rollout_buffer"]
+        return [name for name in super()._excluded_save_params() if name != "rollout_buffer"] + ["_engine"]
 
     # Collecting an interval
 
@@ -217,6 +232,8 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+        # anew, since set_env() may have brought in other shapes and dtypes
+        self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
         check_finite("observation", self._last_observations, self.num_timesteps)
         return total_timesteps, callback
 
@@ -231,7 +248,8 @@ class TDA2C(OnPolicyAlgorithm):
         :param n_rollout_steps: the interval's length in steps of each environment
         :return: whether the interval is complete; otherwise the callback stopped training, or its budget is used up
         """
-        self.policy.set_training_mode(False)
+        if self.policy.training:
+            self.policy.set_training_mode(False)
         callback.on_rollout_start()
         while not self._interval_is_complete(rollout_buffer, n_rollout_steps):
             if self.num_timesteps >= self._total_timesteps:
@@ -243,10 +261,12 @@ class TDA2C(OnPolicyAlgorithm):
         return True
 
     def _interval_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
+        if len(rollout_buffer) == 0:
+            return False
+        if rollout_buffer.n_steps >= n_rollout_steps:
+            return True
         ends_with_episode = self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
-        return len(rollout_buffer) > 0 and (
-            rollout_buffer.n_steps >= n_rollout_steps or (ends_with_episode and bool(np.any(self._last_episode_starts)))
-        )
+        return ends_with_episode and bool(np.count_nonzero(cast(np.ndarray, self._last_episode_starts)))
 
     def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
         """Take one step in each environment, keep its transition, and ask the callback.
@@ -256,7 +276,8 @@ class TDA2C(OnPolicyAlgorithm):
 
         :return: whether to go on, as the callback says
         """
-        self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
+        if self.use_sde:
+            self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
         actions = self.sample_actions(self._last_observations)
         clipped_actions = self._to_env_actions(actions)
         try:
@@ -264,7 +285,8 @@ class TDA2C(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             check_finite("reward", rewards, self.num_timesteps)
             check_finite("observation", new_obs, self.num_timesteps)  # type: ignore[arg-type]
-            rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones.astype(bool), infos))
+            dones = dones.astype(bool, copy=False)
+            rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones, infos))
         except BaseException:
             # where the environments are now is not known: the next learn() resets them
             self._last_obs = None
@@ -277,8 +299,6 @@ class TDA2C(OnPolicyAlgorithm):
         return callback.on_step()
 
     def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
-        if not self.use_sde:
-            return
         assert isinstance(self.policy.action_dist, StateDependentNoiseDistribution)
         # load() leaves the noise of one environment
         has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
@@ -291,18 +311,10 @@ class TDA2C(OnPolicyAlgorithm):
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
         :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
         """
-        with th.no_grad():
-            actions = self._distribution(obs_as_tensor(observations, self.device)).get_actions().cpu().numpy()
-        return actions.reshape(-1, *self.action_space.shape)  # type: ignore[misc]
-
-    def _distribution(self, observations: PyTorchObs) -> Distribution:
         try:
-            return self.policy.get_distribution(observations)
-        except ValueError as error:
-            raise ValueError(
-                f"the policy gives no valid distribution of actions at step {self.num_timesteps}: training diverged. "
-                "Lower the learning rates, or set max_grad_norm."
-            ) from error
+            return self._engine_of_policy().act(observations)
+        except Diverged as error:
+            raise self._explained(error) from error
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         if not isinstance(self.action_space, spaces.Box):
@@ -320,18 +332,13 @@ class TDA2C(OnPolicyAlgorithm):
         infos: list[dict[str, Any]],
     ) -> Transitions[np.ndarray]:
         """Put together what one step gives to the buffer: one row for each environment."""
-        truncated = np.zeros_like(dones)
-        next_obs = new_obs
-        if dones.any():
-            truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos]) & dones
-            next_obs = self._with_terminal_observations(new_obs, dones, truncated, infos)
+        rewards = rewards.astype(np.float32, copy=False)
+        if not np.count_nonzero(dones):
+            return Transitions(self._last_observations, actions, rewards, new_obs, terminated=dones, truncated=dones)
+        truncated = dones & [bool(info.get("TimeLimit.truncated", False)) for info in infos]
+        next_obs = self._with_terminal_observations(new_obs, dones, truncated, infos)
         return Transitions(
-            self._last_observations,
-            actions,
-            rewards.astype(np.float32, copy=False),
-            next_obs,
-            terminated=dones & ~truncated,
-            truncated=truncated,
+            self._last_observations, actions, rewards, next_obs, terminated=dones & ~truncated, truncated=truncated
         )
 
     def _with_terminal_observations(
@@ -364,66 +371,37 @@ class TDA2C(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Take one step of each optimiser on all transitions of the interval, then forget them."""
-        batch = self.rollout_buffer.tensors(self.device)
-        self.policy.set_training_mode(False)
-        targets, advantages, values = self._targets_and_advantages(batch)
-        # a batch of one has no statistics: layers like BatchNorm then use their running ones
-        self.policy.set_training_mode(len(targets) > 1)
-        actor_loss, critic_loss, entropy_loss = self._losses(batch, targets, advantages)
         self._update_learning_rate(self.policy.optimizer)
-        self._descend(actor_loss + critic_loss + self.ent_coef * entropy_loss)
-        self.rollout_buffer.reset()
-        self._n_updates += 1
-        self._log_update(targets, advantages, values, actor_loss, critic_loss, entropy_loss)
-
-    @th.no_grad()
-    def _targets_and_advantages(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Compute y, A and V(s) with the critic as it stands; it sees ``[s; s']`` in one pass."""
-        ended = batch.terminated if self.bootstrap_on_truncation else batch.terminated | batch.truncated
-        both = _concatenated(batch.observations, batch.next_observations)
-        values, next_values = self.policy.predict_values(both).squeeze(1).chunk(2)
-        discount = functional.discounts(ended, self.gamma)
-        targets = functional.td_target(self.reward_scale * batch.rewards, discount, next_values)
-        return targets, functional.td_error(targets, values), values
-
-    def _losses(
-        self, batch: Transitions[th.Tensor], targets: th.Tensor, advantages: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Compute the actor's loss, the critic's and the entropy's, each a scalar."""
-        log_prob, entropy = self._log_prob_and_entropy(batch)
-        values = self.policy.predict_values(batch.observations).squeeze(1)
-        if self.normalize_advantage:
-            advantages = functional.normalized(advantages)
-        return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
-
-    def _log_prob_and_entropy(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
-        distribution = self._distribution(batch.observations)
-        actions = batch.actions
-        if isinstance(self.action_space, spaces.Box | spaces.MultiBinary):
-            # (N, *action_shape) -> (N, action_dim)
-            actions = actions.flatten(start_dim=1).float()
-        log_prob = distribution.log_prob(actions)
-        entropy = distribution.entropy()
-        if entropy is None:
-            # a squashed Gaussian has no closed form: estimate it, as SB3 does
-            entropy = -log_prob
-        if self.double_softmax:
-            assert isinstance(distribution.distribution, th.distributions.Categorical)
-            log_prob = functional.double_softmax_log_prob(distribution.distribution.logits, actions)
-        return log_prob, entropy
-
-    def _descend(self, loss: th.Tensor) -> None:
-        """Take one step of each optimiser down the sum of the losses, which share no parameter."""
-        self.policy.optimizer.zero_grad()
-        loss.backward()
-        grad_norm = th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm or th.inf)
-        if not (th.isfinite(loss) and th.isfinite(grad_norm)):
+        try:
+            update = self._engine_of_policy().update(self.rollout_buffer, self._objective())
+        except Diverged as error:
+            raise self._explained(error) from error
+        loss = update.actor_loss + update.critic_loss + self.ent_coef * update.entropy_loss
+        if not (math.isfinite(loss) and math.isfinite(update.grad_norm)):
             raise ValueError(
-                f"the loss is {loss.item()} and its gradient's norm {grad_norm.item()} at step {self.num_timesteps}, "
+                f"the loss is {loss} and its gradient's norm {update.grad_norm} at step {self.num_timesteps}, "
                 f"update {self._n_updates + 1}: training stopped, and the weights are those of the last update. "
                 "Lower the learning rates or reward_scale, or scale the observations (VecNormalize)."
             )
-        self.policy.optimizer.step()
+        self.rollout_buffer.reset()
+        self._n_updates += 1
+        self._log_update(update)
+
+    def _explained(self, error: Diverged) -> ValueError:
+        return ValueError(
+            f"{error} at step {self.num_timesteps}: training diverged. Lower the learning rates, or set max_grad_norm."
+        )
+
+    def _objective(self) -> Objective:
+        return Objective(
+            self.gamma,
+            self.reward_scale,
+            self.bootstrap_on_truncation,
+            self.double_softmax,
+            self.ent_coef,
+            self.max_grad_norm,
+            self.normalize_advantage,
+        )
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         # several environments overshoot the budget: schedules must not see less than nothing
@@ -445,33 +423,14 @@ class TDA2C(OnPolicyAlgorithm):
         self.logger.record("train/learning_rate", rates["actor"])
         self.logger.record("train/critic_learning_rate", rates["critic"])
 
-    def _log_update(
-        self,
-        targets: th.Tensor,
-        advantages: th.Tensor,
-        values: th.Tensor,
-        actor_loss: th.Tensor,
-        critic_loss: th.Tensor,
-        entropy_loss: th.Tensor,
-    ) -> None:
+    def _log_update(self, update: Update) -> None:
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if len(targets) > 1:
-            explained = explained_variance(values.cpu().numpy(), targets.cpu().numpy())
-            self.logger.record("train/explained_variance", explained)
-        self.logger.record("train/td_error", advantages.mean().item())
-        self.logger.record("train/td_error_std", advantages.std(correction=0).item())
-        self.logger.record("train/entropy_loss", entropy_loss.item())
-        self.logger.record("train/policy_loss", actor_loss.item())
-        self.logger.record("train/value_loss", critic_loss.item())
+        if len(update.targets) > 1:
+            self.logger.record("train/explained_variance", update.explained_variance)
+        self.logger.record("train/td_error", update.td_error)
+        self.logger.record("train/td_error_std", update.td_error_std)
+        self.logger.record("train/entropy_loss", update.entropy_loss)
+        self.logger.record("train/policy_loss", update.actor_loss)
+        self.logger.record("train/value_loss", update.critic_loss)
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", th.exp(self.policy.log_std).mean().item())
-
-
-def _concatenated(
-    first: th.Tensor | dict[str, th.Tensor], second: th.Tensor | dict[str, th.Tensor]
-) -> th.Tensor | dict[str, th.Tensor]:
-    if isinstance(first, dict):
-        assert isinstance(second, dict)
-        return {key: th.cat([first[key], second[key]]) for key in first}
-    assert isinstance(second, th.Tensor)
-    return th.cat([first, second])

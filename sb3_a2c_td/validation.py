@@ -33,14 +33,17 @@ def check_number(
 
     :raises ValueError: if it is no finite number, or out of bounds
     """
-    try:
-        valid = math.isfinite(value) and low <= value <= high and (low_is_valid or value != low)
-    except TypeError:
-        valid = False
-    if not valid:
+    if not _is_number(value, low, high) or (value == low and not low_is_valid):
         left = "" if low == -math.inf else f" {'at least' if low_is_valid else 'above'} {low:g}"
         right = "" if high == math.inf else f" and at most {high:g}"
         raise ValueError(f"{name} must be a finite number{left}{right}, got {value!r}")
+
+
+def _is_number(value: float, low: float, high: float) -> bool:
+    try:
+        return math.isfinite(value) and low <= value <= high
+    except TypeError:
+        return False
 
 
 def checked_learning_rate(name: str, value: float | Schedule) -> float | Schedule:
@@ -61,7 +64,11 @@ def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> 
     :raises ValueError: if the schedule gives something else than a finite number of at least 0
     """
     rate = schedule(progress_remaining)
-    check_number(f"{name}: the schedule's value at progress_remaining={progress_remaining:g}", rate, low=0.0)
+    if not _is_number(rate, 0.0, math.inf):
+        raise ValueError(
+            f"{name}: the schedule's value at progress_remaining={progress_remaining:g} must be a finite number at "
+            f"least 0, got {rate!r}"
+        )
     return rate
 
 
@@ -106,7 +113,7 @@ def check_finite(what: str, values: Observations, step: int) -> None:
     if isinstance(values, dict):
         for key, array in values.items():
             check_finite(f"{what}[{key!r}]", array, step)
-    elif values.dtype.kind == "f" and not np.isfinite(values).all():
+    elif values.dtype.kind == "f" and not math.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
         env = int(np.argwhere(~np.isfinite(values))[0, 0])
         raise ValueError(
             f"{what}={values[env]} of environment {env} at step {step} is not finite: training stopped, and the "

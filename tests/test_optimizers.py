@@ -72,6 +72,22 @@ def test_two_groups_are_two_optimizers() -> None:
     assert th.equal(together[1], apart[1])
 
 
+def test_memory_layout_makes_no_difference() -> None:
+    """A parameter, its gradient and its moments may each be laid out in memory in another way."""
+
+    def laid_out(transposed: bool) -> th.Tensor:
+        return th.zeros(2, 3).t() if transposed else th.zeros(3, 2)
+
+    for strided_param, strided_grad in [(True, False), (False, True), (True, True)]:
+        plain, strided = laid_out(False), laid_out(strided_param)
+        optimizers = AdamTFLike([plain]), AdamTFLike([strided])
+        for g in gradients(5):
+            for param, transposed, optimizer in zip((plain, strided), (False, strided_grad), optimizers, strict=True):
+                param.grad = laid_out(transposed).copy_(th.as_tensor(g).view(3, 2))
+                optimizer.step()
+        assert th.equal(plain, strided)
+
+
 def test_moments_survive_a_state_dict(tmp_path) -> None:
     param, copy = th.zeros(6), th.zeros(6)
     optimizer = AdamTFLike([param])

@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
 from sb3_a2c_td import TDA2C, MlpPolicy
+from sb3_a2c_td.engines import ENGINES
 from tests.envs import CountingEnv, FaultyEnv, RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -35,6 +36,7 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
         {"max_grad_norm": 0.0},
         {"max_grad_norm": -1.0},
         {"update_on_episode_end": "no"},
+        {"engine": "warp"},
     ],
 )
 def test_arguments(kwargs: dict[str, Any]) -> None:
@@ -90,16 +92,18 @@ def assert_stops_untouched(env: CountingEnv, message: str, last_update: int, **k
         assert th.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
-def test_non_finite_rewards(fault: float) -> None:
+def test_non_finite_rewards(fault: float, engine: str) -> None:
     message = f"reward={fault} of environment 0 at step 13 is not finite"
-    assert_stops_untouched(FaultyEnv(13, reward=fault), message, last_update=10)
+    assert_stops_untouched(FaultyEnv(13, reward=fault), message, last_update=10, engine=engine)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("fault", [np.nan, np.inf])
-def test_non_finite_observations(fault: float) -> None:
+def test_non_finite_observations(fault: float, engine: str) -> None:
     message = rf"^observation=\[{fault} .*of environment 0 at step 13 is not finite"
-    assert_stops_untouched(FaultyEnv(13, observation=fault), message, last_update=10)
+    assert_stops_untouched(FaultyEnv(13, observation=fault), message, last_update=10, engine=engine)
 
 
 def test_non_finite_terminal_observations() -> None:
@@ -116,9 +120,10 @@ def test_a_non_finite_observation_at_reset() -> None:
         TDA2C("MlpPolicy", Broken(), device="cpu").learn(10)
 
 
-def test_a_loss_that_overflows() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_loss_that_overflows(engine: str) -> None:
     message = "the loss is inf and its gradient's norm .* at step 15, update 3: training stopped"
-    assert_stops_untouched(FaultyEnv(13, reward=1e25), message, last_update=10)
+    assert_stops_untouched(FaultyEnv(13, reward=1e25), message, last_update=10, engine=engine)
 
 
 def test_a_gradient_that_is_not_finite() -> None:
@@ -140,12 +145,18 @@ def test_a_gradient_that_is_not_finite() -> None:
     assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_a_policy_that_diverged() -> None:
-    model = TDA2C("MlpPolicy", "Pendulum-v1", learning_rate=10.0, seed=0, device="cpu")
-    with pytest.raises(ValueError, match=r"at step \d+.*Lower the learning rates"):
-        model.learn(2000)
-    assert all(param.isfinite().all() for param in model.policy.parameters())
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_a_policy_that_diverged(env_id: str, engine: str) -> None:
+    """No action is drawn from logits, or a standard deviation, of NaN."""
+    model = TDA2C("MlpPolicy", env_id, engine=engine, seed=0, device="cpu").learn(12)
+    with th.no_grad():
+        broken = model.policy.log_std if env_id == "Pendulum-v1" else model.policy.action_net.bias
+        broken.fill_(th.nan)
+    with pytest.raises(
+        ValueError, match=r"no valid distribution of actions at step 12: training diverged. Lower the learning rates"
+    ):
+        model.learn(20, reset_num_timesteps=False)
 
 
 class ForgetfulVecEnv(VecEnvWrapper):

@@ -7,6 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.buffers import Transitions
+from sb3_a2c_td.engines.any_networks import AnyNetworks
 
 
 @pytest.fixture(params=["CartPole-v1", "Pendulum-v1"])
@@ -25,10 +26,12 @@ def gradients(parameters: list[th.nn.Parameter]) -> list[th.Tensor | None]:
 
 def test_each_loss_moves_its_own_network_only(model: TDA2C) -> None:
     batch = collected(model)
-    targets, advantages, _ = model._targets_and_advantages(batch)
-    actor_loss, critic_loss, entropy_loss = model._losses(batch, targets, advantages)
+    engine, objective = AnyNetworks(model.policy), model._objective()
+    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    actor_loss, critic_loss, entropy_loss = engine.losses(batch, targets, advantages, objective)
 
     actor, critic = model.policy.actor_parameters(), model.policy.critic_parameters()
+    model.policy.zero_grad()
     critic_loss.backward()
     assert all(grad is None for grad in gradients(actor))
     assert all(grad is not None and grad.any() for grad in gradients(critic))
@@ -40,7 +43,8 @@ def test_each_loss_moves_its_own_network_only(model: TDA2C) -> None:
 
 
 def test_targets_carry_no_gradient(model: TDA2C) -> None:
-    targets, advantages, values = model._targets_and_advantages(collected(model))
+    engine = AnyNetworks(model.policy)
+    targets, advantages, values = engine.targets_and_advantages(collected(model), model._objective())
     assert not targets.requires_grad
     assert not advantages.requires_grad
     assert not values.requires_grad
@@ -49,9 +53,10 @@ def test_targets_carry_no_gradient(model: TDA2C) -> None:
 def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -> None:
     """Along a random direction, with the advantages held constant."""
     batch = collected(model)
-    targets, advantages, _ = model._targets_and_advantages(batch)
+    engine, objective = AnyNetworks(model.policy), model._objective()
+    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
     actor = model.policy.actor_parameters()
-    loss = model._losses(batch, targets, advantages)[0]
+    loss = engine.losses(batch, targets, advantages, objective)[0]
     gradient = th.autograd.grad(loss, actor)
 
     generator = th.Generator().manual_seed(0)
@@ -62,7 +67,7 @@ def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -
         with th.no_grad():
             for param, d in zip(actor, direction, strict=True):
                 param.add_(d, alpha=step)
-            value = model._losses(batch, targets, advantages)[0].item()
+            value = engine.losses(batch, targets, advantages, objective)[0].item()
             for param, d in zip(actor, direction, strict=True):
                 param.sub_(d, alpha=step)
         return value
@@ -92,9 +97,10 @@ def test_the_critics_gradient_is_the_semi_gradient() -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", n_steps=10, update_on_episode_end=False)
     model.learn(5)
     batch = model.rollout_buffer.tensors(model.device)
-    targets, advantages, _ = model._targets_and_advantages(batch)
+    engine, objective = AnyNetworks(model.policy), model._objective()
+    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
     critic = model.policy.critic_parameters()
-    gradient = th.autograd.grad(model._losses(batch, targets, advantages)[1], critic)
+    gradient = th.autograd.grad(engine.losses(batch, targets, advantages, objective)[1], critic)
 
     semi_gradient = [np.zeros(param.shape) for param in critic]
     for observation, advantage in zip(batch.observations, advantages, strict=True):

@@ -11,6 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.engines import ENGINES
 from tests.envs import CountingEnv
 
 
@@ -32,21 +33,25 @@ def assert_same_optimizer(first: TDA2C, second: TDA2C) -> None:
             assert th.equal(th.as_tensor(value), th.as_tensor(b["state"][i][name])), name
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("env_id", "n_envs"), [("CartPole-v1", 1), ("CartPole-v1", 4), ("Pendulum-v1", 2)])
-def test_the_same_seed_gives_the_same_weights(env_id: str, n_envs: int) -> None:
-    first = make(env_id, n_envs).learn(300)
-    second = make(env_id, n_envs).learn(300)
+def test_the_same_seed_gives_the_same_weights(env_id: str, n_envs: int, engine: str) -> None:
+    first = make(env_id, n_envs, engine=engine).learn(300)
+    second = make(env_id, n_envs, engine=engine).learn(300)
     assert_same_weights(first, second)
     assert_same_optimizer(first, second)
-    other = make(env_id, n_envs, seed=1).learn(300)
+    other = make(env_id, n_envs, engine=engine, seed=1).learn(300)
     assert not th.equal(other.policy.action_net.weight, first.policy.action_net.weight)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("optimizer_class", [None, th.optim.Adam, th.optim.RMSprop])
-def test_predictions_and_moments_survive(env_id: str, optimizer_class, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("optimizer_class", "engine"),
+    [(None, "torch"), (None, "numba"), (th.optim.Adam, "torch"), (th.optim.Adam, "numba"), (th.optim.RMSprop, "torch")],
+)
+def test_predictions_and_moments_survive(env_id: str, optimizer_class, engine: str, tmp_path: Path) -> None:
     policy_kwargs = {} if optimizer_class is None else {"optimizer_class": optimizer_class}
-    model = make(env_id, policy_kwargs=policy_kwargs).learn(100)
+    model = make(env_id, policy_kwargs=policy_kwargs, engine=engine).learn(100)
     model.save(tmp_path / "model")
     loaded = TDA2C.load(tmp_path / "model", device="cpu")
 
@@ -58,9 +63,10 @@ def test_predictions_and_moments_survive(env_id: str, optimizer_class, tmp_path:
     )
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("n_envs", [1, 3])
 @pytest.mark.parametrize("n_first", [100, 103])
-def test_continuing_after_load_is_continuing(n_envs: int, n_first: int, tmp_path: Path) -> None:
+def test_continuing_after_load_is_continuing(n_envs: int, n_first: int, engine: str, tmp_path: Path) -> None:
     """Update for update, wherever in an interval the model was saved."""
 
     class Recorder(TDA2C):
@@ -69,7 +75,8 @@ def test_continuing_after_load_is_continuing(n_envs: int, n_first: int, tmp_path
             parameters = th.nn.utils.parameters_to_vector(self.policy.parameters())
             self.history = [*getattr(self, "history", []), parameters.detach().clone()]
 
-    kwargs = {"learning_rate": LinearSchedule(1e-3, 1e-4, 1.0), "n_steps": 4, "seed": 0, "device": "cpu"}
+    kwargs = {"learning_rate": LinearSchedule(1e-3, 1e-4, 1.0), "n_steps": 4, "engine": engine}
+    kwargs |= {"seed": 0, "device": "cpu"}
     model = Recorder("MlpPolicy", make_vec_env("CartPole-v1", n_envs=n_envs, seed=0), **kwargs).learn(n_first)
     model.save(tmp_path / "model")
     loaded = Recorder.load(tmp_path / "model", make_vec_env("CartPole-v1", n_envs=n_envs), device="cpu")
@@ -96,9 +103,10 @@ def test_a_model_saved_by_a_callback_is_whole(tmp_path: Path) -> None:
         assert saved._last_obs.tolist() == [[1 if step >= 7 else 0, step % 7] if step < 14 else [2, 0]]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("n_steps", [0, 3, 13])
-def test_a_copied_model_goes_on(n_steps: int) -> None:
-    model = make().learn(n_steps)
+def test_a_copied_model_goes_on(n_steps: int, engine: str) -> None:
+    model = make(engine=engine).learn(n_steps)
     twin = copy.deepcopy(model)
     for each in (model, twin):
         each.set_random_seed(3)

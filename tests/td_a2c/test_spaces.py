@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 from torch import nn
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.engines.any_networks import AnyNetworks
 from tests.envs import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -120,9 +121,11 @@ def test_the_entropy_of_squashed_actions_is_estimated() -> None:
     model = TDA2C("MlpPolicy", env, use_sde=True, policy_kwargs={"squash_output": True}, n_steps=9, device="cpu")
     model.learn(6)
     batch = model.rollout_buffer.tensors(model.device)
-    targets, advantages, _ = model._targets_and_advantages(batch)
+    engine, objective = AnyNetworks(model.policy), model._objective()
+    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
     log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
-    assert model._losses(batch, targets, advantages)[2].item() == pytest.approx(log_prob.mean().item())
+    entropy_loss = engine.losses(batch, targets, advantages, objective)[2]
+    assert entropy_loss.item() == pytest.approx(log_prob.mean().item())
 
 
 def test_gsde_noise_of_a_loaded_model_is_each_environments_own(tmp_path: Path) -> None:
@@ -210,18 +213,23 @@ def test_targets_are_computed_in_evaluation_mode() -> None:
         def _on_rollout_end(self) -> None:
             self.model.policy.set_training_mode(True)
 
-    class Modes(TDA2C):
-        def _targets_and_advantages(self, batch):
-            assert not self.policy.training
-            return super()._targets_and_advantages(batch)
+    seen = []
 
-        def _losses(self, batch, targets, advantages):
-            assert self.policy.training
-            return super()._losses(batch, targets, advantages)
+    class Modes(AnyNetworks):
+        def targets_and_advantages(self, *args):
+            seen.append(("targets", self.policy.training))
+            return super().targets_and_advantages(*args)
+
+        def losses(self, *args):
+            seen.append(("losses", self.policy.training))
+            return super().losses(*args)
 
     env = RandomEnv(VECTOR, ACTION_SPACES["discrete"], episode_length=1000)
-    model = Modes("MlpPolicy", env, policy_kwargs={"features_extractor_class": BatchNormExtractor}, device="cpu")
+    policy_kwargs = {"features_extractor_class": BatchNormExtractor}
+    model = TDA2C("MlpPolicy", env, engine="torch", policy_kwargs=policy_kwargs, device="cpu")
+    model._engine._any_networks = Modes(model.policy)
     assert model.learn(20, Training())._n_updates == 4
+    assert seen == [("targets", False), ("losses", True)] * 4
 
 
 def test_collecting_leaves_batch_norm_alone() -> None:

@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.engines import ENGINES, Update
 from tests.envs import ReplayEnv
 
 RECORDED = [
@@ -62,14 +63,10 @@ class ReplayingTDA2C(TDA2C):
         self.recorded["probs"].extend(distribution.probs.numpy())
         return self.trace["actions"][self.num_timesteps : self.num_timesteps + 1]
 
-    def _targets_and_advantages(self, batch):
-        targets, advantages, values = super()._targets_and_advantages(batch)
-        self.recorded["td_targets"].extend(targets.numpy())
-        self.recorded["advantages"].extend(advantages.numpy())
-        return targets, advantages, values
-
-    def train(self) -> None:
-        super().train()
+    def _log_update(self, update: Update) -> None:
+        super()._log_update(update)
+        self.recorded["td_targets"].extend(update.targets)
+        self.recorded["advantages"].extend(update.targets - update.values)
         self.recorded["update_end"].append(self.num_timesteps)
         self.recorded["actor_loss"].append(self.logger.name_to_value["train/policy_loss"])
         self.recorded["critic_loss"].append(self.logger.name_to_value["train/value_loss"])
@@ -78,7 +75,7 @@ class ReplayingTDA2C(TDA2C):
             self.recorded["critic_params"].append(flat(critic_layers(self)))
 
 
-def replay(trace: dict[str, np.ndarray]) -> ReplayingTDA2C:
+def replay(trace: dict[str, np.ndarray], engine: str) -> ReplayingTDA2C:
     model = ReplayingTDA2C(
         "MlpPolicy",
         DummyVecEnv([lambda: ReplayEnv(trace)]),
@@ -88,16 +85,18 @@ def replay(trace: dict[str, np.ndarray]) -> ReplayingTDA2C:
         gamma=float(trace["cfg_gamma"]),
         reward_scale=float(trace["cfg_reward_scale"]),
         double_softmax=bool(trace["cfg_double_softmax"]),
+        engine=engine,
         device="cpu",
     )
     model.start(trace)
     return model.learn(len(trace["actions"]))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
-def test_the_seed_is_reproduced(path: Path) -> None:
+def test_the_seed_is_reproduced(path: Path, engine: str) -> None:
     trace = dict(np.load(path))
-    recorded = replay(trace).recorded
+    recorded = replay(trace, engine).recorded
 
     np.testing.assert_array_equal(recorded["update_end"], trace["update_end"])
     n_trained = trace["update_end"][-1]

@@ -1,0 +1,34 @@
+"""Engines: how TDA2C draws actions and takes an update. They compute the same and differ in speed.
+
+``"torch"``, the reference, serves every policy on every device. ``"numba"`` (the extra ``[fast]``) compiles both for
+plain MLP policies on the CPU. ``"auto"`` takes the fastest that is exact for the policy.
+"""
+
+from sb3_a2c_td.engines.auto_engine import AutoEngine
+from sb3_a2c_td.engines.interface import CannotServe, Diverged, Engine, Objective, Update
+from sb3_a2c_td.engines.torch_engine import TorchEngine
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+ENGINES = ("auto", "torch", "numba")
+
+__all__ = ["ENGINES", "CannotServe", "Diverged", "Engine", "Objective", "Update", "make_engine"]
+
+
+def make_engine(name: str, policy: SeparateActorCriticPolicy) -> Engine:
+    """Build the engine that a name stands for.
+
+    :param name: one of ``ENGINES``
+    :param policy: the policy to act for and to update
+    :raises ValueError: if there is no such engine, or if it cannot serve the policy, saying why
+    """
+    if name == "auto":
+        return AutoEngine(policy)
+    if name == "torch":
+        return TorchEngine(policy)
+    if name == "numba":
+        try:
+            from sb3_a2c_td.engines.numba_engine import NumbaEngine  # numba is an extra, and slow to import
+        except ImportError as error:
+            raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
+        return NumbaEngine(policy)
+    raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")

@@ -1,0 +1,73 @@
+"""The fastest engine that is exact for a policy."""
+
+import importlib.util
+
+import numpy as np
+
+from sb3_a2c_td.buffers import Observations, TransitionBuffer
+from sb3_a2c_td.engines.flat_mlp import why_not_flat
+from sb3_a2c_td.engines.interface import CannotServe, Objective, Update
+from sb3_a2c_td.engines.torch_engine import TorchEngine
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+N_TORCH_UPDATES = 200
+"""updates before anything is compiled: short runs are over by then"""
+
+
+class AutoEngine:
+    """See :class:`~sb3_a2c_td.engines.interface.Engine`.
+
+    Torch, and where numba is installed and can serve the policy, the compiled kernels from update 201 on. The state of
+    the optimiser counts the updates, so that a run takes the same way when it is saved and resumed.
+
+    :param policy: the policy to act for and to update
+    """
+
+    name = "auto"
+
+    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+        self.policy = policy
+        self._engine = TorchEngine(policy)
+        self._why_not_numba = _why_not_numba(policy)
+
+    def __str__(self) -> str:
+        if self._why_not_numba is not None:
+            return f"torch ({self._why_not_numba})"
+        return f"torch for the first {N_TORCH_UPDATES} updates, then numba"
+
+    def act(self, observations: Observations) -> np.ndarray:
+        """Draw actions with the engine that is due."""
+        try:
+            return self._due().act(observations)
+        except CannotServe as error:
+            return self._fall_back(error).act(observations)
+
+    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
+        """Take one step of the optimiser with the engine that is due."""
+        try:
+            return self._due().update(buffer, objective)
+        except CannotServe as error:
+            return self._fall_back(error).update(buffer, objective)
+
+    def _due(self) -> TorchEngine:
+        if self._why_not_numba is None and type(self._engine) is TorchEngine and self._n_updates() >= N_TORCH_UPDATES:
+            from sb3_a2c_td.engines.numba_engine import NumbaEngine  # compiles, or loads what was compiled
+
+            self._engine = NumbaEngine(self.policy)
+        return self._engine
+
+    def _n_updates(self) -> int:
+        state = next(iter(self.policy.optimizer.state.values()), None)
+        return 0 if state is None else int(state.get("step", 0))
+
+    def _fall_back(self, error: CannotServe) -> TorchEngine:
+        """The policy was changed into one that numba cannot serve."""
+        self._why_not_numba = error.reason
+        self._engine = TorchEngine(self.policy)
+        return self._engine
+
+
+def _why_not_numba(policy: SeparateActorCriticPolicy) -> str | None:
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed: pip install 'sb3-a2c-td[fast]'"
+    return why_not_flat(policy)

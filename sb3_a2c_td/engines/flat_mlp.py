@@ -1,0 +1,304 @@
+"""A plain MLP and its Adam as views of flat arrays: memory that numpy and compiled code can work on."""
+
+import math
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+
+from sb3_a2c_td.buffers import Observations, TransitionBuffer
+from sb3_a2c_td.engines import closed_form
+from sb3_a2c_td.engines.interface import Diverged, Objective, Update
+from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
+from sb3_a2c_td.optimizers import AdamTFLike, step_size
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+
+class FlatMlp:
+    """Does what :class:`~sb3_a2c_td.engines.any_networks.AnyNetworks` does, in numpy and several times faster.
+
+    The policy's parameters, their gradients and the optimiser's moments become views of the rows of one array, so that
+    policy and optimiser see every change that is made to it.
+
+    :param policy: a policy that :func:`why_not_flat` has nothing against
+    """
+
+    numbers: np.ndarray
+    """``(4, n_params)`` float32: parameters, gradients, first and second moments; the actor's columns come first"""
+    actor: np.ndarray
+    """the actor's parameters, a view"""
+    actor_widths: np.ndarray
+    """int64: inputs, then the outputs of each layer"""
+    critic_widths: np.ndarray
+    """the same for the critic"""
+
+    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+        assert why_not_flat(policy) is None
+        self.policy = policy
+        self._mlp = PlainMlp(policy)
+        self.continuous, self.use_tanh = self._mlp.continuous, self._mlp.use_tanh
+        self._optimizer, self._state = policy.optimizer, policy.optimizer.state
+        self._actor, self._critic = self._mlp.actor_parameters(), self._mlp.critic_parameters()
+        self._parameters = self._actor + self._critic
+        self._states = [self._state[param] for param in self._parameters]
+        self.actor_widths, self.critic_widths = _widths(self._actor), _widths(self._critic)
+        self.numbers = np.zeros((4, sum(param.numel() for param in self._parameters)), np.float32)
+        self._steps = np.zeros(len(self._parameters), np.float32)
+        grads = self._move()
+        n_actor = sum(param.numel() for param in self._actor)
+        self.actor = self.numbers[0, :n_actor]
+        # weights and biases, their gradients, and log std, as numpy sees them
+        arrays, n = [param.detach().numpy() for param in self._parameters], len(self._actor)
+        self._log_std: np.ndarray | None = arrays[n - 1] if self.continuous else None
+        self._log_std_grad = grads[n - 1]
+        n_dense = n - self.continuous
+        self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
+        self._critic_net, self._critic_grads = arrays[n:], grads[n:]
+        self._addresses, self._actor_addresses = _addresses(self._parameters), _addresses(self._actor)
+        self._moments = self._live_moments()
+
+    def _move(self) -> list[np.ndarray]:
+        """Move parameters and moments into :attr:`numbers`; give the gradients."""
+        grads = []
+        begin = 0
+        for i, (param, state) in enumerate(zip(self._parameters, self._states, strict=True)):
+            flat = self.numbers[:, begin : begin + param.numel()]
+            begin += param.numel()
+            param.data = _moved(param.data, flat[0])
+            param.grad = _moved(th.zeros_like(param), flat[1])
+            grads.append(param.grad.numpy())
+            state["exp_avg"] = _moved(state.get("exp_avg", th.zeros_like(param)), flat[2])
+            state["exp_avg_sq"] = _moved(state.get("exp_avg_sq", th.zeros_like(param)), flat[3])
+            step = state.get("step", 0)
+            # AdamTFLike counts in integers, PyTorch's Adam in tensors
+            state["step"] = int(step) if self._counts_integers else _moved(th.as_tensor(step), self._steps[i : i + 1])
+        return grads
+
+    def actor_is_bound(self) -> bool:
+        """Say whether the actor's parameters are still in :attr:`actor`."""
+        return _addresses(self._actor) == self._actor_addresses
+
+    def is_bound(self) -> bool:
+        """Notice what puts other tensors, layers or settings in place: ``load_state_dict``, a callback, a user."""
+        live = self._mlp.actor_parameters() + self._mlp.critic_parameters()
+        return (
+            self._mlp.is_current()
+            and _addresses(live) == self._addresses
+            and all([param.requires_grad for param in live])  # noqa: C419, a generator takes twice as long
+            and not any([param._backward_hooks for param in live])  # noqa: C419
+            and self.policy.optimizer is self._optimizer
+            and self._optimizer.state is self._state
+            and len(self._state) == len(self._states)
+            and all(map(operator.is_, self._live_moments(), self._moments))
+            and _why_not_optimizer(self._optimizer) is None
+        )
+
+    def _live_moments(self) -> list[th.Tensor]:
+        return [state["exp_avg"] for state in self._states] + [state["exp_avg_sq"] for state in self._states]
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def draw(self, observations: Observations) -> np.ndarray:
+        """Draw actions, ``(N,)`` or ``(N, action_dim)``.
+
+        :raises Diverged: if the actor's outputs are not finite
+        """
+        outputs = closed_form.forward(self._actor_net, self.rows(observations), self.use_tanh)[-1]
+        if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():
+            raise Diverged
+        noise = self.noise(len(outputs))
+        if self._log_std is None:
+            return (outputs + noise).argmax(axis=1)  # type: ignore[no-any-return]
+        actions = outputs + np.exp(self._log_std) * noise
+        if not np.isfinite(actions).all():
+            raise Diverged
+        return actions  # type: ignore[no-any-return]
+
+    def noise(self, n: int) -> np.ndarray:
+        """Draw what turns the actor's outputs into actions, ``(n, n_outputs)`` float32, from the generator SB3 seeds.
+
+        For continuous actions, standard normals; for discrete ones, Gumbel's distribution: where the sum of logit and
+        noise is highest is distributed like the softmax of the logits.
+        """
+        size = (n, self.actor_widths[-1])
+        noise = np.random.standard_normal(size) if self.continuous else np.random.gumbel(size=size)  # noqa: NPY002
+        return noise.astype(np.float32)
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
+        """Take one step of Adam on all transitions, unless the losses or their gradient are not finite."""
+        batch = buffer.transitions()
+        n, (observations, next_observations) = (
+            len(batch.rewards),
+            map(self.rows, (batch.observations, batch.next_observations)),
+        )
+        h = closed_form.forward(self._critic_net, np.concatenate([observations, next_observations]), self.use_tanh)
+        values, next_values = h[-1][:n, 0], h[-1][n:, 0]
+        ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
+        targets = (
+            np.float32(objective.reward_scale) * batch.rewards + np.float32(objective.gamma) * ~ended * next_values
+        )
+        td_errors = targets - values
+        critic_loss = float(np.dot(td_errors, td_errors)) / n
+        closed_form.backward(
+            self._critic_net,
+            [layer[:n] for layer in h],
+            (-2.0 / n) * td_errors[:, None],
+            self.use_tanh,
+            self._critic_grads,
+        )
+        mean, std, target_std = float(td_errors.mean()), float(td_errors.std()), float(targets.std())
+        advantages = td_errors
+        if objective.normalize_advantage and n > 1:
+            advantages = (td_errors - mean) / (std * math.sqrt(n / (n - 1)) + 1e-8)
+        actor_loss, entropy = self._actor_gradient(observations, batch.actions, advantages, objective)
+
+        loss = actor_loss + critic_loss - objective.ent_coef * entropy
+        norm = math.sqrt(np.dot(self.numbers[1], self.numbers[1]))
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._step(norm, objective.max_grad_norm)
+        explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2
+        return Update(targets, values, actor_loss, critic_loss, -entropy, norm, mean, std, explained)
+
+    def _actor_gradient(
+        self, observations: np.ndarray, actions: np.ndarray, advantages: np.ndarray, objective: Objective
+    ) -> tuple[float, float]:
+        """Fill the gradient of the actor's loss with the entropy's; give the loss and the mean entropy."""
+        n = len(advantages)
+        weights = advantages[:, None] / -n
+        h = closed_form.forward(self._actor_net, observations, self.use_tanh)
+        if self._log_std is None:
+            log_prob, entropy, score, d_entropy = closed_form.categorical(
+                h[-1], actions.reshape(n), objective.double_softmax
+            )
+            delta = weights * score
+            if objective.ent_coef != 0.0:
+                delta -= objective.ent_coef / n * d_entropy
+        else:
+            log_prob, entropy, score, log_std_score = closed_form.gaussian(h[-1], self._log_std, actions.reshape(n, -1))
+            delta = weights * score
+            self._log_std_grad[:] = (weights * log_std_score).sum(axis=0) - objective.ent_coef
+        closed_form.backward(self._actor_net, h, delta, self.use_tanh, self._actor_grads)
+        return -float(np.dot(advantages, log_prob)) / n, float(entropy.mean())
+
+    def _step(self, norm: float, max_grad_norm: float | None) -> None:
+        """Clip the gradient and take one step of Adam, with a learning rate for each network."""
+        if max_grad_norm is not None and max_grad_norm < norm + 1e-6:
+            self.numbers[1] *= max_grad_norm / (norm + 1e-6)
+        n_actor = len(self.actor)
+        closed_form.adam(self.numbers[:, :n_actor], *self.actor_adam())
+        closed_form.adam(self.numbers[:, n_actor:], *self.critic_adam())
+        self.count_step()
+
+    def rows(self, observations: Observations) -> np.ndarray:
+        """Give observations as ``(N, n_inputs)`` float32, contiguous.
+
+        :raises ValueError: if they are of another width
+        """
+        return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations")
+
+    # The optimiser's state
+
+    def actor_adam(self) -> tuple[tuple[float, float], float, float]:
+        """Give the decay rates of the moments, and step size and epsilon with the bias correction of the next step."""
+        return self._adam(self._optimizer.param_groups[0], self._states[0])
+
+    def critic_adam(self) -> tuple[tuple[float, float], float, float]:
+        """The same for the critic's group."""
+        return self._adam(self._optimizer.param_groups[1], self._states[-1])
+
+    def _adam(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[tuple[float, float], float, float]:
+        (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
+        step = int(state["step"]) + 1
+        if self._counts_integers:
+            return (beta1, beta2), step_size(lr, (beta1, beta2), step, th.float32), eps
+        root = math.sqrt(1 - beta2**step)
+        return (beta1, beta2), lr * root / (1 - beta1**step), eps * root
+
+    def count_step(self) -> None:
+        """Let the optimiser's state know of a step."""
+        if self._counts_integers:
+            for state in self._states:
+                state["step"] += 1
+        else:
+            self._steps += 1
+
+    @property
+    def _counts_integers(self) -> bool:
+        return isinstance(self._optimizer, AdamTFLike)
+
+
+def why_not_flat(policy: SeparateActorCriticPolicy) -> str | None:
+    """Say why a policy cannot be bound; ``None`` if it can.
+
+    It is a plain MLP, in float32 on the CPU, trained by ``AdamTFLike`` or PyTorch's ``Adam`` without extras.
+    """
+    return why_not_plain(policy) or next(_reasons_against(PlainMlp(policy), policy.optimizer), None)
+
+
+def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) -> np.ndarray:
+    """Give an array as ``(N, width)``, of a dtype, contiguous and writeable, as compiled code needs it.
+
+    :raises ValueError: if the rows are not of this width
+    """
+    assert isinstance(array, np.ndarray)
+    if array.ndim != 2:
+        array = array.reshape(len(array), -1)
+    if array.shape[1] != width:
+        raise ValueError(f"{name}: expected {width} numbers a row, got {array.shape[1]}")
+    # carray: contiguous, aligned and writeable
+    return array if array.dtype == dtype and array.flags.carray else np.require(array, dtype, ("C", "A", "W"))
+
+
+def _addresses(tensors: list[th.Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def _widths(parameters: list[th.Tensor]) -> np.ndarray:
+    """Give the widths of layers from their weights and biases (and log std, which is a vector too)."""
+    weights = [param for param in parameters if param.ndim == 2]
+    return np.array([weights[0].shape[1], *(len(weight) for weight in weights)], np.int64)
+
+
+def _moved(tensor: th.Tensor, flat: np.ndarray) -> th.Tensor:
+    """Copy a tensor into a flat array, and give that array's memory in the shape of the tensor."""
+    return th.from_numpy(flat).view(tensor.shape).copy_(tensor)
+
+
+def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[str]:
+    actor, critic = mlp.actor_parameters(), mlp.critic_parameters()
+    for param in actor + critic:
+        if param.device.type != "cpu":
+            yield f"the device is {param.device}, not the CPU"
+        if param.dtype != th.float32:
+            yield f"a parameter is {param.dtype}, not float32"
+        if not param.requires_grad:
+            yield "a parameter is frozen"
+        if param._backward_hooks:
+            yield "a hook is registered on a parameter"
+        if param.is_shared():
+            yield "a parameter is in shared memory"
+    if len(set(map(id, actor + critic))) < len(actor + critic):
+        yield "a parameter is used twice"
+    reason = _why_not_optimizer(optimizer)
+    if reason is not None:
+        yield reason
+    groups = optimizer.param_groups
+    if [set(map(id, group["params"])) for group in groups] != [set(map(id, actor)), set(map(id, critic))]:
+        yield "the optimizer's groups are not the actor's and the critic's parameters"
+    for group in groups:
+        if len({int(optimizer.state.get(param, {}).get("step", 0)) for param in group["params"]}) > 1:
+            yield "the optimizer has not taken equally many steps for all parameters of a group"
+
+
+def _why_not_optimizer(optimizer: th.optim.Optimizer) -> str | None:
+    if type(optimizer) not in (AdamTFLike, th.optim.Adam):
+        return f"the optimizer is {type(optimizer).__name__}, not AdamTFLike or Adam"
+    if "step" in vars(optimizer) or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "the optimizer's step is patched or has hooks"
+    for group in optimizer.param_groups:
+        if group.get("weight_decay") or group.get("amsgrad") or group.get("maximize"):
+            return "the optimizer has a weight decay, amsgrad or maximize"
+    return None

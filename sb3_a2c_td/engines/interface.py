@@ -1,0 +1,94 @@
+"""What an engine is."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from sb3_a2c_td.buffers import Observations, TransitionBuffer
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+
+class Objective(NamedTuple):
+    """What an update descends; the arguments of :class:`~sb3_a2c_td.TDA2C` of the same names say more."""
+
+    gamma: float
+    reward_scale: float
+    bootstrap_on_truncation: bool
+    double_softmax: bool
+    ent_coef: float
+    max_grad_norm: float | None
+    normalize_advantage: bool
+
+
+class Update(NamedTuple):
+    """What an update computed. All of it is as it was before the step was taken."""
+
+    targets: np.ndarray
+    """TD targets, ``(N,)`` float32"""
+    values: np.ndarray
+    """``(N,)`` float32"""
+    actor_loss: float
+    critic_loss: float
+    entropy_loss: float
+    """the mean entropy, negated"""
+    grad_norm: float
+    """of all parameters together, before clipping"""
+    td_error: float
+    """the mean of the advantages"""
+    td_error_std: float
+    explained_variance: float
+    """of the targets by the values; NaN where the targets are all the same"""
+
+
+class CannotServe(ValueError):
+    """An engine cannot serve a policy.
+
+    :param reason: why
+    """
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(f"engine={engine!r} cannot serve this model: {reason}; use engine='auto'")
+        self.reason = reason
+
+
+class Diverged(ValueError):
+    """The policy's outputs are not finite, so that no action can be drawn from them."""
+
+    def __init__(self) -> None:
+        super().__init__("the policy gives no valid distribution of actions")
+
+
+class Engine(Protocol):
+    """Acts for one policy and updates it, in place.
+
+    Whatever is put into the policy or its optimiser between two calls, weights, layers, moments or settings, counts in
+    the next one.
+    """
+
+    name: str
+    """as in ``TDA2C(engine=...)``"""
+    policy: SeparateActorCriticPolicy
+
+    def __str__(self) -> str:
+        """Say what is used, and why nothing faster."""
+        ...
+
+    def act(self, observations: Observations) -> np.ndarray:
+        r"""Draw an action from :math:`\tau(\cdot|s)` for every environment.
+
+        :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+        :return: actions before clipping or unscaling, ``(n_envs, *action_shape)``
+        :raises Diverged: if the policy's outputs are not finite
+        :raises CannotServe: if the policy was changed to one that the engine cannot serve
+        """
+        ...
+
+    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
+        """Take one step of the optimiser on all transitions in the buffer.
+
+        If the losses or their gradient's norm are not finite, the parameters stay as they are.
+
+        :raises Diverged: if the policy's outputs are not finite
+        :raises CannotServe: if the policy was changed to one that the engine cannot serve
+        """
+        ...

@@ -1,0 +1,306 @@
+"""The compiled kernels: two draw actions, one does a whole update.
+
+A network of dense layers is a vector of layer widths (int64) and a flat float32 vector of parameters: for each layer
+the weight ``(n_out, n_in)``, row by row as in ``torch.nn.Linear``, then the bias. The hidden layers have ReLU or tanh,
+the last has none. An actor of continuous actions has log std behind its layers.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+# no "nnan" and "ninf": what is not finite must be seen
+compiled = numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+HALF_LOG_2PI = np.float32(0.5 * math.log(2 * math.pi))
+
+
+@compiled
+def forward(widths, params, use_tanh, n, activations):
+    """Fill the first ``n`` rows of ``activations``, ``(n_layers + 1, rows, max_width)``, from those of the inputs."""
+    n_layers = len(widths) - 1
+    offset = 0
+    for layer in range(n_layers):
+        n_in, n_out = widths[layer], widths[layer + 1]
+        weight = params[offset : offset + n_out * n_in].reshape(n_out, n_in)
+        bias = params[offset + n_out * n_in : offset + n_out * (n_in + 1)]
+        offset += n_out * (n_in + 1)
+        for row in range(n):
+            x, y = activations[layer, row], activations[layer + 1, row]
+            for o in range(n_out):
+                total = bias[o]
+                for i in range(n_in):
+                    total += weight[o, i] * x[i]
+                y[o] = total
+            if layer < n_layers - 1:
+                for o in range(n_out):
+                    # a comparison that lets NaN through
+                    y[o] = np.float32(math.tanh(y[o])) if use_tanh else (ZERO if y[o] < ZERO else y[o])
+
+
+@compiled
+def backward(widths, params, use_tanh, activations, deltas, grads):
+    """Fill the gradients, from the loss's derivatives by the outputs in ``deltas``, ``(rows, max_width)``."""
+    grads[:] = ZERO
+    n_layers = len(widths) - 1
+    offset = 0
+    for layer in range(n_layers):
+        offset += widths[layer + 1] * (widths[layer] + 1)
+    below = np.empty(activations.shape[2], np.float32)
+    for layer in range(n_layers - 1, -1, -1):
+        n_in, n_out = widths[layer], widths[layer + 1]
+        offset -= n_out * (n_in + 1)
+        weight = params[offset : offset + n_out * n_in].reshape(n_out, n_in)
+        weight_grad = grads[offset : offset + n_out * n_in].reshape(n_out, n_in)
+        bias_grad = grads[offset + n_out * n_in : offset + n_out * (n_in + 1)]
+        for row in range(len(deltas)):
+            x, delta = activations[layer, row], deltas[row]
+            below[:n_in] = ZERO
+            for o in range(n_out):
+                d = delta[o]
+                if d != ZERO:
+                    bias_grad[o] += d
+                    for i in range(n_in):
+                        weight_grad[o, i] += d * x[i]
+                    if layer > 0:
+                        for i in range(n_in):
+                            below[i] += d * weight[o, i]
+            if layer > 0:
+                for i in range(n_in):
+                    slope = ONE - x[i] * x[i] if use_tanh else np.float32(x[i] > ZERO)
+                    delta[i] = below[i] * slope
+
+
+@compiled
+def outputs_of(widths, params, use_tanh, observations):
+    """Give what a network makes of observations, ``(rows, max_width)``, and whether all of it is finite."""
+    n = len(observations)
+    activations = np.empty((len(widths), n, widths.max()), np.float32)
+    activations[0, :, : widths[0]] = observations
+    forward(widths, params, use_tanh, n, activations)
+    outputs = activations[len(widths) - 1]
+    return outputs, np.isfinite(outputs[:, : widths[-1]]).all()
+
+
+@compiled
+def draw_categorical(widths, params, use_tanh, observations, noise):
+    """Draw an action for every row, where the sum of logit and Gumbel's noise is highest.
+
+    :param noise: ``(rows, n_actions)``
+    :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions mean nothing
+    """
+    outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
+    actions = np.empty(len(outputs), np.int64)
+    for row in range(len(outputs)):
+        best = 0
+        for k in range(1, widths[-1]):
+            if outputs[row, k] + noise[row, k] > outputs[row, best] + noise[row, best]:
+                best = k
+        actions[row] = best
+    return actions, are_finite
+
+
+@compiled
+def draw_gaussian(widths, params, use_tanh, observations, noise):
+    """Draw an action for every row from a diagonal Gaussian: mean + std * noise.
+
+    :param noise: standard normals, ``(rows, action_dim)``
+    :return: ``(rows, action_dim)`` float32, and whether all was finite; if not, the actions mean nothing
+    """
+    outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
+    action_dim = widths[-1]
+    log_std = params[len(params) - action_dim :]
+    actions = np.empty((len(outputs), action_dim), np.float32)
+    for row in range(len(outputs)):
+        for k in range(action_dim):
+            actions[row, k] = outputs[row, k] + np.float32(math.exp(log_std[k])) * noise[row, k]
+    return actions, are_finite and np.isfinite(actions).all()
+
+
+@compiled
+def update(
+    actor_widths,
+    critic_widths,
+    n_actor,
+    numbers,
+    use_tanh,
+    continuous,
+    observations,
+    actions,
+    rewards,
+    next_observations,
+    terminated,
+    truncated,
+    objective,
+    actor_adam,
+    critic_adam,
+):
+    """Take one step of both networks on one batch, in place, unless the loss or its gradient is not finite.
+
+    :param numbers: ``(4, n_params)``: parameters, gradients (filled), and the two moments of Adam; the actor's
+        ``n_actor`` numbers come first, then the critic's
+    :param objective: the fields of ``Objective``
+    :param actor_adam: the last three arguments of :func:`adam`
+    :param critic_adam: the same for the critic
+    :return: whether the step was taken; targets and values, ``(rows,)``; the losses of actor, critic and entropy, the
+        gradient's norm, mean and standard deviation of the TD error, and the explained variance
+    """
+    gamma, reward_scale, bootstrap_on_truncation, double_softmax, ent_coef, max_grad_norm, normalize = objective
+    n, n_inputs, n_outputs = len(rewards), actor_widths[0], actor_widths[-1]
+    actor, critic = numbers[0, :n_actor], numbers[0, n_actor:]
+    actor_grad, critic_grad = numbers[1, :n_actor], numbers[1, n_actor:]
+    n_layers = max(len(actor_widths), len(critic_widths))
+    activations = np.empty((n_layers, 2 * n, max(actor_widths.max(), critic_widths.max())), np.float32)
+    deltas = np.empty((n, activations.shape[2]), np.float32)
+
+    # the critic sees [s; s'] in one pass
+    activations[0, :n, :n_inputs] = observations
+    activations[0, n:, :n_inputs] = next_observations
+    forward(critic_widths, critic, use_tanh, 2 * n, activations)
+    outputs = activations[len(critic_widths) - 1]
+    targets, values = np.empty(n, np.float32), np.empty(n, np.float32)
+    critic_loss = 0.0
+    for row in range(n):
+        ended = terminated[row] or (truncated[row] and not bootstrap_on_truncation)
+        discount = ZERO if ended else np.float32(gamma)
+        values[row] = outputs[row, 0]
+        targets[row] = np.float32(reward_scale) * rewards[row] + discount * outputs[n + row, 0]
+        error = values[row] - targets[row]
+        critic_loss += error * error
+        deltas[row, 0] = TWO * error / np.float32(n)
+    critic_loss /= n
+    backward(critic_widths, critic, use_tanh, activations, deltas, critic_grad)
+
+    td_error, td_error_std, explained = statistics(targets, values)
+    shift, scale = 0.0, 1.0
+    if normalize and n > 1:
+        shift, scale = td_error, 1.0 / (td_error_std * math.sqrt(n / (n - 1.0)) + 1e-8)
+
+    forward(actor_widths, actor, use_tanh, n, activations)
+    outputs = activations[len(actor_widths) - 1]
+    log_std = actor[n_actor - n_outputs :]
+    log_std_grad = np.zeros(n_outputs, np.float32)
+    actor_loss, entropy = 0.0, 0.0
+    for row in range(n):
+        advantage = np.float32((targets[row] - values[row] - shift) * scale)
+        if continuous:
+            log_prob, row_entropy = gaussian(
+                outputs[row, :n_outputs], log_std, actions[row], advantage / n, deltas[row], log_std_grad
+            )
+        else:
+            log_prob, row_entropy = categorical(
+                outputs[row, :n_outputs], int(actions[row, 0]), advantage / n, ent_coef / n, double_softmax, deltas[row]
+            )
+        actor_loss -= advantage * log_prob
+        entropy += row_entropy
+    actor_loss /= n
+    entropy_loss = -entropy / n
+    backward(actor_widths, actor, use_tanh, activations, deltas, actor_grad)
+    if continuous:
+        for k in range(n_outputs):
+            actor_grad[n_actor - n_outputs + k] = log_std_grad[k] - np.float32(ent_coef)
+
+    norm = 0.0
+    for g in numbers[1]:
+        norm += g * g
+    norm = math.sqrt(norm)
+    is_finite = math.isfinite(norm) and math.isfinite(actor_loss + critic_loss + ent_coef * entropy_loss)
+    if is_finite:
+        if max_grad_norm < norm + 1e-6:
+            numbers[1] *= np.float32(max_grad_norm / (norm + 1e-6))
+        adam(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
+        adam(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
+    figures = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
+    return is_finite, targets, values, figures
+
+
+@compiled
+def statistics(targets, values):
+    """Give mean and standard deviation of ``targets - values``, and the share of the targets' variance explained."""
+    n = len(targets)
+    mean_error, mean_target = 0.0, 0.0
+    for row in range(n):
+        mean_error += targets[row] - values[row]
+        mean_target += targets[row]
+    mean_error /= n
+    mean_target /= n
+    var_error, var_target = 0.0, 0.0
+    for row in range(n):
+        var_error += (targets[row] - values[row] - mean_error) ** 2
+        var_target += (targets[row] - mean_target) ** 2
+    explained = math.nan if var_target == 0.0 else 1.0 - var_error / var_target
+    return mean_error, math.sqrt(var_error / n), explained
+
+
+@compiled
+def categorical(logits, action, advantage, ent_coef, double_softmax, delta):
+    """Give ``log tau(a|s)`` (or the double softmax of it) and the entropy; fill the loss's derivatives by the logits.
+
+    :param advantage: the advantage over the number of rows
+    :param ent_coef: the entropy coefficient over the number of rows
+    :raises IndexError: if there is no such action
+    """
+    n_actions = len(logits)
+    if not 0 <= action < n_actions:
+        raise IndexError("actions: an action lies outside the action space")
+    highest = logits.max()
+    total = ZERO
+    for k in range(n_actions):
+        total += np.float32(math.exp(logits[k] - highest))
+    log_total = np.float32(math.log(total)) + highest
+    entropy = ZERO
+    for k in range(n_actions):
+        log_p = logits[k] - log_total
+        entropy -= np.float32(math.exp(log_p)) * log_p
+    log_prob = logits[action] - log_total
+    if double_softmax:
+        # the logits are now the probabilities p; d/dz_k = p_k (g_k - sum_j g_j p_j) brings g = d/dp back to z
+        second = ZERO
+        for k in range(n_actions):
+            second += np.float32(math.exp(math.exp(logits[k] - log_total)))
+        log_second = np.float32(math.log(second))
+        log_prob = np.float32(math.exp(log_prob)) - log_second
+        mean = ZERO
+        for k in range(n_actions):
+            p = np.float32(math.exp(logits[k] - log_total))
+            delta[k] = np.float32(math.exp(p - log_second)) - np.float32(k == action)
+            mean += delta[k] * p
+        for k in range(n_actions):
+            delta[k] = advantage * np.float32(math.exp(logits[k] - log_total)) * (delta[k] - mean)
+    else:
+        for k in range(n_actions):
+            delta[k] = advantage * (np.float32(math.exp(logits[k] - log_total)) - np.float32(k == action))
+    for k in range(n_actions):
+        log_p = logits[k] - log_total
+        delta[k] += np.float32(ent_coef) * np.float32(math.exp(log_p)) * (log_p + entropy)
+    return log_prob, entropy
+
+
+@compiled
+def gaussian(mean, log_std, action, advantage, delta, log_std_grad):
+    """Give ``log tau(a|s)`` and the entropy; fill the loss's derivatives by the mean, add those by log std.
+
+    :param advantage: the advantage over the number of rows
+    """
+    log_prob, entropy = ZERO, ZERO
+    for k in range(len(mean)):
+        std = np.float32(math.exp(log_std[k]))
+        z = (action[k] - mean[k]) / std
+        log_prob -= HALF * z * z + log_std[k] + HALF_LOG_2PI
+        entropy += HALF + HALF_LOG_2PI + log_std[k]
+        delta[k] = -advantage * z / std
+        log_std_grad[k] -= advantage * (z * z - ONE)
+    return log_prob, entropy
+
+
+@compiled
+def adam(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
+    """Take one step of Adam, in place, as :func:`~sb3_a2c_td.optimizers.fused_adam` does."""
+    rate1, rate2 = np.float32(1.0 - betas[0]), np.float32(1.0 - betas[1])
+    alpha, epsilon = np.float32(alpha_t), np.float32(eps)
+    for i in range(len(params)):
+        exp_avg[i] += rate1 * (grads[i] - exp_avg[i])
+        exp_avg_sq[i] += rate2 * (grads[i] * grads[i] - exp_avg_sq[i])
+        params[i] -= alpha * exp_avg[i] / (np.float32(math.sqrt(exp_avg_sq[i])) + epsilon)

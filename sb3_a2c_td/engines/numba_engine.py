@@ -1,0 +1,87 @@
+"""Compiled kernels for plain MLP policies on the CPU, working in place on the policy's and optimiser's own memory."""
+
+import math
+
+import numpy as np
+
+from sb3_a2c_td.buffers import Observations, TransitionBuffer
+from sb3_a2c_td.engines import kernels
+from sb3_a2c_td.engines.flat_mlp import FlatMlp, as_rows, why_not_flat
+from sb3_a2c_td.engines.interface import CannotServe, Diverged, Objective, Update
+from sb3_a2c_td.engines.torch_engine import TorchEngine
+
+MAX_ROWS_TO_ACT, MAX_ROWS_TO_UPDATE = 512, 2048
+"""for more rows the libraries behind torch are faster: ``python -m benchmarks crossover``"""
+
+
+class NumbaEngine(TorchEngine):
+    """See :class:`~sb3_a2c_td.engines.interface.Engine`. Large batches are left to torch.
+
+    :param policy: a plain MLP, in float32 on the CPU, with ``AdamTFLike`` or ``Adam``
+    :raises CannotServe: if it is another one, saying why
+    """
+
+    name = "numba"
+    _mlp: FlatMlp
+
+    def _bound(self) -> FlatMlp:
+        reason = why_not_flat(self.policy)
+        if reason is not None:
+            raise CannotServe(self.name, reason)
+        return FlatMlp(self.policy)
+
+    def act(self, observations: Observations) -> np.ndarray:
+        """Draw actions with one kernel."""
+        if len(observations) > MAX_ROWS_TO_ACT:
+            return super().act(observations)
+        if not self._mlp.actor_is_bound():
+            self._mlp = self._bound()
+        mlp = self._mlp
+        rows = mlp.rows(observations)
+        draw = kernels.draw_gaussian if mlp.continuous else kernels.draw_categorical
+        actions, are_finite = draw(mlp.actor_widths, mlp.actor, mlp.use_tanh, rows, mlp.noise(len(rows)))
+        if not are_finite:
+            raise Diverged
+        return actions.reshape(-1, *self._action_shape) if mlp.continuous else actions  # type: ignore[no-any-return]
+
+    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
+        """Take one step of the optimiser on all transitions in the buffer with one kernel."""
+        if len(buffer) > MAX_ROWS_TO_UPDATE:
+            return super().update(buffer, objective)
+        if not self._mlp.is_bound():
+            self._mlp = self._bound()
+        mlp = self._mlp
+        batch = buffer.transitions()
+        n_numbers, dtype = (int(mlp.actor_widths[-1]), np.float32) if mlp.continuous else (1, np.int64)
+        was_taken, targets, values, figures = kernels.update(
+            mlp.actor_widths,
+            mlp.critic_widths,
+            len(mlp.actor),
+            mlp.numbers,
+            mlp.use_tanh,
+            mlp.continuous,
+            mlp.rows(batch.observations),
+            as_rows(batch.actions, dtype, n_numbers, "actions"),
+            batch.rewards,
+            mlp.rows(batch.next_observations),
+            batch.terminated,
+            batch.truncated,
+            _as_numbers(objective),
+            mlp.actor_adam(),
+            mlp.critic_adam(),
+        )
+        if was_taken:
+            mlp.count_step()
+        return Update(targets, values, *figures)
+
+
+def _as_numbers(objective: Objective) -> tuple[float, float, bool, bool, float, float, bool]:
+    return (
+        float(objective.gamma),
+        float(objective.reward_scale),
+        bool(objective.bootstrap_on_truncation),
+        bool(objective.double_softmax),
+        float(objective.ent_coef),
+        math.inf if objective.max_grad_norm is None else float(objective.max_grad_norm),
+        bool(objective.normalize_advantage),
+    )

@@ -1,0 +1,50 @@
+"""The engine that serves every policy on every device."""
+
+import numpy as np
+
+from sb3_a2c_td.buffers import Observations, TransitionBuffer
+from sb3_a2c_td.engines.any_networks import AnyNetworks
+from sb3_a2c_td.engines.flat_mlp import FlatMlp, why_not_flat
+from sb3_a2c_td.engines.interface import Objective, Update
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+MAX_ROWS = 1024
+"""up to so many rows numpy takes less time for a plain MLP than PyTorch"""
+
+
+class TorchEngine:
+    """See :class:`~sb3_a2c_td.engines.interface.Engine`.
+
+    Small batches of a plain MLP on the CPU are computed in closed form, in numpy on the parameters' own memory: there
+    most of PyTorch's time goes into calls. All else PyTorch computes.
+
+    :param policy: the policy to act for and to update
+    """
+
+    name = "torch"
+
+    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+        self.policy = policy
+        self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
+        self._any_networks = AnyNetworks(policy)
+        self._mlp = self._bound()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def _bound(self) -> FlatMlp | None:
+        return FlatMlp(self.policy) if why_not_flat(self.policy) is None else None
+
+    def act(self, observations: Observations) -> np.ndarray:
+        """Draw actions from the policy's distribution."""
+        if self._mlp is not None and not self._mlp.actor_is_bound():
+            self._mlp = self._bound()
+        networks = self._any_networks if self._mlp is None or len(observations) > MAX_ROWS else self._mlp
+        return networks.draw(observations).reshape(-1, *self._action_shape)
+
+    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
+        """Take one step of the optimiser on all transitions in the buffer."""
+        if self._mlp is not None and not self._mlp.is_bound():
+            self._mlp = self._bound()
+        networks = self._any_networks if self._mlp is None or len(buffer) > MAX_ROWS else self._mlp
+        return networks.update(buffer, objective)

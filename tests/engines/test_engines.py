@@ -1,0 +1,275 @@
+"""Every engine draws from the policy and computes what the reference computes."""
+
+import copy
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from scipy import stats
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import CombinedExtractor
+from torch import nn
+
+from sb3_a2c_td import TDA2C, MlpPolicy
+from sb3_a2c_td.engines import ENGINES
+from sb3_a2c_td.engines.torch_engine import TorchEngine
+from tests.envs import CountingEnv, RandomEnv
+
+VECTOR = spaces.Box(-1, 1, (2,), np.float32)
+N_DRAWS = 20_000
+
+
+def make(engine: str, env_id: str = "CartPole-v1", n_envs: int = 2, **kwargs) -> TDA2C:
+    env = make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"max_episode_steps": 23})
+    return TDA2C("MlpPolicy", env, engine=engine, seed=0, device="cpu", **kwargs)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_discrete_actions_follow_the_policy(engine: str) -> None:
+    model = TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Discrete(5)), engine=engine, seed=0, device="cpu")
+    observations = np.tile(np.array([[0.9, -0.7]], np.float32), (N_DRAWS, 1))
+    actions = model.sample_actions(observations)
+    assert actions.shape == (N_DRAWS,)
+    assert actions.dtype == np.int64
+    with th.no_grad():
+        probs = model.policy.get_distribution(th.as_tensor(observations[:1])).distribution.probs[0].double().numpy()
+    counts = np.bincount(actions, minlength=5)
+    assert stats.chisquare(counts, probs / probs.sum() * N_DRAWS).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_continuous_actions_follow_the_policy(engine: str) -> None:
+    model = TDA2C("MlpPolicy", RandomEnv(VECTOR, VECTOR), engine=engine, seed=0, device="cpu")
+    with th.no_grad():
+        model.policy.log_std.copy_(th.tensor([-1.0, 0.5]))
+    observations = np.tile(np.array([[0.9, -0.7]], np.float32), (N_DRAWS, 1))
+    actions = model.sample_actions(observations)
+    assert actions.shape == (N_DRAWS, 2)
+    assert actions.dtype == np.float32
+    with th.no_grad():
+        normal = model.policy.get_distribution(th.as_tensor(observations[:1])).distribution
+    for k in range(2):
+        mean, std = normal.mean[0, k].item(), normal.stddev[0, k].item()
+        assert stats.kstest(actions[:, k], stats.norm(mean, std).cdf).pvalue > 1e-4
+    assert abs(np.corrcoef(actions.T)[0, 1]) < 0.03
+
+
+class OwnPolicy(MlpPolicy):
+    """Not taken for a plain MLP: PyTorch differentiates it."""
+
+
+class SameActions(TDA2C):
+    """Takes actions that are drawn beforehand, and keeps the parameters and figures of every update."""
+
+    def sample_actions(self, observations):
+        return self.given[self.num_timesteps // self.n_envs]
+
+    def _log_update(self, update) -> None:
+        super()._log_update(update)
+        self.history.append(th.nn.utils.parameters_to_vector(self.policy.parameters()).detach().clone())
+        self.figures.append([value for value in update if isinstance(value, float)])
+
+
+OBJECTIVES = {
+    "plain": {},
+    "truncation": {"bootstrap_on_truncation": True, "reward_scale": 1.0, "gamma": 0.9},
+    "extras": {"ent_coef": 0.05, "max_grad_norm": 0.1, "normalize_advantage": True, "n_steps": 8},
+    "tanh": {"policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [8], "ortho_init": True}},
+    "linear": {"policy_kwargs": {"net_arch": []}},
+    "adam": {"policy_kwargs": {"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"betas": (0.8, 0.99)}}},
+    "double softmax": {"double_softmax": True, "ent_coef": 0.01},
+}
+
+
+SEEDS = {"CartPole-v1": 0, "Acrobot-v1": 1, "Pendulum-v1": 0}
+"""such that no ReLU comes within rounding of its kink, where two engines would take different sides"""
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("env_id", SEEDS)
+def test_every_engine_computes_what_autograd_computes(env_id: str, objective: str) -> None:
+    """300 updates on the same transitions."""
+    if objective == "double softmax" and env_id == "Pendulum-v1":
+        return  # for discrete actions only
+    kwargs: dict[str, Any] = OBJECTIVES[objective]
+    models = []
+    for policy, engine in ((OwnPolicy, "torch"), ("MlpPolicy", "torch"), ("MlpPolicy", "numba")):
+        env = make_vec_env(env_id, n_envs=2, seed=0, env_kwargs={"max_episode_steps": 23})
+        model = SameActions(policy, env, engine=engine, seed=0, device="cpu", **kwargs)
+        rng = np.random.default_rng(SEEDS[env_id])
+        n_steps = 300 * model.n_steps
+        continuous = isinstance(env.action_space, spaces.Box)
+        model.given = (
+            rng.normal(size=(n_steps, 2, 1)).astype(np.float32)
+            if continuous
+            else rng.integers(0, env.action_space.n, (n_steps, 2))
+        )
+        model.history, model.figures = [], []
+        models.append(model.learn(2 * n_steps))
+    reference, *others = models
+    assert len(reference.history) == 300
+    assert (reference.history[-1] - reference.history[0]).abs().max() > 0.01
+    for model in others:
+        th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(model.figures, reference.figures, rtol=1e-3, atol=1e-4)
+
+
+def test_numba_works_in_place() -> None:
+    """What torch sees moves with every update: policies, state dicts and predictions notice nothing."""
+    model = make("numba").learn(20)
+    before = model.policy.action_net.weight.detach().clone()
+    moments = model.policy.optimizer.state[model.policy.action_net.weight]["exp_avg"].clone()
+    model.learn(20, reset_num_timesteps=False)
+    assert not th.equal(model.policy.action_net.weight, before)
+    state = model.policy.optimizer.state[model.policy.action_net.weight]
+    assert not th.equal(state["exp_avg"], moments)
+    assert state["step"] == model._n_updates
+
+
+def steps_of(model: TDA2C) -> th.Tensor:
+    model.set_random_seed(5)
+    model.learn(60)
+    return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_parameters_and_moments_put_in_place_are_used(engine: str) -> None:
+    source, target = make(engine).learn(100), make(engine).learn(50)
+    target.set_parameters(copy.deepcopy(source.get_parameters()))
+    assert th.equal(steps_of(source), steps_of(target))
+
+
+def test_parameters_from_a_vector_are_used() -> None:
+    source, target = make("numba"), make("numba").learn(50)
+    source.policy.optimizer.load_state_dict(copy.deepcopy(target.policy.optimizer.state_dict()))
+    target.policy.load_from_vector(source.policy.parameters_to_vector())
+    assert th.equal(steps_of(source), steps_of(target))
+
+
+def test_one_parameter_put_in_place_is_used() -> None:
+    source, target = make("numba").learn(50), make("numba").learn(50)
+    bias = source.policy.value_net.bias
+    with th.no_grad():
+        bias.add_(1.0)
+    target.policy.value_net.bias.data = bias.detach().clone()
+    assert th.equal(steps_of(source), steps_of(target))
+
+
+def test_a_parameter_frozen_on_the_way_is_refused() -> None:
+    model = make("numba").learn(50)
+    model.policy.value_net.bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="a parameter is frozen"):
+        model.learn(50)
+
+
+def test_a_loaded_model_may_change_its_engine(tmp_path) -> None:
+    make("numba").learn(100).save(tmp_path / "model")
+    env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
+    torch_model = TDA2C.load(tmp_path / "model", env=env, device="cpu", engine="torch")
+    assert torch_model.learn(100, reset_num_timesteps=False)._n_updates == 20
+    torch_model.save(tmp_path / "model")
+    numba_model = TDA2C.load(tmp_path / "model", env=env, device="cpu", engine="numba")
+    assert numba_model.learn(100, reset_num_timesteps=False)._n_updates == 30
+    assert numba_model.policy.optimizer.state[numba_model.policy.value_net.bias]["step"] == 30
+
+
+@pytest.mark.parametrize(
+    ("policy", "env", "kwargs", "reason"),
+    [
+        (OwnPolicy, CountingEnv(), {}, "the policy is a OwnPolicy"),
+        ("MlpPolicy", RandomEnv(spaces.Discrete(3), spaces.Discrete(2)), {}, r"the observations are Discrete\(3\)"),
+        ("MlpPolicy", RandomEnv(spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Discrete(2)), {}, "observations are"),
+        ("MlpPolicy", RandomEnv(VECTOR, spaces.MultiBinary(2)), {}, "the distribution is BernoulliDistribution"),
+        ("MlpPolicy", RandomEnv(VECTOR, VECTOR), {"use_sde": True}, "the distribution is StateDependentNoise"),
+        ("MlpPolicy", CountingEnv(), {"policy_kwargs": {"activation_fn": nn.ELU}}, "the activation is ELU"),
+        ("MlpPolicy", CountingEnv(), {"policy_kwargs": {"optimizer_class": th.optim.SGD}}, "the optimizer is SGD"),
+        (
+            "MlpPolicy",
+            CountingEnv(),
+            {"policy_kwargs": {"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"weight_decay": 0.1}}},
+            "the optimizer has a weight decay",
+        ),
+        (
+            "MultiInputPolicy",
+            RandomEnv(spaces.Dict(a=VECTOR), spaces.Discrete(2)),
+            {"policy_kwargs": {"features_extractor_class": CombinedExtractor}},
+            "the policy is a MultiInputPolicy",
+        ),
+    ],
+)
+def test_numba_says_why_it_cannot_serve(policy, env, kwargs: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=f"engine='numba' cannot serve this model: .*{reason}.*use engine='auto'"):
+        TDA2C(policy, env, engine="numba", device="cpu", **kwargs)
+
+
+def test_numba_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    for name in ("numba_engine", "kernels"):
+        monkeypatch.delitem(sys.modules, f"sb3_a2c_td.engines.{name}", raising=False)
+        monkeypatch.delattr(f"sb3_a2c_td.engines.{name}", raising=False)
+    with pytest.raises(ValueError, match=r"engine='numba' needs numba: pip install 'sb3-a2c-td\[fast\]'"):
+        TDA2C("MlpPolicy", CountingEnv(), engine="numba", device="cpu")
+
+
+def test_numba_takes_observations_of_other_shapes_and_dtypes() -> None:
+    for observation_space in (spaces.Box(-1, 1, (2, 3), np.float64), spaces.Box(-5, 5, (4,), np.int64)):
+        env = RandomEnv(observation_space, spaces.Discrete(3))
+        before, model = (TDA2C("MlpPolicy", env, engine="numba", seed=0, device="cpu") for _ in range(2))
+        model.learn(50)
+        assert not th.equal(before.policy.action_net.weight, model.policy.action_net.weight)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_torch_and_numba_draw_the_same_actions(env_id: str) -> None:
+    """A model may change its engine on the way: after 300 updates, the parameters differ by rounding only."""
+    kwargs = {"policy_kwargs": {"activation_fn": nn.Tanh}}
+    first, second = (make(engine, env_id, **kwargs).learn(3000) for engine in ("torch", "numba"))
+    assert first._n_updates == second._n_updates == 300
+    for ours, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
+        th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_auto_begins_with_torch_and_goes_on_with_numba(capsys: pytest.CaptureFixture[str]) -> None:
+    model = make("auto", verbose=1)
+    assert "Using the engine torch for the first 200 updates, then numba" in capsys.readouterr().out
+    model.learn(2000)
+    assert model._n_updates == 200
+    assert type(model._engine._engine) is TorchEngine
+    model.sample_actions(model.env.reset())
+    assert type(model._engine._engine).__name__ == "NumbaEngine"
+
+
+def test_auto_says_why_it_stays_with_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    TDA2C(OwnPolicy, CountingEnv(), device="cpu", verbose=1)
+    assert "Using the engine torch (the policy is a OwnPolicy, not a MlpPolicy)" in capsys.readouterr().out
+
+
+def test_the_engine_can_be_changed_by_name() -> None:
+    model = make("torch").learn(100)
+    model.engine = "numba"
+    assert model.learn(100, reset_num_timesteps=False)._engine.name == "numba"
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+def test_large_batches_are_the_same(engine: str) -> None:
+    """From some size on PyTorch computes them."""
+    n_envs = 1100
+    reference, model = (
+        SameActions(policy, make_vec_env("CartPole-v1", n_envs, seed=0), engine=name, seed=0, device="cpu")
+        for policy, name in ((OwnPolicy, "torch"), ("MlpPolicy", engine))
+    )
+    for each in (reference, model):
+        each.given = np.random.default_rng(0).integers(0, 2, (10, n_envs))
+        each.history, each.figures = [], []
+        each.learn(10 * n_envs)
+    th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-5)
+    assert TorchEngine(model.policy).act(np.zeros((n_envs, 4), np.float32)).shape == (n_envs,)
+
+
+def test_observations_of_a_wrong_width_are_named() -> None:
+    model = make("numba")
+    with pytest.raises(ValueError, match="observations: expected 4 numbers a row, got 3"):
+        model.sample_actions(np.zeros((2, 3), np.float32))
