@@ -48,7 +48,7 @@ class TransitionBuffer:
         self._size = 0
         self._storage: Transitions[np.ndarray] | None = None
         self._storage_arrays: list[np.ndarray] = []
-        self._last_layout: list[tuple[tuple[int, ...], np.dtype[Any]]] | None = None
+        self._last_layout: list[Any] | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -71,8 +71,10 @@ class TransitionBuffer:
                 f"of capacity={self.capacity}; train on them and reset() it first"
             )
         arrays = _arrays(transitions)
-        layout = [(rows.shape, rows.dtype) for rows in arrays]
+        layout: list[Any] = [(rows.shape, rows.dtype) for rows in arrays]
+        layout += [sorted(rows) if isinstance(rows, dict) else None for rows in transitions]
         if layout != self._last_layout:
+            self._last_layout = None
             self._make_fit(transitions)
             self._last_layout = layout
         index = slice(self._size, end)
@@ -83,16 +85,15 @@ class TransitionBuffer:
 
     def _make_fit(self, transitions: Transitions[np.ndarray]) -> None:
         n = len(transitions.rewards)
-        fit = self._storage is not None and _fits(self._storage, transitions, n)
-        if not fit and self._size == 0:
-            self._storage = type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
-            self._storage_arrays = _arrays(self._storage)
-            fit = _fits(self._storage, transitions, n)
-        if not fit:
+        storage = self._storage
+        if storage is None or (self._size == 0 and not _fits(storage, transitions, n)):
+            storage = type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
+        if not _fits(storage, transitions, n):
             raise ValueError(
-                f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(self._storage)}; "
+                f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(storage)}; "
                 "if the environment changed, reset() the buffer first"
             )
+        self._storage, self._storage_arrays = storage, _arrays(storage)
 
     def transitions(self) -> Transitions[np.ndarray]:
         """Give the rows held so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
@@ -152,6 +153,8 @@ def _fits(storage: Any, rows: Any, n: int) -> bool:
     """Say whether numpy would write ``n`` rows without broadcasting them or turning floats into integers."""
     if isinstance(rows, tuple):
         return all(_fits(*pair, n) for pair in zip(storage, rows, strict=True))
+    if isinstance(rows, dict) != isinstance(storage, dict):
+        return False
     if isinstance(rows, dict):
         return storage.keys() == rows.keys() and all(_fits(storage[key], values, n) for key, values in rows.items())
     return rows.shape == (n, *storage.shape[1:]) and np.can_cast(rows.dtype, storage.dtype, "same_kind")

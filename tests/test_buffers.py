@@ -149,3 +149,34 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"'actions': 'float64\[\]'.*cannot join.*'actions': 'int64\[\]'"):
         buffer.add(some_transitions(1)._replace(actions=np.zeros(1)))
     assert_same(buffer.transitions(), some_transitions(2))
+
+
+def test_a_row_that_was_refused_leaves_nothing_behind() -> None:
+    def rows(observations: object) -> Transitions[np.ndarray]:
+        end = np.zeros(1, bool)
+        return Transitions(observations, np.zeros(1, np.int64), np.ones(1, np.float32), observations, end, end)
+
+    buffer = TransitionBuffer(4)
+    buffer.add(rows(np.full((1, 2), 0.7, np.float32)))
+    buffer.reset()
+    bad = rows(np.ones((1, 2), np.int64))._replace(actions=np.zeros(2, np.int64))
+    with pytest.raises(ValueError, match="cannot join"):
+        buffer.add(bad)
+    buffer.add(rows(np.full((1, 2), 0.7, np.float32)))
+    np.testing.assert_array_equal(buffer.transitions().observations, np.full((1, 2), 0.7, np.float32))
+
+
+def test_other_keys_are_refused() -> None:
+    def rows(observations: object) -> Transitions[np.ndarray]:
+        end = np.zeros(1, bool)
+        return Transitions(observations, np.zeros(1, np.int64), np.ones(1, np.float32), observations, end, end)
+
+    array = np.ones((1, 2), np.float32)
+    for first, second in [({"a": array}, {"b": array}), (array, {"a": array}), ({"a": array}, array)]:
+        buffer = TransitionBuffer(4)
+        buffer.add(rows(first))
+        with pytest.raises(ValueError, match="cannot join"):
+            buffer.add(rows(second))
+        buffer.reset()
+        buffer.add(rows(second))
+        assert isinstance(buffer.transitions().observations, dict) == isinstance(second, dict)

@@ -30,5 +30,7 @@ def make_engine(name: str, policy: SeparateActorCriticPolicy) -> Engine:
             from sb3_a2c_td.engines.numba_engine import NumbaEngine  # numba is an extra, and slow to import
         except ImportError as error:
             raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
+        except RuntimeError as error:
+            raise CannotServe(name, f"numba failed: {error}") from error
         return NumbaEngine(policy)
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")

@@ -1,6 +1,7 @@
 """The fastest engine that is exact for a policy."""
 
 import importlib.util
+import warnings
 
 import numpy as np
 
@@ -51,9 +52,13 @@ class AutoEngine:
 
     def _due(self) -> TorchEngine:
         if self._why_not_numba is None and type(self._engine) is TorchEngine and self._n_updates() >= N_TORCH_UPDATES:
-            from sb3_a2c_td.engines.numba_engine import NumbaEngine  # compiles, or loads what was compiled
+            try:
+                from sb3_a2c_td.engines.numba_engine import NumbaEngine  # compiles, or loads what was compiled
 
-            self._engine = NumbaEngine(self.policy)
+                self._engine = NumbaEngine(self.policy)
+            except Exception as error:  # a numba that does not import, a cache that cannot be written, ...
+                self._why_not_numba = f"numba failed: {error}"
+                warnings.warn(f"engine='auto' goes on with torch, since numba failed: {error}", stacklevel=2)
         return self._engine
 
     def _n_updates(self) -> int:

@@ -58,7 +58,7 @@ class FlatMlp:
         self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
         self._addresses, self._actor_addresses = _addresses(self._parameters), _addresses(self._actor)
-        self._moments = self._live_moments()
+        self._moments, self._groups = self._live_moments(), _grouped(self._optimizer)
 
     def _move(self) -> list[np.ndarray]:
         """Move parameters and moments into :attr:`numbers`; give the gradients."""
@@ -79,7 +79,7 @@ class FlatMlp:
 
     def actor_is_bound(self) -> bool:
         """Say whether the actor's parameters are still in :attr:`actor`."""
-        return _addresses(self._actor) == self._actor_addresses
+        return self._mlp.is_current() and _addresses(self._mlp.actor_parameters()) == self._actor_addresses
 
     def is_bound(self) -> bool:
         """Notice what puts other tensors, layers or settings in place: ``load_state_dict``, a callback, a user."""
@@ -93,11 +93,13 @@ class FlatMlp:
             and self._optimizer.state is self._state
             and len(self._state) == len(self._states)
             and all(map(operator.is_, self._live_moments(), self._moments))
+            and _grouped(self._optimizer) == self._groups
             and _why_not_optimizer(self._optimizer) is None
         )
 
     def _live_moments(self) -> list[th.Tensor]:
-        return [state["exp_avg"] for state in self._states] + [state["exp_avg_sq"] for state in self._states]
+        names = ("exp_avg", "exp_avg_sq") if self._counts_integers else ("exp_avg", "exp_avg_sq", "step")
+        return [state[name] for name in names for state in self._states]
 
     @np.errstate(over="ignore", invalid="ignore")
     def draw(self, observations: Observations) -> np.ndarray:
@@ -167,6 +169,8 @@ class FlatMlp:
     ) -> tuple[float, float]:
         """Fill the gradient of the actor's loss with the entropy's; give the loss and the mean entropy."""
         n = len(advantages)
+        if not self.continuous and actions.min() < 0:
+            raise IndexError("actions: an action lies outside the action space")
         weights = advantages[:, None] / -n
         h = closed_form.forward(self._actor_net, observations, self.use_tanh)
         if self._log_std is None:
@@ -249,11 +253,21 @@ def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) ->
     if array.shape[1] != width:
         raise ValueError(f"{name}: expected {width} numbers a row, got {array.shape[1]}")
     # carray: contiguous, aligned and writeable
-    return array if array.dtype == dtype and array.flags.carray else np.require(array, dtype, ("C", "A", "W"))
+    if array.dtype == dtype and array.flags.carray:
+        return array
+    with np.errstate(over="ignore"):
+        rows = np.require(array, dtype, ("C", "A", "W"))
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        raise ValueError(f"{name}: not finite as {rows.dtype}; scale them (VecNormalize)")
+    return rows
 
 
 def _addresses(tensors: list[th.Tensor]) -> list[int]:
     return [tensor.data_ptr() for tensor in tensors]
+
+
+def _grouped(optimizer: th.optim.Optimizer) -> list[list[int]]:
+    return [list(map(id, group["params"])) for group in optimizer.param_groups]
 
 
 def _widths(parameters: list[th.Tensor]) -> np.ndarray:

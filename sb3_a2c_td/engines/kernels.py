@@ -206,7 +206,7 @@ def update(
     for g in numbers[1]:
         norm += g * g
     norm = math.sqrt(norm)
-    is_finite = math.isfinite(norm) and math.isfinite(actor_loss + critic_loss + ent_coef * entropy_loss)
+    is_finite = are_finite(norm, actor_loss, critic_loss, ent_coef * entropy_loss)
     if is_finite:
         if max_grad_norm < norm + 1e-6:
             numbers[1] *= np.float32(max_grad_norm / (norm + 1e-6))
@@ -214,6 +214,14 @@ def update(
         adam(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
     figures = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
     return is_finite, targets, values, figures
+
+
+@numba.njit(cache=True)  # strictly: "reassoc" would take infinity for finite
+def are_finite(norm, actor_loss, critic_loss, entropy_loss):
+    """Say whether all four numbers are finite."""
+    return (
+        math.isfinite(norm) and math.isfinite(actor_loss) and math.isfinite(critic_loss) and math.isfinite(entropy_loss)
+    )
 
 
 @compiled

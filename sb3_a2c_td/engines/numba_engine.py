@@ -8,10 +8,7 @@ from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import kernels
 from sb3_a2c_td.engines.flat_mlp import FlatMlp, as_rows, why_not_flat
 from sb3_a2c_td.engines.interface import CannotServe, Diverged, Objective, Update
-from sb3_a2c_td.engines.torch_engine import TorchEngine
-
-MAX_ROWS_TO_ACT, MAX_ROWS_TO_UPDATE = 512, 2048
-"""for more rows the libraries behind torch are faster: ``python -m benchmarks crossover``"""
+from sb3_a2c_td.engines.torch_engine import MAX_ROWS, TorchEngine
 
 
 class NumbaEngine(TorchEngine):
@@ -32,7 +29,7 @@ class NumbaEngine(TorchEngine):
 
     def act(self, observations: Observations) -> np.ndarray:
         """Draw actions with one kernel."""
-        if len(observations) > MAX_ROWS_TO_ACT:
+        if len(observations) > MAX_ROWS:
             return super().act(observations)
         if not self._mlp.actor_is_bound():
             self._mlp = self._bound()
@@ -46,7 +43,7 @@ class NumbaEngine(TorchEngine):
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions in the buffer with one kernel."""
-        if len(buffer) > MAX_ROWS_TO_UPDATE:
+        if len(buffer) > MAX_ROWS:
             return super().update(buffer, objective)
         if not self._mlp.is_bound():
             self._mlp = self._bound()

@@ -14,6 +14,9 @@ from torch import nn
 
 from sb3_a2c_td.policies import MlpPolicy, SeparateActorCriticPolicy
 
+REPLACEABLE = ("extract_features", "get_distribution", "predict_values", "_get_action_dist_from_latent")
+"""methods of a policy that a user may replace on the object"""
+
 
 class PlainMlp:
     """The dense layers of a policy that consists of nothing else, as they are now.
@@ -40,6 +43,7 @@ class PlainMlp:
             len(modules) == len(self._modules)
             and all(map(operator.is_, modules, self._modules))
             and not any(self._hooks)
+            and not any(map(vars(self._policy).__contains__, REPLACEABLE))
         )
 
     def actor_parameters(self) -> list[th.Tensor]:
@@ -102,5 +106,5 @@ def _reasons_against(policy: SeparateActorCriticPolicy) -> Iterator[str]:
         yield f"the activation is {', '.join(sorted(kind.__name__ for kind in activations))}, not ReLU or Tanh"
     if any(any(_hooks(module)) for module in policy.modules()):
         yield "a hook is registered on one of its modules"
-    if vars(policy).keys() & {"extract_features", "get_distribution", "predict_values", "_get_action_dist_from_latent"}:
+    if any(map(vars(policy).__contains__, REPLACEABLE)):
         yield "one of its methods is replaced"

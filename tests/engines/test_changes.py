@@ -91,7 +91,30 @@ def replace_the_policy(model: TDA2C) -> None:
         model.policy.value_net.bias.add_(1.0)
 
 
+def assign_tensors(model: TDA2C) -> None:
+    state = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    state["action_net.bias"] += th.tensor([1.0, -1.0])
+    model.policy.load_state_dict(state, assign=True)
+
+
+def replace_a_method(model: TDA2C) -> None:
+    predict_values = model.policy.predict_values
+    model.policy.predict_values = lambda obs: 2 * predict_values(obs)
+
+
+def empty_a_group(model: TDA2C) -> None:
+    model.policy.optimizer.param_groups[0]["params"] = []
+
+
+def reverse_the_groups(model: TDA2C) -> None:
+    model.policy.optimizer.param_groups.reverse()
+
+
 CHANGES = [
+    assign_tensors,
+    replace_a_method,
+    empty_a_group,
+    reverse_the_groups,
     replace_a_layer,
     replace_an_activation,
     listen_to_a_layer,
@@ -134,3 +157,74 @@ def test_shared_memory_stays_shared() -> None:
     model.policy.share_memory()
     model.learn(20, reset_num_timesteps=False)
     assert all(param.is_shared() for param in model.policy.parameters())
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.parametrize("change", ["layer", "hook", "tensors", "method"])
+def test_the_next_action_is_drawn_from_the_changed_policy(
+    change: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto_engine, "N_TORCH_UPDATES", 2)
+    model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu").learn(20)
+    observations = np.zeros((200, 4), np.float32)
+    assert 0 < model.sample_actions(observations).mean() < 1
+    always_first = nn.Linear(16, 2)
+    with th.no_grad():
+        always_first.bias.copy_(th.tensor([100.0, -100.0]))
+    if change == "layer":
+        model.policy.action_net = always_first
+    elif change == "hook":
+        model.policy.action_net.register_forward_hook(lambda module, inputs, output: always_first(inputs[0]))
+    elif change == "tensors":
+        state = model.policy.state_dict() | {"action_net.bias": th.tensor([100.0, -100.0])}
+        model.policy.load_state_dict(state, assign=True)
+    else:
+        get_distribution = model.policy.get_distribution
+
+        def certain(obs):
+            model.policy.action_net.bias.data[:] = th.tensor([100.0, -100.0])
+            return get_distribution(obs)
+
+        model.policy.get_distribution = certain
+    assert not model.sample_actions(observations).any()
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+def test_steps_put_in_place_are_counted_on(engine: str) -> None:
+    policy_kwargs = {"optimizer_class": th.optim.Adam}
+    model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, policy_kwargs=policy_kwargs, device="cpu").learn(50)
+    for state in model.policy.optimizer.state.values():
+        state["step"] = th.tensor(0.0)
+    before = model._n_updates
+    model.learn(100, reset_num_timesteps=False)
+    assert {int(state["step"]) for state in model.policy.optimizer.state.values()} == {model._n_updates - before}
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+def test_an_infinite_loss_takes_no_step(engine: str) -> None:
+    model = TDA2C("MlpPolicy", "Pendulum-v1", engine=engine, seed=0, device="cpu", n_steps=10).learn(5)
+    with th.no_grad():
+        model.policy.log_std.fill_(th.inf)
+    before = [param.clone() for param in model.policy.parameters()]
+    update = model._engine.update(model.rollout_buffer, model._objective())
+    assert not np.isfinite(update.actor_loss)
+    assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_a_numba_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self, policy) -> None:
+        raise RuntimeError("no locator available")
+
+    monkeypatch.setattr(auto_engine, "N_TORCH_UPDATES", 10)
+    monkeypatch.setattr(NumbaEngine, "__init__", fails)
+    model = TDA2C("MlpPolicy", "CartPole-v1", device="cpu")
+    with pytest.warns(UserWarning, match="goes on with torch, since numba failed: no locator available"):
+        model.learn(200)
+    assert model.num_timesteps == 200
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+def test_observations_beyond_float32_are_refused(engine: str) -> None:
+    model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, policy_kwargs={"activation_fn": nn.Tanh}, device="cpu")
+    with pytest.raises(ValueError, match="observations: not finite as float32"):
+        model.sample_actions(np.full((1, 4), 1e300))
