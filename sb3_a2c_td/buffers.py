@@ -74,7 +74,6 @@ class TransitionBuffer:
         layout: list[Any] = [(rows.shape, rows.dtype) for rows in arrays]
         layout += [sorted(rows) if isinstance(rows, dict) else None for rows in transitions]
         if layout != self._last_layout:
-            self._last_layout = None
             self._make_fit(transitions)
             self._last_layout = layout
         index = slice(self._size, end)
