@@ -1,8 +1,9 @@
 """A plain MLP and its Adam as views of flat arrays: memory that numpy and compiled code can work on."""
 
 import math
-import operator
 from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,14 @@ import torch as th
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import closed_form
 from sb3_a2c_td.engines.interface import Diverged, Objective, Update
-from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
+from sb3_a2c_td.engines.plain_mlp import PlainMlp, are_same, why_not_plain
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+_PARAMS = itemgetter("params")
+_MOMENTS, _MOMENTS_AND_STEP = itemgetter("exp_avg", "exp_avg_sq"), itemgetter("exp_avg", "exp_avg_sq", "step")
+_REQUIRES_GRAD = attrgetter("requires_grad")
+_TENSOR_HOOKS = attrgetter("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class FlatMlp:
@@ -41,7 +47,7 @@ class FlatMlp:
         self._mlp = PlainMlp(policy)
         self.continuous, self.use_tanh = self._mlp.continuous, self._mlp.use_tanh
         self._optimizer, self._state = policy.optimizer, policy.optimizer.state
-        self._actor, self._critic = self._mlp.actor_parameters(), self._mlp.critic_parameters()
+        self._actor, self._critic = self._mlp.actor.parameters, self._mlp.critic.parameters
         self._parameters = self._actor + self._critic
         self._states = [self._state[param] for param in self._parameters]
         self.actor_widths, self.critic_widths = _widths(self._actor), _widths(self._critic)
@@ -58,7 +64,7 @@ class FlatMlp:
         self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
         self._addresses, self._actor_addresses = _addresses(self._parameters), _addresses(self._actor)
-        self._moments, self._groups = self._live_moments(), _grouped(self._optimizer)
+        self._optimizer_parts = self._live_optimizer_parts()
 
     def _move(self) -> list[np.ndarray]:
         """Move parameters and moments into :attr:`numbers`; give the gradients."""
@@ -79,27 +85,27 @@ class FlatMlp:
 
     def actor_is_bound(self) -> bool:
         """Say whether the actor's parameters are still in :attr:`actor`."""
-        return self._mlp.is_current() and _addresses(self._mlp.actor_parameters()) == self._actor_addresses
+        return self._mlp.actor.is_current() and _addresses(self._actor) == self._actor_addresses
 
     def is_bound(self) -> bool:
         """Notice what puts other tensors, layers or settings in place: ``load_state_dict``, a callback, a user."""
-        live = self._mlp.actor_parameters() + self._mlp.critic_parameters()
         return (
-            self._mlp.is_current()
-            and _addresses(live) == self._addresses
-            and all([param.requires_grad for param in live])  # noqa: C419, a generator takes twice as long
-            and not any([param._backward_hooks for param in live])  # noqa: C419
+            self._mlp.actor.is_current()
+            and self._mlp.critic.is_current()
+            and _addresses(self._parameters) == self._addresses
+            and all(map(_REQUIRES_GRAD, self._parameters))
+            and not any(chain(*map(_TENSOR_HOOKS, self._parameters)))
             and self.policy.optimizer is self._optimizer
             and self._optimizer.state is self._state
-            and len(self._state) == len(self._states)
-            and all(map(operator.is_, self._live_moments(), self._moments))
-            and _grouped(self._optimizer) == self._groups
+            and are_same(self._live_optimizer_parts(), self._optimizer_parts)
             and _why_not_optimizer(self._optimizer) is None
         )
 
-    def _live_moments(self) -> list[th.Tensor]:
-        names = ("exp_avg", "exp_avg_sq") if self._counts_integers else ("exp_avg", "exp_avg_sq", "step")
-        return [state[name] for name in names for state in self._states]
+    def _live_optimizer_parts(self) -> list[Any]:
+        """List what the optimiser consists of: its groups' parameters, and the states with their moments."""
+        groups = list(map(_PARAMS, self._optimizer.param_groups))
+        moments = _MOMENTS if self._counts_integers else _MOMENTS_AND_STEP
+        return [*map(len, groups), *chain(*groups), *self._state.values(), *chain(*map(moments, self._states))]
 
     @np.errstate(over="ignore", invalid="ignore")
     def draw(self, observations: Observations) -> np.ndarray:
@@ -263,11 +269,7 @@ def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) ->
 
 
 def _addresses(tensors: list[th.Tensor]) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
-
-
-def _grouped(optimizer: th.optim.Optimizer) -> list[list[int]]:
-    return [list(map(id, group["params"])) for group in optimizer.param_groups]
+    return list(map(th.Tensor.data_ptr, tensors))
 
 
 def _widths(parameters: list[th.Tensor]) -> np.ndarray:
@@ -282,7 +284,7 @@ def _moved(tensor: th.Tensor, flat: np.ndarray) -> th.Tensor:
 
 
 def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[str]:
-    actor, critic = mlp.actor_parameters(), mlp.critic_parameters()
+    actor, critic = mlp.actor.parameters, mlp.critic.parameters
     for param in actor + critic:
         if param.device.type != "cpu":
             yield f"the device is {param.device}, not the CPU"
@@ -290,7 +292,7 @@ def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[s
             yield f"a parameter is {param.dtype}, not float32"
         if not param.requires_grad:
             yield "a parameter is frozen"
-        if param._backward_hooks:
+        if any(_TENSOR_HOOKS(param)):
             yield "a hook is registered on a parameter"
         if param.is_shared():
             yield "a parameter is in shared memory"

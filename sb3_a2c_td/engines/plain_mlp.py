@@ -1,15 +1,15 @@
 """What makes a policy a plain MLP, whose layers an engine may compute by itself."""
 
-import itertools
 import operator
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from typing import Any
 
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_a2c_td.policies import MlpPolicy, SeparateActorCriticPolicy
@@ -19,9 +19,7 @@ REPLACEABLE = ("extract_features", "get_distribution", "predict_values", "_get_a
 
 
 class PlainMlp:
-    """The dense layers of a policy that consists of nothing else, as they are now.
-
-    Its modules are read through ``nn.Module``'s dicts, since its attributes are many times slower.
+    """The dense layers of a policy that consists of nothing else, as they were when this was made.
 
     :param policy: a policy that :func:`why_not_plain` has nothing against
     """
@@ -30,29 +28,56 @@ class PlainMlp:
         assert why_not_plain(policy) is None
         self.continuous = isinstance(policy.action_dist, DiagGaussianDistribution)
         self.use_tanh = any(isinstance(module, nn.Tanh) for module in policy.mlp_extractor.modules())
-        self._policy = policy
-        self._modules = _modules(policy)
-        self._hooks = [hooks for module in policy.modules() for hooks in _hooks(module)]
-        self._actor_dicts = [module._parameters for module in (*_actor_modules(policy), policy)]
-        self._critic_dicts = [module._parameters for module in _critic_modules(policy)]
+        self.actor = PlainNetwork(policy, "policy_net", "action_net", policy.pi_features_extractor)
+        self.critic = PlainNetwork(policy, "value_net", "value_net", policy.vf_features_extractor)
+
+
+class PlainNetwork:
+    """The actor or the critic of a :class:`PlainMlp`.
+
+    Whether it is still what the policy computes is asked at every step, and answered from the dicts in which
+    ``nn.Module`` keeps its parts: its attributes are many times slower.
+
+    :param policy: the policy
+    :param body: name of the hidden layers in the policy's ``mlp_extractor``
+    :param head: name of the last layer in the policy
+    :param features_extractor: what comes before the layers
+    """
+
+    parameters: list[th.Tensor]
+    """weight ``(n_out, n_in)`` and bias ``(n_out,)`` of each layer; then the actor's log std if actions are continuous
+    """
+
+    def __init__(
+        self, policy: SeparateActorCriticPolicy, body: str, head: str, features_extractor: BaseFeaturesExtractor
+    ) -> None:
+        layers = _layers(policy, body, head)
+        holders: list[Any] = [module._parameters for module in layers]
+        if head == "action_net":
+            holders.append(policy._parameters)
+        self.parameters = [param for holder in holders for param in holder.values() if param is not None]
+        extractor: Any = policy._modules["mlp_extractor"]
+        self._holders = [policy._modules, extractor._modules, extractor._modules[body]._modules, *holders]
+        self._held = self._live_parts()
+        called = [*layers, extractor._modules[body], *features_extractor.modules()]
+        self._hooks = [hooks for module in called for hooks in _hooks(module)]
+        self._methods = vars(policy)
 
     def is_current(self) -> bool:
-        """Say whether the policy's layers are still the same modules, and no hook listens to them."""
-        modules = _modules(self._policy)
+        """Say whether the policy still has these layers and parameters, with no hook and no method in their way."""
         return (
-            len(modules) == len(self._modules)
-            and all(map(operator.is_, modules, self._modules))
+            are_same(self._live_parts(), self._held)
             and not any(self._hooks)
-            and not any(map(vars(self._policy).__contains__, REPLACEABLE))
+            and not any(map(self._methods.__contains__, REPLACEABLE))
         )
 
-    def actor_parameters(self) -> list[th.Tensor]:
-        """List weight ``(n_out, n_in)`` and bias ``(n_out,)`` of each layer, then log std if actions are continuous."""
-        return [param for parameters in self._actor_dicts for param in parameters.values() if param is not None]
+    def _live_parts(self) -> list[Any]:
+        return list(chain.from_iterable(map(dict.values, self._holders)))
 
-    def critic_parameters(self) -> list[th.Tensor]:
-        """List weight ``(n_out, n_in)`` and bias ``(n_out,)`` of each layer."""
-        return [param for parameters in self._critic_dicts for param in parameters.values() if param is not None]
+
+def are_same(objects: list[Any], others: list[Any]) -> bool:
+    """Say whether two lists hold the same objects, in the same order."""
+    return len(objects) == len(others) and all(map(operator.is_, objects, others))
 
 
 def why_not_plain(policy: SeparateActorCriticPolicy) -> str | None:
@@ -63,18 +88,9 @@ def why_not_plain(policy: SeparateActorCriticPolicy) -> str | None:
     return next(_reasons_against(policy), None)
 
 
-def _modules(policy: SeparateActorCriticPolicy) -> list[Any]:
-    return _actor_modules(policy) + _critic_modules(policy)
-
-
-def _actor_modules(policy: SeparateActorCriticPolicy) -> list[Any]:
-    modules: dict[str, Any] = policy._modules
-    return [*modules["mlp_extractor"]._modules["policy_net"]._modules.values(), modules["action_net"]]
-
-
-def _critic_modules(policy: SeparateActorCriticPolicy) -> list[Any]:
-    modules: dict[str, Any] = policy._modules
-    return [*modules["mlp_extractor"]._modules["value_net"]._modules.values(), modules["value_net"]]
+def _layers(policy: SeparateActorCriticPolicy, body: str, head: str) -> list[Any]:
+    """List a network's modules: dense layers, and activations between them."""
+    return [*getattr(policy.mlp_extractor, body), getattr(policy, head)]
 
 
 def _hooks(module: nn.Module) -> tuple[Any, ...]:
@@ -95,12 +111,12 @@ def _reasons_against(policy: SeparateActorCriticPolicy) -> Iterator[str]:
     if type(policy.mlp_extractor) is not MlpExtractor:
         yield f"the mlp_extractor is {type(policy.mlp_extractor).__name__}, not SB3's MlpExtractor"
     activations = set()
-    for modules in (_actor_modules(policy), _critic_modules(policy)):
+    for modules in (_layers(policy, "policy_net", "action_net"), _layers(policy, "value_net", "value_net")):
         activations |= {type(module) for module in modules[1::2]}
         layers = modules[::2]
         if any(type(layer) is not nn.Linear or layer.bias is None for layer in layers):
             yield "a layer is not nn.Linear with a bias"
-        elif any(layer.in_features != below.out_features for below, layer in itertools.pairwise(layers)):
+        elif any(layer.in_features != below.out_features for below, layer in pairwise(layers)):
             yield "the widths of its layers do not match"
     if len(activations) > 1 or not activations <= {nn.ReLU, nn.Tanh}:
         yield f"the activation is {', '.join(sorted(kind.__name__ for kind in activations))}, not ReLU or Tanh"

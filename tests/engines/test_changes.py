@@ -102,6 +102,22 @@ def replace_a_method(model: TDA2C) -> None:
     model.policy.predict_values = lambda obs: 2 * predict_values(obs)
 
 
+def replace_a_state(model: TDA2C) -> None:
+    weight = model.policy.action_net.weight
+    model.policy.optimizer.state[weight] = {
+        "step": 3,
+        "exp_avg": th.zeros_like(weight),
+        "exp_avg_sq": th.ones_like(weight),
+    }
+
+
+def listen_to_an_accumulated_gradient(model: TDA2C) -> None:
+    def negate(param: th.Tensor) -> None:
+        param.grad.neg_()
+
+    model.policy.action_net.weight.register_post_accumulate_grad_hook(negate)
+
+
 def empty_a_group(model: TDA2C) -> None:
     model.policy.optimizer.param_groups[0]["params"] = []
 
@@ -113,6 +129,8 @@ def reverse_the_groups(model: TDA2C) -> None:
 CHANGES = [
     assign_tensors,
     replace_a_method,
+    replace_a_state,
+    listen_to_an_accumulated_gradient,
     empty_a_group,
     reverse_the_groups,
     replace_a_layer,
