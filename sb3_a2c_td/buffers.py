@@ -1,5 +1,7 @@
 """The transitions of one interval."""
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
@@ -8,6 +10,8 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 Observations = np.ndarray | dict[str, np.ndarray]
 ArrayT = TypeVar("ArrayT", np.ndarray, th.Tensor)
+
+_SHAPE_AND_DTYPE = attrgetter("shape", "dtype")
 
 
 class Transitions(NamedTuple, Generic[ArrayT]):
@@ -47,8 +51,9 @@ class TransitionBuffer:
         """environment steps (of all environments together) since the last :meth:`reset`"""
         self._size = 0
         self._storage: Transitions[np.ndarray] | None = None
-        self._storage_arrays: list[np.ndarray] = []
+        self._storage_arrays: Sequence[np.ndarray] = []
         self._last_layout: list[Any] | None = None
+        self._last_view: Transitions[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -70,14 +75,12 @@ class TransitionBuffer:
                 f"transitions: {end - self._size} rows were added to a buffer that holds {self._size} "
                 f"of capacity={self.capacity}; train on them and reset() it first"
             )
-        arrays = _arrays(transitions)
-        layout: list[Any] = [(rows.shape, rows.dtype) for rows in arrays]
-        layout += [sorted(rows) if isinstance(rows, dict) else None for rows in transitions]
+        arrays, layout = _arrays_and_layout(transitions)
         if layout != self._last_layout:
             self._make_fit(transitions)
             self._last_layout = layout
         index = slice(self._size, end)
-        for storage, rows in zip(self._storage_arrays, arrays, strict=True):
+        for storage, rows in zip(self._storage_arrays, arrays):  # noqa: B905, as many in both
             storage[index] = rows
         self._size = end
         self.n_steps += 1
@@ -92,7 +95,7 @@ class TransitionBuffer:
                 f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(storage)}; "
                 "if the environment changed, reset() the buffer first"
             )
-        self._storage, self._storage_arrays = storage, _arrays(storage)
+        self._storage, self._storage_arrays, self._last_view = storage, _arrays_and_layout(storage)[0], None
 
     def transitions(self) -> Transitions[np.ndarray]:
         """Give the rows held so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
@@ -101,7 +104,9 @@ class TransitionBuffer:
         """
         if self._storage is None:
             raise ValueError("transitions: nothing was added to this buffer yet")
-        return type(self._storage)._make(_read(storage, slice(self._size)) for storage in self._storage)
+        if self._last_view is None or len(self._last_view.rewards) != self._size:
+            self._last_view = type(self._storage)._make(_read(storage, slice(self._size)) for storage in self._storage)
+        return self._last_view
 
     def tensors(self, device: th.device) -> Transitions[th.Tensor]:
         """Give :meth:`transitions` as tensors; on the CPU they share its memory."""
@@ -131,15 +136,17 @@ class TransitionBuffer:
         self.n_steps = state["n_steps"]
 
 
-def _arrays(transitions: Transitions[np.ndarray]) -> list[np.ndarray]:
-    """List the arrays of transitions, those of a dict in the order of its keys."""
-    arrays: list[np.ndarray] = []
-    for rows in transitions:
-        if isinstance(rows, dict):
-            arrays += [rows[key] for key in sorted(rows)]
-        else:
-            arrays.append(rows)
-    return arrays
+def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[np.ndarray], list[Any]]:
+    """List the arrays of transitions, those of a dict in the order of its keys, and their shapes, dtypes and keys."""
+    try:
+        return cast(Sequence[np.ndarray], transitions), list(map(_SHAPE_AND_DTYPE, transitions))
+    except AttributeError:  # a dict
+        arrays: list[np.ndarray] = []
+        keys: list[str] = []
+        for rows in transitions:
+            arrays += [rows[key] for key in sorted(rows)] if isinstance(rows, dict) else [rows]
+            keys += [*sorted(rows), ""] if isinstance(rows, dict) else [""]
+        return arrays, [*map(_SHAPE_AND_DTYPE, arrays), *keys]
 
 
 def _allocate(rows: Any, capacity: int) -> Observations:

@@ -1,6 +1,7 @@
 """Adam as Keras writes it."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, cast, overload
 
@@ -143,5 +144,11 @@ def step_size(lr: float, betas: tuple[float, float], step: int, dtype: th.dtype)
     :param dtype: dtype of the parameters
     """
     real = np.float64 if dtype == th.float64 else np.float32
+    correction1, root_correction2 = _bias_corrections(tuple(betas), step, real)
+    return float(real(lr) * root_correction2 / correction1)
+
+
+@lru_cache(maxsize=2)  # both networks take the same step
+def _bias_corrections(betas: tuple[float, float], step: int, real: type[np.floating[Any]]) -> tuple[Any, Any]:
     beta1, beta2 = real(betas[0]), real(betas[1])
-    return float(real(lr) * np.sqrt(1 - beta2**step) / (1 - beta1**step))
+    return 1 - beta1**step, np.sqrt(1 - beta2**step)

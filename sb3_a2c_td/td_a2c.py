@@ -266,7 +266,7 @@ class TDA2C(OnPolicyAlgorithm):
         if rollout_buffer.n_steps >= n_rollout_steps:
             return True
         ends_with_episode = self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
-        return ends_with_episode and bool(np.count_nonzero(cast(np.ndarray, self._last_episode_starts)))
+        return ends_with_episode and bool(np.count_nonzero(self._last_episode_starts))  # type: ignore[arg-type]
 
     def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
         """Take one step in each environment, keep its transition, and ask the callback.
@@ -334,8 +334,10 @@ class TDA2C(OnPolicyAlgorithm):
         """Put together what one step gives to the buffer: one row for each environment."""
         rewards = rewards.astype(np.float32, copy=False)
         if not np.count_nonzero(dones):
-            return Transitions(self._last_observations, actions, rewards, new_obs, terminated=dones, truncated=dones)
-        truncated = dones & [bool(info.get("TimeLimit.truncated", False)) for info in infos]
+            return Transitions(self._last_observations, actions, rewards, new_obs, dones, dones)
+        truncated = np.zeros_like(dones)
+        for env in np.flatnonzero(dones):
+            truncated[env] = infos[env].get("TimeLimit.truncated", False)
         next_obs = self._with_terminal_observations(new_obs, dones, truncated, infos)
         return Transitions(
             self._last_observations, actions, rewards, next_obs, terminated=dones & ~truncated, truncated=truncated

@@ -19,8 +19,8 @@ from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
 _PARAMS = itemgetter("params")
 _MOMENTS, _MOMENTS_AND_STEP = itemgetter("exp_avg", "exp_avg_sq"), itemgetter("exp_avg", "exp_avg_sq", "step")
-_REQUIRES_GRAD = attrgetter("requires_grad")
 _TENSOR_HOOKS = attrgetter("_backward_hooks", "_post_accumulate_grad_hooks")
+_GRADIENT_SETTINGS = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class FlatMlp:
@@ -51,6 +51,7 @@ class FlatMlp:
         self._parameters = self._actor + self._critic
         self._states = [self._state[param] for param in self._parameters]
         self.actor_widths, self.critic_widths = _widths(self._actor), _widths(self._critic)
+        self._n_inputs, self._n_outputs = int(self.actor_widths[0]), int(self.actor_widths[-1])
         self.numbers = np.zeros((4, sum(param.numel() for param in self._parameters)), np.float32)
         self._steps = np.zeros(len(self._parameters), np.float32)
         grads = self._move()
@@ -65,6 +66,7 @@ class FlatMlp:
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
         self._addresses, self._actor_addresses = _addresses(self._parameters), _addresses(self._actor)
         self._optimizer_parts = self._live_optimizer_parts()
+        self._gradient_settings = list(map(_GRADIENT_SETTINGS, self._parameters))
 
     def _move(self) -> list[np.ndarray]:
         """Move parameters and moments into :attr:`numbers`; give the gradients."""
@@ -93,8 +95,7 @@ class FlatMlp:
             self._mlp.actor.is_current()
             and self._mlp.critic.is_current()
             and _addresses(self._parameters) == self._addresses
-            and all(map(_REQUIRES_GRAD, self._parameters))
-            and not any(chain(*map(_TENSOR_HOOKS, self._parameters)))
+            and list(map(_GRADIENT_SETTINGS, self._parameters)) == self._gradient_settings
             and self.policy.optimizer is self._optimizer
             and self._optimizer.state is self._state
             and are_same(self._live_optimizer_parts(), self._optimizer_parts)
@@ -107,7 +108,7 @@ class FlatMlp:
         moments = _MOMENTS if self._counts_integers else _MOMENTS_AND_STEP
         return [*map(len, groups), *chain(*groups), *self._state.values(), *chain(*map(moments, self._states))]
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def draw(self, observations: Observations) -> np.ndarray:
         """Draw actions, ``(N,)`` or ``(N, action_dim)``.
 
@@ -118,21 +119,21 @@ class FlatMlp:
             raise Diverged
         noise = self.noise(len(outputs))
         if self._log_std is None:
-            return (outputs + noise).argmax(axis=1)  # type: ignore[no-any-return]
-        actions = outputs + np.exp(self._log_std) * noise
+            return (outputs - np.log(-np.log(noise))).argmax(axis=1)  # type: ignore[no-any-return]
+        actions = outputs + np.exp(self._log_std) * noise.astype(np.float32)
         if not np.isfinite(actions).all():
             raise Diverged
         return actions  # type: ignore[no-any-return]
 
     def noise(self, n: int) -> np.ndarray:
-        """Draw what turns the actor's outputs into actions, ``(n, n_outputs)`` float32, from the generator SB3 seeds.
+        r"""Draw what turns the actor's outputs into actions, ``(n, n_outputs)`` float64, from the generator SB3 seeds.
 
-        For continuous actions, standard normals; for discrete ones, Gumbel's distribution: where the sum of logit and
-        noise is highest is distributed like the softmax of the logits.
+        For continuous actions, standard normals. For discrete ones, uniform :math:`u` of which
+        :math:`g = -\log(-\log u)` has Gumbel's distribution: where logit + :math:`g` is highest is distributed like
+        the softmax of the logits.
         """
-        size = (n, self.actor_widths[-1])
-        noise = np.random.standard_normal(size) if self.continuous else np.random.gumbel(size=size)  # noqa: NPY002
-        return noise.astype(np.float32)
+        size = (n, self._n_outputs)
+        return np.random.standard_normal(size) if self.continuous else np.random.random_sample(size)  # noqa: NPY002
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
@@ -207,7 +208,7 @@ class FlatMlp:
 
         :raises ValueError: if they are of another width
         """
-        return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations")
+        return as_rows(observations, np.float32, self._n_inputs, "observations")
 
     # The optimiser's state
 

@@ -85,28 +85,29 @@ def outputs_of(widths, params, use_tanh, observations):
 
 
 @compiled
-def draw_categorical(widths, params, use_tanh, observations, noise):
-    """Draw an action for every row, where the sum of logit and Gumbel's noise is highest.
+def draw_categorical(widths, params, use_tanh, observations, uniforms):
+    """Draw an action for every row, where the sum of logit and Gumbel's noise, -log(-log(u)), is highest.
 
-    :param noise: ``(rows, n_actions)``
+    :param uniforms: ``(rows, n_actions)`` float64, from 0 (included) to 1
     :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions mean nothing
     """
     outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
     actions = np.empty(len(outputs), np.int64)
     for row in range(len(outputs)):
-        best = 0
-        for k in range(1, widths[-1]):
-            if outputs[row, k] + noise[row, k] > outputs[row, best] + noise[row, best]:
-                best = k
-        actions[row] = best
+        highest = -math.inf
+        actions[row] = 0
+        for k in range(widths[-1]):
+            perturbed = outputs[row, k] - math.log(-math.log(uniforms[row, k]))
+            if perturbed > highest:
+                actions[row], highest = k, perturbed
     return actions, are_finite
 
 
 @compiled
-def draw_gaussian(widths, params, use_tanh, observations, noise):
+def draw_gaussian(widths, params, use_tanh, observations, normals):
     """Draw an action for every row from a diagonal Gaussian: mean + std * noise.
 
-    :param noise: standard normals, ``(rows, action_dim)``
+    :param normals: standard normals, ``(rows, action_dim)`` float64
     :return: ``(rows, action_dim)`` float32, and whether all was finite; if not, the actions mean nothing
     """
     outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
@@ -115,7 +116,7 @@ def draw_gaussian(widths, params, use_tanh, observations, noise):
     actions = np.empty((len(outputs), action_dim), np.float32)
     for row in range(len(outputs)):
         for k in range(action_dim):
-            actions[row, k] = outputs[row, k] + np.float32(math.exp(log_std[k])) * noise[row, k]
+            actions[row, k] = outputs[row, k] + np.float32(math.exp(log_std[k])) * np.float32(normals[row, k])
     return actions, are_finite and np.isfinite(actions).all()
 
 

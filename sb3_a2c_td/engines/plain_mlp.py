@@ -52,13 +52,14 @@ class PlainNetwork:
         self, policy: SeparateActorCriticPolicy, body: str, head: str, features_extractor: BaseFeaturesExtractor
     ) -> None:
         layers = _layers(policy, body, head)
-        holders: list[Any] = [module._parameters for module in layers]
+        holders: list[Any] = [layer._parameters for layer in layers[::2]]
         if head == "action_net":
             holders.append(policy._parameters)
         self.parameters = [param for holder in holders for param in holder.values() if param is not None]
         extractor: Any = policy._modules["mlp_extractor"]
-        self._holders = [policy._modules, extractor._modules, extractor._modules[body]._modules, *holders]
-        self._held = self._live_parts()
+        holders += [policy._modules, extractor._modules, extractor._modules[body]._modules]
+        self._live_parts = [holder.values() for holder in holders]
+        self._parts = list(chain.from_iterable(self._live_parts))
         called = [*layers, extractor._modules[body], *features_extractor.modules()]
         self._hooks = [hooks for module in called for hooks in _hooks(module)]
         self._methods = vars(policy)
@@ -66,13 +67,10 @@ class PlainNetwork:
     def is_current(self) -> bool:
         """Say whether the policy still has these layers and parameters, with no hook and no method in their way."""
         return (
-            are_same(self._live_parts(), self._held)
+            are_same(list(chain.from_iterable(self._live_parts)), self._parts)
             and not any(self._hooks)
             and not any(map(self._methods.__contains__, REPLACEABLE))
         )
-
-    def _live_parts(self) -> list[Any]:
-        return list(chain.from_iterable(map(dict.values, self._holders)))
 
 
 def are_same(objects: list[Any], others: list[Any]) -> bool:
