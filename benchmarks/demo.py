@@ -22,6 +22,7 @@ from stable_baselines3.common.callbacks import ConvertCallback, EveryNTimesteps
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
+from benchmarks.report import markdown_table
 from sb3_a2c_td import TDA2C
 
 ENV_ID = "CartPole-v1"
@@ -102,12 +103,6 @@ def table(runs: list[Run]) -> str:
             for run in runs
         ],
     )
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay rows out as a table in Markdown, numbers to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plot(runs: list[Run], path: Path) -> None:

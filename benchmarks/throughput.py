@@ -1,79 +1,135 @@
-"""``python -m benchmarks.throughput``: training steps per second, as a ratio to SB3's A2C in the same run.
+"""Training steps per second, as ratios to SB3's A2C and as shares of the environments' own speed."""
 
-The arms take turns, on one thread each, with Monitor, logger and a callback in place; medians over the rounds are
-shown. Absolute speeds differ from machine to machine and from minute to minute: compare the ratios.
-"""
-
-import argparse
 import statistics
 import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
-import torch as th
-from stable_baselines3 import A2C
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks.demo import markdown_table
-from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines import ENGINES
+from benchmarks.report import markdown_table
+from benchmarks.settings import REFERENCE, Setting, learn
 
-
-def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--env", default="CartPole-v1", help="the environment's name")
-    parser.add_argument("--n-envs", type=int, default=1, help="environments to step side by side")
-    parser.add_argument("--rounds", type=int, default=5, help="times that each arm is measured")
-    parser.add_argument("--seconds", type=float, default=2.0, help="about how long each measurement takes")
-    args = parser.parse_args()
-
-    th.set_num_threads(1)
-    models: dict[str, BaseAlgorithm] = {"A2C": A2C("MlpPolicy", make_vec_env(args.env, args.n_envs), device="cpu")}
-    for engine in ENGINES:
-        env = make_vec_env(args.env, args.n_envs)
-        models[f'TDA2C, engine="{engine}"'] = TDA2C("MlpPolicy", env, engine=engine, device="cpu")
-    budgets = {name: warm_up(model, args.seconds) for name, model in models.items()}
-    speeds: dict[str, list[float]] = {name: [] for name in (*models, "the environment alone")}
-    for _ in range(args.rounds):
-        for name, model in models.items():
-            speeds[name].append(learning_speed(model, budgets[name]))
-        speeds["the environment alone"].append(env_speed(args.env, args.n_envs, args.seconds))
-
-    rows = []
-    for name, values in speeds.items():
-        ratio = statistics.median(mine / a2c for mine, a2c in zip(values, speeds["A2C"], strict=True))
-        rows.append([name, f"{statistics.median(values):,.0f}", f"{ratio:.1f}"])
-    print(f"{args.env}, {args.n_envs} environment(s), medians of {args.rounds} rounds\n")
-    print(markdown_table(["arm", "steps/s", "ratio to A2C"], rows))
+ENVIRONMENT = "the environments alone"
 
 
-def learning_speed(model: BaseAlgorithm, timesteps: int) -> float:
-    """Give the steps per second of ``learn``."""
+@dataclass(frozen=True)
+class Measurement:
+    """One arm in one setting; ratios and shares are medians over the rounds."""
+
+    setting: str
+    n_envs: int
+    arm: str
+    speeds: list[float]
+    """steps per second (of all environments together) in each round"""
+    ratio: float
+    """to A2C in the same round"""
+    share: float
+    """of what the environments alone did in the same round"""
+
+    @property
+    def speed(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.speeds)
+
+
+def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[Measurement]:
+    """Let the arms take turns, and then the environments alone.
+
+    :param setting: what to train on
+    :param device: where the policies are
+    :param rounds: the number of turns
+    :param seconds: about how long a turn takes
+    """
+    models = setting.make_models(device)
+    budgets = {arm: _warm_up(model, setting, seconds) for arm, model in models.items()}
+    speeds: dict[str, list[float]] = {arm: [] for arm in (*models, ENVIRONMENT)}
+    for _ in range(rounds):
+        for arm, model in models.items():
+            speeds[arm].append(_learning_speed(model, budgets[arm]))
+        speeds[ENVIRONMENT].append(_environment_speed(setting, seconds))
+    return [
+        Measurement(
+            setting.name,
+            setting.n_envs,
+            arm,
+            values,
+            _median_ratio(values, speeds[REFERENCE]),
+            _median_ratio(values, speeds[ENVIRONMENT]),
+        )
+        for arm, values in speeds.items()
+    ]
+
+
+def _median_ratio(values: list[float], others: list[float]) -> float:
+    return statistics.median(value / other for value, other in zip(values, others, strict=True))
+
+
+def _learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
     start = time.perf_counter()
-    model.learn(timesteps, callback=lambda locals_, globals_: True, reset_num_timesteps=False)
-    return timesteps / (time.perf_counter() - start)
+    learn(model, n_steps)
+    return n_steps / (time.perf_counter() - start)
 
 
-def warm_up(model: BaseAlgorithm, seconds: float) -> int:
-    """Pass the 200 updates before anything is compiled, and give the steps that take about so many seconds."""
-    learning_speed(model, 1_500 * model.n_envs)
-    return max(1_000, int(seconds * learning_speed(model, 500 * model.n_envs)))
+def _warm_up(model: BaseAlgorithm, setting: Setting, seconds: float) -> int:
+    """Have everything compiled; give the steps that take about so many seconds."""
+    learn(model, setting.warm_up_steps)
+    n_steps = max(setting.warm_up_steps // 10, 5 * setting.n_envs)
+    return max(n_steps, int(seconds * _learning_speed(model, n_steps)))
 
 
-def env_speed(env_id: str, n_envs: int, seconds: float) -> float:
-    """Give the steps per second of the environments alone, with random actions drawn beforehand."""
-    env = make_vec_env(env_id, n_envs)
+def _environment_speed(setting: Setting, seconds: float) -> float:
+    """Step the environments with random actions, drawn beforehand."""
+    env = setting.make_env()
     env.reset()
-    actions = [np.array([env.action_space.sample() for _ in range(n_envs)]) for _ in range(1_000)]
+    actions = [np.array([env.action_space.sample() for _ in range(env.num_envs)]) for _ in range(500)]
     start = time.perf_counter()
     n_steps = 0
     while time.perf_counter() - start < seconds:
         for action in actions:
             env.step(action)
-        n_steps += n_envs * len(actions)
+        n_steps += env.num_envs * len(actions)
     return n_steps / (time.perf_counter() - start)
 
 
-if __name__ == "__main__":
-    main()
+def table(measurements: list[Measurement]) -> str:
+    """Lay the measurements out."""
+    header = ["setting", "arm", "n_envs", "steps/s", "ratio to A2C", "share of the environments' speed"]
+    rows = [
+        [m.setting, m.arm, str(m.n_envs), f"{m.speed:,.0f}", f"{m.ratio:.2f}", f"{m.share:.1%}"] for m in measurements
+    ]
+    return markdown_table(header, rows)
+
+
+def as_records(measurements: list[Measurement]) -> list[dict[str, object]]:
+    """Give the measurements as plain data."""
+    return [{**asdict(m), "speed": m.speed} for m in measurements]
+
+
+def plot(measurements: list[Measurement], title: str, path: Path) -> None:
+    """Draw a bar for each arm's ratio to A2C, in a panel for each setting."""
+    settings = list(dict.fromkeys(m.setting for m in measurements))
+    figure, axes = plt.subplots(
+        len(settings), figsize=(8, 0.8 + 1.2 * len(settings)), layout="constrained", squeeze=False
+    )
+    for panel, setting in zip(axes[:, 0], settings, strict=True):
+        shown = [m for m in measurements if m.setting == setting and m.arm != ENVIRONMENT]
+        colours = ["tab:gray" if m.arm == REFERENCE else "tab:blue" for m in shown]
+        bars = panel.barh([m.arm for m in shown], [m.ratio for m in shown], color=colours)
+        labels = [f"{m.ratio:.2f}  ({m.share:.1%} of the environments' speed)" for m in shown]
+        panel.bar_label(bars, labels, padding=3, fontsize="small")
+        panel.set_xlim(0, 1.6 * max(m.ratio for m in shown))
+        panel.invert_yaxis()
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_title(setting, loc="left", fontsize="medium")
+    axes[-1, 0].set_xlabel("steps per second, as a ratio to SB3's A2C")
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

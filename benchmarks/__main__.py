@@ -1,0 +1,109 @@
+"""``python -m benchmarks``: what TDA2C costs beside SB3's A2C.
+
+Absolute times differ from machine to machine and from minute to minute: compare the ratios.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch as th
+import typer
+from threadpoolctl import threadpool_limits
+
+from benchmarks import breakdown, footprint, report, throughput
+from benchmarks.settings import DEFAULTS, SETTINGS
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+SettingNames = Annotated[
+    list[str] | None, typer.Option("--setting", help=f"What to measure, any of: {', '.join(SETTINGS)}.")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Turns that each arm takes; medians over them are shown.")]
+Seconds = Annotated[float, typer.Option(min=0.0, help="About how long a turn takes.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of PyTorch and numpy, the same for all arms.")]
+Output = Annotated[Path, typer.Option(help="Folder for the results.")]
+RESULTS = Path("benchmarks/results")
+
+
+@app.command("throughput")
+def measure_throughput(
+    setting: SettingNames = None,
+    device: Device = "cpu",
+    rounds: Rounds = 5,
+    seconds: Seconds = 2.0,
+    threads: Threads = 1,
+    output: Output = RESULTS,
+) -> None:
+    """Steps per second of learn(), with Monitor, logger and a callback in place; the arms take turns."""
+    _set_threads(threads)
+    facts = report.conditions()
+    measurements = []
+    for name in _settings(setting, device):
+        measurements += throughput.measure(SETTINGS[name], device, rounds, seconds)
+        # as they come: a long run that is stopped has not been for nothing
+        report.save(output / f"throughput-{device}.json", facts, throughput.as_records(measurements))
+    title = f"Training speed, {facts['gpu' if device == 'cuda' else 'cpu']}"
+    throughput.plot(measurements, title, output / f"throughput-{device}.png")
+    print(f"{report.describe(facts)}\n\n{throughput.table(measurements)}")
+
+
+@app.command("breakdown")
+def measure_breakdown(
+    setting: SettingNames = None,
+    device: Device = "cpu",
+    rounds: Rounds = 5,
+    seconds: Seconds = 2.0,
+    threads: Threads = 1,
+    output: Output = RESULTS,
+) -> None:
+    """Where a step's microseconds go: environments, acting, updating, and the rest."""
+    _set_threads(threads)
+    facts = report.conditions()
+    found = []
+    for name in _settings(setting, device):
+        found += breakdown.measure(SETTINGS[name], device, rounds, seconds)
+    report.save(output / f"breakdown-{device}.json", facts, breakdown.as_records(found))
+    print(f"{report.describe(facts)}\n\nMicroseconds for a step of all environments\n\n{breakdown.table(found)}")
+
+
+@app.command("footprint")
+def measure_footprint(
+    rounds: Rounds = 5,
+    steps: Annotated[int, typer.Option(min=2, help="Steps of the run whose memory is watched.")] = 1_000_000,
+    output: Output = RESULTS,
+) -> None:
+    """Seconds to import and to compile, and whether memory grows."""
+    _set_threads(1)
+    facts = report.conditions()
+    sb3, package = footprint.import_seconds(rounds)
+    cold, warm = footprint.first_interval_seconds(rounds)
+    sizes = footprint.resident_megabytes(steps, every=max(1, steps // 10))
+    rows = [
+        ["importing SB3, seconds", f"{sb3:.2f}"],
+        ["importing sb3_a2c_td after it, seconds", f"{package:.2f}"],
+        ["first compiled interval, nothing on disk, seconds", f"{cold:.1f}"],
+        ["first compiled interval, compiled code on disk, seconds", f"{warm:.1f}"],
+        *([f"resident size after {n_steps:,} steps, MiB", f"{size:.1f}"] for n_steps, size in sizes),
+    ]
+    report.save(output / "footprint.json", facts, [dict(zip(("what", "figure"), row, strict=True)) for row in rows])
+    print(f"{report.describe(facts)}\n\n{report.markdown_table(['what', 'figure'], rows)}")
+
+
+def _set_threads(n_threads: int) -> None:
+    """Limit PyTorch, and the library that numpy multiplies matrices with, for the rest of the run."""
+    th.set_num_threads(n_threads)
+    threadpool_limits(n_threads)
+
+
+def _settings(names: list[str] | None, device: str) -> list[str]:
+    if device not in DEFAULTS:
+        raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEFAULTS)}", param_hint="--device")
+    for name in names or []:
+        if name not in SETTINGS:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(SETTINGS)}", param_hint="--setting")
+    return names or DEFAULTS[device]
+
+
+if __name__ == "__main__":
+    app()

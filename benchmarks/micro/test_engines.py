@@ -1,0 +1,87 @@
+"""Acting and updating with each engine on batches of several sizes.
+
+``pytest benchmarks/micro -n 0 --benchmark-enable --benchmark-columns=median,iqr,rounds``
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from pytest_benchmark.fixture import BenchmarkFixture
+from threadpoolctl import threadpool_limits
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.buffers import TransitionBuffer, Transitions
+from sb3_a2c_td.engines import numba_engine, torch_engine
+from sb3_a2c_td.engines.any_networks import AnyNetworks
+from sb3_a2c_td.engines.interface import Objective
+
+OBJECTIVE = Objective(
+    gamma=0.99,
+    reward_scale=0.01,
+    bootstrap_on_truncation=False,
+    double_softmax=False,
+    ent_coef=0.0,
+    max_grad_norm=None,
+    normalize_advantage=False,
+)
+WAYS = ("autograd", "torch", "numba")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _every_size_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No engine hands large batches to another one; one thread."""
+    for module in (torch_engine, numba_engine):
+        monkeypatch.setattr(module, "MAX_ROWS", 2**62)
+    n_threads = th.get_num_threads()
+    th.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    th.set_num_threads(n_threads)
+
+
+def make(way: str) -> Any:
+    model = TDA2C("MlpPolicy", "CartPole-v1", engine="torch" if way == "autograd" else way, device="cpu")
+    return AnyNetworks(model.policy) if way == "autograd" else model._engine
+
+
+@pytest.mark.parametrize("n_envs", [1, 16, 1024])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.benchmark(group="acting")
+def test_acting(benchmark: BenchmarkFixture, rng: np.random.Generator, way: str, n_envs: int) -> None:
+    engine = make(way)
+    act = engine.draw if way == "autograd" else engine.act
+    observations = rng.normal(size=(n_envs, 4)).astype(np.float32)
+    assert len(benchmark(act, observations)) == n_envs
+
+
+@pytest.mark.parametrize("n_rows", [5, 80, 320, 1280, 5120])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.benchmark(group="updating")
+def test_updating(benchmark: BenchmarkFixture, rng: np.random.Generator, way: str, n_rows: int) -> None:
+    engine = make(way)
+
+    def fresh() -> tuple[tuple[TransitionBuffer, Objective], dict[str, Any]]:
+        """Give another batch each time: on the same one gradients vanish, and tiny numbers are slow."""
+        buffer = TransitionBuffer(n_rows)
+        buffer.add(
+            Transitions(
+                rng.normal(size=(n_rows, 4)).astype(np.float32),
+                rng.integers(0, 2, n_rows),
+                rng.normal(size=n_rows).astype(np.float32),
+                rng.normal(size=(n_rows, 4)).astype(np.float32),
+                rng.random(n_rows) < 0.05,
+                np.zeros(n_rows, bool),
+            )
+        )
+        return (buffer, OBJECTIVE), {}
+
+    update = benchmark.pedantic(engine.update, setup=fresh, rounds=300, warmup_rounds=20)  # type: ignore[no-untyped-call]
+    assert update.targets.shape == (n_rows,)

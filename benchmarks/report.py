@@ -1,0 +1,57 @@
+"""Tables and files of results, and what they were measured on."""
+
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cpuinfo
+import torch as th
+
+PACKAGES = ("sb3-a2c-td", "stable-baselines3", "gymnasium", "torch", "numpy", "numba")
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Lay rows out as a table in Markdown, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def conditions() -> dict[str, Any]:
+    """Describe the machine, the versions and the command."""
+    return {
+        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "cpu": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
+        "n_cores": os.cpu_count(),
+        "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
+        "n_threads": th.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in PACKAGES if _is_installed(package)},
+    }
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """Put :func:`conditions` into a sentence."""
+    versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
+    gpu = f", {facts['gpu']}" if facts["gpu"] else ""
+    return (
+        f"`{facts['command']}`\n{facts['cpu']}, {facts['n_cores']} cores{gpu}; {facts['n_threads']} "
+        f"thread(s); Python {facts['python']}, {versions}"
+    )
+
+
+def save(path: Path, facts: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Write results with their conditions as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")

@@ -1,0 +1,90 @@
+"""What is measured: an environment, how many of it, a policy; and the arms that are compared on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3 import A2C
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.engines.auto_engine import N_TORCH_UPDATES
+
+REFERENCE = "A2C"
+
+
+class Images(gym.Env[np.ndarray, np.int64]):
+    """Gives images of 84 x 84 x 4, drawn beforehand, at next to no cost, and episodes of 100 steps."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 255, (84, 84, 4), np.uint8)
+        self.action_space = spaces.Discrete(4)
+        self._frames = np.random.default_rng(0).integers(0, 256, (64, 84, 84, 4), dtype=np.uint8)
+        self._n_steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        self._n_steps = 0
+        return self._frame(), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Reward one action in four."""
+        self._n_steps += 1
+        return self._frame(), float(action == self._n_steps % 4), self._n_steps >= 100, False, {}
+
+    def _frame(self) -> np.ndarray:
+        return self._frames[self._n_steps % len(self._frames)]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something to train on, with each algorithm's defaults."""
+
+    name: str
+    env: str | Callable[[], gym.Env[Any, Any]]
+    n_envs: int
+    policy: str = "MlpPolicy"
+
+    def make_env(self) -> VecEnv:
+        """Make the environments, each in a Monitor, stepped by SB3's DummyVecEnv."""
+        return make_vec_env(self.env, self.n_envs)
+
+    def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
+        """Make a model for each arm."""
+        models: dict[str, BaseAlgorithm] = {REFERENCE: A2C(self.policy, self.make_env(), device=device)}
+        for engine in ("torch", "auto"):
+            models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
+        return models
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps after which everything is compiled that will be."""
+        n_updates = N_TORCH_UPDATES + 20 if self.policy == "MlpPolicy" else 2
+        return n_updates * 5 * self.n_envs
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting("cartpole-1", "CartPole-v1", n_envs=1),
+        Setting("cartpole-16", "CartPole-v1", n_envs=16),
+        Setting("pendulum-1", "Pendulum-v1", n_envs=1),
+        Setting("images-8", Images, n_envs=8, policy="CnnPolicy"),
+        Setting("images-64", Images, n_envs=64, policy="CnnPolicy"),
+    )
+}
+DEFAULTS = {"cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8"], "cuda": ["cartpole-16", "images-64"]}
+"""the settings measured on a device unless others are asked for"""
+
+
+def learn(model: BaseAlgorithm, n_steps: int) -> None:
+    """Train a model on, with a callback in place."""
+    model.learn(n_steps, callback=lambda locals_, globals_: True, reset_num_timesteps=False)

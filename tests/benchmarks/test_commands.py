@@ -1,0 +1,62 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ARMS = ["A2C", 'TDA2C, engine="torch"', 'TDA2C, engine="auto"']
+
+
+def run(command: str, *arguments: str, fails: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", command, *arguments], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (done.returncode != 0) == fails, done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def rows_of(output: str) -> list[list[str]]:
+    """Read the rows of the table, without its header."""
+    rows = [re.split(r" \| ", line.strip("| ")) for line in output.splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
+def test_throughput_measures_every_arm(tmp_path: Path) -> None:
+    output = run(
+        "throughput", "--setting", "cartpole-1", "--rounds", "1", "--seconds", "0.05", "--output", str(tmp_path)
+    )
+    assert [row[1] for row in rows_of(output)] == [*ARMS, "the environments alone"]
+    saved = json.loads((tmp_path / "throughput-cpu.json").read_text())
+    assert saved["n_threads"] == 1
+    assert saved["versions"].keys() >= {"torch", "stable-baselines3", "numba"}
+    speeds = {result["arm"]: result["speeds"][0] for result in saved["results"]}
+    for result in saved["results"]:
+        assert result["ratio"] == pytest.approx(result["speed"] / speeds["A2C"])
+        assert result["share"] == pytest.approx(result["speed"] / speeds["the environments alone"])
+    assert (tmp_path / "throughput-cpu.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_breakdown_adds_up(tmp_path: Path) -> None:
+    output = run(
+        "breakdown", "--setting", "cartpole-16", "--rounds", "1", "--seconds", "0.05", "--output", str(tmp_path)
+    )
+    rows = rows_of(output)
+    assert [row[1] for row in rows] == ARMS
+    for row in rows:
+        *parts, total = (float(figure.replace(",", "")) for figure in row[2:])
+        assert min(parts) > 0
+        assert sum(parts) == pytest.approx(total, abs=0.3)
+
+
+def test_footprint_watches_memory(tmp_path: Path) -> None:
+    rows = rows_of(run("footprint", "--rounds", "1", "--steps", "2000", "--output", str(tmp_path)))
+    assert len(rows) == 4 + 10
+    assert all(float(row[1]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize("arguments", [("--setting", "chess"), ("--device", "abacus")])
+def test_what_is_not_there_is_refused(arguments: tuple[str, str]) -> None:
+    assert f"'{arguments[1]}' is not one of" in run("throughput", *arguments, fails=True).replace("\n", "")
