@@ -14,6 +14,7 @@ ORDER = [
     "validation",
     "engines.interface",
     "engines.any_networks",
+    "engines.watching",
     "engines.plain_mlp",
     "engines.closed_form",
     "engines.flat_mlp",

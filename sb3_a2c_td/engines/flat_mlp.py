@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from itertools import chain
-from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,10 @@ import torch as th
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import closed_form
 from sb3_a2c_td.engines.interface import Diverged, Objective, Update
-from sb3_a2c_td.engines.plain_mlp import PlainMlp, are_same, why_not_plain
+from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
+from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, has_hooks, is_customized
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
-
-_PARAMS = itemgetter("params")
-_MOMENTS, _MOMENTS_AND_STEP = itemgetter("exp_avg", "exp_avg_sq"), itemgetter("exp_avg", "exp_avg_sq", "step")
-_TENSOR_HOOKS = attrgetter("_backward_hooks", "_post_accumulate_grad_hooks")
-_GRADIENT_SETTINGS = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class FlatMlp:
@@ -44,29 +38,28 @@ class FlatMlp:
     def __init__(self, policy: SeparateActorCriticPolicy) -> None:
         assert why_not_flat(policy) is None
         self.policy = policy
-        self._mlp = PlainMlp(policy)
-        self.continuous, self.use_tanh = self._mlp.continuous, self._mlp.use_tanh
-        self._optimizer, self._state = policy.optimizer, policy.optimizer.state
-        self._actor, self._critic = self._mlp.actor.parameters, self._mlp.critic.parameters
-        self._parameters = self._actor + self._critic
-        self._states = [self._state[param] for param in self._parameters]
-        self.actor_widths, self.critic_widths = _widths(self._actor), _widths(self._critic)
+        mlp = PlainMlp(policy)
+        self.continuous, self.use_tanh = mlp.continuous, mlp.use_tanh
+        self._optimizer = policy.optimizer
+        self._parameters = mlp.actor + mlp.critic
+        self._states = [self._optimizer.state[param] for param in self._parameters]
+        self.actor_widths, self.critic_widths = _widths(mlp.actor), _widths(mlp.critic)
         self._n_inputs, self._n_outputs = int(self.actor_widths[0]), int(self.actor_widths[-1])
         self.numbers = np.zeros((4, sum(param.numel() for param in self._parameters)), np.float32)
         self._steps = np.zeros(len(self._parameters), np.float32)
         grads = self._move()
-        n_actor = sum(param.numel() for param in self._actor)
+        n_actor = sum(param.numel() for param in mlp.actor)
         self.actor = self.numbers[0, :n_actor]
         # weights and biases, their gradients, and log std, as numpy sees them
-        arrays, n = [param.detach().numpy() for param in self._parameters], len(self._actor)
+        arrays, n = [param.detach().numpy() for param in self._parameters], len(mlp.actor)
         self._log_std: np.ndarray | None = arrays[n - 1] if self.continuous else None
         self._log_std_grad = grads[n - 1]
         n_dense = n - self.continuous
         self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
-        self._addresses, self._actor_addresses = _addresses(self._parameters), _addresses(self._actor)
-        self._optimizer_parts = self._live_optimizer_parts()
-        self._gradient_settings = list(map(_GRADIENT_SETTINGS, self._parameters))
+        self._watched_actor = WatchedModules(policy, mlp.actor_modules)
+        self._watched_critic = WatchedModules(policy, mlp.critic_modules)
+        self._watched_optimizer = WatchedOptimizer(policy, self._counts_integers)
 
     def _move(self) -> list[np.ndarray]:
         """Move parameters and moments into :attr:`numbers`; give the gradients."""
@@ -87,26 +80,16 @@ class FlatMlp:
 
     def actor_is_bound(self) -> bool:
         """Say whether the actor's parameters are still in :attr:`actor`."""
-        return self._mlp.actor.is_current() and _addresses(self._actor) == self._actor_addresses
+        return self._watched_actor.are_same()
 
     def is_bound(self) -> bool:
         """Notice what puts other tensors, layers or settings in place: ``load_state_dict``, a callback, a user."""
         return (
-            self._mlp.actor.is_current()
-            and self._mlp.critic.is_current()
-            and _addresses(self._parameters) == self._addresses
-            and list(map(_GRADIENT_SETTINGS, self._parameters)) == self._gradient_settings
-            and self.policy.optimizer is self._optimizer
-            and self._optimizer.state is self._state
-            and are_same(self._live_optimizer_parts(), self._optimizer_parts)
+            self._watched_actor.are_same()
+            and self._watched_critic.are_same()
+            and self._watched_optimizer.is_same()
             and _why_not_optimizer(self._optimizer) is None
         )
-
-    def _live_optimizer_parts(self) -> list[Any]:
-        """List what the optimiser consists of: its groups' parameters, and the states with their moments."""
-        groups = list(map(_PARAMS, self._optimizer.param_groups))
-        moments = _MOMENTS if self._counts_integers else _MOMENTS_AND_STEP
-        return [*map(len, groups), *chain(*groups), *self._state.values(), *chain(*map(moments, self._states))]
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def draw(self, observations: Observations) -> np.ndarray:
@@ -269,10 +252,6 @@ def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) ->
     return rows
 
 
-def _addresses(tensors: list[th.Tensor]) -> list[int]:
-    return list(map(th.Tensor.data_ptr, tensors))
-
-
 def _widths(parameters: list[th.Tensor]) -> np.ndarray:
     """Give the widths of layers from their weights and biases (and log std, which is a vector too)."""
     weights = [param for param in parameters if param.ndim == 2]
@@ -285,25 +264,24 @@ def _moved(tensor: th.Tensor, flat: np.ndarray) -> th.Tensor:
 
 
 def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[str]:
-    actor, critic = mlp.actor.parameters, mlp.critic.parameters
-    for param in actor + critic:
+    for param in mlp.actor + mlp.critic:
         if param.device.type != "cpu":
             yield f"the device is {param.device}, not the CPU"
         if param.dtype != th.float32:
             yield f"a parameter is {param.dtype}, not float32"
         if not param.requires_grad:
             yield "a parameter is frozen"
-        if any(_TENSOR_HOOKS(param)):
+        if has_hooks(param):
             yield "a hook is registered on a parameter"
         if param.is_shared():
             yield "a parameter is in shared memory"
-    if len(set(map(id, actor + critic))) < len(actor + critic):
+    if len(set(map(id, mlp.actor + mlp.critic))) < len(mlp.actor + mlp.critic):
         yield "a parameter is used twice"
     reason = _why_not_optimizer(optimizer)
     if reason is not None:
         yield reason
     groups = optimizer.param_groups
-    if [set(map(id, group["params"])) for group in groups] != [set(map(id, actor)), set(map(id, critic))]:
+    if [set(map(id, group["params"])) for group in groups] != [set(map(id, mlp.actor)), set(map(id, mlp.critic))]:
         yield "the optimizer's groups are not the actor's and the critic's parameters"
     for group in groups:
         if len({int(optimizer.state.get(param, {}).get("step", 0)) for param in group["params"]}) > 1:
@@ -313,7 +291,7 @@ def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[s
 def _why_not_optimizer(optimizer: th.optim.Optimizer) -> str | None:
     if type(optimizer) not in (AdamTFLike, th.optim.Adam):
         return f"the optimizer is {type(optimizer).__name__}, not AdamTFLike or Adam"
-    if "step" in vars(optimizer) or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    if is_customized(optimizer):
         return "the optimizer's step is patched or has hooks"
     for group in optimizer.param_groups:
         if group.get("weight_decay") or group.get("amsgrad") or group.get("maximize"):

@@ -1,0 +1,109 @@
+"""Noticing that parts of a policy or its optimiser were replaced, or that something listens to them.
+
+It is asked at every step, so the answer comes from the dicts in which PyTorch keeps the parts: attributes of modules
+are many times slower.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+from operator import attrgetter, is_, itemgetter
+from typing import Any
+
+import torch as th
+from torch import nn
+
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+REPLACEABLE = ("extract_features", "get_distribution", "predict_values", "_get_action_dist_from_latent")
+"""methods of a policy that a user may replace on the object"""
+
+_PARAMS = itemgetter("params")
+_MOMENTS = itemgetter("exp_avg", "exp_avg_sq", "step")
+_MOMENTS_WITHOUT_STEP = itemgetter("exp_avg", "exp_avg_sq")
+_TENSOR_HOOKS = attrgetter("_backward_hooks", "_post_accumulate_grad_hooks")
+_GRADIENT_SETTINGS = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+class WatchedModules:
+    """Modules of a policy as they were when this was made.
+
+    :param policy: the policy
+    :param modules: those that have a part in its computation
+    """
+
+    def __init__(self, policy: SeparateActorCriticPolicy, modules: Iterable[nn.Module]) -> None:
+        modules = list(modules)
+        holders: list[dict[str, Any]] = [held for module in modules for held in (module._modules, module._parameters)]
+        self._live_parts = [holder.values() for holder in holders if holder]
+        self._parts = list(chain.from_iterable(self._live_parts))
+        self._parameters = [part for part in self._parts if isinstance(part, nn.Parameter)]
+        self._addresses = _addresses(self._parameters)
+        self._hooks = [hooks for module in modules for hooks in module_hooks(module)]
+        self._attributes = vars(policy)
+
+    def are_same(self) -> bool:
+        """Say whether they still have the same submodules and parameters in the same memory, and no hooks.
+
+        Nor may the policy have got a method of its own.
+        """
+        return (
+            _are_same(list(chain.from_iterable(self._live_parts)), self._parts)
+            and _addresses(self._parameters) == self._addresses
+            and not any(self._hooks)
+            and not any(map(self._attributes.__contains__, REPLACEABLE))
+        )
+
+
+class WatchedOptimizer:
+    """A policy's optimiser as it was when this was made: ``AdamTFLike`` or PyTorch's ``Adam``.
+
+    :param policy: the policy
+    :param counts_integers: whether it counts steps in integers, which are never the same, or in tensors
+    """
+
+    def __init__(self, policy: SeparateActorCriticPolicy, counts_integers: bool) -> None:
+        self._policy, self._optimizer = policy, policy.optimizer
+        self._state, self._states = self._optimizer.state, list(self._optimizer.state.values())
+        self._moments = _MOMENTS_WITHOUT_STEP if counts_integers else _MOMENTS
+        self._parts = self._live_parts()
+        self._parameters = list(chain(*map(_PARAMS, self._optimizer.param_groups)))
+        self._gradient_settings = list(map(_GRADIENT_SETTINGS, self._parameters))
+
+    def is_same(self) -> bool:
+        """Say whether it still has the same parameters and moments, and gradients flow as they did."""
+        return (
+            self._policy.optimizer is self._optimizer
+            and self._optimizer.state is self._state
+            and _are_same(self._live_parts(), self._parts)
+            and list(map(_GRADIENT_SETTINGS, self._parameters)) == self._gradient_settings
+            and not is_customized(self._optimizer)
+        )
+
+    def _live_parts(self) -> list[Any]:
+        groups = list(map(_PARAMS, self._optimizer.param_groups))
+        return [*map(len, groups), *chain(*groups), *self._state.values(), *chain(*map(self._moments, self._states))]
+
+
+def module_hooks(module: nn.Module) -> tuple[Any, ...]:
+    """List the dicts of a module's hooks."""
+    return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+
+
+def has_hooks(tensor: th.Tensor) -> bool:
+    """Say whether a hook listens to a tensor's gradient."""
+    return any(_TENSOR_HOOKS(tensor))
+
+
+def is_customized(optimizer: th.optim.Optimizer) -> bool:
+    """Say whether an optimiser's ``step`` is patched or has hooks."""
+    return "step" in vars(optimizer) or bool(
+        optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    )
+
+
+def _are_same(objects: list[Any], others: list[Any]) -> bool:
+    return len(objects) == len(others) and all(map(is_, objects, others))
+
+
+def _addresses(tensors: list[nn.Parameter]) -> list[int]:
+    return list(map(th.Tensor.data_ptr, tensors))
