@@ -1,5 +1,6 @@
 """The transitions of one interval."""
 
+import math
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
@@ -113,6 +114,20 @@ class TransitionBuffer:
         rows = self.transitions()
         return cast(Transitions[th.Tensor], type(rows)._make(obs_as_tensor(values, device) for values in rows))
 
+    def successors(self) -> np.ndarray:
+        """Give for each row the one that observes its next observation, ``(N,)``; -1 where none is found.
+
+        Steps follow one another, so it is the row of the same environment one step on, unless an episode or the
+        interval ended in between. The observations are compared, whatever the rows.
+        """
+        rows = self.transitions()
+        per_step = math.ceil(len(self) / self.n_steps)
+        later, earlier = slice(per_step, None), slice(len(self) - per_step)
+        same = _equal_rows(_read(rows.observations, later), _read(rows.next_observations, earlier))
+        successors = np.full(len(self), -1)
+        successors[earlier][same] = np.arange(len(self))[later][same]
+        return successors
+
     def continued(self, capacity: int) -> Self:
         """Give a new buffer that begins with this one's rows and steps and has room for ``capacity`` more rows."""
         buffer = type(self)(len(self) + capacity)
@@ -149,10 +164,11 @@ def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[n
         return arrays, [*map(_SHAPE_AND_DTYPE, arrays), *keys]
 
 
-def _allocate(rows: Any, capacity: int) -> Observations:
+def _allocate(rows: Any, capacity: int) -> Any:
     if isinstance(rows, dict):
-        return {key: np.empty((capacity, *values.shape[1:]), values.dtype) for key, values in rows.items()}
-    return np.empty((capacity, *rows.shape[1:]), rows.dtype)
+        return {key: _allocate(values, capacity) for key, values in rows.items()}
+    # images that SB3 transposed keep their channels last in memory, where convolutions are faster
+    return np.empty_like(rows, shape=(capacity, *rows.shape[1:]), order="K" if rows.ndim == 4 else "C")
 
 
 def _fits(storage: Any, rows: Any, n: int) -> bool:
@@ -179,3 +195,10 @@ def _read(storage: Observations, index: slice) -> Observations:
     if isinstance(storage, dict):
         return {key: values[index] for key, values in storage.items()}
     return storage[index]
+
+
+def _equal_rows(first: Observations, second: Any) -> np.ndarray:
+    """Compare observations row by row: bool ``(N,)``."""
+    pairs = [(first[key], second[key]) for key in first] if isinstance(first, dict) else [(first, second)]
+    equal: np.ndarray = np.logical_and.reduce([(a == b).all(axis=tuple(range(1, a.ndim))) for a, b in pairs])
+    return equal

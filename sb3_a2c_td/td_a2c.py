@@ -202,6 +202,10 @@ class TDA2C(OnPolicyAlgorithm):
         # what an unfinished interval holds is saved, so that no transition is lost
         return [name for name in super()._excluded_save_params() if name != "rollout_buffer"] + ["_engine"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy's engine works on the copy's policy
+        return {**self.__dict__, "_engine": None}
+
     # Collecting an interval
 
     def learn(

@@ -180,3 +180,58 @@ def test_other_keys_are_refused() -> None:
         buffer.reset()
         buffer.add(rows(second))
         assert isinstance(buffer.transitions().observations, dict) == isinstance(second, dict)
+
+
+def filled(observations: list[list[int]], next_observations: list[list[int]], as_dict: bool) -> TransitionBuffer:
+    """Fill a buffer step by step with images that show a number each, in one pixel."""
+
+    def shown(numbers: list[int]) -> np.ndarray | dict[str, np.ndarray]:
+        image = np.zeros((len(numbers), 3, 4, 4), np.uint8)
+        image[:, 1, 2, 3] = numbers
+        # of two entries, either one may differ
+        return {"tens": image // 10, "ones": np.array(numbers, np.uint8) % 10} if as_dict else image
+
+    buffer = TransitionBuffer(capacity=sum(map(len, observations)))
+    for seen, seen_next in zip(observations, next_observations, strict=True):
+        step = some_transitions(len(seen))
+        buffer.add(step._replace(observations=shown(seen), next_observations=shown(seen_next)))
+    return buffer
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_successors_are_the_same_environments_next_rows(as_dict: bool) -> None:
+    """The second environment's episode ends with 49; the first one's last observation was never acted on."""
+    buffer = filled([[10, 40], [11, 50], [12, 51]], [[11, 49], [12, 51], [13, 52]], as_dict)
+    assert buffer.successors().tolist() == [2, -1, 4, 5, -1, -1]
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_successors_look_at_every_number(as_dict: bool) -> None:
+    buffer = filled([[10], [21], [21], [22]], [[11], [20], [22], [23]], as_dict)
+    assert buffer.successors().tolist() == [-1, -1, 3, -1]
+
+
+@given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=6), seed=st.integers(0, 99), as_dict=st.booleans())
+def test_successors_hold_for_any_rows(sizes: list[int], seed: int, as_dict: bool) -> None:
+    rng = np.random.default_rng(seed)
+    seen, seen_next = ([rng.integers(0, 2, size).tolist() for size in sizes] for _ in range(2))
+    buffer = filled(seen, seen_next, as_dict)
+    observations, next_observations = np.concatenate(seen), np.concatenate(seen_next)
+    successors = buffer.successors()
+    assert successors.shape == (sum(sizes),)
+    found = successors >= 0
+    np.testing.assert_array_equal(observations[successors[found]], next_observations[found])
+
+
+def test_images_keep_their_layout_in_memory() -> None:
+    """SB3 transposes images into views; whatever else is stored row by row."""
+    images = np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3).transpose(0, 3, 1, 2)
+    vectors = np.arange(6.0).reshape(3, 2).T
+    for observations, strides in ((images, images.strides), (vectors, (24, 8))):
+        buffer = TransitionBuffer(capacity=8)
+        step = some_transitions(2)._replace(observations=observations, next_observations=observations)
+        buffer.add(step)
+        buffer.add(step)
+        stored = buffer.transitions().observations
+        np.testing.assert_array_equal(stored, np.concatenate([observations, observations]))
+        assert stored.strides == strides

@@ -6,13 +6,29 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, MlpExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
+from torch import nn
 
 from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
 from sb3_a2c_td.engines.interface import Diverged, Objective, Update
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+
+MODE_FREE: frozenset[type[nn.Module]] = frozenset(
+    {
+        *(MlpPolicy, CnnPolicy, MultiInputPolicy),
+        *(MlpExtractor, FlattenExtractor, NatureCNN, CombinedExtractor),
+        *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten),
+        *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.LayerNorm),
+        *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid),
+    }
+)
+"""modules that compute the same in training mode and in evaluation mode"""
+
+LARGE = 2**14
+"""numbers in a batch's observations from about which on comparing them takes less time than a pass of the critic"""
 
 
 class AnyNetworks:
@@ -34,16 +50,17 @@ class AnyNetworks:
         """Take one step of the optimiser on all transitions, unless the losses or their gradient are not finite."""
         batch = buffer.tensors(self.policy.device)
         self._set_training_mode(False)
-        targets, advantages, values = self.targets_and_advantages(batch, objective)
+        successors = buffer.successors() if _size(batch.observations) > LARGE else None
+        targets, advantages, values = self.targets_and_advantages(batch, successors, objective)
         # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self._set_training_mode(len(targets) > 1)
-        actor_loss, critic_loss, entropy_loss = self.losses(batch, targets, advantages, objective)
+        actor_loss, critic_loss, entropy_loss = self.losses(batch, values, targets, advantages, objective)
         norm = self._descend(actor_loss + critic_loss + objective.ent_coef * entropy_loss, objective.max_grad_norm)
         variances, means = th.var_mean(th.stack([advantages, targets]), dim=1, correction=0)
         td_error_var, target_var = variances.tolist()
         return Update(
             targets.cpu().numpy(),
-            values.cpu().numpy(),
+            values.detach().cpu().numpy(),
             actor_loss.item(),
             critic_loss.item(),
             entropy_loss.item(),
@@ -57,23 +74,47 @@ class AnyNetworks:
         if self.policy.training != mode:
             self.policy.set_training_mode(mode)
 
-    @th.no_grad()
     def targets_and_advantages(
-        self, batch: Transitions[th.Tensor], objective: Objective
+        self, batch: Transitions[th.Tensor], successors: np.ndarray | None, objective: Objective
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Compute y, A and V(s), each ``(N,)``, with the critic as it stands; it sees ``[s; s']`` in one pass."""
+        """Compute y, A and V(s), each ``(N,)``, with the critic as it stands; only V(s) can be differentiated.
+
+        :param successors: ``(N,)`` as in :meth:`~sb3_a2c_td.buffers.TransitionBuffer.successors`; ``None``: not sought
+        """
         ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
-        values, next_values = self._values(_concatenated(batch.observations, batch.next_observations)).chunk(2)
-        discount = functional.discounts(ended, objective.gamma)
-        targets = functional.td_target(objective.reward_scale * batch.rewards, discount, next_values)
-        return targets, functional.td_error(targets, values), values
+        values = self._values(batch.observations)
+        with th.no_grad():
+            next_values = self._next_values(batch, values, successors)
+            discount = functional.discounts(ended, objective.gamma)
+            targets = functional.td_target(objective.reward_scale * batch.rewards, discount, next_values)
+            return targets, functional.td_error(targets, values), values
+
+    def _next_values(
+        self, batch: Transitions[th.Tensor], values: th.Tensor, successors: np.ndarray | None
+    ) -> th.Tensor:
+        """Compute V(s'), ``(N,)``; where s' is the s of another row, V(s) ``(N,)`` holds it already."""
+        if successors is None:
+            return self._values(batch.next_observations)
+        unseen = np.flatnonzero(successors < 0)
+        next_values = values[successors]
+        next_values[unseen] = self._values(_rows(batch.next_observations, unseen))
+        return next_values
 
     def losses(
-        self, batch: Transitions[th.Tensor], targets: th.Tensor, advantages: th.Tensor, objective: Objective
+        self,
+        batch: Transitions[th.Tensor],
+        values: th.Tensor,
+        targets: th.Tensor,
+        advantages: th.Tensor,
+        objective: Objective,
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Compute the actor's loss, the critic's and the entropy's, each a scalar."""
+        """Compute the actor's loss, the critic's and the entropy's, each a scalar.
+
+        :param values: V(s) in evaluation mode, computed anew where training mode makes a difference
+        """
         log_prob, entropy = self._log_prob_and_entropy(batch, objective.double_softmax)
-        values = self._values(batch.observations)
+        if self.policy.training and not _is_mode_free(self.policy):
+            values = self._values(batch.observations)
         if objective.normalize_advantage:
             advantages = functional.normalized(advantages)
         return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
@@ -113,9 +154,21 @@ class AnyNetworks:
         return norm.item()
 
 
-def _concatenated(first: PyTorchObs, second: PyTorchObs) -> PyTorchObs:
-    if isinstance(first, dict):
-        assert isinstance(second, dict)
-        return {key: th.cat([first[key], second[key]]) for key in first}
-    assert isinstance(second, th.Tensor)
-    return th.cat([first, second])
+def _is_mode_free(policy: SeparateActorCriticPolicy) -> bool:
+    """Say whether a policy surely computes the same in training mode and in evaluation mode."""
+    return all(type(module) in MODE_FREE and not _is_altered(module) for module in policy.modules())
+
+
+def _is_altered(module: nn.Module) -> bool:
+    replaced = {"forward", "predict_values"} & vars(module).keys()
+    return bool(replaced or module._forward_hooks or module._forward_pre_hooks)
+
+
+def _size(observations: PyTorchObs) -> int:
+    return sum(map(_size, observations.values())) if isinstance(observations, dict) else observations.numel()
+
+
+def _rows(observations: PyTorchObs, index: np.ndarray) -> PyTorchObs:
+    if isinstance(observations, dict):
+        return {key: values[index] for key, values in observations.items()}
+    return observations[index]

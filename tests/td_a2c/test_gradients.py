@@ -27,8 +27,8 @@ def gradients(parameters: list[th.nn.Parameter]) -> list[th.Tensor | None]:
 def test_each_loss_moves_its_own_network_only(model: TDA2C) -> None:
     batch = collected(model)
     engine, objective = AnyNetworks(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
-    actor_loss, critic_loss, entropy_loss = engine.losses(batch, targets, advantages, objective)
+    targets, advantages, values = engine.targets_and_advantages(batch, None, objective)
+    actor_loss, critic_loss, entropy_loss = engine.losses(batch, values, targets, advantages, objective)
 
     actor, critic = model.policy.actor_parameters(), model.policy.critic_parameters()
     model.policy.zero_grad()
@@ -44,19 +44,19 @@ def test_each_loss_moves_its_own_network_only(model: TDA2C) -> None:
 
 def test_targets_carry_no_gradient(model: TDA2C) -> None:
     engine = AnyNetworks(model.policy)
-    targets, advantages, values = engine.targets_and_advantages(collected(model), model._objective())
+    targets, advantages, values = engine.targets_and_advantages(collected(model), None, model._objective())
     assert not targets.requires_grad
     assert not advantages.requires_grad
-    assert not values.requires_grad
+    assert values.requires_grad
 
 
 def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -> None:
     """Along a random direction, with the advantages held constant."""
     batch = collected(model)
     engine, objective = AnyNetworks(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    targets, advantages, values = engine.targets_and_advantages(batch, None, objective)
     actor = model.policy.actor_parameters()
-    loss = engine.losses(batch, targets, advantages, objective)[0]
+    loss = engine.losses(batch, values, targets, advantages, objective)[0]
     gradient = th.autograd.grad(loss, actor)
 
     generator = th.Generator().manual_seed(0)
@@ -67,7 +67,7 @@ def test_the_actor_gradient_is_the_finite_difference_of_its_loss(model: TDA2C) -
         with th.no_grad():
             for param, d in zip(actor, direction, strict=True):
                 param.add_(d, alpha=step)
-            value = engine.losses(batch, targets, advantages, objective)[0].item()
+            value = engine.losses(batch, values, targets, advantages, objective)[0].item()
             for param, d in zip(actor, direction, strict=True):
                 param.sub_(d, alpha=step)
         return value
@@ -98,9 +98,9 @@ def test_the_critics_gradient_is_the_semi_gradient() -> None:
     model.learn(5)
     batch = model.rollout_buffer.tensors(model.device)
     engine, objective = AnyNetworks(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    targets, advantages, values = engine.targets_and_advantages(batch, None, objective)
     critic = model.policy.critic_parameters()
-    gradient = th.autograd.grad(engine.losses(batch, targets, advantages, objective)[1], critic)
+    gradient = th.autograd.grad(engine.losses(batch, values, targets, advantages, objective)[1], critic)
 
     semi_gradient = [np.zeros(param.shape) for param in critic]
     for observation, advantage in zip(batch.observations, advantages, strict=True):

@@ -122,9 +122,9 @@ def test_the_entropy_of_squashed_actions_is_estimated() -> None:
     model.learn(6)
     batch = model.rollout_buffer.tensors(model.device)
     engine, objective = AnyNetworks(model.policy), model._objective()
-    targets, advantages, _ = engine.targets_and_advantages(batch, objective)
+    targets, advantages, values = engine.targets_and_advantages(batch, None, objective)
     log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
-    entropy_loss = engine.losses(batch, targets, advantages, objective)[2]
+    entropy_loss = engine.losses(batch, values, targets, advantages, objective)[2]
     assert entropy_loss.item() == pytest.approx(log_prob.mean().item())
 
 
