@@ -18,70 +18,116 @@ HALF_LOG_2PI = np.float32(0.5 * math.log(2 * math.pi))
 
 
 @compiled
-def forward(widths, params, use_tanh, n, activations):
-    """Fill the first ``n`` rows of ``activations``, ``(n_layers + 1, rows, max_width)``, from those of the inputs."""
-    n_layers = len(widths) - 1
-    offset = 0
-    for layer in range(n_layers):
-        n_in, n_out = widths[layer], widths[layer + 1]
-        weight = params[offset : offset + n_out * n_in].reshape(n_out, n_in)
-        bias = params[offset + n_out * n_in : offset + n_out * (n_in + 1)]
-        offset += n_out * (n_in + 1)
-        for row in range(n):
-            x, y = activations[layer, row], activations[layer + 1, row]
-            for o in range(n_out):
-                total = bias[o]
-                for i in range(n_in):
-                    total += weight[o, i] * x[i]
-                y[o] = total
-            if layer < n_layers - 1:
-                for o in range(n_out):
-                    # a comparison that lets NaN through
-                    y[o] = np.float32(math.tanh(y[o])) if use_tanh else (ZERO if y[o] < ZERO else y[o])
+def room(n, widths):
+    """Give the shape that ``n`` rows of a network's activations take: whole blocks of four, and the widest layer."""
+    widest = 0
+    for width in widths:
+        widest = max(widest, width)
+    return (n + 3) // 4 * 4, widest
 
 
 @compiled
-def backward(widths, params, use_tanh, activations, deltas, grads):
-    """Fill the gradients, from the loss's derivatives by the outputs in ``deltas``, ``(rows, max_width)``."""
-    grads[:] = ZERO
+def forward(widths, params, use_tanh, n, activations):
+    """Fill the first ``n`` rows of ``activations``, ``(n_layers + 1, *room)``, from those of the inputs.
+
+    A weight is loaded once for four rows. What the last of four does beyond row ``n`` means nothing.
+    """
     n_layers = len(widths) - 1
-    offset = 0
+    begin = 0
     for layer in range(n_layers):
-        offset += widths[layer + 1] * (widths[layer] + 1)
-    below = np.empty(activations.shape[2], np.float32)
+        n_in, n_out = widths[layer], widths[layer + 1]
+        bias = params[begin + n_out * n_in : begin + n_out * (n_in + 1)]
+        x, y = activations[layer], activations[layer + 1]
+        for row in range(0, n, 4):
+            for o in range(n_out):
+                weight = params[begin + o * n_in : begin + (o + 1) * n_in]
+                total0 = total1 = total2 = total3 = bias[o]
+                for i in range(n_in):
+                    total0 += weight[i] * x[row, i]
+                    total1 += weight[i] * x[row + 1, i]
+                    total2 += weight[i] * x[row + 2, i]
+                    total3 += weight[i] * x[row + 3, i]
+                y[row, o], y[row + 1, o], y[row + 2, o], y[row + 3, o] = total0, total1, total2, total3
+        if layer < n_layers - 1:
+            for row in range(n):
+                for o in range(n_out):
+                    # a comparison that lets NaN through
+                    y[row, o] = (
+                        np.float32(math.tanh(y[row, o])) if use_tanh else (ZERO if y[row, o] < ZERO else y[row, o])
+                    )
+        begin += n_out * (n_in + 1)
+
+
+@compiled
+def backward(widths, params, use_tanh, n, activations, deltas, grads):
+    """Fill the gradients, from the loss's derivatives by the outputs in the first ``n`` rows of ``deltas``, ``room``.
+
+    The rows behind them, up to a multiple of four, are zeros in ``deltas`` and finite in ``activations``.
+    """
+    for i in range(len(grads)):
+        grads[i] = ZERO
+    n_layers = len(widths) - 1
+    begin = n_parameters(widths)
+    below = np.empty((4, deltas.shape[1]), np.float32)
     for layer in range(n_layers - 1, -1, -1):
         n_in, n_out = widths[layer], widths[layer + 1]
-        offset -= n_out * (n_in + 1)
-        weight = params[offset : offset + n_out * n_in].reshape(n_out, n_in)
-        weight_grad = grads[offset : offset + n_out * n_in].reshape(n_out, n_in)
-        bias_grad = grads[offset + n_out * n_in : offset + n_out * (n_in + 1)]
-        for row in range(len(deltas)):
-            x, delta = activations[layer, row], deltas[row]
-            below[:n_in] = ZERO
+        begin -= n_out * (n_in + 1)
+        bias_grad = grads[begin + n_out * n_in : begin + n_out * (n_in + 1)]
+        x = activations[layer]
+        for row in range(0, n, 4):
+            below[:, :n_in] = ZERO
             for o in range(n_out):
-                d = delta[o]
-                if d != ZERO:
-                    bias_grad[o] += d
-                    for i in range(n_in):
-                        weight_grad[o, i] += d * x[i]
-                    if layer > 0:
-                        for i in range(n_in):
-                            below[i] += d * weight[o, i]
-            if layer > 0:
+                weight = params[begin + o * n_in : begin + (o + 1) * n_in]
+                weight_grad = grads[begin + o * n_in : begin + (o + 1) * n_in]
+                d0, d1, d2, d3 = deltas[row, o], deltas[row + 1, o], deltas[row + 2, o], deltas[row + 3, o]
+                bias_grad[o] += d0 + d1 + d2 + d3
                 for i in range(n_in):
-                    slope = ONE - x[i] * x[i] if use_tanh else np.float32(x[i] > ZERO)
-                    delta[i] = below[i] * slope
+                    weight_grad[i] += d0 * x[row, i] + d1 * x[row + 1, i] + d2 * x[row + 2, i] + d3 * x[row + 3, i]
+                if layer > 0:
+                    for i in range(n_in):
+                        below[0, i] += d0 * weight[i]
+                        below[1, i] += d1 * weight[i]
+                        below[2, i] += d2 * weight[i]
+                        below[3, i] += d3 * weight[i]
+            if layer > 0:
+                for k in range(4):
+                    for i in range(n_in):
+                        y = x[row + k, i]
+                        slope = ONE - y * y if use_tanh else np.float32(y > ZERO)
+                        deltas[row + k, i] = below[k, i] * slope
+
+
+@compiled
+def n_parameters(widths):
+    """Count the weights and biases of a network."""
+    total = 0
+    for layer in range(len(widths) - 1):
+        total += widths[layer + 1] * (widths[layer] + 1)
+    return total
 
 
 @compiled
 def outputs_of(widths, params, use_tanh, observations):
-    """Give what a network makes of observations, ``(rows, max_width)``, and whether all of it is finite."""
+    """Give what a network makes of observations, ``room``, and whether all of it is finite."""
     n = len(observations)
-    activations = np.empty((len(widths), n, widths.max()), np.float32)
-    activations[0, :, : widths[0]] = observations
+    n_rows, width = room(n, widths)
+    activations = np.empty((len(widths), n_rows, width), np.float32)
+    fill(activations[0], observations)
     forward(widths, params, use_tanh, n, activations)
     outputs = activations[len(widths) - 1]
-    return outputs, np.isfinite(outputs[:, : widths[-1]]).all()
+    is_finite = True
+    for row in range(n):
+        for o in range(widths[-1]):
+            is_finite = is_finite and math.isfinite(outputs[row, o])
+    return outputs, is_finite
+
+
+@compiled
+def fill(array, rows):
+    """Copy rows to the beginning of a larger array, with zeros behind them."""
+    for row in range(len(array)):
+        for i in range(rows.shape[1]):
+            array[row, i] = rows[row, i] if row < len(rows) else ZERO
 
 
 @compiled
@@ -92,8 +138,8 @@ def draw_categorical(widths, params, use_tanh, observations, uniforms):
     :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions mean nothing
     """
     outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
-    actions = np.empty(len(outputs), np.int64)
-    for row in range(len(outputs)):
+    actions = np.empty(len(observations), np.int64)
+    for row in range(len(observations)):
         highest = -math.inf
         actions[row] = 0
         for k in range(widths[-1]):
@@ -113,11 +159,12 @@ def draw_gaussian(widths, params, use_tanh, observations, normals):
     outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
     action_dim = widths[-1]
     log_std = params[len(params) - action_dim :]
-    actions = np.empty((len(outputs), action_dim), np.float32)
-    for row in range(len(outputs)):
+    actions = np.empty((len(observations), action_dim), np.float32)
+    for row in range(len(observations)):
         for k in range(action_dim):
             actions[row, k] = outputs[row, k] + np.float32(math.exp(log_std[k])) * np.float32(normals[row, k])
-    return actions, are_finite and np.isfinite(actions).all()
+            are_finite = are_finite and math.isfinite(actions[row, k])
+    return actions, are_finite
 
 
 @compiled
@@ -149,16 +196,18 @@ def update(
         gradient's norm, mean and standard deviation of the TD error, and the explained variance
     """
     gamma, reward_scale, bootstrap_on_truncation, double_softmax, ent_coef, max_grad_norm, normalize = objective
-    n, n_inputs, n_outputs = len(rewards), actor_widths[0], actor_widths[-1]
+    n, n_outputs = len(rewards), actor_widths[-1]
     actor, critic = numbers[0, :n_actor], numbers[0, n_actor:]
     actor_grad, critic_grad = numbers[1, :n_actor], numbers[1, n_actor:]
-    n_layers = max(len(actor_widths), len(critic_widths))
-    activations = np.empty((n_layers, 2 * n, max(actor_widths.max(), critic_widths.max())), np.float32)
-    deltas = np.empty((n, activations.shape[2]), np.float32)
+    n_rows, actor_width = room(n, actor_widths)
+    n_critic_rows, critic_width = room(2 * n, critic_widths)
+    width = max(actor_width, critic_width)
+    activations = np.empty((max(len(actor_widths), len(critic_widths)), n_critic_rows, width), np.float32)
+    deltas = np.zeros((n_rows, width), np.float32)
 
     # the critic sees [s; s'] in one pass
-    activations[0, :n, :n_inputs] = observations
-    activations[0, n:, :n_inputs] = next_observations
+    fill(activations[0], observations)
+    fill(activations[0, n:], next_observations)
     forward(critic_widths, critic, use_tanh, 2 * n, activations)
     outputs = activations[len(critic_widths) - 1]
     targets, values = np.empty(n, np.float32), np.empty(n, np.float32)
@@ -172,7 +221,7 @@ def update(
         critic_loss += error * error
         deltas[row, 0] = TWO * error / np.float32(n)
     critic_loss /= n
-    backward(critic_widths, critic, use_tanh, activations, deltas, critic_grad)
+    backward(critic_widths, critic, use_tanh, n, activations, deltas, critic_grad)
 
     td_error, td_error_std, explained = statistics(targets, values)
     shift, scale = 0.0, 1.0
@@ -198,7 +247,7 @@ def update(
         entropy += row_entropy
     actor_loss /= n
     entropy_loss = -entropy / n
-    backward(actor_widths, actor, use_tanh, activations, deltas, actor_grad)
+    backward(actor_widths, actor, use_tanh, n, activations, deltas, actor_grad)
     if continuous:
         for k in range(n_outputs):
             actor_grad[n_actor - n_outputs + k] = log_std_grad[k] - np.float32(ent_coef)
@@ -210,7 +259,8 @@ def update(
     is_finite = are_finite(norm, actor_loss, critic_loss, ent_coef * entropy_loss)
     if is_finite:
         if max_grad_norm < norm + 1e-6:
-            numbers[1] *= np.float32(max_grad_norm / (norm + 1e-6))
+            for i in range(numbers.shape[1]):
+                numbers[1, i] *= np.float32(max_grad_norm / (norm + 1e-6))
         adam(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
         adam(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
     figures = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
@@ -254,7 +304,9 @@ def categorical(logits, action, advantage, ent_coef, double_softmax, delta):
     n_actions = len(logits)
     if not 0 <= action < n_actions:
         raise IndexError("actions: an action lies outside the action space")
-    highest = logits.max()
+    highest = logits[0]
+    for logit in logits:
+        highest = max(highest, logit)
     total = ZERO
     for k in range(n_actions):
         total += np.float32(math.exp(logits[k] - highest))
