@@ -60,7 +60,7 @@ class Setting:
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
         """Make a model for each arm."""
         models: dict[str, BaseAlgorithm] = {REFERENCE: A2C(self.policy, self.make_env(), device=device)}
-        for engine in ("torch", "auto"):
+        for engine in ("torch", "cuda" if device == "cuda" else "auto"):
             models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
         return models
 

@@ -99,8 +99,9 @@ class AdamTFLike(Optimizer):
 def fused_adam(
     tensors: Sequence[list[th.Tensor]],
     betas: tuple[float, float],
-    alpha_t: float,
+    alpha_t: float | th.Tensor,
     eps: float,
+    found_inf: th.Tensor | None = None,
 ) -> None:
     r"""Take one step of Adam, in place, by PyTorch's fused kernel.
 
@@ -111,8 +112,9 @@ def fused_adam(
     :param tensors: :math:`\theta`, :math:`g`, :math:`m` and :math:`v`: four lists of contiguous tensors of one dtype on
         one device
     :param betas: decay rates of the two moments
-    :param alpha_t: step size with the bias correction
+    :param alpha_t: step size with the bias correction; as a tensor, it is read when the kernel runs
     :param eps: :math:`\epsilon`
+    :param found_inf: a scalar; where it is 1, no step is taken
     """
     params, grads, exp_avgs, exp_avg_sqs = tensors
     th._fused_adam_(
@@ -130,6 +132,7 @@ def fused_adam(
         weight_decay=0.0,
         eps=eps,
         maximize=False,
+        found_inf=found_inf,
     )
 
 

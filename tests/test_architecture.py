@@ -22,6 +22,8 @@ ORDER = [
     "engines.kernels",
     "engines.numba_engine",
     "engines.auto_engine",
+    "engines.static_memory",
+    "engines.cuda_engine",
     "engines",
     "td_a2c",
     "",

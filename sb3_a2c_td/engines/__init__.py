@@ -1,15 +1,17 @@
 """Engines: how TDA2C draws actions and takes an update. They compute the same and differ in speed.
 
 ``"torch"``, the reference, serves every policy on every device. ``"numba"`` (the extra ``[fast]``) compiles both for
-plain MLP policies on the CPU. ``"auto"`` takes the fastest that is exact for the policy.
+plain MLP policies on the CPU. ``"cuda"`` records both in CUDA graphs. ``"auto"`` takes the fastest that is exact for
+the policy; not ``"cuda"``, which has not yet run on a GPU.
 """
 
 from sb3_a2c_td.engines.auto_engine import AutoEngine
+from sb3_a2c_td.engines.cuda_engine import CudaEngine
 from sb3_a2c_td.engines.interface import CannotServe, Diverged, Engine, Objective, Update
 from sb3_a2c_td.engines.torch_engine import TorchEngine
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
-ENGINES = ("auto", "torch", "numba")
+ENGINES = ("auto", "torch", "numba", "cuda")
 
 __all__ = ["ENGINES", "CannotServe", "Diverged", "Engine", "Objective", "Update", "make_engine"]
 
@@ -33,4 +35,6 @@ def make_engine(name: str, policy: SeparateActorCriticPolicy) -> Engine:
         except RuntimeError as error:
             raise CannotServe(name, f"numba failed: {error}") from error
         return NumbaEngine(policy)
+    if name == "cuda":
+        return CudaEngine(policy)
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")

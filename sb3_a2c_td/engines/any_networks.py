@@ -82,7 +82,7 @@ class AnyNetworks:
         :param successors: ``(N,)`` as in :meth:`~sb3_a2c_td.buffers.TransitionBuffer.successors`; ``None``: not sought
         """
         ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
-        values = self._values(batch.observations)
+        values = self.values(batch.observations)
         with th.no_grad():
             next_values = self._next_values(batch, values, successors)
             discount = functional.discounts(ended, objective.gamma)
@@ -94,10 +94,10 @@ class AnyNetworks:
     ) -> th.Tensor:
         """Compute V(s'), ``(N,)``; where s' is the s of another row, V(s) ``(N,)`` holds it already."""
         if successors is None:
-            return self._values(batch.next_observations)
+            return self.values(batch.next_observations)
         unseen = np.flatnonzero(successors < 0)
         next_values = values[successors]
-        next_values[unseen] = self._values(_rows(batch.next_observations, unseen))
+        next_values[unseen] = self.values(_rows(batch.next_observations, unseen))
         return next_values
 
     def losses(
@@ -112,19 +112,22 @@ class AnyNetworks:
 
         :param values: V(s) in evaluation mode, computed anew where training mode makes a difference
         """
-        log_prob, entropy = self._log_prob_and_entropy(batch, objective.double_softmax)
-        if self.policy.training and not _is_mode_free(self.policy):
-            values = self._values(batch.observations)
+        log_prob, entropy = self.log_prob_and_entropy(batch.observations, batch.actions, objective.double_softmax)
+        if self.policy.training and not is_mode_free(self.policy):
+            values = self.values(batch.observations)
         if objective.normalize_advantage:
             advantages = functional.normalized(advantages)
         return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
 
-    def _values(self, observations: PyTorchObs) -> th.Tensor:
+    def values(self, observations: PyTorchObs) -> th.Tensor:
+        """Compute V, ``(N,)``."""
         return self.policy.predict_values(observations).squeeze(1)
 
-    def _log_prob_and_entropy(self, batch: Transitions[th.Tensor], double_softmax: bool) -> tuple[th.Tensor, th.Tensor]:
-        distribution = self._distribution(batch.observations)
-        actions = batch.actions
+    def log_prob_and_entropy(
+        self, observations: PyTorchObs, actions: th.Tensor, double_softmax: bool
+    ) -> tuple[th.Tensor, th.Tensor]:
+        r"""Compute :math:`\log \tau(a|s)` (or the double softmax of it) and the entropy, each ``(N,)``."""
+        distribution = self._distribution(observations)
         if isinstance(self.policy.action_space, spaces.Box | spaces.MultiBinary):
             # (N, *action_shape) -> (N, action_dim)
             actions = actions.flatten(start_dim=1).float()
@@ -154,7 +157,7 @@ class AnyNetworks:
         return norm.item()
 
 
-def _is_mode_free(policy: SeparateActorCriticPolicy) -> bool:
+def is_mode_free(policy: SeparateActorCriticPolicy) -> bool:
     """Say whether a policy surely computes the same in training mode and in evaluation mode."""
     return all(type(module) in MODE_FREE and not _is_altered(module) for module in policy.modules())
 

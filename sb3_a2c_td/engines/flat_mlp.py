@@ -1,7 +1,7 @@
 """A plain MLP and its Adam as views of flat arrays: memory that numpy and compiled code can work on."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import closed_form
 from sb3_a2c_td.engines.interface import Diverged, Objective, Update
 from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
-from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, has_hooks, is_customized
+from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
@@ -252,7 +252,7 @@ def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) ->
     return rows
 
 
-def _widths(parameters: list[th.Tensor]) -> np.ndarray:
+def _widths(parameters: Sequence[th.Tensor]) -> np.ndarray:
     """Give the widths of layers from their weights and biases (and log std, which is a vector too)."""
     weights = [param for param in parameters if param.ndim == 2]
     return np.array([weights[0].shape[1], *(len(weight) for weight in weights)], np.int64)
@@ -267,32 +267,20 @@ def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[s
     for param in mlp.actor + mlp.critic:
         if param.device.type != "cpu":
             yield f"the device is {param.device}, not the CPU"
-        if param.dtype != th.float32:
-            yield f"a parameter is {param.dtype}, not float32"
-        if not param.requires_grad:
-            yield "a parameter is frozen"
-        if has_hooks(param):
-            yield "a hook is registered on a parameter"
         if param.is_shared():
             yield "a parameter is in shared memory"
-    if len(set(map(id, mlp.actor + mlp.critic))) < len(mlp.actor + mlp.critic):
-        yield "a parameter is used twice"
     reason = _why_not_optimizer(optimizer)
     if reason is not None:
         yield reason
-    groups = optimizer.param_groups
-    if [set(map(id, group["params"])) for group in groups] != [set(map(id, mlp.actor)), set(map(id, mlp.critic))]:
+    yield from reasons_against(mlp.actor + mlp.critic, optimizer)
+    groups = [set(map(id, group["params"])) for group in optimizer.param_groups]
+    if groups != [set(map(id, mlp.actor)), set(map(id, mlp.critic))]:
         yield "the optimizer's groups are not the actor's and the critic's parameters"
-    for group in groups:
-        if len({int(optimizer.state.get(param, {}).get("step", 0)) for param in group["params"]}) > 1:
-            yield "the optimizer has not taken equally many steps for all parameters of a group"
 
 
 def _why_not_optimizer(optimizer: th.optim.Optimizer) -> str | None:
     if type(optimizer) not in (AdamTFLike, th.optim.Adam):
         return f"the optimizer is {type(optimizer).__name__}, not AdamTFLike or Adam"
-    if is_customized(optimizer):
-        return "the optimizer's step is patched or has hooks"
     for group in optimizer.param_groups:
         if group.get("weight_decay") or group.get("amsgrad") or group.get("maximize"):
             return "the optimizer has a weight decay, amsgrad or maximize"

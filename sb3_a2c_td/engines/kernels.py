@@ -18,6 +18,15 @@ HALF_LOG_2PI = np.float32(0.5 * math.log(2 * math.pi))
 
 
 @compiled
+def is_finite(x):
+    """Say whether a number is neither infinite nor NaN.
+
+    ``math.isfinite`` asks whether x - x is a number, which "reassoc" takes for granted.
+    """
+    return abs(x) < math.inf
+
+
+@compiled
 def room(n, widths):
     """Give the shape that ``n`` rows of a network's activations take: whole blocks of four, and the widest layer."""
     widest = 0
@@ -115,11 +124,11 @@ def outputs_of(widths, params, use_tanh, observations):
     fill(activations[0], observations)
     forward(widths, params, use_tanh, n, activations)
     outputs = activations[len(widths) - 1]
-    is_finite = True
+    are_finite = True
     for row in range(n):
         for o in range(widths[-1]):
-            is_finite = is_finite and math.isfinite(outputs[row, o])
-    return outputs, is_finite
+            are_finite = are_finite and is_finite(outputs[row, o])
+    return outputs, are_finite
 
 
 @compiled
@@ -163,7 +172,7 @@ def draw_gaussian(widths, params, use_tanh, observations, normals):
     for row in range(len(observations)):
         for k in range(action_dim):
             actions[row, k] = outputs[row, k] + np.float32(math.exp(log_std[k])) * np.float32(normals[row, k])
-            are_finite = are_finite and math.isfinite(actions[row, k])
+            are_finite = are_finite and is_finite(actions[row, k])
     return actions, are_finite
 
 
@@ -256,23 +265,16 @@ def update(
     for g in numbers[1]:
         norm += g * g
     norm = math.sqrt(norm)
-    is_finite = are_finite(norm, actor_loss, critic_loss, ent_coef * entropy_loss)
-    if is_finite:
+    losses_are_finite = is_finite(actor_loss) and is_finite(critic_loss) and is_finite(ent_coef * entropy_loss)
+    is_due = losses_are_finite and is_finite(norm)
+    if is_due:
         if max_grad_norm < norm + 1e-6:
             for i in range(numbers.shape[1]):
                 numbers[1, i] *= np.float32(max_grad_norm / (norm + 1e-6))
         adam(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
         adam(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
     figures = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
-    return is_finite, targets, values, figures
-
-
-@numba.njit(cache=True)  # strictly: "reassoc" would take infinity for finite
-def are_finite(norm, actor_loss, critic_loss, entropy_loss):
-    """Say whether all four numbers are finite."""
-    return (
-        math.isfinite(norm) and math.isfinite(actor_loss) and math.isfinite(critic_loss) and math.isfinite(entropy_loss)
-    )
+    return is_due, targets, values, figures
 
 
 @compiled

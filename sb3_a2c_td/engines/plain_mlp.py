@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.preprocessing import is_image_space
@@ -20,9 +19,9 @@ class PlainMlp:
     :param policy: a policy that :func:`why_not_plain` has nothing against
     """
 
-    actor: list[th.Tensor]
+    actor: list[nn.Parameter]
     """weight ``(n_out, n_in)`` and bias ``(n_out,)`` of each layer, then log std if actions are continuous"""
-    critic: list[th.Tensor]
+    critic: list[nn.Parameter]
     """weight ``(n_out, n_in)`` and bias ``(n_out,)`` of each layer"""
     actor_modules: list[nn.Module]
     """what the actor's outputs depend on"""

@@ -4,7 +4,7 @@ It is asked at every step, so the answer comes from the dicts in which PyTorch k
 are many times slower.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import attrgetter, is_, itemgetter
 from typing import Any
@@ -89,16 +89,33 @@ def module_hooks(module: nn.Module) -> tuple[Any, ...]:
     return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
 
 
-def has_hooks(tensor: th.Tensor) -> bool:
-    """Say whether a hook listens to a tensor's gradient."""
-    return any(_TENSOR_HOOKS(tensor))
-
-
 def is_customized(optimizer: th.optim.Optimizer) -> bool:
     """Say whether an optimiser's ``step`` is patched or has hooks."""
     return "step" in vars(optimizer) or bool(
         optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     )
+
+
+def reasons_against(parameters: list[nn.Parameter], optimizer: th.optim.Optimizer) -> Iterator[str]:
+    """Say what keeps an engine from computing gradients and steps by itself.
+
+    :param parameters: those of the policy
+    :param optimizer: the policy's
+    """
+    for param in parameters:
+        if param.dtype != th.float32:
+            yield f"a parameter is {param.dtype}, not float32"
+        if not param.requires_grad:
+            yield "a parameter is frozen"
+        if any(_TENSOR_HOOKS(param)):
+            yield "a hook is registered on a parameter"
+    if len(set(map(id, parameters))) < len(parameters):
+        yield "a parameter is used twice"
+    if is_customized(optimizer):
+        yield "the optimizer's step is patched or has hooks"
+    for group in optimizer.param_groups:
+        if len({int(optimizer.state.get(param, {}).get("step", 0)) for param in group["params"]}) > 1:
+            yield "the optimizer has not taken equally many steps for all parameters of a group"
 
 
 def _are_same(objects: list[Any], others: list[Any]) -> bool:

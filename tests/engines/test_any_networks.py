@@ -32,8 +32,8 @@ def collected(policy: Any, space: spaces.Space, n_envs: int, n_steps: int, **pol
 class Passes(AnyNetworks):
     """Remembers each pass of the critic: its mode and its rows."""
 
-    def _values(self, observations):
-        values = super()._values(observations)
+    def values(self, observations):
+        values = super().values(observations)
         self.seen = [*getattr(self, "seen", []), ("training" if self.policy.training else "evaluation", len(values))]
         return values
 

@@ -15,8 +15,8 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
-from sb3_a2c_td.engines import ENGINES
 from sb3_a2c_td.engines.torch_engine import TorchEngine
+from tests.engines import CPU_ENGINES
 from tests.envs import CountingEnv, RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -28,7 +28,7 @@ def make(engine: str, env_id: str = "CartPole-v1", n_envs: int = 2, **kwargs) ->
     return TDA2C("MlpPolicy", env, engine=engine, seed=0, device="cpu", **kwargs)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_discrete_actions_follow_the_policy(engine: str) -> None:
     model = TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Discrete(5)), engine=engine, seed=0, device="cpu")
     observations = np.tile(np.array([[0.9, -0.7]], np.float32), (N_DRAWS, 1))
@@ -41,7 +41,7 @@ def test_discrete_actions_follow_the_policy(engine: str) -> None:
     assert stats.chisquare(counts, probs / probs.sum() * N_DRAWS).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_continuous_actions_follow_the_policy(engine: str) -> None:
     model = TDA2C("MlpPolicy", RandomEnv(VECTOR, VECTOR), engine=engine, seed=0, device="cpu")
     with th.no_grad():
@@ -95,8 +95,8 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def trained(policy, engine: str, env_id: str, objective: str, seed: int) -> SameActions:
-    """Take 300 updates on transitions that the seed determines."""
+def prepared(policy, engine: str, env_id: str, objective: str, seed: int) -> SameActions:
+    """Make a model with actions for 300 updates, which the seed determines, as it does the transitions."""
     env = make_vec_env(env_id, n_envs=2, seed=seed, env_kwargs={"max_episode_steps": 23})
     model = SameActions(policy, env, engine=engine, seed=seed, device="cpu", **OBJECTIVES[objective])
     rng = np.random.default_rng(seed)
@@ -108,7 +108,13 @@ def trained(policy, engine: str, env_id: str, objective: str, seed: int) -> Same
         else rng.integers(0, env.action_space.n, (n_steps, 2))
     )
     model.history, model.figures = [], []
-    return model.learn(2 * n_steps)
+    return model
+
+
+def trained(*args) -> SameActions:
+    """Take 300 updates."""
+    model = prepared(*args)
+    return model.learn(2 * len(model.given))
 
 
 class MindfulReLU(nn.ReLU):
@@ -175,7 +181,7 @@ def steps_of(model: TDA2C) -> th.Tensor:
     return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_parameters_and_moments_put_in_place_are_used(engine: str) -> None:
     source, target = make(engine).learn(100), make(engine).learn(50)
     target.set_parameters(copy.deepcopy(source.get_parameters()))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from scipy import stats
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_a2c_td import TDA2C
@@ -40,8 +41,34 @@ def test_gsde() -> None:
     assert all(param.is_cuda and param.isfinite().all() for param in model.policy.parameters())
 
 
+@pytest.mark.parametrize("action_space", ["discrete", "box"])
+@pytest.mark.parametrize("observation_space", OBSERVATION_SPACES)
+def test_graphs_of_every_observation_space(observation_space: str, action_space: str, tmp_path: Path) -> None:
+    spaces_ = OBSERVATION_SPACES[observation_space], ACTION_SPACES[action_space]
+    model = make(*spaces_, "cuda", engine="cuda").learn(60)
+    assert all(param.is_cuda and param.isfinite().all() for param in model.policy.parameters())
+    assert all(state["step"] == model._n_updates for state in model.policy.optimizer.state.values())
+    model.save(tmp_path / "model")
+    for engine in ("torch", "cuda"):
+        loaded = TDA2C.load(tmp_path / "model", env=model.get_env(), device="cuda", engine=engine)
+        assert loaded.learn(10, reset_num_timesteps=False).num_timesteps == 70
+
+
+def test_draws_of_a_graph_differ_and_follow_the_policy() -> None:
+    model = make(OBSERVATION_SPACES["float32"], ACTION_SPACES["discrete"], "cuda", engine="cuda")
+    observations = np.tile(model.env.reset()[:1], (20_000, 1))
+    first, second = model.sample_actions(observations), model.sample_actions(observations)
+    assert (first != second).any()
+    with th.no_grad():
+        obs = th.as_tensor(observations[:1], device="cuda")
+        probs = model.policy.get_distribution(obs).distribution.probs[0].double().cpu().numpy()
+    counts = np.bincount(first, minlength=len(probs))
+    assert stats.chisquare(counts, probs / probs.sum() * len(first)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("engine", ["torch", "cuda"])
 @pytest.mark.parametrize("double_softmax", [False, True])
-def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool) -> None:
+def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool, engine: str) -> None:
     """100 updates on the same transitions and actions."""
     rng = np.random.default_rng(0)
     actions = rng.integers(0, 3, (500, 2))
@@ -53,7 +80,8 @@ def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool) -> None:
     parameters = []
     for device in ("cpu", "cuda"):
         env = DummyVecEnv([lambda: RandomEnv(OBSERVATION_SPACES["float32"], ACTION_SPACES["discrete"])] * 2)
-        model = SameActions("MlpPolicy", env, seed=0, device=device, double_softmax=double_softmax)
+        kwargs = {"double_softmax": double_softmax, "engine": engine if device == "cuda" else "torch"}
+        model = SameActions("MlpPolicy", env, seed=0, device=device, **kwargs)
         model.policy.load_state_dict(TDA2C("MlpPolicy", env, seed=0, device="cpu").policy.state_dict())
         model.learn(1000)
         assert model._n_updates == 100

@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
 from sb3_a2c_td import TDA2C, MlpPolicy
-from sb3_a2c_td.engines import ENGINES
+from tests.engines import CPU_ENGINES
 from tests.envs import CountingEnv, FaultyEnv, RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -92,14 +92,14 @@ def assert_stops_untouched(env: CountingEnv, message: str, last_update: int, **k
         assert th.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
 def test_non_finite_rewards(fault: float, engine: str) -> None:
     message = f"reward={fault} of environment 0 at step 13 is not finite"
     assert_stops_untouched(FaultyEnv(13, reward=fault), message, last_update=10, engine=engine)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("fault", [np.nan, np.inf])
 def test_non_finite_observations(fault: float, engine: str) -> None:
     message = rf"^observation=\[{fault} .*of environment 0 at step 13 is not finite"
@@ -120,7 +120,7 @@ def test_a_non_finite_observation_at_reset() -> None:
         TDA2C("MlpPolicy", Broken(), device="cpu").learn(10)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_a_loss_that_overflows(engine: str) -> None:
     message = "the loss is inf and its gradient's norm .* at step 15, update 3: training stopped"
     assert_stops_untouched(FaultyEnv(13, reward=1e25), message, last_update=10, engine=engine)
@@ -145,7 +145,7 @@ def test_a_gradient_that_is_not_finite() -> None:
     assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 def test_a_policy_that_diverged(env_id: str, engine: str) -> None:
     """No action is drawn from logits, or a standard deviation, of NaN."""

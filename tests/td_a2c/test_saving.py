@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines import ENGINES
+from tests.engines import CPU_ENGINES
 from tests.envs import CountingEnv
 
 
@@ -33,7 +33,7 @@ def assert_same_optimizer(first: TDA2C, second: TDA2C) -> None:
             assert th.equal(th.as_tensor(value), th.as_tensor(b["state"][i][name])), name
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize(("env_id", "n_envs"), [("CartPole-v1", 1), ("CartPole-v1", 4), ("Pendulum-v1", 2)])
 def test_the_same_seed_gives_the_same_weights(env_id: str, n_envs: int, engine: str) -> None:
     first = make(env_id, n_envs, engine=engine).learn(300)
@@ -63,7 +63,7 @@ def test_predictions_and_moments_survive(env_id: str, optimizer_class, engine: s
     )
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("n_envs", [1, 3])
 @pytest.mark.parametrize("n_first", [100, 103])
 def test_continuing_after_load_is_continuing(n_envs: int, n_first: int, engine: str, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_model_saved_by_a_callback_is_whole(tmp_path: Path) -> None:
         assert saved._last_obs.tolist() == [[1 if step >= 7 else 0, step % 7] if step < 14 else [2, 0]]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("n_steps", [0, 3, 13])
 def test_a_copied_model_goes_on(n_steps: int, engine: str) -> None:
     model = make(engine=engine).learn(n_steps)

@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
-from sb3_a2c_td.engines import ENGINES
+from tests.engines import CPU_ENGINES
 
 N_UPDATES = 300
 
@@ -52,8 +52,8 @@ class OwnPolicy(MlpPolicy):
 
 @pytest.mark.parametrize(
     ("policy", "engine"),
-    [(OwnPolicy, "torch"), *((MlpPolicy, engine) for engine in ENGINES)],
-    ids=["autograd", *ENGINES],
+    [(OwnPolicy, "torch"), *((MlpPolicy, engine) for engine in CPU_ENGINES)],
+    ids=["autograd", *CPU_ENGINES],
 )
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("n_envs", [1, 4])

@@ -9,7 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines import ENGINES, Update
+from sb3_a2c_td.engines import Update
+from tests.engines import CPU_ENGINES
 from tests.envs import ReplayEnv
 
 RECORDED = [
@@ -92,7 +93,7 @@ def replay(trace: dict[str, np.ndarray], engine: str) -> ReplayingTDA2C:
     return model.learn(len(trace["actions"]))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_the_seed_is_reproduced(path: Path, engine: str) -> None:
     trace = dict(np.load(path))
