@@ -10,7 +10,7 @@ import torch as th
 import typer
 from threadpoolctl import threadpool_limits
 
-from benchmarks import breakdown, footprint, report, throughput
+from benchmarks import arithmetic, breakdown, footprint, report, throughput
 from benchmarks.settings import DEFAULTS, SETTINGS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -65,6 +65,15 @@ def measure_breakdown(
         found += breakdown.measure(SETTINGS[name], device, rounds, seconds)
     report.save(output / f"breakdown-{device}.json", facts, breakdown.as_records(found))
     print(f"{report.describe(facts)}\n\nMicroseconds for a step of all environments\n\n{breakdown.table(found)}")
+
+
+@app.command("arithmetic")
+def measure_arithmetic(device: Device = "cpu") -> None:
+    """How many millions of operations a step of an image policy takes."""
+    setting = SETTINGS["images-8"]
+    found = arithmetic.megaflops_of_a_step(setting, device, n_steps=50 * setting.n_envs)
+    rows = [[arm, f"{megaflops:.1f}"] for arm, megaflops in found.items()]
+    print(report.markdown_table([f"arm ({setting.name})", "MFLOP a step"], rows))
 
 
 @app.command("footprint")

@@ -124,7 +124,7 @@ def plot(measurements: list[Measurement], title: str, path: Path) -> None:
         bars = panel.barh([m.arm for m in shown], [m.ratio for m in shown], color=colours)
         labels = [f"{m.ratio:.2f}  ({m.share:.1%} of the environments' speed)" for m in shown]
         panel.bar_label(bars, labels, padding=3, fontsize="small")
-        panel.set_xlim(0, 1.6 * max(m.ratio for m in shown))
+        panel.set_xlim(0, 1.75 * max(m.ratio for m in shown))
         panel.invert_yaxis()
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_title(setting, loc="left", fontsize="medium")

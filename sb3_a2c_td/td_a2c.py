@@ -339,20 +339,19 @@ class TDA2C(OnPolicyAlgorithm):
         rewards = rewards.astype(np.float32, copy=False)
         if not np.count_nonzero(dones):
             return Transitions(self._last_observations, actions, rewards, new_obs, dones, dones)
-        truncated = np.zeros_like(dones)
-        for env in np.flatnonzero(dones):
+        ended: list[int] = np.flatnonzero(dones).tolist()
+        truncated = dones.copy()
+        for env in ended:
             truncated[env] = infos[env].get("TimeLimit.truncated", False)
-        next_obs = self._with_terminal_observations(new_obs, dones, truncated, infos)
-        return Transitions(
-            self._last_observations, actions, rewards, next_obs, terminated=dones & ~truncated, truncated=truncated
-        )
+        next_obs = self._with_terminal_observations(new_obs, ended, truncated, infos)
+        return Transitions(self._last_observations, actions, rewards, next_obs, dones ^ truncated, truncated)
 
     def _with_terminal_observations(
-        self, new_obs: Any, dones: np.ndarray, truncated: np.ndarray, infos: list[dict[str, Any]]
+        self, new_obs: Any, ended: list[int], truncated: np.ndarray, infos: list[dict[str, Any]]
     ) -> Observations:
         """Replace what an ended episode's environment shows after its reset by what it showed at the end."""
         next_obs = {key: rows.copy() for key, rows in new_obs.items()} if isinstance(new_obs, dict) else new_obs.copy()
-        for env in np.flatnonzero(dones):
+        for env in ended:
             terminal_obs = infos[env].get("terminal_observation")
             if terminal_obs is None:
                 if truncated[env]:
@@ -438,5 +437,5 @@ class TDA2C(OnPolicyAlgorithm):
         self.logger.record("train/entropy_loss", update.entropy_loss)
         self.logger.record("train/policy_loss", update.actor_loss)
         self.logger.record("train/value_loss", update.critic_loss)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", th.exp(self.policy.log_std).mean().item())
+        if isinstance(self.action_space, spaces.Box) and hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", float(np.exp(self.policy.log_std.numpy(force=True)).mean()))

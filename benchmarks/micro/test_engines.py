@@ -62,7 +62,7 @@ def test_acting(benchmark: BenchmarkFixture, rng: np.random.Generator, way: str,
     assert len(benchmark(act, observations)) == n_envs
 
 
-@pytest.mark.parametrize("n_rows", [5, 80, 320, 1280, 5120])
+@pytest.mark.parametrize("n_rows", [5, 80, 320, 1280, 5120, 20480])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.benchmark(group="updating")
 def test_updating(benchmark: BenchmarkFixture, rng: np.random.Generator, way: str, n_rows: int) -> None:
@@ -83,5 +83,5 @@ def test_updating(benchmark: BenchmarkFixture, rng: np.random.Generator, way: st
         )
         return (buffer, OBJECTIVE), {}
 
-    update = benchmark.pedantic(engine.update, setup=fresh, rounds=300, warmup_rounds=20)  # type: ignore[no-untyped-call]
+    update = benchmark.pedantic(engine.update, setup=fresh, rounds=100, warmup_rounds=10)  # type: ignore[no-untyped-call]
     assert update.targets.shape == (n_rows,)

@@ -8,7 +8,10 @@ from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import kernels
 from sb3_a2c_td.engines.flat_mlp import FlatMlp, as_rows, why_not_flat
 from sb3_a2c_td.engines.interface import CannotServe, Diverged, Objective, Update
-from sb3_a2c_td.engines.torch_engine import MAX_ROWS, TorchEngine
+from sb3_a2c_td.engines.torch_engine import TorchEngine
+
+MAX_ROWS = 2048
+"""up to about where the kernels take less time than numpy, which multiplies large matrices by a library"""
 
 
 class NumbaEngine(TorchEngine):

@@ -8,8 +8,8 @@ from sb3_a2c_td.engines.flat_mlp import FlatMlp, why_not_flat
 from sb3_a2c_td.engines.interface import Objective, Update
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
-MAX_ROWS = 1024
-"""about where PyTorch begins to take less time for a plain MLP than numpy and the compiled kernels"""
+MAX_ROWS = 8192
+"""up to about where numpy takes less time for a plain MLP than PyTorch"""
 
 
 class TorchEngine:

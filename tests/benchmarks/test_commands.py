@@ -51,6 +51,11 @@ def test_breakdown_adds_up(tmp_path: Path) -> None:
         assert sum(parts) == pytest.approx(total, abs=0.3)
 
 
+def test_arithmetic_counts_two_networks() -> None:
+    figures = {row[0]: float(row[1]) for row in rows_of(run("arithmetic"))}
+    assert figures["A2C"] < figures[ARMS[1]] == figures[ARMS[2]]
+
+
 def test_footprint_watches_memory(tmp_path: Path) -> None:
     rows = rows_of(run("footprint", "--rounds", "1", "--steps", "2000", "--output", str(tmp_path)))
     assert len(rows) == 4 + 10

@@ -15,12 +15,14 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
+from sb3_a2c_td.engines import numba_engine, torch_engine
 from sb3_a2c_td.engines.torch_engine import TorchEngine
 from tests.engines import CPU_ENGINES
 from tests.envs import CountingEnv, RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
 N_DRAWS = 20_000
+OBSERVATION = np.array([[0.9, -0.7]], np.float32)
 
 
 def make(engine: str, env_id: str = "CartPole-v1", n_envs: int = 2, **kwargs) -> TDA2C:
@@ -28,15 +30,20 @@ def make(engine: str, env_id: str = "CartPole-v1", n_envs: int = 2, **kwargs) ->
     return TDA2C("MlpPolicy", env, engine=engine, seed=0, device="cpu", **kwargs)
 
 
+def draws(model: TDA2C) -> np.ndarray:
+    """Draw by batches so small that no engine leaves them to another."""
+    batches = [model.sample_actions(np.tile(OBSERVATION, (100, 1))) for _ in range(N_DRAWS // 100)]
+    return np.concatenate(batches)
+
+
 @pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_discrete_actions_follow_the_policy(engine: str) -> None:
     model = TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Discrete(5)), engine=engine, seed=0, device="cpu")
-    observations = np.tile(np.array([[0.9, -0.7]], np.float32), (N_DRAWS, 1))
-    actions = model.sample_actions(observations)
+    actions = draws(model)
     assert actions.shape == (N_DRAWS,)
     assert actions.dtype == np.int64
     with th.no_grad():
-        probs = model.policy.get_distribution(th.as_tensor(observations[:1])).distribution.probs[0].double().numpy()
+        probs = model.policy.get_distribution(th.as_tensor(OBSERVATION)).distribution.probs[0].double().numpy()
     counts = np.bincount(actions, minlength=5)
     assert stats.chisquare(counts, probs / probs.sum() * N_DRAWS).pvalue > 1e-4
 
@@ -46,12 +53,11 @@ def test_continuous_actions_follow_the_policy(engine: str) -> None:
     model = TDA2C("MlpPolicy", RandomEnv(VECTOR, VECTOR), engine=engine, seed=0, device="cpu")
     with th.no_grad():
         model.policy.log_std.copy_(th.tensor([-1.0, 0.5]))
-    observations = np.tile(np.array([[0.9, -0.7]], np.float32), (N_DRAWS, 1))
-    actions = model.sample_actions(observations)
+    actions = draws(model)
     assert actions.shape == (N_DRAWS, 2)
     assert actions.dtype == np.float32
     with th.no_grad():
-        normal = model.policy.get_distribution(th.as_tensor(observations[:1])).distribution
+        normal = model.policy.get_distribution(th.as_tensor(OBSERVATION)).distribution
     for k in range(2):
         mean, std = normal.mean[0, k].item(), normal.stddev[0, k].item()
         assert stats.kstest(actions[:, k], stats.norm(mean, std).cdf).pvalue > 1e-4
@@ -300,19 +306,24 @@ def test_the_engine_can_be_changed_by_name() -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch", "numba"])
-def test_large_batches_are_the_same(engine: str) -> None:
-    """From some size on PyTorch computes them."""
-    n_envs = 1100
+@pytest.mark.parametrize(("numba_rows", "torch_rows"), [(9, 100), (9, 9), (1, 1)])
+def test_large_batches_are_left_to_others(
+    engine: str, numba_rows: int, torch_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels leave them to numpy, and numpy to PyTorch, which changes nothing."""
+    monkeypatch.setattr(numba_engine, "MAX_ROWS", numba_rows)
+    monkeypatch.setattr(torch_engine, "MAX_ROWS", torch_rows)
+    n_envs = 2
     reference, model = (
         SameActions(policy, make_vec_env("CartPole-v1", n_envs, seed=0), engine=name, seed=0, device="cpu")
         for policy, name in ((OwnPolicy, "torch"), ("MlpPolicy", engine))
     )
     for each in (reference, model):
-        each.given = np.random.default_rng(0).integers(0, 2, (10, n_envs))
+        each.given = np.random.default_rng(0).integers(0, 2, (50, n_envs))
         each.history, each.figures = [], []
-        each.learn(10 * n_envs)
-    th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-5)
-    assert TorchEngine(model.policy).act(np.zeros((n_envs, 4), np.float32)).shape == (n_envs,)
+        each.learn(50 * n_envs)
+    th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-6)
+    assert model._engine.act(np.zeros((n_envs, 4), np.float32)).shape == (n_envs,)
 
 
 def test_observations_of_a_wrong_width_are_named() -> None:
