@@ -238,7 +238,7 @@ class TDA2C(OnPolicyAlgorithm):
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
         # anew, since set_env() may have brought in other shapes and dtypes
         self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
-        check_finite("observation", self._last_observations, self.num_timesteps)
+        check_finite(self.num_timesteps, observation=self._last_observations)
         return total_timesteps, callback
 
     def collect_rollouts(  # type: ignore[override]
@@ -265,12 +265,11 @@ class TDA2C(OnPolicyAlgorithm):
         return True
 
     def _interval_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
-        if len(rollout_buffer) == 0:
-            return False
-        if rollout_buffer.n_steps >= n_rollout_steps:
-            return True
         ends_with_episode = self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
-        return ends_with_episode and bool(np.count_nonzero(self._last_episode_starts))  # type: ignore[arg-type]
+        is_due = rollout_buffer.n_steps >= n_rollout_steps or (
+            ends_with_episode and np.count_nonzero(self._last_episode_starts) > 0  # type: ignore[arg-type]
+        )
+        return bool(is_due) and len(rollout_buffer) > 0
 
     def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
         """Take one step in each environment, keep its transition, and ask the callback.
@@ -287,8 +286,7 @@ class TDA2C(OnPolicyAlgorithm):
         try:
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
-            check_finite("reward", rewards, self.num_timesteps)
-            check_finite("observation", new_obs, self.num_timesteps)  # type: ignore[arg-type]
+            check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool, copy=False)
             rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones, infos))
         except BaseException:
@@ -364,7 +362,7 @@ class TDA2C(OnPolicyAlgorithm):
                     rows[env] = terminal_obs[key]
             else:
                 next_obs[env] = terminal_obs
-        check_finite("terminal observation", next_obs, self.num_timesteps)
+        check_finite(self.num_timesteps, terminal_observation=next_obs)
         return next_obs
 
     @property
@@ -437,5 +435,7 @@ class TDA2C(OnPolicyAlgorithm):
         self.logger.record("train/entropy_loss", update.entropy_loss)
         self.logger.record("train/policy_loss", update.actor_loss)
         self.logger.record("train/value_loss", update.critic_loss)
-        if isinstance(self.action_space, spaces.Box) and hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", float(np.exp(self.policy.log_std.numpy(force=True)).mean()))
+        if isinstance(self.action_space, spaces.Box):
+            log_std = getattr(self.policy, "log_std", None)
+            if log_std is not None:
+                self.logger.record("train/std", float(np.exp(log_std.numpy(force=True)).mean()))

@@ -70,9 +70,9 @@ def test_check_spaces_refuses(observation_space, action_space, message) -> None:
 
 
 def test_check_finite_names_environment_and_step() -> None:
-    validation.check_finite("reward", np.zeros(3), 17)
-    validation.check_finite("observation", np.array([1, 2, 3]), 17)
+    validation.check_finite(17, reward=np.zeros(3))
+    validation.check_finite(17, observation=np.array([1, 2, 3]))
     with pytest.raises(ValueError, match="reward=nan of environment 1 at step 17"):
-        validation.check_finite("reward", np.array([0.0, np.nan, 0.0]), 17)
+        validation.check_finite(17, reward=np.array([0.0, np.nan, 0.0]))
     with pytest.raises(ValueError, match=r"observation\['b'\]=\[ 0. inf\] of environment 0 at step 17"):
-        validation.check_finite("observation", {"a": np.zeros(1), "b": np.array([[0, np.inf]])}, 17)
+        validation.check_finite(17, observation={"a": np.zeros(1), "b": np.array([[0, np.inf]])})

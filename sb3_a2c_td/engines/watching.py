@@ -50,7 +50,7 @@ class WatchedModules:
             _are_same(list(chain.from_iterable(self._live_parts)), self._parts)
             and _addresses(self._parameters) == self._addresses
             and not any(self._hooks)
-            and not any(map(self._attributes.__contains__, REPLACEABLE))
+            and self._attributes.keys().isdisjoint(REPLACEABLE)
         )
 
 

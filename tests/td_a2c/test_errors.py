@@ -107,7 +107,7 @@ def test_non_finite_observations(fault: float, engine: str) -> None:
 
 
 def test_non_finite_terminal_observations() -> None:
-    message = r"terminal observation=\[nan .*of environment 0 at step 14 is not finite"
+    message = r"terminal_observation=\[nan .*of environment 0 at step 14 is not finite"
     assert_stops_untouched(FaultyEnv(14, observation=np.nan, length=7), message, last_update=12)
 
 
