@@ -89,14 +89,15 @@ def measure_footprint(
     cold, warm = footprint.first_interval_seconds(rounds)
     sizes = footprint.resident_megabytes(steps, every=max(1, steps // 10))
     rows = [
-        ["importing SB3, seconds", f"{sb3:.2f}"],
-        ["importing sb3_a2c_td after it, seconds", f"{package:.2f}"],
-        ["first compiled interval, nothing on disk, seconds", f"{cold:.1f}"],
-        ["first compiled interval, compiled code on disk, seconds", f"{warm:.1f}"],
-        *([f"resident size after {n_steps:,} steps, MiB", f"{size:.1f}"] for n_steps, size in sizes),
+        ("importing SB3, seconds", sb3),
+        ("importing sb3_a2c_td after it, seconds", package),
+        ("first compiled interval, nothing on disk, seconds", cold),
+        ("first compiled interval, compiled code on disk, seconds", warm),
+        *((f"resident size after {n_steps:,} steps, MiB", size) for n_steps, size in sizes),
     ]
-    report.save(output / "footprint.json", facts, [dict(zip(("what", "figure"), row, strict=True)) for row in rows])
-    print(f"{report.describe(facts)}\n\n{report.markdown_table(['what', 'figure'], rows)}")
+    report.save(output / "footprint.json", facts, [{"what": what, "figure": figure} for what, figure in rows])
+    table = report.markdown_table(["what", "figure"], [[what, f"{figure:.2f}"] for what, figure in rows])
+    print(f"{report.describe(facts)}\n\n{table}")
 
 
 def _set_threads(n_threads: int) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
 from sb3_a2c_td.engines.interface import Diverged, Objective, Update
+from sb3_a2c_td.engines.watching import is_altered
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 
 MODE_FREE: frozenset[type[nn.Module]] = frozenset(
@@ -25,7 +26,7 @@ MODE_FREE: frozenset[type[nn.Module]] = frozenset(
         *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid),
     }
 )
-"""modules that compute the same in training mode and in evaluation mode"""
+"""modules that compute the same in training mode and in evaluation mode, and each row by itself"""
 
 LARGE = 2**14
 """numbers in a batch's observations from about which on comparing them takes less time than a pass of the critic"""
@@ -50,7 +51,8 @@ class AnyNetworks:
         """Take one step of the optimiser on all transitions, unless the losses or their gradient are not finite."""
         batch = buffer.tensors(self.policy.device)
         self._set_training_mode(False)
-        successors = buffer.successors() if _size(batch.observations) > LARGE else None
+        are_sought = _size(batch.observations) > LARGE and is_mode_free(self.policy)
+        successors = buffer.successors() if are_sought else None
         targets, advantages, values = self.targets_and_advantages(batch, successors, objective)
         # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self._set_training_mode(len(targets) > 1)
@@ -158,13 +160,8 @@ class AnyNetworks:
 
 
 def is_mode_free(policy: SeparateActorCriticPolicy) -> bool:
-    """Say whether a policy surely computes the same in training mode and in evaluation mode."""
-    return all(type(module) in MODE_FREE and not _is_altered(module) for module in policy.modules())
-
-
-def _is_altered(module: nn.Module) -> bool:
-    replaced = {"forward", "predict_values"} & vars(module).keys()
-    return bool(replaced or module._forward_hooks or module._forward_pre_hooks)
+    """Say whether a policy surely computes the same in training mode and in evaluation mode, and row by row."""
+    return all(type(module) in MODE_FREE and not is_altered(module) for module in policy.modules())
 
 
 def _size(observations: PyTorchObs) -> int:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -67,8 +68,6 @@ class CudaEngine:
     def __init__(
         self, policy: SeparateActorCriticPolicy, record: Callable[[Computation], Computation] = in_a_cuda_graph
     ) -> None:
-        if record is in_a_cuda_graph and policy.device.type != "cuda":
-            raise CannotServe(self.name, f"the device is {policy.device}, not a GPU")
         self.policy = policy
         self._record = record
         self._bind()
@@ -78,6 +77,9 @@ class CudaEngine:
 
     def _bind(self) -> None:
         """Forget all recordings."""
+        device = self.policy.device
+        if self._record is in_a_cuda_graph and not _is_current(device):
+            raise CannotServe(self.name, f"the device is {device}, not the current GPU")
         reason = next(_reasons_against(self.policy), None)
         if reason is not None:
             raise CannotServe(self.name, reason)
@@ -171,6 +173,7 @@ class _Updating:
         self._objective = objective
         self._groups: list[dict[str, Any]] = policy.optimizer.param_groups
         self._states = list(policy.optimizer.state.values())
+        self._params = [param for group in self._groups for param in group["params"]]
         own: dict[str, Any] = {"discounts": ((capacity,), np.float32), "is_row": ((capacity,), np.bool_)}
         own |= {"n_rows": ((), np.float32), "step_sizes": ((len(self._groups),), np.float32), "is_due": ((), np.bool_)}
         self._memory = StaticMemory({**layout, **own}, policy.device)
@@ -182,7 +185,7 @@ class _Updating:
     def step(self, batch: dict[str, np.ndarray], ended: np.ndarray) -> Update:
         n, host = len(ended), self._memory.host
         for name, rows in batch.items():
-            host[name][:n] = rows
+            host[name][:n], host[name][n:] = rows, 0
         host["discounts"][:n] = self._objective.gamma * ~ended
         host["is_row"][:n], host["is_row"][n:] = True, False
         host["n_rows"][...] = n
@@ -192,6 +195,8 @@ class _Updating:
             host["step_sizes"][i] = step_size(group["lr"], group["betas"], count, th.float32)
         self._memory.upload()
         computed = self._replay().cpu().numpy()
+        for param, grad in zip(self._params, self._grads, strict=True):
+            param.grad = grad
         actor_loss, critic_loss, entropy_loss, norm, td_error, std, target_std = computed[:N_FIGURES].tolist()
         targets, values = computed[N_FIGURES:].reshape(2, -1)[:, :n]
         if math.isfinite(actor_loss + critic_loss + self._objective.ent_coef * entropy_loss) and math.isfinite(norm):
@@ -222,7 +227,7 @@ class _Updating:
         scale = len(is_row) / n
         actor_loss = functional.actor_loss(log_prob, advantages) * scale
         critic_loss = functional.critic_loss(values, targets) * scale
-        entropy_loss = -(entropy * is_row).sum() / n
+        entropy_loss = -entropy.where(is_row, 0.0).sum() / n
         loss = actor_loss + critic_loss + objective.ent_coef * entropy_loss
         norm = self._descend(loss)
         td_error, std = _mean_and_std(td_errors, is_row, n)
@@ -232,33 +237,31 @@ class _Updating:
 
     def _descend(self, loss: th.Tensor) -> th.Tensor:
         """Take one step down the loss if it is due and finite; give the gradient's norm."""
-        params = [param for group in self._groups for param in group["params"]]
-        grads = list(th.autograd.grad(loss, params))
+        self._grads = grads = list(th.autograd.grad(loss, self._params))
         norm = th.nn.utils.get_total_norm(grads)
         if self._objective.max_grad_norm is not None:
             th._foreach_mul_(grads, (self._objective.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        for param, grad in zip(params, grads, strict=True):
-            param.grad = grad
         is_skipped = ~(self._memory.device["is_due"] & loss.isfinite() & norm.isfinite())
+        rest = iter(grads)
         for group, step in zip(self._groups, self._memory.device["step_sizes"], strict=True):
             states = [self._policy.optimizer.state[param] for param in group["params"]]
             moments = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")]
-            tensors = [group["params"], [param.grad for param in group["params"]], *moments]
+            tensors = [group["params"], list(islice(rest, len(states))), *moments]
             fused_adam(tensors, group["betas"], step, group["eps"], is_skipped.float())
         return norm
 
 
 def _mean_and_std(x: th.Tensor, is_row: th.Tensor, n: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
     """Compute mean and standard deviation over ``n`` rows of ``(capacity,)``."""
-    mean = (x * is_row).sum() / n
-    return mean, ((x - mean).square() * is_row).sum().div(n).sqrt()
+    mean = x.where(is_row, 0.0).sum() / n
+    return mean, (x - mean).square().where(is_row, 0.0).sum().div(n).sqrt()
 
 
 def _normalized(advantages: th.Tensor, is_row: th.Tensor, n: th.Tensor) -> th.Tensor:
     """See :func:`~sb3_a2c_td.functional.normalized`; padding stays 0."""
     mean, std = _mean_and_std(advantages, is_row, n)
     unbiased_std = std * (n / (n - 1.0).clamp(min=1.0)).sqrt()
-    return th.where(n > 1, (advantages - mean) / (unbiased_std + 1e-8), advantages) * is_row
+    return th.where(n > 1, (advantages - mean) / (unbiased_std + 1e-8), advantages).where(is_row, 0.0)
 
 
 def _named(name: str, observations: Observations) -> dict[str, np.ndarray]:
@@ -282,6 +285,10 @@ def _without_validation() -> Iterator[None]:
         yield
     finally:
         th.distributions.Distribution.set_default_validate_args(before)
+
+
+def _is_current(device: th.device) -> bool:
+    return device.type == "cuda" and device.index in (None, th.cuda.current_device())
 
 
 def _reasons_against(policy: SeparateActorCriticPolicy) -> Iterator[str]:

@@ -48,6 +48,7 @@ class FlatMlp:
         self.numbers = np.zeros((4, sum(param.numel() for param in self._parameters)), np.float32)
         self._steps = np.zeros(len(self._parameters), np.float32)
         grads = self._move()
+        self._shown_grads = [param.grad for param in self._parameters]
         n_actor = sum(param.numel() for param in mlp.actor)
         self.actor = self.numbers[0, :n_actor]
         # weights and biases, their gradients, and log std, as numpy sees them
@@ -122,10 +123,8 @@ class FlatMlp:
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of Adam on all transitions, unless the losses or their gradient are not finite."""
         batch = buffer.transitions()
-        n, (observations, next_observations) = (
-            len(batch.rewards),
-            map(self.rows, (batch.observations, batch.next_observations)),
-        )
+        n = len(batch.rewards)
+        observations, next_observations = self.rows(batch.observations), self.rows(batch.next_observations)
         h = closed_form.forward(self._critic_net, np.concatenate([observations, next_observations]), self.use_tanh)
         values, next_values = h[-1][:n, 0], h[-1][n:, 0]
         ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
@@ -141,7 +140,7 @@ class FlatMlp:
             self.use_tanh,
             self._critic_grads,
         )
-        mean, std, target_std = float(td_errors.mean()), float(td_errors.std()), float(targets.std())
+        mean, std, target_std = float(td_errors.mean()), float(td_errors.std()), float(targets.std(dtype=np.float64))
         advantages = td_errors
         if objective.normalize_advantage and n > 1:
             advantages = (td_errors - mean) / (std * math.sqrt(n / (n - 1)) + 1e-8)
@@ -151,6 +150,7 @@ class FlatMlp:
         norm = math.sqrt(np.dot(self.numbers[1], self.numbers[1]))
         if math.isfinite(loss) and math.isfinite(norm):
             self._step(norm, objective.max_grad_norm)
+        self.show_gradients()
         explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2
         return Update(targets, values, actor_loss, critic_loss, -entropy, norm, mean, std, explained)
 
@@ -192,6 +192,12 @@ class FlatMlp:
         :raises ValueError: if they are of another width
         """
         return as_rows(observations, np.float32, self._n_inputs, "observations")
+
+    def show_gradients(self) -> None:
+        """Let the parameters have the gradients of the last update, where something took them away."""
+        if self._parameters[0].grad is not self._shown_grads[0]:
+            for param, grad in zip(self._parameters, self._shown_grads, strict=True):
+                param.grad = grad
 
     # The optimiser's state
 

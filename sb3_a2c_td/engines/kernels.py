@@ -237,6 +237,7 @@ def update(
     if normalize and n > 1:
         shift, scale = td_error, 1.0 / (td_error_std * math.sqrt(n / (n - 1.0)) + 1e-8)
 
+    fill(activations[0, :n_rows], observations)
     forward(actor_widths, actor, use_tanh, n, activations)
     outputs = activations[len(actor_widths) - 1]
     log_std = actor[n_actor - n_outputs :]

@@ -72,6 +72,7 @@ class NumbaEngine(TorchEngine):
         )
         if was_taken:
             mlp.count_step()
+        mlp.show_gradients()
         return Update(targets, values, *figures)
 
 

@@ -9,7 +9,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
-from sb3_a2c_td.engines.watching import REPLACEABLE, module_hooks
+from sb3_a2c_td.engines.watching import is_altered
 from sb3_a2c_td.policies import MlpPolicy, SeparateActorCriticPolicy
 
 
@@ -81,7 +81,5 @@ def _reasons_against(policy: SeparateActorCriticPolicy) -> Iterator[str]:
             yield "the widths of its layers do not match"
     if len(activations) > 1 or not activations <= {nn.ReLU, nn.Tanh}:
         yield f"the activation is {', '.join(sorted(kind.__name__ for kind in activations))}, not ReLU or Tanh"
-    if any(any(module_hooks(module)) for module in policy.modules()):
-        yield "a hook is registered on one of its modules"
-    if any(map(vars(policy).__contains__, REPLACEABLE)):
-        yield "one of its methods is replaced"
+    if any(map(is_altered, policy.modules())):
+        yield "one of its modules has a hook, or a method that was replaced"

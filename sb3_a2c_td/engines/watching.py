@@ -14,14 +14,19 @@ from torch import nn
 
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
-REPLACEABLE = ("extract_features", "get_distribution", "predict_values", "_get_action_dist_from_latent")
-"""methods of a policy that a user may replace on the object"""
+REPLACEABLE = frozenset(
+    {
+        *("forward", "forward_actor", "forward_critic"),
+        *("extract_features", "get_distribution", "predict_values", "_get_action_dist_from_latent"),
+    }
+)
+"""methods of a policy and its modules that a user may replace on the object"""
 
 _PARAMS = itemgetter("params")
 _MOMENTS = itemgetter("exp_avg", "exp_avg_sq", "step")
 _MOMENTS_WITHOUT_STEP = itemgetter("exp_avg", "exp_avg_sq")
 _TENSOR_HOOKS = attrgetter("_backward_hooks", "_post_accumulate_grad_hooks")
-_GRADIENT_SETTINGS = attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+_REQUIRES_GRAD = attrgetter("requires_grad")
 
 
 class WatchedModules:
@@ -39,18 +44,20 @@ class WatchedModules:
         self._parameters = [part for part in self._parts if isinstance(part, nn.Parameter)]
         self._addresses = _addresses(self._parameters)
         self._hooks = [hooks for module in modules for hooks in module_hooks(module)]
-        self._attributes = vars(policy)
+        self._policy, self._distribution = policy, policy.action_dist
+        self._attributes = [vars(module).keys() for module in (policy, *modules)]
 
     def are_same(self) -> bool:
-        """Say whether they still have the same submodules and parameters in the same memory, and no hooks.
+        """Say whether they still have the same submodules and parameters in the same memory.
 
-        Nor may the policy have got a method of its own.
+        Nor may they have got hooks or methods of their own, or the policy another distribution.
         """
         return (
             _are_same(list(chain.from_iterable(self._live_parts)), self._parts)
             and _addresses(self._parameters) == self._addresses
             and not any(self._hooks)
-            and self._attributes.keys().isdisjoint(REPLACEABLE)
+            and all(map(REPLACEABLE.isdisjoint, self._attributes))
+            and self._policy.action_dist is self._distribution
         )
 
 
@@ -67,7 +74,7 @@ class WatchedOptimizer:
         self._moments = _MOMENTS_WITHOUT_STEP if counts_integers else _MOMENTS
         self._parts = self._live_parts()
         self._parameters = list(chain(*map(_PARAMS, self._optimizer.param_groups)))
-        self._gradient_settings = list(map(_GRADIENT_SETTINGS, self._parameters))
+        self._requires_grad = list(map(_REQUIRES_GRAD, self._parameters))
 
     def is_same(self) -> bool:
         """Say whether it still has the same parameters and moments, and gradients flow as they did."""
@@ -75,7 +82,8 @@ class WatchedOptimizer:
             self._policy.optimizer is self._optimizer
             and self._optimizer.state is self._state
             and _are_same(self._live_parts(), self._parts)
-            and list(map(_GRADIENT_SETTINGS, self._parameters)) == self._gradient_settings
+            and list(map(_REQUIRES_GRAD, self._parameters)) == self._requires_grad
+            and not any(chain(*map(_TENSOR_HOOKS, self._parameters)))
             and not is_customized(self._optimizer)
         )
 
@@ -87,6 +95,11 @@ class WatchedOptimizer:
 def module_hooks(module: nn.Module) -> tuple[Any, ...]:
     """List the dicts of a module's hooks."""
     return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Say whether a module has hooks or methods of its own."""
+    return any(module_hooks(module)) or not REPLACEABLE.isdisjoint(vars(module))
 
 
 def is_customized(optimizer: th.optim.Optimizer) -> bool:

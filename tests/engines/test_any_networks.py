@@ -121,7 +121,7 @@ ALTERATIONS: dict[str, Callable[[CnnPolicy], Any]] = {
     "method": replace_method,
     "forward": replace_forward,
 }
-BOTH_PASSES = [("evaluation", 15), ("evaluation", 3), ("training", 15)]
+BOTH_PASSES = [("evaluation", 15), ("evaluation", 15), ("training", 15)]
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)

@@ -102,6 +102,28 @@ def replace_a_method(model: TDA2C) -> None:
     model.policy.predict_values = lambda obs: 2 * predict_values(obs)
 
 
+def listen_again(model: TDA2C) -> None:
+    """A tensor keeps an empty dict of hooks when the last one is removed."""
+    weight = model.policy.action_net.weight
+    weight.register_hook(lambda grad: grad).remove()
+    model.learn(20, reset_num_timesteps=False)
+    weight.register_hook(lambda grad: 10 * grad)
+
+
+def replace_a_forward(model: TDA2C) -> None:
+    forward = model.policy.value_net.forward
+    model.policy.value_net.forward = lambda x: 2 * forward(x)
+
+
+def replace_an_activations_forward(model: TDA2C) -> None:
+    model.policy.mlp_extractor.policy_net[1].forward = th.sigmoid
+
+
+def replace_the_extractors_method(model: TDA2C) -> None:
+    mlp = model.policy.mlp_extractor
+    mlp.forward_critic = lambda features: 2 * mlp.value_net(features)
+
+
 def replace_a_state(model: TDA2C) -> None:
     weight = model.policy.action_net.weight
     model.policy.optimizer.state[weight] = {
@@ -129,6 +151,10 @@ def reverse_the_groups(model: TDA2C) -> None:
 CHANGES = [
     assign_tensors,
     replace_a_method,
+    listen_again,
+    replace_a_forward,
+    replace_an_activations_forward,
+    replace_the_extractors_method,
     replace_a_state,
     listen_to_an_accumulated_gradient,
     empty_a_group,
@@ -216,6 +242,15 @@ def test_steps_put_in_place_are_counted_on(engine: str) -> None:
     before = model._n_updates
     model.learn(100, reset_num_timesteps=False)
     assert {int(state["step"]) for state in model.policy.optimizer.state.values()} == {model._n_updates - before}
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+def test_gradients_are_shown_again_after_zero_grad(engine: str) -> None:
+    model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu").learn(20)
+    model.policy.optimizer.zero_grad()
+    assert all(param.grad is None for param in model.policy.parameters())
+    model.learn(20, reset_num_timesteps=False)
+    assert all(param.grad.abs().max() > 0 for param in model.policy.value_net.parameters())
 
 
 @pytest.mark.parametrize("engine", ["torch", "numba"])

@@ -1,5 +1,6 @@
 """What the CUDA engine records, done on the CPU without a recording; tests/td_a2c/test_cuda.py has the GPU."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +15,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.buffers import TransitionBuffer, Transitions
 from sb3_a2c_td.engines import CannotServe
+from sb3_a2c_td.engines.any_networks import AnyNetworks
 from sb3_a2c_td.engines.cuda_engine import CudaEngine
 from sb3_a2c_td.engines.static_memory import StaticMemory
 from tests.engines.test_changes import CHANGES
-from tests.engines.test_engines import OBJECTIVES, OwnPolicy, SameActions, prepared
+from tests.engines.test_engines import OBJECTIVES, OwnPolicy, SameActions, assert_same_figures, prepared
 from tests.envs import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -49,7 +52,7 @@ def make(policy: str, observation_space: spaces.Space, action_space: spaces.Spac
     return TDA2C(policy, DummyVecEnv(envs), seed=0, device="cpu", engine="torch", **kwargs)
 
 
-# a ReLU may come within rounding of its kink; the other objectives have none
+# a ReLU may come within rounding of its kink; and Adam is refused
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name not in ("relu", "adam")])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 def test_it_computes_what_autograd_computes(env_id: str, objective: str) -> None:
@@ -66,7 +69,7 @@ def test_it_computes_what_autograd_computes(env_id: str, objective: str) -> None
     assert len(reference.history) == 300
     atol = 1e-5 if objective == "normalized" else 1e-6
     th.testing.assert_close(th.stack(ours.history), th.stack(reference.history), rtol=0, atol=atol)
-    np.testing.assert_allclose(ours.figures, reference.figures, rtol=1e-3, atol=5e-3)
+    assert_same_figures(ours.figures, reference.figures)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,27 @@ def test_one_recording_serves_intervals_of_every_length() -> None:
     assert all(state["step"] == model._n_updates for state in model.policy.optimizer.state.values())
 
 
+def test_padding_has_no_part_in_figures() -> None:
+    """Rows of an earlier, longer interval, so large that they overflow."""
+    model = make("MlpPolicy", VECTOR, spaces.Discrete(3)).learn(12)
+    rng = np.random.default_rng(0)
+    recorder = recorded(model)
+    for scale, n in ((1e30, 8), (1.0, 3)):
+        s, next_s = scale * rng.normal(size=(2, n, 2)).astype(np.float32)
+        ended = np.zeros(n, bool)
+        batch = Transitions(s, np.zeros(n, np.int64), np.ones(n, np.float32), next_s, ended, ended)
+        buffer = TransitionBuffer(8)
+        buffer.add(batch)
+        with th.no_grad():
+            # SB3 keeps the last distribution, and one with a graph has no deepcopy
+            model.policy.get_distribution(th.zeros(1, 2))
+        reference = copy.deepcopy(model)
+        update = model._engine.update(buffer, model._objective())
+    expected = AnyNetworks(reference.policy).update(buffer, model._objective())
+    assert recorder.n == 1
+    np.testing.assert_allclose(update[2:], expected[2:], rtol=1e-4, atol=1e-6)
+
+
 def test_another_objective_is_recorded_anew() -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="torch")
     recorder = recorded(model)
@@ -112,24 +136,27 @@ def test_another_objective_is_recorded_anew() -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_changes_count_or_are_refused(change: Callable[[TDA2C], None]) -> None:
     rng = np.random.default_rng(0)
-    actions = rng.integers(0, 2, (100, 1))
+    actions = rng.integers(0, 2, (200, 1))
     models = []
     for policy in (OwnPolicy, "MlpPolicy"):
         model = SameActions(policy, "CartPole-v1", seed=0, device="cpu", engine="torch")
         model.given, model.history, model.figures = actions, [], []
-        if policy == "MlpPolicy":
-            recorded(model)
+        recorder = recorded(model) if policy == "MlpPolicy" else None
         model.learn(50)
         change(model)
-        if policy == "MlpPolicy" and model._engine.policy is not model.policy:
-            recorded(model)
         models.append(model)
     reference, ours = models
+    assert recorder is not None
+    before = recorder.n
+    if ours._engine.policy is not ours.policy:
+        recorder, before = recorded(ours), 0
     reference.learn(50, reset_num_timesteps=False)
     try:
         ours.learn(50, reset_num_timesteps=False)
     except CannotServe:
         return
+    # a graph would have gone on with what it recorded
+    assert recorder.n > before
     for a, b in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
         th.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
@@ -194,7 +221,9 @@ def test_what_cannot_be_recorded_is_refused(policy_kwargs: dict[str, Any], reaso
 
 
 def test_a_cpu_is_refused() -> None:
-    with pytest.raises(ValueError, match="engine='cuda' cannot serve this model: the device is cpu, not a GPU"):
+    with pytest.raises(
+        ValueError, match="engine='cuda' cannot serve this model: the device is cpu, not the current GPU"
+    ):
         TDA2C("MlpPolicy", "CartPole-v1", engine="cuda", device="cpu")
 
 

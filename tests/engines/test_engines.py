@@ -15,7 +15,8 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
-from sb3_a2c_td.engines import numba_engine, torch_engine
+from sb3_a2c_td.buffers import TransitionBuffer, Transitions
+from sb3_a2c_td.engines import Update, numba_engine, torch_engine
 from sb3_a2c_td.engines.torch_engine import TorchEngine
 from tests.engines import CPU_ENGINES
 from tests.envs import CountingEnv, RandomEnv
@@ -145,6 +146,14 @@ class MindfulPolicy(OwnPolicy):
         super()._build(lr_schedule)
 
 
+def assert_same_figures(ours: list[list[float]], theirs: list[list[float]]) -> None:
+    *figures, explained_variance = np.array(ours).T
+    *expected, expected_variance = np.array(theirs).T
+    np.testing.assert_allclose(figures, expected, rtol=1e-3, atol=1e-4)
+    # where the targets are nearly the same, it is divided by what nearly vanishes
+    np.testing.assert_allclose(explained_variance, expected_variance, rtol=1e-3, atol=5e-3)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1"])
 def test_every_engine_computes_what_autograd_computes(env_id: str, objective: str) -> None:
@@ -165,8 +174,7 @@ def test_every_engine_computes_what_autograd_computes(env_id: str, objective: st
         # advantages that are nearly the same are normalised by what nearly vanishes
         atol = 1e-5 if objective == "normalized" else 1e-6
         th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=atol)
-        # so is the explained variance where the targets are nearly the same
-        np.testing.assert_allclose(model.figures, reference.figures, rtol=1e-3, atol=5e-3)
+        assert_same_figures(model.figures, reference.figures)
 
 
 def test_numba_works_in_place() -> None:
@@ -324,6 +332,42 @@ def test_large_batches_are_left_to_others(
         each.learn(50 * n_envs)
     th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-6)
     assert model._engine.act(np.zeros((n_envs, 4), np.float32)).shape == (n_envs,)
+
+
+def updated(policy: type[MlpPolicy], engine: str, batch: Transitions, **kwargs: Any) -> tuple[TDA2C, Update]:
+    """Take one update on one batch."""
+    model = TDA2C(policy, "CartPole-v1", engine=engine, seed=0, device="cpu", **kwargs)
+    buffer = TransitionBuffer(len(batch.rewards))
+    buffer.add(batch)
+    return model, model._engine.update(buffer, model._objective())
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize("n", [5, 6, 49])
+def test_targets_that_are_all_the_same_have_no_explained_variance(engine: str, n: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2, n, 4)).astype(np.float32)
+    ended = np.ones(n, bool)
+    batch = Transitions(rows[0], np.zeros(n, np.int64), np.full(n, 1.1, np.float32), rows[1], ended, ~ended)
+    for policy, name in ((OwnPolicy, "torch"), (MlpPolicy, engine)):
+        _, update = updated(policy, name, batch, reward_scale=1.0)
+        assert math.isnan(update.explained_variance)
+
+
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
+def test_huge_next_observations_reach_no_gradient_of_the_actor(engine: str, n: int) -> None:
+    """Kernels take four rows at a time: those behind the batch's must not count."""
+    rng = np.random.default_rng(0)
+    s, next_s = rng.normal(size=(2, n, 4)).astype(np.float32)
+    ended = np.zeros(n, bool)
+    batch = Transitions(s, np.zeros(n, np.int64), np.ones(n, np.float32), 1e38 * next_s, ended, ended)
+    (reference, expected), (model, update) = (
+        updated(policy, name, batch, policy_kwargs=TANH) for policy, name in ((OwnPolicy, "torch"), (MlpPolicy, engine))
+    )
+    assert update.grad_norm == pytest.approx(expected.grad_norm, rel=1e-4)
+    for a, b in zip(model.policy.parameters(), reference.policy.parameters(), strict=True):
+        th.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
 def test_observations_of_a_wrong_width_are_named() -> None:
