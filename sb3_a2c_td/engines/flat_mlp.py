@@ -1,7 +1,7 @@
 """A plain MLP and its Adam as views of flat arrays: memory that numpy and compiled code can work on."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class FlatMlp:
     """int64: inputs, then the outputs of each layer"""
     critic_widths: np.ndarray
     """the same for the critic"""
+    actor_is_bound: Callable[[], bool]
+    """say whether the actor's parameters are still in :attr:`actor`"""
 
     def __init__(self, policy: SeparateActorCriticPolicy) -> None:
         assert why_not_flat(policy) is None
@@ -59,6 +61,7 @@ class FlatMlp:
         self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
         self._watched_actor = WatchedModules(policy, mlp.actor_modules)
+        self.actor_is_bound = self._watched_actor.are_same
         self._watched_critic = WatchedModules(policy, mlp.critic_modules)
         self._watched_optimizer = WatchedOptimizer(policy, self._counts_integers)
 
@@ -78,10 +81,6 @@ class FlatMlp:
             # AdamTFLike counts in integers, PyTorch's Adam in tensors
             state["step"] = int(step) if self._counts_integers else _moved(th.as_tensor(step), self._steps[i : i + 1])
         return grads
-
-    def actor_is_bound(self) -> bool:
-        """Say whether the actor's parameters are still in :attr:`actor`."""
-        return self._watched_actor.are_same()
 
     def is_bound(self) -> bool:
         """Notice what puts other tensors, layers or settings in place: ``load_state_dict``, a callback, a user."""

@@ -6,21 +6,26 @@ are many times slower.
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, contains, is_, itemgetter
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import nn
 
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
-REPLACEABLE = frozenset(
-    {
-        *("forward", "forward_actor", "forward_critic"),
-        *("extract_features", "get_distribution", "predict_values", "_get_action_dist_from_latent"),
-    }
-)
-"""methods of a policy and its modules that a user may replace on the object"""
+REPLACEABLE: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Module: ("forward",),
+    MlpExtractor: ("forward_actor", "forward_critic"),
+    SeparateActorCriticPolicy: (
+        "extract_features",
+        "get_distribution",
+        "predict_values",
+        "_get_action_dist_from_latent",
+    ),
+}
+"""methods that a user may replace on an object, by its class"""
 
 _PARAMS = itemgetter("params")
 _MOMENTS = itemgetter("exp_avg", "exp_avg_sq", "step")
@@ -33,7 +38,7 @@ class WatchedModules:
     """Modules of a policy as they were when this was made.
 
     :param policy: the policy
-    :param modules: those that have a part in its computation
+    :param modules: those that have a part in its computation, the policy among them
     """
 
     def __init__(self, policy: SeparateActorCriticPolicy, modules: Iterable[nn.Module]) -> None:
@@ -42,10 +47,11 @@ class WatchedModules:
         self._live_parts = [holder.values() for holder in holders if holder]
         self._parts = list(chain.from_iterable(self._live_parts))
         self._parameters = [part for part in self._parts if isinstance(part, nn.Parameter)]
-        self._addresses = _addresses(self._parameters)
+        self._addresses = list(map(th.Tensor.data_ptr, self._parameters))
         self._hooks = [hooks for module in modules for hooks in module_hooks(module)]
         self._policy, self._distribution = policy, policy.action_dist
-        self._attributes = [vars(module).keys() for module in (policy, *modules)]
+        methods = [(vars(module), method) for module in modules for method in _replaceable(module)]
+        self._attributes, self._methods = zip(*methods, strict=True)
 
     def are_same(self) -> bool:
         """Say whether they still have the same submodules and parameters in the same memory.
@@ -54,9 +60,9 @@ class WatchedModules:
         """
         return (
             _are_same(list(chain.from_iterable(self._live_parts)), self._parts)
-            and _addresses(self._parameters) == self._addresses
+            and list(map(th.Tensor.data_ptr, self._parameters)) == self._addresses
             and not any(self._hooks)
-            and all(map(REPLACEABLE.isdisjoint, self._attributes))
+            and not any(map(contains, self._attributes, self._methods))
             and self._policy.action_dist is self._distribution
         )
 
@@ -99,7 +105,11 @@ def module_hooks(module: nn.Module) -> tuple[Any, ...]:
 
 def is_altered(module: nn.Module) -> bool:
     """Say whether a module has hooks or methods of its own."""
-    return any(module_hooks(module)) or not REPLACEABLE.isdisjoint(vars(module))
+    return any(module_hooks(module)) or not vars(module).keys().isdisjoint(_replaceable(module))
+
+
+def _replaceable(module: nn.Module) -> list[str]:
+    return [method for kind, methods in REPLACEABLE.items() if isinstance(module, kind) for method in methods]
 
 
 def is_customized(optimizer: th.optim.Optimizer) -> bool:
@@ -133,7 +143,3 @@ def reasons_against(parameters: list[nn.Parameter], optimizer: th.optim.Optimize
 
 def _are_same(objects: list[Any], others: list[Any]) -> bool:
     return len(objects) == len(others) and all(map(is_, objects, others))
-
-
-def _addresses(tensors: list[nn.Parameter]) -> list[int]:
-    return list(map(th.Tensor.data_ptr, tensors))
