@@ -60,9 +60,8 @@ class FlatMlp:
         n_dense = n - self.continuous
         self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
-        self._watched_actor = WatchedModules(policy, mlp.actor_modules)
-        self.actor_is_bound = self._watched_actor.are_same
-        self._watched_critic = WatchedModules(policy, mlp.critic_modules)
+        self.actor_is_bound = WatchedModules(policy, mlp.actor_modules).are_same
+        self._watched_modules = WatchedModules(policy, mlp.actor_modules + mlp.critic_modules)
         self._watched_optimizer = WatchedOptimizer(policy, self._counts_integers)
 
     def _move(self) -> list[np.ndarray]:
@@ -85,8 +84,7 @@ class FlatMlp:
     def is_bound(self) -> bool:
         """Notice what puts other tensors, layers or settings in place: ``load_state_dict``, a callback, a user."""
         return (
-            self._watched_actor.are_same()
-            and self._watched_critic.are_same()
+            self._watched_modules.are_same()
             and self._watched_optimizer.is_same()
             and _why_not_optimizer(self._optimizer) is None
         )

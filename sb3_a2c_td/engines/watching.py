@@ -30,7 +30,8 @@ REPLACEABLE: dict[type[nn.Module], tuple[str, ...]] = {
 _PARAMS = itemgetter("params")
 _MOMENTS = itemgetter("exp_avg", "exp_avg_sq", "step")
 _MOMENTS_WITHOUT_STEP = itemgetter("exp_avg", "exp_avg_sq")
-_TENSOR_HOOKS = attrgetter("_backward_hooks", "_post_accumulate_grad_hooks")
+_BACKWARD_HOOKS = attrgetter("_backward_hooks")
+_ACCUMULATE_HOOKS = attrgetter("_post_accumulate_grad_hooks")
 _REQUIRES_GRAD = attrgetter("requires_grad")
 
 
@@ -42,12 +43,13 @@ class WatchedModules:
     """
 
     def __init__(self, policy: SeparateActorCriticPolicy, modules: Iterable[nn.Module]) -> None:
-        modules = list(modules)
-        holders: list[dict[str, Any]] = [held for module in modules for held in (module._modules, module._parameters)]
-        self._live_parts = [holder.values() for holder in holders if holder]
-        self._parts = list(chain.from_iterable(self._live_parts))
-        self._parameters = [part for part in self._parts if isinstance(part, nn.Parameter)]
-        self._addresses = list(map(th.Tensor.data_ptr, self._parameters))
+        modules = list(dict.fromkeys(modules))
+        self._live_submodules = [module._modules for module in modules if module._modules]
+        self._submodules = [dict(held) for held in self._live_submodules]
+        self._live_parameters = [module._parameters.values() for module in modules if module._parameters]
+        self._parameters = list(chain.from_iterable(self._live_parameters))
+        self._tensors = [param for param in self._parameters if param is not None]
+        self._addresses = list(map(th.Tensor.data_ptr, self._tensors))
         self._hooks = [hooks for module in modules for hooks in module_hooks(module)]
         self._policy, self._distribution = policy, policy.action_dist
         methods = [(vars(module), method) for module in modules for method in _replaceable(module)]
@@ -59,8 +61,10 @@ class WatchedModules:
         Nor may they have got hooks or methods of their own, or the policy another distribution.
         """
         return (
-            _are_same(list(chain.from_iterable(self._live_parts)), self._parts)
-            and list(map(th.Tensor.data_ptr, self._parameters)) == self._addresses
+            # modules are equal only to themselves; tensors are not so simple
+            self._live_submodules == self._submodules
+            and _are_same(list(chain.from_iterable(self._live_parameters)), self._parameters)
+            and list(map(th.Tensor.data_ptr, self._tensors)) == self._addresses
             and not any(self._hooks)
             and not any(map(contains, self._attributes, self._methods))
             and self._policy.action_dist is self._distribution
@@ -89,7 +93,8 @@ class WatchedOptimizer:
             and self._optimizer.state is self._state
             and _are_same(self._live_parts(), self._parts)
             and list(map(_REQUIRES_GRAD, self._parameters)) == self._requires_grad
-            and not any(chain(*map(_TENSOR_HOOKS, self._parameters)))
+            and not any(map(_BACKWARD_HOOKS, self._parameters))
+            and not any(map(_ACCUMULATE_HOOKS, self._parameters))
             and not is_customized(self._optimizer)
         )
 
@@ -130,7 +135,7 @@ def reasons_against(parameters: list[nn.Parameter], optimizer: th.optim.Optimize
             yield f"a parameter is {param.dtype}, not float32"
         if not param.requires_grad:
             yield "a parameter is frozen"
-        if any(_TENSOR_HOOKS(param)):
+        if _BACKWARD_HOOKS(param) or _ACCUMULATE_HOOKS(param):
             yield "a hook is registered on a parameter"
     if len(set(map(id, parameters))) < len(parameters):
         yield "a parameter is used twice"
