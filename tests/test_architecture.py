@@ -26,6 +26,9 @@ ORDER = [
     "engines.cuda_engine",
     "engines",
     "td_a2c",
+    "tabular",
+    "tabular.mdp",
+    "tabular.exact",
     "",
     "__main__",
 ]

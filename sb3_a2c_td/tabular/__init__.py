@@ -1,0 +1,1 @@
+"""Finite MDPs, their exact solutions, and environments that sample them."""

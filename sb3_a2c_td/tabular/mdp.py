@@ -1,0 +1,210 @@
+"""Finite Markov decision processes as arrays."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from sb3_a2c_td.validation import check_number
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+SUM_TOLERANCE = 1e-8
+"""how far a distribution's sum may be from one"""
+
+
+@dataclass(frozen=True, eq=False)
+class TabularMDP:
+    r"""A Markov decision process of S states and A actions (Sutton & Barto, 2018, chapter 3).
+
+    An episode ends on entering a terminal state. Terminal states are absorbing and pay nothing,
+    :math:`P(s|s,a) = 1` and :math:`R(s,a) = 0`, and no episode starts in one; arrays that say otherwise are refused.
+
+    All arrays are copied and read-only.
+
+    :param transitions: :math:`P(s'|s,a)`, float64 ``(S, A, S)``
+    :param rewards: expected rewards :math:`R(s,a)`, float64 ``(S, A)``
+    :param initial: distribution of the first state, float64 ``(S,)``
+    :param terminal: whether a state ends the episode, bool ``(S,)``
+    :param gamma: discount factor :math:`\gamma` in [0, 1]; with 1, values exist for policies that surely end
+    :param transition_rewards: where the reward depends on the next state too, :math:`r(s,a,s')`, float64 ``(S, A, S)``,
+        with :math:`R(s,a) = \sum_{s'} P(s'|s,a)\, r(s,a,s')`; environments then pay it, exact solutions need only R
+    :raises ValueError: naming the argument, what is wrong with it, and the way out
+    """
+
+    transitions: FloatArray
+    rewards: FloatArray
+    initial: FloatArray
+    terminal: BoolArray
+    gamma: float
+    transition_rewards: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "gamma" and value is not None:
+                object.__setattr__(self, field.name, _frozen_copy(field.name, value))
+        check_number("gamma", self.gamma, low=0.0, high=1.0)
+        object.__setattr__(self, "gamma", float(self.gamma))
+        self._check_shapes()
+        _check_distributions("transitions", self.transitions)
+        _check_distributions("initial", self.initial)
+        self._check_terminal_states()
+        self._check_transition_rewards()
+
+    @property
+    def n_states(self) -> int:
+        """S, terminal states among them."""
+        return len(self.terminal)
+
+    @property
+    def n_actions(self) -> int:
+        """A."""
+        return int(self.rewards.shape[1])
+
+    @classmethod
+    def from_toy_text(cls, env: gym.Env[Any, Any], gamma: float) -> "TabularMDP":
+        r"""Read the tables of FrozenLake, CliffWalking or Taxi.
+
+        States keep their numbers. A state that is entered only by transitions that end the episode becomes terminal.
+        In Taxi the same state can be entered with and without an end; there all ends lead to one more state, the last,
+        which stands for the end of the episode.
+
+        :param env: an environment of Gymnasium's toy_text, wrapped or not
+        :param gamma: discount factor :math:`\gamma`
+        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``
+        """
+        tables = env.unwrapped
+        if not hasattr(tables, "P") or not hasattr(tables, "initial_state_distrib"):
+            raise ValueError(
+                f"env={env} has no tables P and initial_state_distrib: use FrozenLake, CliffWalking or Taxi, or give "
+                "the arrays to TabularMDP"
+            )
+        n_states, n_actions = len(tables.P), len(tables.P[0])
+        outcomes = np.array(
+            [
+                (s, a, next_state, probability, reward, ended)
+                for s in range(n_states)
+                for a in range(n_actions)
+                for probability, next_state, reward, ended in tables.P[s][a]
+            ],
+            dtype=np.float64,
+        )
+        s, a, next_state = outcomes[:, :3].T.astype(int)
+        probability, reward = outcomes[:, 3:5].T
+        ended = outcomes[:, 5] == 1
+
+        initial = np.asarray(tables.initial_state_distrib, np.float64)
+        ends, goes_on = np.zeros((2, n_states), bool)
+        ends[next_state[ended]] = True
+        goes_on[next_state[~ended]] = True
+        goes_on |= initial > 0
+        if (ends & goes_on).any():
+            next_state[ended & goes_on[next_state]] = n_states
+            initial, ends, goes_on = np.append(initial, 0.0), np.append(ends, True), np.append(goes_on, False)
+        terminal = ends & ~goes_on
+
+        shape = (len(terminal), n_actions, len(terminal))
+        transitions, paid = np.zeros((2, *shape))
+        # an action may have several outcomes in one next state
+        np.add.at(transitions, (s, a, next_state), probability)
+        np.add.at(paid, (s, a, next_state), probability * reward)
+        transitions[terminal] = 0.0
+        transitions[terminal, :, terminal] = 1.0
+        paid[terminal] = 0.0
+        transition_rewards = np.divide(paid, transitions, out=np.zeros(shape), where=transitions > 0)
+        return cls(transitions, paid.sum(axis=2), initial, terminal, gamma, transition_rewards)
+
+    def _check_shapes(self) -> None:
+        if self.transitions.ndim != 3 or 0 in self.transitions.shape:
+            raise ValueError(f"transitions must have the shape (S, A, S), got {self.transitions.shape}")
+        n_states, n_actions = self.transitions.shape[:2]
+        shapes = {
+            "transitions": (n_states, n_actions, n_states),
+            "rewards": (n_states, n_actions),
+            "initial": (n_states,),
+            "terminal": (n_states,),
+            "transition_rewards": (n_states, n_actions, n_states),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(
+                    f"{name} must have the shape {shape}, since transitions has {self.transitions.shape}; "
+                    f"got {array.shape}"
+                )
+
+    def _check_terminal_states(self) -> None:
+        states = np.flatnonzero(self.terminal)
+        leaving = states[(self.transitions[states, :, states] != 1.0).any(axis=1)]
+        if len(leaving):
+            raise ValueError(
+                f"transitions: the terminal state {leaving[0]} must be absorbing, got {self.transitions[leaving[0]]}; "
+                "set transitions[terminal] = 0, then transitions[terminal, :, terminal] = 1"
+            )
+        paying = states[self.rewards[states].any(axis=1)]
+        if len(paying):
+            raise ValueError(
+                f"rewards: the terminal state {paying[0]} must pay 0, got {self.rewards[paying[0]]}; pay on entering it"
+            )
+        starting = states[self.initial[states] > 0]
+        if len(starting):
+            raise ValueError(
+                f"initial: no episode can start in the terminal state {starting[0]}, got the probability "
+                f"{self.initial[starting[0]]}; give it 0 and scale the others to a sum of one"
+            )
+
+    def _check_transition_rewards(self) -> None:
+        if self.transition_rewards is None:
+            return
+        expected = expected_rewards(self.transitions, self.transition_rewards)
+        s, a = np.unravel_index(np.abs(expected - self.rewards).argmax(), expected.shape)
+        if not np.isclose(expected[s, a], self.rewards[s, a], rtol=1e-8, atol=1e-8):
+            raise ValueError(
+                f"rewards: in state {s}, action {a} has {self.rewards[s, a]}, but transition_rewards has the mean "
+                f"{expected[s, a]}; take expected_rewards(transitions, transition_rewards)"
+            )
+
+
+def expected_rewards(transitions: FloatArray, transition_rewards: FloatArray) -> FloatArray:
+    r"""Compute :math:`R(s,a) = \sum_{s'} P(s'|s,a)\, r(s,a,s')` (Sutton & Barto, eq. 3.5).
+
+    :param transitions: :math:`P(s'|s,a)`, ``(S, A, S)``
+    :param transition_rewards: :math:`r(s,a,s')`, ``(S, A, S)``
+    :return: ``(S, A)``
+    """
+    rewards: FloatArray = np.einsum("ijk,ijk->ij", transitions, transition_rewards)
+    return rewards
+
+
+def _frozen_copy(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    array = np.array(value)
+    if name == "terminal":
+        if array.dtype != np.bool_:
+            raise ValueError(f"terminal must be an array of bool, got the dtype {array.dtype}; use array.astype(bool)")
+    else:
+        try:
+            array = np.array(value, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be an array of floats, got {value!r}") from error
+        if not np.isfinite(array).all():
+            index = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+            raise ValueError(f"{name} must be finite, got {array[index]} at {index}")
+    array.flags.writeable = False
+    return array
+
+
+def _check_distributions(name: str, array: FloatArray) -> None:
+    """Check that the last axis holds probabilities that sum to one."""
+    if (array < 0).any():
+        index = tuple(np.argwhere(array < 0)[0].tolist())
+        raise ValueError(f"{name} must not be negative, got {array[index]} at {index}")
+    sums = array.sum(axis=-1)
+    wrong = np.argwhere(np.abs(sums - 1.0) > SUM_TOLERANCE)
+    if len(wrong):
+        index = tuple(wrong[0].tolist())
+        where = f" at {index}" if index else ""
+        raise ValueError(f"{name} must sum to one over the last axis, got {sums[index]}{where}; divide by the sum")
