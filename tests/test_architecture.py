@@ -12,6 +12,7 @@ ORDER = [
     "buffers",
     "policies",
     "validation",
+    "schedules",
     "engines.interface",
     "engines.watching",
     "engines.any_networks",
@@ -29,6 +30,8 @@ ORDER = [
     "tabular",
     "tabular.mdp",
     "tabular.exact",
+    "tabular.problems",
+    "tabular.stochastic_approximation",
     "",
     "__main__",
 ]

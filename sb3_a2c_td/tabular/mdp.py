@@ -71,7 +71,8 @@ class TabularMDP:
 
         States keep their numbers. A state that is entered only by transitions that end the episode becomes terminal.
         In Taxi the same state can be entered with and without an end; there all ends lead to one more state, the last,
-        which stands for the end of the episode.
+        which stands for the end of the episode. Where transitions between the same two states pay differently (beside
+        the slippery cliff), ``transition_rewards`` has their mean.
 
         :param env: an environment of Gymnasium's toy_text, wrapped or not
         :param gamma: discount factor :math:`\gamma`

@@ -1,0 +1,289 @@
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from sb3_a2c_td.tabular import exact
+from sb3_a2c_td.tabular.mdp import TabularMDP
+from sb3_a2c_td.tabular.problems import chain, garnet, random_walk
+from tests.tabular.processes import processes, processes_with_policies, random_policy
+
+
+def uniform(mdp: TabularMDP) -> np.ndarray:
+    return np.full((mdp.n_states, mdp.n_actions), 1 / mdp.n_actions)
+
+
+def one_way(gamma: float = 1.0) -> TabularMDP:
+    """Action 0 stays and pays 0, action 1 ends and pays 1; state 1 is the end."""
+    transitions = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    rewards = np.array([[0.0, 1.0], [0.0, 0.0]])
+    return TabularMDP(transitions, rewards, np.array([1.0, 0.0]), np.array([False, True]), gamma)
+
+
+def test_random_walk_has_the_published_values() -> None:
+    """Sutton & Barto, example 6.2."""
+    mdp = random_walk(5)
+    assert exact.state_values(mdp, uniform(mdp)).tolist() == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 0])
+    assert exact.objective(mdp, uniform(mdp)) == pytest.approx(0.5)
+
+
+def test_the_walk_of_nineteen_states_has_the_published_values() -> None:
+    """Sutton & Barto, example 7.1."""
+    mdp = random_walk(19, left_reward=-1.0)
+    values = exact.state_values(mdp, uniform(mdp))
+    np.testing.assert_allclose(values[1:-1], np.arange(-18, 20, 2) / 20, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 5, 8])
+def test_random_walk_visits_as_the_gambler_does(n: int) -> None:
+    """The expected visits to j from i in the gambler's ruin are 2 min(i, j) (n + 1 - max(i, j)) / (n + 1)."""
+    mdp = random_walk(n)
+    i, j = (n + 1) // 2, np.arange(1, n + 1)
+    expected = 2 * np.minimum(i, j) * (n + 1 - np.maximum(i, j)) / (n + 1)
+    visits = exact.visitation(mdp, uniform(mdp))
+    np.testing.assert_allclose(visits, [0, *expected, 0], atol=1e-12)
+
+
+def test_a_process_that_pays_one_for_ever_is_worth_the_geometric_series() -> None:
+    mdp = dataclasses.replace(garnet(7, 2, 3, seed=1, gamma=0.9), rewards=np.ones((7, 2)))
+    policy = random_policy(np.random.default_rng(0), 7, 2)
+    np.testing.assert_allclose(exact.state_values(mdp, policy), 10.0)
+    np.testing.assert_allclose(exact.action_values(mdp, policy), 10.0)
+    assert exact.visitation(mdp, policy).sum() == pytest.approx(10.0)
+
+
+@given(processes_with_policies())
+def test_values_satisfy_bellmans_equations(drawn: tuple[TabularMDP, np.ndarray]) -> None:
+    mdp, policy = drawn
+    v = exact.state_values(mdp, policy)
+    q = exact.action_values(mdp, policy)
+    for s in range(mdp.n_states):
+        assert v[s] == pytest.approx(sum(policy[s, a] * q[s, a] for a in range(mdp.n_actions)), abs=1e-9)
+        for a in range(mdp.n_actions):
+            expected = mdp.rewards[s, a] + mdp.gamma * sum(mdp.transitions[s, a, t] * v[t] for t in range(mdp.n_states))
+            assert q[s, a] == pytest.approx(expected, abs=1e-9)
+    assert not v[mdp.terminal].any()
+    assert not q[mdp.terminal].any()
+
+
+@given(processes_with_policies())
+def test_transition_matrix_is_a_mixture(drawn: tuple[TabularMDP, np.ndarray]) -> None:
+    mdp, policy = drawn
+    matrix = exact.transition_matrix(mdp, policy)
+    for s in range(mdp.n_states):
+        np.testing.assert_allclose(
+            matrix[s], sum(p * row for p, row in zip(policy[s], mdp.transitions[s], strict=True))
+        )
+    np.testing.assert_allclose(matrix.sum(axis=1), 1.0)
+
+
+@given(processes_with_policies())
+def test_visits_are_the_series_of_the_chances(drawn: tuple[TabularMDP, np.ndarray]) -> None:
+    """Independent of the solve: the sum over k of gamma^k P(s_k = s), until its terms vanish."""
+    mdp, policy = drawn
+    matrix = exact.transition_matrix(mdp, policy)
+    chance, weight, visits = mdp.initial.copy(), 1.0, np.zeros(mdp.n_states)
+    for _ in range(2000):
+        visits += weight * np.where(mdp.terminal, 0.0, chance)
+        chance = chance @ matrix
+        weight *= mdp.gamma
+    np.testing.assert_allclose(exact.visitation(mdp, policy), visits, atol=1e-8)
+
+
+@given(processes_with_policies())
+def test_objective_is_reward_times_visits(drawn: tuple[TabularMDP, np.ndarray]) -> None:
+    mdp, policy = drawn
+    paid = (exact.visitation(mdp, policy)[:, None] * policy * mdp.rewards).sum()
+    assert exact.objective(mdp, policy) == pytest.approx(paid, abs=1e-9)
+
+
+@given(processes(), st.integers(0, 1000))
+def test_softmax_gradient_agrees_with_finite_differences(mdp: TabularMDP, seed: int) -> None:
+    logits = np.random.default_rng(seed).normal(size=(mdp.n_states, mdp.n_actions))
+    gradient = exact.policy_gradient(mdp, special.softmax(logits, axis=1))
+    differences = np.zeros_like(logits)
+    step = 1e-5
+    for index in np.ndindex(logits.shape):
+        shift = np.zeros_like(logits)
+        shift[index] = step
+        up, down = (exact.objective(mdp, special.softmax(logits + sign * shift, axis=1)) for sign in (1, -1))
+        differences[index] = (up - down) / (2 * step)
+    np.testing.assert_allclose(gradient, differences, atol=1e-6)
+
+
+@given(processes(), st.integers(0, 1000))
+def test_gradient_of_a_network_agrees_with_autograd(mdp: TabularMDP, seed: int) -> None:
+    """Differentiate J through torch's own solve, in parameters that states share."""
+    generator = th.Generator().manual_seed(seed)
+    features = th.randn((mdp.n_states, 3), generator=generator, dtype=th.float64)
+    weights = th.randn((3, mdp.n_actions), generator=generator, dtype=th.float64)
+
+    def policy_of(weights: th.Tensor) -> th.Tensor:
+        return (features @ weights).softmax(dim=1)
+
+    def objective_of(weights: th.Tensor) -> th.Tensor:
+        policy = policy_of(weights)
+        live = th.tensor(~mdp.terminal)
+        matrix = th.einsum("sa,sat->st", policy, th.tensor(mdp.transitions))[live][:, live]
+        reward = (policy * th.tensor(mdp.rewards)).sum(1)[live]
+        values = th.linalg.solve(th.eye(len(reward), dtype=th.float64) - mdp.gamma * matrix, reward)
+        return th.tensor(mdp.initial)[live] @ values
+
+    expected = th.func.grad(objective_of)(weights).numpy()
+    policy = policy_of(weights).numpy()
+    grad_policy = th.func.jacrev(policy_of)(weights).numpy()
+    assert exact.objective(mdp, policy) == pytest.approx(objective_of(weights).item())
+    np.testing.assert_allclose(exact.policy_gradient(mdp, policy, grad_policy), expected, atol=1e-10)
+
+
+@given(processes_with_policies(), st.integers(0, 1000))
+def test_a_baseline_leaves_the_gradient_unchanged(drawn: tuple[TabularMDP, np.ndarray], seed: int) -> None:
+    """The softmax form subtracts V(s), the general form subtracts nothing."""
+    mdp, policy = drawn
+    grad_policy = np.zeros((mdp.n_states, mdp.n_actions, mdp.n_states, mdp.n_actions))
+    for s in range(mdp.n_states):
+        grad_policy[s, :, s, :] = np.diag(policy[s]) - np.outer(policy[s], policy[s])
+    general = exact.policy_gradient(mdp, policy, grad_policy)
+    np.testing.assert_allclose(general, exact.policy_gradient(mdp, policy), atol=1e-9)
+
+
+def test_values_and_visits_agree_with_simulated_episodes() -> None:
+    """Monte-Carlo: the means of 20,000 episodes lie within 4.5 standard errors."""
+    mdp = dataclasses.replace(random_walk(5, left_reward=-1.0), gamma=0.9)
+    policy = uniform(mdp)
+    rng = np.random.default_rng(0)
+    n = 20_000
+    state = rng.choice(mdp.n_states, n, p=mdp.initial)
+    returns, visits, weight = np.zeros(n), np.zeros((n, mdp.n_states)), 1.0
+    assert mdp.transition_rewards is not None
+    for _ in range(200):
+        live = ~mdp.terminal[state]
+        visits[live, state[live]] += weight
+        moved = state + np.where(rng.random(n) < 0.5, 1, -1) * live
+        returns += weight * mdp.transition_rewards[state, 0, moved] * live
+        state, weight = moved, weight * mdp.gamma
+    error = returns.std() / np.sqrt(n)
+    assert abs(returns.mean() - exact.objective(mdp, policy)) < 4.5 * error
+    errors = visits.std(axis=0) / np.sqrt(n)
+    assert (np.abs(visits.mean(axis=0) - exact.visitation(mdp, policy)) <= 4.5 * errors).all()
+
+
+@given(processes())
+def test_optimal_policy_agrees_with_value_iteration(mdp: TabularMDP) -> None:
+    values = np.zeros(mdp.n_states)
+    for _ in range(2000):
+        values = (mdp.rewards + mdp.gamma * mdp.transitions @ values).max(axis=1)
+    policy = exact.optimal_policy(mdp)
+    np.testing.assert_allclose(exact.state_values(mdp, policy), values, atol=1e-8)
+    assert np.array_equal(policy, np.eye(mdp.n_actions)[policy.argmax(axis=1)])
+
+
+@given(processes_with_policies())
+def test_no_policy_is_better_than_the_optimal_one(drawn: tuple[TabularMDP, np.ndarray]) -> None:
+    mdp, policy = drawn
+    best = exact.state_values(mdp, exact.optimal_policy(mdp))
+    assert (exact.state_values(mdp, policy) <= best + 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "optimum"),
+    [
+        # the chance of the goal on 4x4 ice without a limit of steps is 14/17
+        ("FrozenLake-v1", {}, 14 / 17),
+        ("FrozenLake-v1", {"is_slippery": False}, 1.0),
+        # Sutton & Barto, example 6.6: the shortest way along the cliff has 13 steps
+        ("CliffWalking-v1", {}, -13.0),
+        # the known mean return of an optimal taxi
+        ("Taxi-v4", {}, 7.93),
+    ],
+)
+def test_optima_of_toy_text_are_the_known_ones(name: str, kwargs: dict, optimum: float) -> None:
+    mdp = TabularMDP.from_toy_text(gym.make(name, **kwargs), gamma=1.0)
+    policy = exact.optimal_policy(mdp)
+    assert exact.objective(mdp, policy) == pytest.approx(optimum)
+
+
+def test_the_optimal_policy_of_the_chain_goes_right() -> None:
+    mdp = chain(10, gamma=0.9)
+    policy = exact.optimal_policy(mdp)
+    assert policy.argmax(axis=1).tolist() == [1] * 10
+    # eight steps to the last state, and then one for ever
+    assert exact.objective(mdp, policy) == pytest.approx(0.9**8 * 10)
+    # with little patience, the small reward beside the start is worth more
+    assert exact.optimal_policy(chain(10, gamma=0.3)).argmax(axis=1).tolist()[:2] == [0, 0]
+
+
+def test_ties_take_the_lowest_action() -> None:
+    mdp = random_walk(3, gamma=0.9)
+    assert exact.optimal_policy(mdp).argmax(axis=1).tolist() == [0] * 5
+
+
+def test_ties_without_discount_take_an_action_that_ends() -> None:
+    """Staying is worth as much as ending, since one can end later; but to stay for ever is worth nothing."""
+    assert exact.optimal_policy(one_way())[0].tolist() == [0.0, 1.0]
+
+
+def test_to_go_on_for_ever_cannot_be_optimal_without_discount() -> None:
+    mdp = one_way()
+    rewards = mdp.rewards.copy()
+    rewards[0, 0] = 1.0
+    with pytest.raises(ValueError, match=r"gamma=1\.0: from state 0 the policy never reaches a terminal state"):
+        exact.optimal_policy(dataclasses.replace(mdp, rewards=rewards))
+    endless = np.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    with pytest.raises(ValueError, match=r"gamma=1\.0: from state 0 no action leads to a terminal state"):
+        exact.optimal_policy(dataclasses.replace(mdp, transitions=endless))
+
+
+@pytest.mark.parametrize("function", [exact.state_values, exact.action_values, exact.visitation, exact.objective])
+def test_without_discount_a_policy_has_to_end(function) -> None:
+    staying = np.array([[1.0, 0.0], [1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"gamma=1\.0: from state 0 the policy never reaches a terminal .* gamma < 1"):
+        function(one_way(), staying)
+    function(one_way(gamma=0.99), staying)
+    hardly_ending = np.array([[1.0, 1e-30], [1.0, 0.0]])
+    with pytest.raises(ValueError, match="singular in float64: the policy hardly ever ends"):
+        function(one_way(), hardly_ending)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        exact.transition_matrix,
+        exact.state_values,
+        exact.action_values,
+        exact.visitation,
+        exact.objective,
+        exact.policy_gradient,
+    ],
+)
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (np.ones((2, 1)), r"policy must have the shape \(2, 2\), got \(2, 1\)"),
+        (np.array([[0.5, 0.5], [0.5, 0.6]]), "policy: the row of state 1 must be probabilities that sum to one"),
+        (np.array([[1.5, -0.5], [0.5, 0.5]]), "policy: the row of state 0 must be probabilities"),
+        (np.array([[np.nan, 0.5], [0.5, 0.5]]), "policy: the row of state 0 must be probabilities"),
+    ],
+)
+def test_what_is_no_policy_is_refused(function, policy: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        function(one_way(), policy)
+
+
+def test_a_policy_in_single_precision_is_accepted() -> None:
+    mdp = garnet(30, 5, 4, seed=0)
+    logits = th.randn((30, 5), generator=th.Generator().manual_seed(0))
+    policy = logits.softmax(dim=1).numpy()
+    values = exact.state_values(mdp, policy)
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, exact.state_values(mdp, logits.double().softmax(dim=1).numpy()), atol=1e-5)
+
+
+def test_a_jacobian_of_another_policy_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"grad_policy must have a shape that starts with \(2, 2\), got \(3, 2, 7\)"):
+        exact.policy_gradient(one_way(), np.full((2, 2), 0.5), np.zeros((3, 2, 7)))
