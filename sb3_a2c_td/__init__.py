@@ -2,6 +2,7 @@
 
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.tabular import registration
 from sb3_a2c_td.td_a2c import TDA2C
 
 __version__ = "0.1.0.dev0"
@@ -15,3 +16,5 @@ __all__ = [
     "SeparateActorCriticPolicy",
     "__version__",
 ]
+
+registration.register()
