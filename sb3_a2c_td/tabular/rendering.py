@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from sb3_a2c_td.tabular.mdp import TabularMDP
 
-COLUMNS = 20
+COLUMNS = 25
 CELL = 24
 """pixels"""
 BACKGROUND, ORDINARY, TERMINAL, CURRENT = (255, 255, 255), (214, 220, 228), (96, 104, 116), (226, 112, 32)
@@ -17,7 +17,7 @@ def text(mdp: TabularMDP, state: int) -> str:
 
 
 def picture(mdp: TabularMDP, state: int) -> npt.NDArray[np.uint8]:
-    """Draw all states as squares, row by row, 20 to a row: terminal ones dark, a mark in the current one.
+    """Draw all states as squares, row by row, 25 to a row: terminal ones dark, a mark in the current one.
 
     :return: RGB, ``(height, width, 3)``, 24 pixels a square
     """
