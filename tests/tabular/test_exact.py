@@ -223,6 +223,16 @@ def test_ties_take_the_lowest_action() -> None:
     assert exact.optimal_policy(mdp).argmax(axis=1).tolist() == [0] * 5
 
 
+def test_ties_take_the_lowest_action_even_if_another_was_better_on_the_way() -> None:
+    """As long as state 1 is thought worthless, 0.9 at once is better in state 0 than the way to state 1."""
+    transitions = np.zeros((3, 2, 3))
+    transitions[0, 0, 1] = transitions[0, 1, 2] = 1.0
+    transitions[1:, :, 2] = 1.0
+    rewards = np.array([[0.0, 0.9], [0.0, 1.0], [0.0, 0.0]])
+    mdp = TabularMDP(transitions, rewards, np.array([1.0, 0.0, 0.0]), np.array([False, False, True]), 0.9)
+    assert exact.optimal_policy(mdp).argmax(axis=1).tolist() == [0, 1, 0]
+
+
 def test_ties_without_discount_take_an_action_that_ends() -> None:
     """Staying is worth as much as ending, since one can end later; but to stay for ever is worth nothing."""
     assert exact.optimal_policy(one_way())[0].tolist() == [0.0, 1.0]

@@ -148,6 +148,15 @@ def test_a_state_entered_with_and_without_an_end_is_told_apart() -> None:
     assert mdp.transition_rewards[0, 0].tolist() == [0.0, 6.0, 4.0]
 
 
+def test_an_end_that_leads_to_the_start_is_told_apart() -> None:
+    env = OneTable()
+    env.P = {0: {0: [(0.5, 0, 1.0, True), (0.5, 1, 0.0, False)]}, 1: {0: [(1.0, 0, 3.0, True)]}}
+    mdp = TabularMDP.from_toy_text(env, gamma=0.9)
+    assert mdp.terminal.tolist() == [False, False, True]
+    assert mdp.transitions[:, 0].tolist() == [[0.0, 0.5, 0.5], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    assert mdp.rewards[:, 0].tolist() == [0.5, 3.0, 0.0]
+
+
 @given(seed=st.integers(0, 1000))
 def test_the_mean_of_transition_rewards_is_accepted(seed: int) -> None:
     rng = np.random.default_rng(seed)
