@@ -35,6 +35,7 @@ ORDER = [
     "tabular.envs",
     "tabular.registration",
     "tabular.stochastic_approximation",
+    "tabular.diagnostics",
     "",
     "__main__",
 ]
