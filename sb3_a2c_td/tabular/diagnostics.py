@@ -53,7 +53,8 @@ class TabularDiagnosticsCallback(BaseCallback):
     :param log_freq: number of updates between two logs
     :param verbose: 0 no output, 1 info, 2 debug
     :raises ValueError: when training begins, if the model is not a TDA2C, if its environments have no ``mdp``, not all
-        the same or with another ``gamma``, or normalised rewards, or observations that are neither the state's number nor its one-hot vector
+        the same or with another ``gamma``, if rewards are normalised, or if observations are neither the state's
+        number nor its one-hot vector
     """
 
     model: TDA2C
@@ -77,8 +78,8 @@ class TabularDiagnosticsCallback(BaseCallback):
         normalized = self.model.get_vec_normalize_env()
         if normalized is not None and normalized.norm_reward:
             raise ValueError(
-                "env: VecNormalize scales the rewards, and the critic's values with them, by a factor that changes; use "
-                "VecNormalize(norm_reward=False) or reward_scale"
+                "env: VecNormalize scales the rewards, and so the critic's values, by a factor that changes; use "
+                "VecNormalize(norm_reward=False) and reward_scale"
             )
         self.observations = _observations(self.mdp, self.training_env)
         self._begin_window()

@@ -322,8 +322,8 @@ def test_errors() -> None:
         A2C("MlpPolicy", tabular_env(chain()), device="cpu").learn(10, callback)
     with pytest.raises(ValueError, match=r"gamma=0.9 of the model differs from gamma=0.99 of its environment's mdp"):
         make(chain(), gamma=0.9).learn(10, callback)
+    normalized = VecNormalize(tabular_env(chain()), norm_obs=False)
     with pytest.raises(ValueError, match=r"VecNormalize scales the rewards.*use VecNormalize\(norm_reward=False\)"):
-        normalized = VecNormalize(tabular_env(chain()), norm_obs=False)
         TDA2C("MlpPolicy", normalized, gamma=0.99, device="cpu").learn(10, callback)
     envs = DummyVecEnv([lambda seed=seed: TabularEnv(garnet(seed=seed)) for seed in (0, 1)])
     with pytest.raises(ValueError, match=r"the environments' mdps differ in 'transitions'; give all of them the same"):
