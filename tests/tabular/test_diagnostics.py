@@ -309,6 +309,22 @@ def test_the_mean_batch_gradient_weights_visits_without_discount(tmp_path: Path)
         assert foreseen == pytest.approx(1.0, abs=1e-9) if gamma == 1.0 else foreseen < 0.5
 
 
+def test_batches_of_all_lengths_count_by_their_transitions(tmp_path: Path) -> None:
+    """One environment, whose episodes' ends cut batches: state 0 is always alone in its batch, state 1 hardly ever."""
+    transitions = np.zeros((3, 2, 3))
+    transitions[[0, 2], :, 2] = 1.0
+    transitions[1, :, 1:] = 0.8, 0.2
+    rewards = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    mdp = TabularMDP(transitions, rewards, np.array([0.5, 0.5, 0.0]), np.arange(3) == 2, gamma=1.0)
+    logits = np.zeros((3, 2))
+    values = state_values(mdp, softmax(logits, axis=1))
+    model = make_linear(mdp, logits, values, n_steps=5, reward_scale=1.0)
+    (row,) = logged(model, 10_000, tmp_path, log_freq=3_500)
+    assert 3_500 <= model._n_updates < 7_000
+    assert row["gradient_cosine_visited"] > 0.99
+    assert row["gradient_cosine"] > 0.99
+
+
 # Errors
 
 
