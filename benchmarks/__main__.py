@@ -10,7 +10,7 @@ import torch as th
 import typer
 from threadpoolctl import threadpool_limits
 
-from benchmarks import arithmetic, breakdown, footprint, report, throughput
+from benchmarks import arithmetic, breakdown, footprint, report, tabular, throughput
 from benchmarks.settings import DEFAULTS, SETTINGS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -98,6 +98,21 @@ def measure_footprint(
     report.save(output / "footprint.json", facts, [{"what": what, "figure": figure} for what, figure in rows])
     table = report.markdown_table(["what", "figure"], [[what, f"{figure:.2f}"] for what, figure in rows])
     print(f"{report.describe(facts)}\n\n{table}")
+
+
+@app.command("tabular")
+def measure_tabular(
+    n_envs: Annotated[int, typer.Option(min=1, help="Copies in a vector environment.")] = 1024,
+    rounds: Rounds = 5,
+    seconds: Seconds = 1.0,
+    output: Output = RESULTS,
+) -> None:
+    """Steps per second of the tabular vector environments; they take turns."""
+    _set_threads(1)
+    facts = report.conditions()
+    measured = tabular.measure(n_envs, rounds, seconds)
+    report.save(output / "tabular.json", facts, tabular.as_records(measured))
+    print(f"{report.describe(facts)}\n\n{tabular.table(measured)}")
 
 
 def _set_threads(n_threads: int) -> None:

@@ -205,7 +205,7 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
 
     def _final(self, states: IntArray, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
         final_obs = np.full(self.num_envs, None, object)
-        for env, observation in zip(np.flatnonzero(ended), self._observations(states[ended]), strict=True):
+        for env, observation in zip(np.flatnonzero(ended).tolist(), self._observations(states[ended]), strict=True):
             final_obs[env] = observation
         return {"final_obs": final_obs, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
 

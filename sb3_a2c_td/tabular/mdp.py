@@ -66,7 +66,7 @@ class TabularMDP:
         return int(self.rewards.shape[1])
 
     @classmethod
-    def from_toy_text(cls, env: gym.Env[Any, Any], gamma: float) -> "TabularMDP":
+    def from_toy_text(cls, env: gym.Env[Any, Any], gamma: float = 0.99) -> "TabularMDP":
         r"""Read the tables of FrozenLake, CliffWalking or Taxi.
 
         States keep their numbers. A state that is entered only by transitions that end the episode becomes terminal.
@@ -75,7 +75,7 @@ class TabularMDP:
         the slippery cliff), ``transition_rewards`` has their mean.
 
         :param env: an environment of Gymnasium's toy_text, wrapped or not
-        :param gamma: discount factor :math:`\gamma`
+        :param gamma: discount factor :math:`\gamma`, by default TDA2C's
         :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``
         """
         tables = env.unwrapped

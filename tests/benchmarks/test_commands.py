@@ -62,6 +62,16 @@ def test_footprint_watches_memory(tmp_path: Path) -> None:
     assert all(float(row[1]) > 0 for row in rows)
 
 
+def test_tabular_measures_every_environment(tmp_path: Path) -> None:
+    output = run("tabular", "--n-envs", "4", "--rounds", "2", "--seconds", "0.01", "--output", str(tmp_path))
+    measured = json.loads((tmp_path / "tabular.json").read_text())["results"]
+    assert len(measured) == 2 * 3 + 1
+    assert all(min(m["speeds"]) > 0 and len(m["speeds"]) == 2 and m["n_envs"] == 4 for m in measured)
+    for row, m in zip(rows_of(output), measured, strict=True):
+        assert row[:2] == [m["env"], m["observation"]]
+        assert float(row[2]) == pytest.approx(m["speed"] / 1e6, abs=0.051)
+
+
 @pytest.mark.parametrize("arguments", [("--setting", "chess"), ("--device", "abacus")])
 def test_what_is_not_there_is_refused(arguments: tuple[str, str]) -> None:
     assert f"'{arguments[1]}' is not one of" in run("throughput", *arguments, fails=True).replace("\n", "")

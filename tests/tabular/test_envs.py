@@ -294,6 +294,20 @@ def test_the_picture_shows_where_the_mark_is() -> None:
     assert (one[24:, 17 * 24 :] == 255).all()
 
 
+def test_frozen_lake_pays_on_arrival() -> None:
+    """The rewards of transitions, and not their mean of 1/3, which no step of FrozenLake pays."""
+    mdp = TabularMDP.from_toy_text(gym.make("FrozenLake-v1"))
+    vector = TabularVectorEnv(mdp, 64)
+    vector.reset(seed=0)
+    arrived = 0
+    for action in np.random.default_rng(0).integers(4, size=(400, 64)):
+        _, rewards, terminated, _, infos = vector.step(action)
+        at_goal = np.array([terminated[i] and infos["final_obs"][i] == 15 for i in range(64)])
+        assert rewards.tolist() == at_goal.astype(float).tolist()
+        arrived += at_goal.sum()
+    assert arrived > 0
+
+
 def test_environments_can_be_pickled() -> None:
     env = pickle.loads(pickle.dumps(TabularEnv(problems.garnet())))
     env.reset(seed=0)
