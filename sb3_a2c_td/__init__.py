@@ -4,6 +4,7 @@ from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.tabular import registration
 from sb3_a2c_td.td_a2c import TDA2C
+from sb3_a2c_td.vec_env import GymnasiumVecEnv
 
 __version__ = "0.1.0.dev0"
 
@@ -11,6 +12,7 @@ __all__ = [
     "TDA2C",
     "AdamTFLike",
     "CnnPolicy",
+    "GymnasiumVecEnv",
     "MlpPolicy",
     "MultiInputPolicy",
     "SeparateActorCriticPolicy",

@@ -106,7 +106,7 @@ class TransitionBuffer:
         if self._storage is None:
             raise ValueError("transitions: nothing was added to this buffer yet")
         if self._last_view is None or len(self._last_view.rewards) != self._size:
-            self._last_view = type(self._storage)._make(_read(storage, slice(self._size)) for storage in self._storage)
+            self._last_view = selected(self._storage, slice(self._size))
         return self._last_view
 
     def tensors(self, device: th.device) -> Transitions[th.Tensor]:
@@ -151,6 +151,11 @@ class TransitionBuffer:
         self.n_steps = state["n_steps"]
 
 
+def selected(transitions: Transitions[np.ndarray], rows: slice | np.ndarray) -> Transitions[np.ndarray]:
+    """Give some of the rows: views where a slice, copies where an array of indices says which."""
+    return type(transitions)._make(_read(values, rows) for values in transitions)
+
+
 def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[np.ndarray], list[Any]]:
     """List the arrays of transitions, those of a dict in the order of its keys, and their shapes, dtypes and keys."""
     try:
@@ -191,7 +196,7 @@ def _layout(rows: Any) -> Any:
     return f"{rows.dtype}{list(rows.shape[1:])}"
 
 
-def _read(storage: Observations, index: slice) -> Observations:
+def _read(storage: Observations, index: slice | np.ndarray) -> Observations:
     if isinstance(storage, dict):
         return {key: values[index] for key, values in storage.items()}
     return storage[index]

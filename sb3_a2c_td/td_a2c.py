@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -14,7 +15,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
+from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions, selected
 from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.validation import (
@@ -25,6 +26,7 @@ from sb3_a2c_td.validation import (
     checked_learning_rate,
     scheduled_rate,
 )
+from sb3_a2c_td.vec_env import GymnasiumVecEnv, dropping_dead_steps, live_rows
 
 
 class TDA2C(OnPolicyAlgorithm):
@@ -38,7 +40,8 @@ class TDA2C(OnPolicyAlgorithm):
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a subclass of
         :class:`~sb3_a2c_td.policies.SeparateActorCriticPolicy`
-    :param env: an environment, its name, or an SB3 ``VecEnv``
+    :param env: an environment, its name, an SB3 ``VecEnv``, or a ``gymnasium.vector.VectorEnv``, see
+        :class:`~sb3_a2c_td.vec_env.GymnasiumVecEnv`
     :param learning_rate: the actor's learning rate, a number or a function of the progress remaining (from 1 to 0)
     :param n_steps: the length of an interval, in steps of each environment (the seed's ``update_interval``)
     :param gamma: discount factor :math:`\gamma`
@@ -82,7 +85,7 @@ class TDA2C(OnPolicyAlgorithm):
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str,
+        env: GymEnv | VectorEnv | str,
         learning_rate: float | Schedule = 5e-4,
         n_steps: int = 5,
         gamma: float = 0.99,
@@ -108,7 +111,7 @@ class TDA2C(OnPolicyAlgorithm):
     ) -> None:
         super().__init__(
             policy,
-            env,
+            env,  # type: ignore[arg-type]
             learning_rate=learning_rate,
             n_steps=n_steps,
             gamma=gamma,
@@ -142,7 +145,8 @@ class TDA2C(OnPolicyAlgorithm):
     # Setting up
 
     @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+    def _wrap_env(env: GymEnv | VectorEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else env
         vec_env = OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         check_spaces(vec_env.observation_space, vec_env.action_space)
         return vec_env
@@ -222,7 +226,8 @@ class TDA2C(OnPolicyAlgorithm):
         Training may stop within an interval, here or through a callback. Its transitions stay in the buffer (and in
         saved models), and the next call of ``learn`` goes on with them.
 
-        :param total_timesteps: the number of environment steps
+        :param total_timesteps: the number of environment steps; the dead ones of a vector environment count, see
+            :class:`~sb3_a2c_td.vec_env.GymnasiumVecEnv`
         :param callback: callback(s) called at every step
         :param log_interval: the number of intervals between two logs
         :param tb_log_name: the name of the run for TensorBoard
@@ -232,7 +237,10 @@ class TDA2C(OnPolicyAlgorithm):
         :raises ValueError: if the environment returns NaN or infinity, or the loss or its gradient becomes so; the
             weights are then those of the last update
         """
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        with dropping_dead_steps(self.env):
+            return super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
@@ -288,7 +296,7 @@ class TDA2C(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool, copy=False)
-            rollout_buffer.add(self._transitions(actions, new_obs, rewards, dones, infos))
+            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), live_rows(env))
         except BaseException:
             # where the environments are now is not known: the next learn() resets them
             self._last_obs = None
@@ -364,6 +372,14 @@ class TDA2C(OnPolicyAlgorithm):
                 next_obs[env] = terminal_obs
         check_finite(self.num_timesteps, terminal_observation=next_obs)
         return next_obs
+
+    @staticmethod
+    def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], live: np.ndarray | None) -> None:
+        """Keep the rows that are transitions; a step without any does not count in the interval."""
+        if live is None:
+            buffer.add(transitions)
+        elif len(live) > 0:
+            buffer.add(selected(transitions, live))
 
     @property
     def _last_observations(self) -> Observations:

@@ -1,10 +1,14 @@
 """Environments that the tests are run on."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 
 class ReplayEnv(gym.Env):
@@ -129,3 +133,87 @@ class FaultyEnv(CountingEnv):
             observation[0] = observation[0] if self.observation is None else self.observation
             reward = reward if self.reward is None else self.reward
         return observation, reward, terminated, truncated, info
+
+
+class RandomEpisodesEnv(gym.Env):
+    """Shows random observations of any space, pays for its actions too, and ends in every way at random times."""
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, end_probability: float = 0.2):
+        self.observation_space = deepcopy(observation_space)
+        self.action_space = action_space
+        self.end_probability = end_probability
+        self.n_resets = 0
+        self.options: dict[str, Any] | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.n_resets += 1
+        self.options = options
+        return self.observation_space.sample(), {"n_resets": self.n_resets}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        reward = float(self.np_random.normal()) + 0.1 * float(np.sum(action))
+        terminated, truncated, is_success, has_score = self.np_random.random(4) < [
+            *[self.end_probability] * 2,
+            0.5,
+            0.5,
+        ]
+        info = {"is_success": bool(is_success), "detail": {"reward": reward, "name": f"{reward:.1f}"}}
+        if has_score:
+            info["score"] = np.full(2, reward)
+        return self.observation_space.sample(), reward, bool(terminated), bool(truncated), info
+
+
+class NextStepVectorEnv(VectorEnv):
+    """Resets each environment in the step after its end, as native vector environments do, and keeps them to itself.
+
+    Every step writes its observations and rewards where the last step's are.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(self, env_fns: Sequence[Callable[[], gym.Env]]) -> None:
+        self._hidden = [make_env() for make_env in env_fns]
+        self.num_envs = len(self._hidden)
+        self.single_observation_space = self._hidden[0].observation_space
+        self.single_action_space = self._hidden[0].action_space
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._buffer = create_empty_array(self.single_observation_space, self.num_envs)
+        self._rewards = np.zeros(self.num_envs)
+        self._ended = np.zeros(self.num_envs, dtype=bool)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        infos: dict[str, Any] = {}
+        observations = []
+        for i, env in enumerate(self._hidden):
+            observation, info = env.reset(seed=None if seed is None else seed + i, options=options)
+            observations.append(observation)
+            infos = self._add_info(infos, info, i)
+        self._ended[:] = False
+        return concatenate(self.single_observation_space, observations, self._buffer), infos
+
+    def step(self, actions):
+        assert actions.dtype == self.single_action_space.dtype
+        infos: dict[str, Any] = {}
+        observations = []
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
+        for i, env in enumerate(self._hidden):
+            if self._ended[i]:
+                observation, info = env.reset()
+                self._rewards[i] = 0.0
+            else:
+                observation, self._rewards[i], terminated[i], truncated[i], info = env.step(actions[i])
+            observations.append(observation)
+            infos = self._add_info(infos, info, i)
+        self._ended = terminated | truncated
+        return (
+            concatenate(self.single_observation_space, observations, self._buffer),
+            self._rewards,
+            terminated,
+            truncated,
+            infos,
+        )

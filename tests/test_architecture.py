@@ -26,6 +26,7 @@ ORDER = [
     "engines.static_memory",
     "engines.cuda_engine",
     "engines",
+    "vec_env",
     "td_a2c",
     "tabular",
     "tabular.mdp",
