@@ -10,7 +10,7 @@ import torch as th
 import typer
 from threadpoolctl import threadpool_limits
 
-from benchmarks import arithmetic, breakdown, footprint, report, tabular, throughput
+from benchmarks import arithmetic, breakdown, footprint, report, tabular, throughput, vector
 from benchmarks.settings import DEFAULTS, SETTINGS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -74,6 +74,19 @@ def measure_arithmetic(device: Device = "cpu") -> None:
     found = arithmetic.megaflops_of_a_step(setting, device, n_steps=50 * setting.n_envs)
     rows = [[arm, f"{megaflops:.1f}"] for arm, megaflops in found.items()]
     print(report.markdown_table([f"arm ({setting.name})", "MFLOP a step"], rows))
+
+
+@app.command("vector")
+def measure_vector(rounds: Rounds = 5, seconds: Seconds = 2.0, threads: Threads = 1, output: Output = RESULTS) -> None:
+    """TDA2C on 1,024 native CartPoles beside A2C with several numbers of environments; the adapter's cost."""
+    _set_threads(threads)
+    facts = report.conditions()
+    arms = vector.measure(rounds, seconds)
+    alone, added = vector.adapter_microseconds(10 * rounds)
+    adapter = {"microseconds_alone": alone, "microseconds_added": added}
+    report.save(output / "vector.json", facts, [*vector.as_records(arms), {"adapter": adapter}])
+    print(f"{report.describe(facts)}\n\n{vector.table(arms)}\n")
+    print(f"A step of {vector.N_ENVS:,} environments: {alone:.1f} µs alone; the adapter adds {added:.1f} µs.")
 
 
 @app.command("footprint")

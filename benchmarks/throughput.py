@@ -52,7 +52,7 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     speeds: dict[str, list[float]] = {arm: [] for arm in (*models, ENVIRONMENT)}
     for _ in range(rounds):
         for arm, model in models.items():
-            speeds[arm].append(_learning_speed(model, budgets[arm]))
+            speeds[arm].append(learning_speed(model, budgets[arm]))
         speeds[ENVIRONMENT].append(_environment_speed(setting, seconds))
     return [
         Measurement(
@@ -71,7 +71,8 @@ def _median_ratio(values: list[float], others: list[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
-def _learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
+def learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
+    """Train a model on for so many steps; give the steps per second."""
     start = time.perf_counter()
     learn(model, n_steps)
     return n_steps / (time.perf_counter() - start)
@@ -81,7 +82,7 @@ def _warm_up(model: BaseAlgorithm, setting: Setting, seconds: float) -> int:
     """Have everything compiled; give the steps that take about so many seconds."""
     learn(model, setting.warm_up_steps)
     n_steps = max(setting.warm_up_steps // 10, 5 * setting.n_envs)
-    return max(n_steps, int(seconds * _learning_speed(model, n_steps)))
+    return max(n_steps, int(seconds * learning_speed(model, n_steps)))
 
 
 def _environment_speed(setting: Setting, seconds: float) -> float:

@@ -56,6 +56,18 @@ def test_arithmetic_counts_two_networks() -> None:
     assert figures["A2C"] < figures[ARMS[1]] == figures[ARMS[2]]
 
 
+def test_vector_compares_with_a2c_at_its_best(tmp_path: Path) -> None:
+    output = run("vector", "--rounds", "1", "--seconds", "0.01", "--output", str(tmp_path))
+    saved = json.loads((tmp_path / "vector.json").read_text())["results"]
+    *a2c, ours, adapter = saved
+    best = max(arm["speed"] for arm in a2c)
+    rows = rows_of(output)
+    assert [row[0] for row in rows] == ["A2C, DummyVecEnv"] * 4 + ["TDA2C, native"]
+    assert float(rows[-1][-1]) == pytest.approx(ours["speed"] / best, abs=0.01)
+    assert max(float(row[-1]) for row in rows[:-1]) == 1.0
+    assert adapter["adapter"]["microseconds_alone"] > 0
+
+
 def test_footprint_watches_memory(tmp_path: Path) -> None:
     rows = rows_of(run("footprint", "--rounds", "1", "--steps", "2000", "--output", str(tmp_path)))
     assert len(rows) == 4 + 10
