@@ -17,6 +17,7 @@ from benchmarks.report import markdown_table
 from benchmarks.settings import learn
 from benchmarks.throughput import learning_speed
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
+from sb3_a2c_td.engines.auto_engine import N_TORCH_UPDATES
 from sb3_a2c_td.vec_env import dropping_dead_steps
 
 N_ENVS = 1024
@@ -52,8 +53,10 @@ def measure(rounds: int, seconds: float) -> list[Arm]:
     models.append(TDA2C("MlpPolicy", gym.make_vec("CartPole-v1", N_ENVS), device="cpu"))
     budgets = []
     for model in models:
-        learn(model, 50 * model.n_envs)
-        budgets.append(max(50 * model.n_envs, int(seconds * learning_speed(model, 50 * model.n_envs))))
+        few_steps = 10 * model.n_envs
+        # TDA2C's engine compiles after so many updates
+        learn(model, few_steps + 5 * N_TORCH_UPDATES * model.n_envs if isinstance(model, TDA2C) else few_steps)
+        budgets.append(max(few_steps, int(seconds * learning_speed(model, few_steps))))
     for _ in range(rounds):
         for arm, model, budget in zip(arms, models, budgets, strict=True):
             arm.speeds.append(learning_speed(model, budget))

@@ -343,6 +343,51 @@ def test_infos_without_masks() -> None:
     assert "version" not in info
 
 
+def test_what_a_native_environment_writes_over_is_copied() -> None:
+    class Reusing(NextStepVectorEnv):
+        scores = np.zeros((2, 1))
+
+        def step(self, actions):
+            self.scores += 1
+            *rest, _ = super().step(actions)
+            return *rest, {"score": self.scores}
+
+    env = GymnasiumVecEnv(Reusing([lambda: CountingEnv(1), lambda: CountingEnv(9)]))
+    env.reset()
+    with dropping_dead_steps(env):
+        _, rewards, dones, infos = env.step(np.zeros(2, int))
+        dones[:] = True
+        env.step(np.zeros(2, int))
+    assert infos[0]["score"] == 1
+    assert rewards.tolist() == [1, 1]
+    assert env.dead.tolist() == [True, False]
+
+
+def test_what_wrappers_pay_for_dead_steps_is_not_counted() -> None:
+    env = GymnasiumVecEnv(vector_wrappers.TransformReward(NextStepVectorEnv([lambda: CountingEnv(3)]), lambda r: r + 1))
+    env.reset()
+    with dropping_dead_steps(env):
+        infos = [env.step(np.zeros(1, int))[3][0] for _ in range(11)]
+    assert [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info] == [(6, 3)] * 3
+
+
+def test_a_reset_counts_from_zero() -> None:
+    env = GymnasiumVecEnv(SyncVectorEnv([lambda: CountingEnv(3)]))
+    for _ in range(2):
+        env.reset()
+        infos = [env.step(np.zeros(1, int))[3][0] for _ in range(5)]
+        assert [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info] == [(3, 3)]
+
+
+@pytest.mark.parametrize("action_space", [spaces.Box(-1, 1, (2,), np.float32), spaces.MultiBinary(2)])
+def test_native_environments_get_actions_of_their_dtype(action_space: spaces.Space) -> None:
+    """The environment checks it; SB3 draws for MultiBinary in float32, and DDPG's noise is in float64."""
+    env = GymnasiumVecEnv(NextStepVectorEnv(random_envs(OBSERVATION_SPACES[0], action_space, 2)))
+    env.reset()
+    with dropping_dead_steps(env):
+        env.step(np.ones((2, 2)))
+
+
 # Who may step an environment with dead steps
 
 
