@@ -105,7 +105,7 @@ class GymnasiumVecEnv(VecEnv):
         self._actions: np.ndarray
         self._action_shape = (env.num_envs, *cast(tuple[int, ...], env.single_action_space.shape))
         # a vector environment may write its next observations where the last ones are
-        copies_itself = env is env.unwrapped and getattr(env, "copy", False) and self._is_built_in
+        copies_itself = isinstance(env, SyncVectorEnv | AsyncVectorEnv) and env.copy
         self._array = np.asarray if copies_itself else np.array
         self._has_own_monitors = self._are_wrapped(Monitor)
         self._start_time = time.time()
@@ -387,11 +387,11 @@ def dropping_dead_steps(env: VecEnv | None) -> Iterator[None]:
                 f"only {names} (episodes are counted without VecMonitor); or {WAYS_OUT.rsplit(', or', 1)[0]}."
             )
         env = env.venv
-    adapter.dead_steps_are_dropped = True
+    promised_before, adapter.dead_steps_are_dropped = adapter.dead_steps_are_dropped, True
     try:
         yield
     finally:
-        adapter.dead_steps_are_dropped = False
+        adapter.dead_steps_are_dropped = promised_before
 
 
 def live_rows(env: VecEnv) -> np.ndarray | None:

@@ -363,6 +363,17 @@ def test_what_a_native_environment_writes_over_is_copied() -> None:
     assert env.dead.tolist() == [True, False]
 
 
+def test_observations_have_the_dtype_of_their_space() -> None:
+    """As DummyVecEnv's: wrappers, and environments, may compute in another."""
+    doubled = vector_wrappers.TransformObservation(NextStepVectorEnv([CountingEnv]), lambda obs: obs * np.float64(2))
+    env = GymnasiumVecEnv(doubled)
+    assert env.reset().dtype == np.float32
+    with dropping_dead_steps(env):
+        observations = env.step(np.zeros(1, int))[0]
+    assert observations.dtype == np.float32
+    assert observations.tolist() == [[0, 2]]
+
+
 def test_what_wrappers_pay_for_dead_steps_is_not_counted() -> None:
     env = GymnasiumVecEnv(vector_wrappers.TransformReward(NextStepVectorEnv([lambda: CountingEnv(3)]), lambda r: r + 1))
     env.reset()
@@ -415,6 +426,8 @@ def test_the_promise_ends_with_its_context() -> None:
     env = VecCheckNan(VecNormalize(GymnasiumVecEnv(CartPoleVectorEnv(2))))
     env.reset()
     with dropping_dead_steps(env):
+        with dropping_dead_steps(env):
+            env.step(np.zeros(2, int))
         env.step(np.zeros(2, int))
     with pytest.raises(KeyError), dropping_dead_steps(env):
         raise KeyError
