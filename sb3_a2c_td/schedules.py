@@ -98,7 +98,7 @@ class RobbinsMonroSchedule:
         return self.steps(self.total_timesteps * (1.0 - progress_remaining))
 
 
-def robbins_monro_schedule(a: float, b: float, power: float, total_timesteps: int) -> RobbinsMonroSchedule:
+def robbins_monro_schedule(a: float, b: float, power: float, total_timesteps: int = 100_000) -> RobbinsMonroSchedule:
     r"""Give the learning rates :math:`\alpha_t = a / (b + t)^p`, for ``learning_rate`` or ``critic_learning_rate``.
 
     :math:`t` is the model's ``num_timesteps``: all environment steps of all environments so far. SB3 tells a schedule
@@ -118,7 +118,7 @@ def robbins_monro_schedule(a: float, b: float, power: float, total_timesteps: in
     :param a: :math:`a`, above 0
     :param b: :math:`b`, in steps, above 0
     :param power: :math:`p`, above 1/2 and at most 1
-    :param total_timesteps: what ``learn`` is called with
+    :param total_timesteps: what ``learn`` is called with; the default is that of ``TDA2C.learn``
     :return: a function of the progress remaining, which can be pickled
     :raises ValueError: for an argument out of bounds, among them those with which
         :math:`\sum \alpha_t = \infty` or :math:`\sum \alpha_t^2 < \infty` does not hold

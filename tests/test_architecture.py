@@ -28,7 +28,6 @@ ORDER = [
     "engines",
     "vec_env",
     "td_a2c",
-    "tabular",
     "tabular.mdp",
     "tabular.exact",
     "tabular.problems",
@@ -37,6 +36,7 @@ ORDER = [
     "tabular.registration",
     "tabular.stochastic_approximation",
     "tabular.diagnostics",
+    "tabular",
     "",
     "__main__",
 ]

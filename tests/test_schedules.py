@@ -1,5 +1,6 @@
 """Step sizes against sums, SB3's progress and the conditions of Robbins and Monro."""
 
+import inspect
 import pickle
 from pathlib import Path
 
@@ -126,3 +127,8 @@ def test_it_is_pickled_and_saved(tmp_path: Path) -> None:
     loaded = TDA2C.load(tmp_path / "model", device="cpu")
     assert loaded.learning_rate == schedule
     assert loaded.lr_schedule(0.5) == schedule(0.5) == pytest.approx(0.5 / 125**0.75)
+
+
+def test_the_default_length_is_that_of_learn() -> None:
+    default = inspect.signature(TDA2C.learn).parameters["total_timesteps"].default
+    assert robbins_monro_schedule(1.0, 10.0, 1.0) == robbins_monro_schedule(1.0, 10.0, 1.0, default)
