@@ -32,10 +32,12 @@ Info = dict[str, Any]
 
 WAYS_OUT = (
     'make the environments with gymnasium.make_vec(..., vectorization_mode="sync" or "async"), or with '
-    "autoreset_mode=AutoresetMode.SAME_STEP where they offer it, or train TDA2C, which leaves dead steps out"
+    "autoreset_mode=AutoresetMode.SAME_STEP where they offer it"
 )
 ROW_BY_ROW_WRAPPERS = (VecNormalize, VecCheckNan, VecTransposeImage, VecExtractDictObs, VecVideoRecorder)
 """SB3's wrappers that carry nothing of an observation from one step into the next, so that dead steps do no harm"""
+FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
+"""what SAME_STEP environments say of the episode that ended; the rest is of the next one"""
 MASKED_RESETS = (GymnasiumWrapper.reset, VectorObservationWrapper.reset)
 """the ``reset`` of Gymnasium's wrappers that hands on the mask and keeps no state of its own"""
 
@@ -56,7 +58,6 @@ class ReadOnlyInfo(dict[str, Any]):
         return dict, (dict(self),)
 
 
-FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
 RUNNING = ReadOnlyInfo({"TimeLimit.truncated": False})
 
 
@@ -152,7 +153,7 @@ class GymnasiumVecEnv(VecEnv):
             raise RuntimeError(
                 f"{self.env} resets itself in the step after an episode's end: that step's action is ignored, and it "
                 "leads from one episode into the next. Whoever takes it for a transition learns from, or counts, "
-                f"wrong data, so it is refused: {WAYS_OUT}."
+                f"wrong data, so it is refused: {WAYS_OUT}, or train TDA2C, which leaves dead steps out."
             )
         if actions.shape != self._action_shape:
             raise ValueError(f"actions must have the shape {self._action_shape}, got {actions.shape}")
@@ -384,7 +385,7 @@ def dropping_dead_steps(env: VecEnv | None) -> Iterator[None]:
             names = ", ".join(wrapper.__name__ for wrapper in ROW_BY_ROW_WRAPPERS)
             raise ValueError(
                 f"{type(env).__name__} may count, or join to others, the dead steps of {adapter.env}. Around it go "
-                f"only {names} (episodes are counted without VecMonitor); or {WAYS_OUT.rsplit(', or', 1)[0]}."
+                f"only {names} (episodes are counted without VecMonitor); or {WAYS_OUT}."
             )
         env = env.venv
     promised_before, adapter.dead_steps_are_dropped = adapter.dead_steps_are_dropped, True
