@@ -106,7 +106,7 @@ class TransitionBuffer:
         if self._storage is None:
             raise ValueError("transitions: nothing was added to this buffer yet")
         if self._last_view is None or len(self._last_view.rewards) != self._size:
-            self._last_view = selected(self._storage, slice(self._size))
+            self._last_view = type(self._storage)._make(_read(storage, slice(self._size)) for storage in self._storage)
         return self._last_view
 
     def tensors(self, device: th.device) -> Transitions[th.Tensor]:
@@ -151,9 +151,13 @@ class TransitionBuffer:
         self.n_steps = state["n_steps"]
 
 
-def selected(transitions: Transitions[np.ndarray], rows: slice | np.ndarray) -> Transitions[np.ndarray]:
-    """Give some of the rows: views where a slice, copies where an array of indices says which."""
-    return type(transitions)._make(_read(values, rows) for values in transitions)
+def selected(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions[np.ndarray]:
+    """Copy some of the rows.
+
+    :param transitions: ``N`` rows
+    :param rows: their indices, from 0 to ``N - 1``
+    """
+    return type(transitions)._make(_taken(values, rows) for values in transitions)
 
 
 def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[np.ndarray], list[Any]]:
@@ -196,10 +200,16 @@ def _layout(rows: Any) -> Any:
     return f"{rows.dtype}{list(rows.shape[1:])}"
 
 
-def _read(storage: Observations, index: slice | np.ndarray) -> Observations:
+def _read(storage: Observations, index: slice) -> Observations:
     if isinstance(storage, dict):
         return {key: values[index] for key, values in storage.items()}
     return storage[index]
+
+
+def _taken(values: Any, rows: np.ndarray) -> Any:
+    if isinstance(values, dict):
+        return {key: array.take(rows, axis=0) for key, array in values.items()}
+    return values.take(rows, axis=0)
 
 
 def _equal_rows(first: Observations, second: Any) -> np.ndarray:

@@ -26,7 +26,7 @@ from sb3_a2c_td.validation import (
     checked_learning_rate,
     scheduled_rate,
 )
-from sb3_a2c_td.vec_env import GymnasiumVecEnv, dropping_dead_steps, live_rows
+from sb3_a2c_td.vec_env import RUNNING, GymnasiumVecEnv, dropping_dead_steps, live_rows
 
 
 class TDA2C(OnPolicyAlgorithm):
@@ -372,6 +372,13 @@ class TDA2C(OnPolicyAlgorithm):
                 next_obs[env] = terminal_obs
         check_finite(self.num_timesteps, terminal_observation=next_obs)
         return next_obs
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        # what running episodes share has nothing to tell
+        if infos[0] is RUNNING or infos[-1] is RUNNING:
+            told = [env for env, info in enumerate(infos) if info is not RUNNING]
+            infos, dones = [infos[env] for env in told], None if dones is None else dones[told]
+        super()._update_info_buffer(infos, dones)
 
     @staticmethod
     def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], live: np.ndarray | None) -> None:

@@ -60,6 +60,8 @@ class FlatMlp:
         n_dense = n - self.continuous
         self._actor_net, self._actor_grads = arrays[:n_dense], grads[:n_dense]
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
+        self._actor_room = closed_form.Room(self.actor_widths[1:].tolist())
+        self._critic_room = closed_form.Room(self.critic_widths[1:].tolist())
         self.actor_is_bound = WatchedModules(policy, mlp.actor_modules).are_same
         self._watched_modules = WatchedModules(policy, mlp.actor_modules + mlp.critic_modules)
         self._watched_optimizer = WatchedOptimizer(policy, self._counts_integers)
@@ -122,8 +124,11 @@ class FlatMlp:
         batch = buffer.transitions()
         n = len(batch.rewards)
         observations, next_observations = self.rows(batch.observations), self.rows(batch.next_observations)
-        h = closed_form.forward(self._critic_net, np.concatenate([observations, next_observations]), self.use_tanh)
-        values, next_values = h[-1][:n, 0], h[-1][n:, 0]
+        room = self._critic_room.of(2 * n)
+        h = closed_form.forward(
+            self._critic_net, np.concatenate([observations, next_observations]), self.use_tanh, room
+        )
+        values, next_values = h[-1][:n, 0].copy(), h[-1][n:, 0]
         ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
         targets = (
             np.float32(objective.reward_scale) * batch.rewards + np.float32(objective.gamma) * ~ended * next_values
@@ -159,7 +164,7 @@ class FlatMlp:
         if not self.continuous and actions.min() < 0:
             raise IndexError("actions: an action lies outside the action space")
         weights = advantages[:, None] / -n
-        h = closed_form.forward(self._actor_net, observations, self.use_tanh)
+        h = closed_form.forward(self._actor_net, observations, self.use_tanh, self._actor_room.of(n))
         if self._log_std is None:
             log_prob, entropy, score, d_entropy = closed_form.categorical(
                 h[-1], actions.reshape(n), objective.double_softmax

@@ -10,12 +10,12 @@ from sb3_a2c_td.engines.flat_mlp import FlatMlp, as_rows, why_not_flat
 from sb3_a2c_td.engines.interface import CannotServe, Diverged, Objective, Update
 from sb3_a2c_td.engines.torch_engine import TorchEngine
 
-MAX_ROWS = 2048
+MAX_ROWS = 512
 """up to about where the kernels take less time than numpy, which multiplies large matrices by a library"""
 
 
 class NumbaEngine(TorchEngine):
-    """See :class:`~sb3_a2c_td.engines.interface.Engine`. Large batches are left to torch.
+    """See :class:`~sb3_a2c_td.engines.interface.Engine`. Large batches are left to numpy, as ``"torch"`` takes them.
 
     :param policy: a plain MLP, in float32 on the CPU, with ``AdamTFLike`` or ``Adam``
     :raises CannotServe: if it is another one, saying why

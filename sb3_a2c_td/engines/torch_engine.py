@@ -8,15 +8,12 @@ from sb3_a2c_td.engines.flat_mlp import FlatMlp, why_not_flat
 from sb3_a2c_td.engines.interface import Objective, Update
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
-MAX_ROWS = 8192
-"""up to about where numpy takes less time for a plain MLP than PyTorch"""
-
 
 class TorchEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
-    Small batches of a plain MLP on the CPU are computed in closed form, in numpy on the parameters' own memory: there
-    most of PyTorch's time goes into calls. All else PyTorch computes.
+    A plain MLP on the CPU is computed in closed form, in numpy on the parameters' own memory: in small batches most of
+    PyTorch's time goes into calls, in large ones into its graph. All else PyTorch computes.
 
     :param policy: the policy to act for and to update
     """
@@ -39,12 +36,10 @@ class TorchEngine:
         """Draw actions from the policy's distribution."""
         if self._mlp is not None and not self._mlp.actor_is_bound():
             self._mlp = self._bound()
-        networks = self._any_networks if self._mlp is None or len(observations) > MAX_ROWS else self._mlp
-        return networks.draw(observations).reshape(-1, *self._action_shape)
+        return (self._mlp or self._any_networks).draw(observations).reshape(-1, *self._action_shape)
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions in the buffer."""
         if self._mlp is not None and not self._mlp.is_bound():
             self._mlp = self._bound()
-        networks = self._any_networks if self._mlp is None or len(buffer) > MAX_ROWS else self._mlp
-        return networks.update(buffer, objective)
+        return (self._mlp or self._any_networks).update(buffer, objective)
