@@ -194,6 +194,13 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
         self._states = states
         return self._observations(states), rewards, terminated, truncated, infos
 
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Give an attribute that all copies share, such as ``mdp``, once for each, as ``SyncVectorEnv`` does.
+
+        :raises AttributeError: if there is no such attribute
+        """
+        return (getattr(self, name),) * self.num_envs
+
     def render(self) -> tuple[RenderFrame, ...] | None:
         """Show the current state of every copy, as ``render_mode`` says; ``None`` without one, or before a reset."""
         if self.render_mode is None or self._states is None:

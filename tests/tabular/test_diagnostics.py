@@ -206,6 +206,14 @@ def test_csv_and_tensorboard(tmp_path: Path) -> None:
         assert set(next(csv.reader(file))) >= KEYS
 
 
+def test_native_vector_environments(tmp_path: Path) -> None:
+    env = gym.make_vec("sb3_a2c_td/Chain-v0", 16, observation="one_hot")
+    model = TDA2C("MlpPolicy", env, learning_rate=0.0, device="cpu")
+    policy = action_probabilities(model.policy, np.eye(5, dtype=np.float32))
+    rows = logged(model, 800, tmp_path, log_freq=5)
+    assert [row["objective"] for row in rows] == pytest.approx([objective(chain(), policy)] * 2)
+
+
 @pytest.mark.parametrize("engine", ["torch", "numba"])
 def test_it_does_not_touch_training(engine: str) -> None:
     kwargs = {"n_envs": 2, "engine": engine, "learning_rate": 1e-2}
