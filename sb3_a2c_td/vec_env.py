@@ -35,7 +35,7 @@ WAYS_OUT = (
     "autoreset_mode=AutoresetMode.SAME_STEP where they offer it"
 )
 ROW_BY_ROW_WRAPPERS = (VecNormalize, VecCheckNan, VecTransposeImage, VecExtractDictObs, VecVideoRecorder)
-"""SB3's wrappers that carry nothing of an observation from one step into the next, so that dead steps do no harm"""
+"""SB3's wrappers that carry nothing of an observation from one step into the next"""
 FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
 """what SAME_STEP environments say of the episode that ended; the rest is of the next one"""
 MASKED_RESETS = (GymnasiumWrapper.reset, VectorObservationWrapper.reset)
@@ -110,6 +110,7 @@ class GymnasiumVecEnv(VecEnv):
         self._array = np.asarray if copies_itself else np.array
         self._has_own_monitors = self._are_wrapped(Monitor)
         self._start_time = time.time()
+        self._was_reset = False
         self._n_steps = 0
         self._first_steps = np.zeros(self.num_envs, dtype=np.int64)
         self._returns = np.zeros(self.num_envs)
@@ -123,32 +124,37 @@ class GymnasiumVecEnv(VecEnv):
         """Reset all environments, with the seeds and options that were set.
 
         :return: the first observations, ``(n_envs, *observation_shape)``, or a dict of such arrays
-        :raises ValueError: if the options differ between environments, or the environment gives something else than
-            numpy arrays of its spaces' shapes and a dict of infos
+        :raises ValueError: if the options differ between environments or hold a mask, or the environment gives
+            something else than numpy arrays of its spaces' shapes and a dict of infos
         """
         if any(options != self._options[0] for options in self._options):
             raise ValueError(
                 f"set_options: {self.env} resets all environments with the same options, got {self._options}"
             )
+        if "reset_mask" in self._options[0]:
+            raise ValueError("set_options: 'reset_mask' would leave some environments out, reset() resets all: drop it")
         seeds: Any = self._seeds if self._is_built_in else self._seeds[0]
         observations, infos = self.env.reset(seed=seeds, options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
         self._check_outputs(observations, infos)
+        self._was_reset = True
         self._n_steps = 0
         for array in (self._first_steps, self._returns, self._ended):
             array[:] = 0
         self.dead = np.zeros(self.num_envs, dtype=bool)
-        self.reset_infos = [_info_of(infos, env) for env in range(self.num_envs)]
+        self.reset_infos = [self._info_of(infos, env) for env in range(self.num_envs)]
         return self._own(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Take the actions for the next :meth:`step_wait`.
 
         :param actions: ``(n_envs, *action_shape)``
-        :raises RuntimeError: where there are dead steps and they would not be left out
+        :raises RuntimeError: before the first :meth:`reset`, and where dead steps would not be left out
         :raises ValueError: if the actions have another shape
         """
+        if not self._was_reset:
+            raise RuntimeError(f"call reset() first: where the episodes of {self.env} stand is not known")
         if self.has_dead_steps and not self.dead_steps_are_dropped:
             raise RuntimeError(
                 f"{self.env} resets itself in the step after an episode's end: that step's action is ignored, and it "
@@ -169,11 +175,14 @@ class GymnasiumVecEnv(VecEnv):
         env_observations, env_rewards, terminated, truncated, env_infos = self.env.step(self._actions)
         observations = self._own(env_observations)
         dones = np.logical_or(terminated, truncated)
+        rewards = np.array(env_rewards, dtype=np.float32)
         infos: list[Info] = [RUNNING] * self.num_envs
         self._n_steps += 1
         self._returns += env_rewards
         if self.has_dead_steps:
             self._mark_dead(dones, env_infos)
+            # wrappers may have made something of the 0
+            rewards[self.dead] = 0.0
         if np.count_nonzero(dones):
             ended = np.flatnonzero(dones)
             last_observations, last_infos = self._last_of(ended, dones, observations, env_infos)
@@ -186,7 +195,7 @@ class GymnasiumVecEnv(VecEnv):
                     "TimeLimit.truncated": cut_short[i],
                     "terminal_observation": last_observations[i],
                 }
-        return observations, np.array(env_rewards, dtype=np.float32), dones, infos
+        return observations, rewards, dones, infos
 
     def _own(self, observations: Any) -> Observations:
         """Give observations that the next step does not overwrite, in the space's dtype as ``DummyVecEnv`` does."""
@@ -206,7 +215,7 @@ class GymnasiumVecEnv(VecEnv):
             self._returns[self.dead] = 0.0
             self._first_steps[self.dead] = self._n_steps
             for env in np.flatnonzero(self.dead).tolist():
-                self.reset_infos[env] = _info_of(env_infos, env)
+                self.reset_infos[env] = self._info_of(env_infos, env)
 
     def _last_of(
         self, ended: np.ndarray, dones: np.ndarray, observations: Observations, env_infos: Info
@@ -230,18 +239,43 @@ class GymnasiumVecEnv(VecEnv):
             self._keep_reset_infos(ended, first_infos)
             # objects of the environments, which may go on writing into them
             last = [deepcopy(_row(env_infos["final_obs"], env)) for env in ended.tolist()]
-            return last, [_info_of(final_info, env) for env in ended.tolist()]
+            return last, [self._info_of(final_info, env) for env in ended.tolist()]
         last_rows = _rows(observations, ended)
-        last_infos = [_info_of(env_infos, env) for env in ended.tolist()]
+        last_infos = [self._info_of(env_infos, env) for env in ended.tolist()]
         if not self.has_dead_steps:
             first_observations, first_infos = self.env.reset(options={"reset_mask": dones.copy()})
+            if not self._is_built_in:
+                self._check_left_alone(np.flatnonzero(~dones), observations, first_observations)
             _overwrite(observations, ended, first_observations)
             self._keep_reset_infos(ended, first_infos)
         return [_row(last_rows, i) for i in range(len(ended))], last_infos
 
+    def _check_left_alone(self, running: np.ndarray, before: Observations, after: Any) -> None:
+        """Check that a partial reset left running environments alone."""
+        pairs = [(before[key], after[key]) for key in before] if isinstance(before, dict) else [(before, after)]
+        if not all(np.array_equal(first[running], second[running]) for first, second in pairs):
+            raise RuntimeError(
+                f"{self.env} resets, or shows otherwise, running environments too when asked for those of a "
+                f"'reset_mask', which its autoreset mode {self._autoreset_mode} promises to leave alone"
+            )
+
     def _keep_reset_infos(self, ended: np.ndarray, first_infos: Info) -> None:
         for env in ended.tolist():
-            self.reset_infos[env] = _info_of(first_infos, env)
+            self.reset_infos[env] = self._info_of(first_infos, env)
+
+    def _info_of(self, infos: Info, env: int) -> Info:
+        """Give one environment's part of a vector environment's infos, as ``VectorEnv._add_info`` put them together."""
+        info = {}
+        for key, values in infos.items():
+            is_mask = isinstance(key, str) and key.startswith("_") and key[1:] in infos
+            has_value = f"_{key}" not in infos or infos[f"_{key}"][env]
+            if is_mask or not has_value:
+                continue
+            if isinstance(values, dict):
+                info[key] = self._info_of(values, env)
+            elif isinstance(values, np.ndarray) and values.shape[:1] == (self.num_envs,):
+                info[key] = deepcopy(values[env])
+        return info
 
     def _finished_episodes(self, ended: np.ndarray) -> list[Info]:
         """Give the statistics of episodes that ended, in ``Monitor``'s form, and count from zero again."""
@@ -380,14 +414,7 @@ def dropping_dead_steps(env: VecEnv | None) -> Iterator[None]:
     if adapter is None or not adapter.has_dead_steps:
         yield
         return
-    while isinstance(env, VecEnvWrapper):
-        if type(env) not in ROW_BY_ROW_WRAPPERS:
-            names = ", ".join(wrapper.__name__ for wrapper in ROW_BY_ROW_WRAPPERS)
-            raise ValueError(
-                f"{type(env).__name__} may count, or join to others, the dead steps of {adapter.env}. Around it go "
-                f"only {names} (episodes are counted without VecMonitor); or {WAYS_OUT}."
-            )
-        env = env.venv
+    _check_wrappers(env, adapter)
     promised_before, adapter.dead_steps_are_dropped = adapter.dead_steps_are_dropped, True
     try:
         yield
@@ -404,6 +431,22 @@ def live_rows(env: VecEnv) -> np.ndarray | None:
     if adapter is None or not np.count_nonzero(adapter.dead):
         return None
     return np.flatnonzero(~adapter.dead)
+
+
+def _check_wrappers(env: VecEnv | None, adapter: GymnasiumVecEnv) -> None:
+    while isinstance(env, VecEnvWrapper):
+        if type(env) not in ROW_BY_ROW_WRAPPERS:
+            names = ", ".join(wrapper.__name__ for wrapper in ROW_BY_ROW_WRAPPERS)
+            raise ValueError(
+                f"{type(env).__name__} may count, or join to others, the dead steps of {adapter.env}. Around it go "
+                f"only {names} (episodes are counted without VecMonitor); or {WAYS_OUT}."
+            )
+        if isinstance(env, VecNormalize) and env.training and env.norm_reward:
+            raise ValueError(
+                f"VecNormalize would take the dead steps of {adapter.env} into its statistics of the rewards: use "
+                "VecNormalize(norm_reward=False), and reward_scale, or gymnasium.wrappers.vector.NormalizeReward"
+            )
+        env = env.venv
 
 
 def _adapter_below(env: VecEnv | None) -> GymnasiumVecEnv | None:
@@ -452,21 +495,6 @@ def _check_partial_resets(env: VectorEnv[Any, Any, Any]) -> None:
             "AsyncVectorEnv with shared_memory=False or a worker of its own resets an environment again after a "
             "partial reset: use autoreset_mode=AutoresetMode.SAME_STEP"
         )
-
-
-def _info_of(infos: Info, env: int) -> Info:
-    """Give one environment's part of a vector environment's infos, as ``VectorEnv._add_info`` put them together."""
-    info = {}
-    for key, values in infos.items():
-        is_mask = key.startswith("_") and key[1:] in infos
-        has_value = f"_{key}" not in infos or infos[f"_{key}"][env]
-        if is_mask or not has_value:
-            continue
-        if isinstance(values, dict):
-            info[key] = _info_of(values, env)
-        elif isinstance(values, np.ndarray) and len(values.shape) > 0:
-            info[key] = deepcopy(values[env])
-    return info
 
 
 def _row(observations: Any, index: int) -> Any:

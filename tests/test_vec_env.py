@@ -11,7 +11,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorWrapper
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorObservationWrapper, VectorWrapper
 from gymnasium.wrappers import TimeLimit, TransformObservation
 from gymnasium.wrappers import vector as vector_wrappers
 from hypothesis import given, settings
@@ -332,7 +332,8 @@ def test_infos_without_masks() -> None:
     class Native(NextStepVectorEnv):
         def step(self, actions):
             *rest, _ = super().step(actions)
-            return *rest, {"lives": np.array([3, 4]), "players": {"id": np.array([0, 1])}, "version": 7}
+            infos = {"lives": np.array([3, 4]), "players": {"id": np.array([0, 1])}, "version": 7, "wind": np.zeros(3)}
+            return *rest, {**infos, 8: np.array([5, 6])}
 
     env = GymnasiumVecEnv(Native([lambda: CountingEnv(1)] * 2))
     env.reset()
@@ -340,12 +341,17 @@ def test_infos_without_masks() -> None:
         info = env.step(np.zeros(2, int))[3][1]
     assert info["lives"] == 4
     assert info["players"] == {"id": 1}
-    assert "version" not in info
+    assert info[8] == 6
+    assert info.keys().isdisjoint({"version", "wind"})
 
 
 def test_what_a_native_environment_writes_over_is_copied() -> None:
     class Reusing(NextStepVectorEnv):
         scores = np.zeros((2, 1))
+
+        def __init__(self, env_fns: Makers) -> None:
+            super().__init__(env_fns)
+            self._rewards = np.zeros(2, np.float32)
 
         def step(self, actions):
             self.scores += 1
@@ -363,6 +369,49 @@ def test_what_a_native_environment_writes_over_is_copied() -> None:
     assert env.dead.tolist() == [True, False]
 
 
+def test_what_a_vector_wrapper_writes_over_is_copied() -> None:
+    class Reusing(VectorObservationWrapper):
+        room = np.zeros((1, 2), np.float32)
+
+        def observations(self, observations):
+            self.room[:] = observations
+            return self.room
+
+    env = GymnasiumVecEnv(Reusing(SyncVectorEnv([CountingEnv])))
+    env.reset()
+    first = env.step(np.zeros(1, int))[0]
+    env.step(np.zeros(1, int))
+    assert first.tolist() == [[0, 1]]
+
+
+def test_what_an_environment_writes_over_after_its_end_is_copied() -> None:
+    class Reusing(CountingEnv):
+        room = np.zeros(2, np.float32)
+
+        def _observation(self):
+            self.room[:] = super()._observation()
+            return self.room
+
+    env = GymnasiumVecEnv(SyncVectorEnv([lambda: Reusing(2)], autoreset_mode=AutoresetMode.SAME_STEP))
+    env.reset()
+    env.step(np.zeros(1, int))
+    info = env.step(np.zeros(1, int))[3][0]
+    env.step(np.zeros(1, int))
+    # SyncVectorEnv itself keeps the object, in which the first observation stands by then
+    assert info["terminal_observation"].tolist() == [1, 0]
+
+
+def test_the_statistics_are_ours_where_an_environment_has_some_of_its_own() -> None:
+    class Telling(CountingEnv):
+        def step(self, action):
+            *rest, _ = super().step(action)
+            return *rest, {"episode": {"r": -1.0}}
+
+    env = GymnasiumVecEnv(SyncVectorEnv([lambda: Telling(1)]))
+    env.reset()
+    assert env.step(np.zeros(1, int))[3][0]["episode"]["r"] == 1.0
+
+
 def test_observations_have_the_dtype_of_their_space() -> None:
     """As DummyVecEnv's: wrappers, and environments, may compute in another."""
     doubled = vector_wrappers.TransformObservation(NextStepVectorEnv([CountingEnv]), lambda obs: obs * np.float64(2))
@@ -378,7 +427,9 @@ def test_what_wrappers_pay_for_dead_steps_is_not_counted() -> None:
     env = GymnasiumVecEnv(vector_wrappers.TransformReward(NextStepVectorEnv([lambda: CountingEnv(3)]), lambda r: r + 1))
     env.reset()
     with dropping_dead_steps(env):
-        infos = [env.step(np.zeros(1, int))[3][0] for _ in range(11)]
+        steps = [env.step(np.zeros(1, int)) for _ in range(11)]
+    assert [float(rewards[0]) for _, rewards, _, _ in steps] == [2, 2, 2, 0] * 2 + [2, 2, 2]
+    infos = [infos[0] for _, _, _, infos in steps]
     assert [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info] == [(6, 3)] * 3
 
 
@@ -411,10 +462,62 @@ def test_other_algorithms_are_refused_dead_steps(kind: type) -> None:
         evaluate_policy(model, model.get_env())
 
 
+def test_it_must_be_reset_before_it_is_stepped() -> None:
+    """An environment in the middle of an episode, or at its end, shows nothing of it."""
+    env = NextStepVectorEnv([lambda: CountingEnv(1)])
+    env.reset()
+    env.step(np.zeros(1, int))
+    adapter = GymnasiumVecEnv(env)
+    with dropping_dead_steps(adapter), pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+        adapter.step(np.zeros(1, int))
+
+
+def test_a_reset_leaves_no_dead_step() -> None:
+    env = GymnasiumVecEnv(NextStepVectorEnv([lambda: CountingEnv(1)]))
+    env.reset()
+    with dropping_dead_steps(env):
+        env.step(np.zeros(1, int)), env.step(np.zeros(1, int))
+        assert live_rows(env).tolist() == []
+        env.reset()
+        assert live_rows(env) is None
+
+
+@pytest.mark.parametrize("kind", [CountingEnv, DictCountingEnv])
+def test_partial_resets_that_are_not_partial_are_found_out(kind: type) -> None:
+    class ResetsAll(NextStepVectorEnv):
+        metadata = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+
+    env = GymnasiumVecEnv(ResetsAll([lambda: kind(2), lambda: kind(5)]))
+    env.reset()
+    env.step(np.zeros(2, int))
+    with pytest.raises(RuntimeError, match="resets, or shows otherwise, running environments"):
+        env.step(np.zeros(2, int))
+
+
+def test_normalised_rewards_do_not_go_with_dead_steps() -> None:
+    """The zeros would make them look smaller than they are."""
+    env = GymnasiumVecEnv(CartPoleVectorEnv(2))
+    with pytest.raises(ValueError, match=r"norm_reward=False"), dropping_dead_steps(VecNormalize(env)):
+        pass
+    for sound in (VecNormalize(env, norm_reward=False), VecNormalize(env, training=False)):
+        with dropping_dead_steps(sound):
+            assert env.dead_steps_are_dropped
+
+
+def test_wrappers_of_ones_own_are_refused_dead_steps() -> None:
+    class Mine(VecNormalize):
+        pass
+
+    env = Mine(GymnasiumVecEnv(CartPoleVectorEnv(2)), norm_reward=False)
+    with pytest.raises(ValueError, match="Mine may"), dropping_dead_steps(env):
+        pass
+
+
 @pytest.mark.parametrize("wrap", [VecFrameStack, VecMonitor])
 @pytest.mark.filterwarnings("ignore:The environment is already wrapped")
 def test_wrappers_that_would_join_or_count_dead_steps_are_refused(wrap: Callable[..., VecEnv]) -> None:
-    env = VecNormalize(wrap(GymnasiumVecEnv(CartPoleVectorEnv(2)), *([2] if wrap is VecFrameStack else [])))
+    wrapped = wrap(GymnasiumVecEnv(CartPoleVectorEnv(2)), *([2] if wrap is VecFrameStack else []))
+    env = VecNormalize(wrapped, norm_reward=False)
     message = rf"{wrap.__name__} may.*VecNormalize, VecCheckNan, VecTransposeImage.*sync"
     with pytest.raises(ValueError, match=message), dropping_dead_steps(env):
         pass
@@ -423,7 +526,7 @@ def test_wrappers_that_would_join_or_count_dead_steps_are_refused(wrap: Callable
 
 
 def test_the_promise_ends_with_its_context() -> None:
-    env = VecCheckNan(VecNormalize(GymnasiumVecEnv(CartPoleVectorEnv(2))))
+    env = VecCheckNan(VecNormalize(GymnasiumVecEnv(CartPoleVectorEnv(2)), norm_reward=False))
     env.reset()
     with dropping_dead_steps(env):
         with dropping_dead_steps(env):
@@ -504,6 +607,9 @@ def test_options_reach_every_environment_once() -> None:
     assert [sub_env.options for sub_env in env.env.envs] == [None] * 2
     env.set_options([{"level": 1}, {"level": 2}])
     with pytest.raises(ValueError, match="same options"):
+        env.reset()
+    env.set_options({"reset_mask": np.array([True, False])})
+    with pytest.raises(ValueError, match=r"'reset_mask' would leave some environments out.*drop it"):
         env.reset()
 
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.buffers import TransitionBuffer, Transitions
-from sb3_a2c_td.engines import numba_engine
+from sb3_a2c_td.engines import numba_engine, torch_engine
 from sb3_a2c_td.engines.any_networks import AnyNetworks
 from sb3_a2c_td.engines.interface import Objective
 
@@ -37,8 +37,9 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(autouse=True)
 def _every_size_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels hand no batch on; one thread."""
+    """No engine hands large batches to another one; one thread."""
     monkeypatch.setattr(numba_engine, "MAX_ROWS", 2**62)
+    monkeypatch.setattr(torch_engine, "MAX_PRODUCTS", 2**62)
     n_threads = th.get_num_threads()
     th.set_num_threads(1)
     with threadpool_limits(1):

@@ -45,12 +45,13 @@ def forward(
     """
     h = [x]
     last = len(network) // 2 - 1
+    activation = th.tanh_ if use_tanh else th.relu_
     for layer, (weight, bias) in enumerate(zip(network[::2], network[1::2], strict=True)):
         z = np.matmul(h[-1], weight.T, out=None if room is None else room[layer])
         z += bias
         if layer < last:
-            # numpy's maximum takes four times as long
-            np.tanh(z, out=z) if use_tanh else th.relu_(th.from_numpy(z))
+            # in place; numpy's take four times as long
+            activation(th.from_numpy(z))
         h.append(z)
     return h
 

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch as th
+from threadpoolctl import ThreadpoolController
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import closed_form
@@ -15,6 +18,9 @@ from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
 from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+SMALL = 32
+"""rows up to which numpy takes one thread by itself"""
 
 
 class FlatMlp:
@@ -97,7 +103,8 @@ class FlatMlp:
 
         :raises Diverged: if the actor's outputs are not finite
         """
-        outputs = closed_form.forward(self._actor_net, self.rows(observations), self.use_tanh)[-1]
+        with _threads_for(len(observations)):
+            outputs = closed_form.forward(self._actor_net, self.rows(observations), self.use_tanh)[-1]
         if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():
             raise Diverged
         noise = self.noise(len(outputs))
@@ -121,6 +128,10 @@ class FlatMlp:
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of Adam on all transitions, unless the losses or their gradient are not finite."""
+        with _threads_for(len(buffer)):
+            return self._update(buffer, objective)
+
+    def _update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         batch = buffer.transitions()
         n = len(batch.rewards)
         observations, next_observations = self.rows(batch.observations), self.rows(batch.next_observations)
@@ -230,6 +241,16 @@ class FlatMlp:
     @property
     def _counts_integers(self) -> bool:
         return isinstance(self._optimizer, AdamTFLike)
+
+
+def _threads_for(n_rows: int) -> AbstractContextManager[Any]:
+    """Keep numpy to one thread where it would take all there are: for matrices this narrow they wait for each other."""
+    return _blas().limit(limits=1) if n_rows > SMALL else nullcontext()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def why_not_flat(policy: SeparateActorCriticPolicy) -> str | None:

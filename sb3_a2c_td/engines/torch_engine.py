@@ -8,12 +8,16 @@ from sb3_a2c_td.engines.flat_mlp import FlatMlp, why_not_flat
 from sb3_a2c_td.engines.interface import Objective, Update
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
+MAX_PRODUCTS = 2**30
+"""rows times parameters, up to about where several threads of PyTorch would take less time than one of numpy"""
+
 
 class TorchEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
     A plain MLP on the CPU is computed in closed form, in numpy on the parameters' own memory: in small batches most of
-    PyTorch's time goes into calls, in large ones into its graph. All else PyTorch computes.
+    PyTorch's time goes into calls, in large ones into its graph. Very large batches of wide networks, and all else,
+    PyTorch computes, with its threads.
 
     :param policy: the policy to act for and to update
     """
@@ -36,10 +40,15 @@ class TorchEngine:
         """Draw actions from the policy's distribution."""
         if self._mlp is not None and not self._mlp.actor_is_bound():
             self._mlp = self._bound()
-        return (self._mlp or self._any_networks).draw(observations).reshape(-1, *self._action_shape)
+        return self._networks(len(observations)).draw(observations).reshape(-1, *self._action_shape)
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions in the buffer."""
         if self._mlp is not None and not self._mlp.is_bound():
             self._mlp = self._bound()
-        return (self._mlp or self._any_networks).update(buffer, objective)
+        return self._networks(len(buffer)).update(buffer, objective)
+
+    def _networks(self, n_rows: int) -> FlatMlp | AnyNetworks:
+        if self._mlp is None or n_rows * self._mlp.numbers.shape[1] > MAX_PRODUCTS:
+            return self._any_networks
+        return self._mlp

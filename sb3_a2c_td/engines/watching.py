@@ -44,8 +44,8 @@ class WatchedModules:
 
     def __init__(self, policy: SeparateActorCriticPolicy, modules: Iterable[nn.Module]) -> None:
         modules = list(dict.fromkeys(modules))
-        self._live_submodules = [module._modules for module in modules if module._modules]
-        self._submodules = [dict(held) for held in self._live_submodules]
+        self._live_submodules = [module._modules.values() for module in modules if module._modules]
+        self._submodules = list(chain.from_iterable(self._live_submodules))
         self._live_parameters = [module._parameters.values() for module in modules if module._parameters]
         self._parameters = list(chain.from_iterable(self._live_parameters))
         self._tensors = [param for param in self._parameters if param is not None]
@@ -62,7 +62,7 @@ class WatchedModules:
         """
         return (
             # modules are equal only to themselves; tensors are not so simple
-            self._live_submodules == self._submodules
+            list(chain.from_iterable(self._live_submodules)) == self._submodules
             and _are_same(list(chain.from_iterable(self._live_parameters)), self._parameters)
             and list(map(th.Tensor.data_ptr, self._tensors)) == self._addresses
             and not any(self._hooks)

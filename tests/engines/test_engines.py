@@ -16,7 +16,7 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
 from sb3_a2c_td.buffers import TransitionBuffer, Transitions
-from sb3_a2c_td.engines import Update, numba_engine
+from sb3_a2c_td.engines import Update, numba_engine, torch_engine
 from sb3_a2c_td.engines.torch_engine import TorchEngine
 from tests.engines import CPU_ENGINES
 from tests.envs import CountingEnv, RandomEnv
@@ -313,14 +313,18 @@ def test_the_engine_can_be_changed_by_name() -> None:
     assert model.learn(100, reset_num_timesteps=False)._engine.name == "numba"
 
 
-@pytest.mark.parametrize("max_rows", [1, 9])
-def test_kernels_leave_large_batches_to_numpy(max_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It changes nothing."""
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize(("max_rows", "max_products"), [(9, 2**30), (1, 2**30), (9, 15_000), (1, 1)])
+def test_large_batches_are_left_to_others(
+    engine: str, max_rows: int, max_products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels leave them to numpy, and numpy to PyTorch, which changes nothing."""
     monkeypatch.setattr(numba_engine, "MAX_ROWS", max_rows)
+    monkeypatch.setattr(torch_engine, "MAX_PRODUCTS", max_products)
     n_envs = 2
     reference, model = (
         SameActions(policy, make_vec_env("CartPole-v1", n_envs, seed=0), engine=name, seed=0, device="cpu")
-        for policy, name in ((OwnPolicy, "torch"), ("MlpPolicy", "numba"))
+        for policy, name in ((OwnPolicy, "torch"), ("MlpPolicy", engine))
     )
     for each in (reference, model):
         each.given = np.random.default_rng(0).integers(0, 2, (50, n_envs))

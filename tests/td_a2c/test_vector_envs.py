@@ -1,6 +1,5 @@
 """TDA2C on ``gymnasium.vector`` environments: the same as on SB3's, and without the dead steps of native ones."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +176,30 @@ def test_set_env_and_load_take_vector_environments(tmp_path: Path) -> None:
     assert loaded.learn(60).num_timesteps == 60
 
 
-@pytest.mark.parametrize("wrap", [VecNormalize, lambda env: VecNormalize(env, norm_reward=False)])
-def test_the_adapter_is_found_below_wrappers(wrap: Callable[..., Any]) -> None:
-    model = BatchRecorder("MlpPolicy", wrap(GymnasiumVecEnv(native([3]))), n_steps=1, device="cpu").learn(40)
+def test_the_adapter_is_found_below_wrappers() -> None:
+    env = VecNormalize(GymnasiumVecEnv(native([3])), norm_reward=False)
+    model = BatchRecorder("MlpPolicy", env, n_steps=1, device="cpu").learn(40)
     assert len(model.batches) == 30
+
+
+def test_an_environment_that_goes_on_elsewhere_must_be_reset() -> None:
+    env = native([4])
+    model = Watching("MlpPolicy", env, device="cpu").learn(4)
+    model.set_env(env, force_reset=False)
+    with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+        model.learn(4, reset_num_timesteps=False)
+
+
+def test_a_dead_step_may_pay_anything() -> None:
+    class Careless(NextStepVectorEnv):
+        def step(self, actions):
+            dead = self._ended.copy()
+            observations, rewards, *rest = super().step(actions)
+            return observations, np.where(dead, np.nan, rewards), *rest
+
+    model = BatchRecorder("MlpPolicy", Careless([lambda: CountingEnv(2)]), device="cpu").learn(30)
+    assert len(model.ep_info_buffer) == 10
+    assert {info["r"] for info in model.ep_info_buffer} == {2.0}
 
 
 def test_images_of_native_environments_are_transposed() -> None:
@@ -203,8 +222,18 @@ def test_spaces_are_checked_as_always() -> None:
         TDA2C("MlpPolicy", env)
 
 
+@pytest.mark.filterwarnings("ignore:.*precision lowered")
 def test_envpool() -> None:
     envpool = pytest.importorskip("envpool")
     env = envpool.make_gymnasium("CartPole-v1", num_envs=4, seed=0)
     model = TDA2C("MlpPolicy", env, device="cpu").learn(2000)
     assert all(info["r"] == info["l"] for info in model.ep_info_buffer)
+
+
+def test_atari() -> None:
+    """Its lives do not end episodes, its frames are stacked by itself."""
+    ale_py = pytest.importorskip("ale_py")
+    gym.register_envs(ale_py)
+    model = TDA2C("CnnPolicy", gym.make_vec("ALE/Pong-v5", 2), device="cpu")
+    assert model.get_env().has_dead_steps
+    assert model.learn(20).num_timesteps == 20
