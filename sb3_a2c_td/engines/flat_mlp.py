@@ -19,8 +19,8 @@ from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reason
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
-SMALL = 32
-"""rows up to which numpy takes one thread by itself"""
+SMALL = 2**17
+"""rows times parameters up to which numpy takes one thread by itself"""
 
 
 class FlatMlp:
@@ -103,7 +103,7 @@ class FlatMlp:
 
         :raises Diverged: if the actor's outputs are not finite
         """
-        with _threads_for(len(observations)):
+        with self._one_thread(len(observations)):
             outputs = closed_form.forward(self._actor_net, self.rows(observations), self.use_tanh)[-1]
         if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():
             raise Diverged
@@ -128,7 +128,7 @@ class FlatMlp:
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of Adam on all transitions, unless the losses or their gradient are not finite."""
-        with _threads_for(len(buffer)):
+        with self._one_thread(len(buffer)):
             return self._update(buffer, objective)
 
     def _update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
@@ -199,6 +199,10 @@ class FlatMlp:
         closed_form.adam(self.numbers[:, n_actor:], *self.critic_adam())
         self.count_step()
 
+    def _one_thread(self, n_rows: int) -> AbstractContextManager[Any]:
+        """Keep numpy from taking all threads there are, which for matrices this narrow wait for each other."""
+        return _blas().limit(limits=1) if n_rows * self.numbers.shape[1] > SMALL else nullcontext()
+
     def rows(self, observations: Observations) -> np.ndarray:
         """Give observations as ``(N, n_inputs)`` float32, contiguous.
 
@@ -241,11 +245,6 @@ class FlatMlp:
     @property
     def _counts_integers(self) -> bool:
         return isinstance(self._optimizer, AdamTFLike)
-
-
-def _threads_for(n_rows: int) -> AbstractContextManager[Any]:
-    """Keep numpy to one thread where it would take all there are: for matrices this narrow they wait for each other."""
-    return _blas().limit(limits=1) if n_rows > SMALL else nullcontext()
 
 
 @cache
