@@ -76,13 +76,19 @@ class TabularMDP:
 
         :param env: an environment of Gymnasium's toy_text, wrapped or not
         :param gamma: discount factor :math:`\gamma`, by default TDA2C's
-        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``
+        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``, or if it is a Taxi with
+            ``fickle_passenger=True``, whose steps are not those of its table
         """
         tables = env.unwrapped
         if not hasattr(tables, "P") or not hasattr(tables, "initial_state_distrib"):
             raise ValueError(
                 f"env={env} has no tables P and initial_state_distrib: use FrozenLake, CliffWalking or Taxi, or give "
                 "the arrays to TabularMDP"
+            )
+        if getattr(tables, "fickle_passenger", False):
+            raise ValueError(
+                f"env={env} has fickle_passenger=True: its step draws new destinations, of which its table P does not "
+                "know; use fickle_passenger=False"
             )
         n_states, n_actions = len(tables.P), len(tables.P[0])
         outcomes = np.array(

@@ -128,6 +128,22 @@ def test_an_environment_without_tables_is_refused() -> None:
         TabularMDP.from_toy_text(ConstantEnv(), gamma=0.9)
 
 
+def test_a_taxi_that_does_not_keep_to_its_table_is_refused() -> None:
+    """After a pickup its passenger may change the destination, which no outcome in the table does."""
+    env = gym.make("Taxi-v4", fickle_passenger=True, fickle_probability=1.0)
+    env.reset(seed=0)
+    taxi = env.unwrapped
+    taxi.s, changed = taxi.encode(0, 0, 0, 1), False
+    # pick up, then move away
+    for action in (4, 0):
+        before = taxi.s
+        after = env.step(action)[0]
+        changed |= after not in [outcome[1] for outcome in taxi.P[before][action]]
+    assert changed
+    with pytest.raises(ValueError, match="has fickle_passenger=True: .* use fickle_passenger=False"):
+        TabularMDP.from_toy_text(env, gamma=0.9)
+
+
 class OneTable(gym.Env):
     """State 0 moves on to state 1, with or without an end; state 1 starts again."""
 
