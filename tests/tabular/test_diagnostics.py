@@ -2,6 +2,7 @@
 
 import copy
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import gymnasium as gym
@@ -224,6 +225,62 @@ def test_it_does_not_touch_training(engine: str) -> None:
         assert th.equal(first, second)
     copy.deepcopy(watched.policy)
     watched.learn(100, callback, reset_num_timesteps=False)
+
+
+class IndependentAnswers(TDA2C):
+    """Keeps what there is to know just before each update, and then the sum over its batch of what it ascends.
+
+    In float64, and without the package's solutions: the gradient of J is taken through the linear solve.
+    """
+
+    def train(self) -> None:
+        (mdp, *_) = self.env.get_attr("mdp")
+        visits = th.as_tensor(self.rollout_buffer.transitions().observations).double().sum(dim=0)
+        policy, live = copy.deepcopy(self.policy).double(), ~mdp.terminal
+        latent_pi, latent_vf = policy.mlp_extractor(th.eye(mdp.n_states, dtype=th.float64))
+        probabilities = policy.action_net(latent_pi).softmax(dim=1)
+        learned = policy.value_net(latent_vf).squeeze(1).detach().numpy() / self.reward_scale
+
+        p = th.einsum("sa,sat->st", probabilities, th.tensor(mdp.transitions))[live][:, live]
+        matrix = th.eye(len(p), dtype=th.float64) - mdp.gamma * p
+        rewards = (probabilities * th.tensor(mdp.rewards)).sum(dim=1)[live]
+        objective = th.tensor(mdp.initial)[live] @ th.linalg.solve(matrix, rewards)
+
+        values, eta = np.zeros((2, mdp.n_states))
+        known = matrix.detach().numpy()
+        values[live], eta[live] = np.linalg.solve(known, rewards.detach()), np.linalg.solve(known.T, mdp.initial[live])
+        q = th.as_tensor(mdp.rewards + mdp.gamma * mdp.transitions @ values)
+        rmse = np.sqrt(np.sum(eta * (learned - values) ** 2) / np.sum(eta))
+
+        def gradient(of: th.Tensor) -> np.ndarray:
+            return flat(th.autograd.grad(of, policy.actor_parameters(), retain_graph=True))
+
+        by_state = [gradient(of_state) for of_state in (probabilities * q).sum(dim=1)]
+        answers = (rmse, objective.item(), gradient(objective), by_state, visits.numpy())
+        super().train()
+        ascended = -visits.sum().item() * flat([param.grad for param in self.policy.actor_parameters()])
+        self.history = [*getattr(self, "history", []), (*answers, ascended)]
+
+
+def flat(tensors: Sequence[th.Tensor]) -> np.ndarray:
+    return th.nn.utils.parameters_to_vector(tensors).double().numpy()
+
+
+def test_every_row_is_of_its_window_and_of_the_policy_before_its_last_update(tmp_path: Path) -> None:
+    mdp, log_freq = ending(garnet(5, 3, gamma=0.8), 0.2), 4
+    model = IndependentAnswers(
+        "MlpPolicy", tabular_env(mdp), 1e-2, gamma=0.8, critic_learning_rate=2e-2, seed=0, device="cpu"
+    )
+    rows = logged(model, 80, tmp_path, log_freq)
+    assert len(rows) == len(model.history) // log_freq >= 3
+    for i, row in enumerate(rows):
+        window = model.history[i * log_freq : (i + 1) * log_freq]
+        rmse, objective, gradient, by_state, *_ = window[-1]
+        visits, ascended = (np.sum([update[j] for update in window], axis=0) for j in (4, 5))
+        assert row["value_rmse"] == pytest.approx(rmse, rel=1e-5)
+        assert row["objective"] == pytest.approx(objective, rel=1e-5)
+        assert row["gradient_cosine"] == pytest.approx(cosine(ascended, gradient), abs=1e-5)
+        assert row["gradient_cosine_visited"] == pytest.approx(cosine(ascended, visits @ by_state), abs=1e-5)
 
 
 # Whether the gradient is unbiased
