@@ -228,6 +228,21 @@ def test_the_seed_names_a_trace() -> None:
     assert trace(4) != first
 
 
+def test_a_reset_starts_the_count_of_steps_anew() -> None:
+    vector = TabularVectorEnv(problems.chain(), 2, max_episode_steps=3)
+    vector.reset(seed=0)
+    right = np.ones(2, int)
+    vector.step(right)
+    vector.reset()
+    assert [vector.step(right)[3].tolist() for _ in range(3)] == [[False] * 2, [False] * 2, [True] * 2]
+
+
+def test_an_attribute_is_given_once_for_each_copy() -> None:
+    mdp = problems.chain()
+    assert TabularVectorEnv(mdp, 3).get_attr("mdp") == (mdp,) * 3
+    assert TabularVectorEnv(mdp, 3).get_attr("mdp") == SyncVectorEnv([lambda: TabularEnv(mdp)] * 3).get_attr("mdp")
+
+
 def test_what_is_returned_is_not_written_to_later() -> None:
     vector = TabularVectorEnv(problems.chain(20), 4)
     kept = [vector.reset(seed=0), *(vector.step(np.ones(4, int)) for _ in range(3))]

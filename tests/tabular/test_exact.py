@@ -218,8 +218,9 @@ def test_the_optimal_policy_of_the_chain_goes_right() -> None:
     assert exact.optimal_policy(chain(10, gamma=0.3)).argmax(axis=1).tolist()[:2] == [0, 0]
 
 
-def test_ties_take_the_lowest_action() -> None:
-    mdp = random_walk(3, gamma=0.9)
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+def test_ties_take_the_lowest_action(gamma: float) -> None:
+    mdp = random_walk(3, gamma=gamma)
     assert exact.optimal_policy(mdp).argmax(axis=1).tolist() == [0] * 5
 
 

@@ -273,6 +273,27 @@ def test_q_learning_finds_the_optimal_values(mdp: TabularMDP, follows_episodes: 
     np.testing.assert_array_equal(late[:, mdp.terminal], 0.0)
 
 
+@given(SEEDS)
+def test_each_pair_has_its_own_time(seed: int) -> None:
+    """Without discount of what follows, and with steps 1/t: Q(s, a) is the mean of what that pair was paid."""
+    mdp = random_mdp(seed, n_states=2, n_actions=2, gamma=0.0)
+    n_replicas = 3
+    draw = trajectories(mdp, uniform(mdp), n_replicas, np.random.default_rng(seed))
+    drawn = []
+
+    def sample(theta: np.ndarray) -> TransitionSample:
+        drawn.append(draw(theta))
+        return drawn[-1]
+
+    for q in islice(q_learning(sample, PowerLaw(1, 1, 1), np.zeros((n_replicas, 2, 2))), 10):
+        actions = np.array([transition.action for transition in drawn])
+        rewards = np.array([transition.reward for transition in drawn])
+        for replica in range(n_replicas):
+            for action in (0, 1):
+                paid = rewards[:, replica][actions[:, replica] == action]
+                assert q[replica, 0, action] == pytest.approx(np.mean(paid) if len(paid) else 0.0, abs=1e-12)
+
+
 # Samplers
 
 
