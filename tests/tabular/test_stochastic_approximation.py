@@ -168,6 +168,14 @@ def exact_mean_squared_errors(mdp: TabularMDP, policy: np.ndarray, steps: PowerL
     return np.array(squared_errors)
 
 
+def td0_squared_errors(mdp: TabularMDP, steps: PowerLaw, marks: list[int], n_replicas: int) -> np.ndarray:
+    """Run TD(0) as the recursion has it and give (V_t − V)², (n_marks, n_replicas, S)."""
+    policy = uniform(mdp)
+    sample = independent_transitions(mdp, policy, live_states(mdp), n_replicas, np.random.default_rng(2))
+    iterates = at(marks, td0(sample, steps, np.zeros((n_replicas, mdp.n_states)), own_times=False))
+    return (np.array(iterates) - state_values(mdp, policy)) ** 2
+
+
 @pytest.mark.parametrize(
     ("steps", "slope"),
     [(PowerLaw(60, 120, 1), -1.0), (PowerLaw(8, 16, 0.75), -0.75), (PowerLaw(0.2, 1, 0), 0.0)],
@@ -176,13 +184,9 @@ def exact_mean_squared_errors(mdp: TabularMDP, policy: np.ndarray, steps: PowerL
 def test_td0_converges_at_the_theoretical_rate(steps: PowerLaw, slope: float) -> None:
     """Its mean squared error falls like α_t: like 1/t with a large enough, like t^-p below, and not at all."""
     mdp = corridor(gamma=0.9)
-    policy = uniform(mdp)
     n_replicas, marks = 1_000, [250, 1_000, 4_000]
-    sample = independent_transitions(mdp, policy, live_states(mdp), n_replicas, np.random.default_rng(2))
-    iterates = at(marks, td0(sample, steps, np.zeros((n_replicas, 7)), own_times=False))
-    squared_errors = (np.array(iterates) - state_values(mdp, policy)) ** 2
-
-    exact = exact_mean_squared_errors(mdp, policy, steps, marks)
+    squared_errors = td0_squared_errors(mdp, steps, marks, n_replicas)
+    exact = exact_mean_squared_errors(mdp, uniform(mdp), steps, marks)
     standard_error = squared_errors.std(axis=1, ddof=1) / np.sqrt(n_replicas)
     assert np.all(np.abs(squared_errors.mean(axis=1) - exact) <= 5 * standard_error)
 
@@ -203,9 +207,13 @@ def test_a_step_a_over_t_with_a_too_small_is_slower() -> None:
     mdp = corridor(gamma=0.9)
     p = transition_matrix(mdp, uniform(mdp))[1:6, 1:6]
     smallest = np.linalg.eigvals(np.eye(5) - 0.9 * p).real.min() / 5
-    a = 0.25 / smallest
-    exact = exact_mean_squared_errors(mdp, uniform(mdp), PowerLaw(a, 10, 1), [3_000, 12_000])
+    steps, marks, n_replicas = PowerLaw(0.25 / smallest, 10, 1), [500, 2_000], 500
+    exact = exact_mean_squared_errors(mdp, uniform(mdp), steps, marks)
     assert np.log(exact[1].sum() / exact[0].sum()) / np.log(4) == pytest.approx(-0.5, abs=0.06)
+
+    squared_errors = td0_squared_errors(mdp, steps, marks, n_replicas)
+    standard_error = squared_errors.std(axis=1, ddof=1) / np.sqrt(n_replicas)
+    assert np.all(np.abs(squared_errors.mean(axis=1) - exact) <= 5 * standard_error)
 
 
 # TD(0) and Q-learning
