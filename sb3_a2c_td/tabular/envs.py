@@ -52,12 +52,13 @@ def make_vector_env(
 
     :param problem: the name of a function in :mod:`sb3_a2c_td.tabular.problems`
     :param num_envs: see :class:`TabularVectorEnv`
-    :param max_episode_steps: see :class:`TabularVectorEnv`
+    :param max_episode_steps: see :class:`TabularVectorEnv`; -1, as Gymnasium writes it, for no limit
     :param observation: see :class:`TabularEnv`
     :param render_mode: see :class:`TabularEnv`
     :param parameters: of that function
     """
-    return TabularVectorEnv(PROBLEMS[problem](**parameters), num_envs, max_episode_steps, observation, render_mode)
+    limit = None if max_episode_steps == -1 else max_episode_steps
+    return TabularVectorEnv(PROBLEMS[problem](**parameters), num_envs, limit, observation, render_mode)
 
 
 class TabularEnv(gym.Env[Any, np.integer[Any] | int]):

@@ -201,6 +201,14 @@ def test_ids_make_one_and_many(env_id: str) -> None:
     assert sync.single_observation_space == vector.single_observation_space
 
 
+@pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
+def test_a_limit_of_minus_one_is_none(mode: str) -> None:
+    vector = gym.make_vec("sb3_a2c_td/Chain-v0", 2, vectorization_mode=mode, max_episode_steps=-1)
+    vector.reset(seed=0)
+    assert not any(vector.step(np.ones(2, int))[3].any() for _ in range(150))
+    vector.close()
+
+
 def test_parameters_reach_the_problem() -> None:
     assert gym.make("sb3_a2c_td/RandomWalk-v0", n_states=19).unwrapped.mdp.n_states == 21
     garnet = gym.make_vec("sb3_a2c_td/Garnet-v0", n_states=5, n_actions=3, branching=2, seed=4).mdp
