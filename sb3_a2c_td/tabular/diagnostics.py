@@ -157,9 +157,10 @@ def exact_answers(model: TDA2C, mdp: TabularMDP, observations: np.ndarray, visit
     """
     policy = action_probabilities(model.policy, observations)
     values, discounted_visits = state_values(mdp, policy), visitation(mdp, policy)
-    advantages = action_values(mdp, policy) - values[:, None]
+    q = action_values(mdp, policy)
+    advantages = q - values[:, None]
     # actions that do the same have no gradient, which rounding must not give a direction
-    advantages[np.abs(advantages) <= TIE_TOLERANCE * max(1.0, np.abs(values).max())] = 0.0
+    advantages[np.abs(advantages) <= TIE_TOLERANCE * np.abs(q).max()] = 0.0
     with th.no_grad():
         learned = model.policy.predict_values(model.policy.obs_to_tensor(observations)[0])
     return ExactAnswers(

@@ -129,7 +129,7 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
     policy = _first_of(mdp, every_action)
     while True:
         q = action_values(mdp, policy)
-        tolerance = TIE_TOLERANCE * max(1.0, np.abs(q).max())
+        tolerance = TIE_TOLERANCE * np.abs(q).max()
         current = np.einsum("ij,ij->i", policy, q)
         improves = q.max(axis=1) > current + tolerance
         if not improves.any():

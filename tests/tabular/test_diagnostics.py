@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sb3_a2c_td.tabular.diagnostics import (
     TabularDiagnosticsCallback,
     action_probabilities,
     cosine,
+    exact_answers,
     parameter_gradient,
     value_rmse,
 )
@@ -164,6 +166,16 @@ def test_the_value_error_is_in_units_of_the_rewards(tmp_path: Path) -> None:
     assert row["objective"] == pytest.approx(0.5)
     # all policies have the same values
     assert np.isnan(row["gradient_cosine"])
+
+
+def test_the_exact_gradient_has_the_unit_of_the_rewards() -> None:
+    mdp = ending(garnet(5, 3, gamma=0.9), 0.2)
+    scaled = dataclasses.replace(mdp, rewards=1e-11 * mdp.rewards)
+    model, observations, visits = make(mdp), np.eye(6, dtype=np.float32), np.arange(6.0)
+    expected, small = (exact_answers(model, process, observations, visits) for process in (mdp, scaled))
+    np.testing.assert_allclose(1e11 * small.gradient, expected.gradient, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(1e11 * small.visited_gradient, expected.visited_gradient, rtol=1e-4, atol=1e-6)
+    assert np.linalg.norm(expected.gradient) > 0.1
 
 
 @pytest.mark.parametrize("engine", ["torch", "numba"])

@@ -218,6 +218,17 @@ def test_the_optimal_policy_of_the_chain_goes_right() -> None:
     assert exact.optimal_policy(chain(10, gamma=0.3)).argmax(axis=1).tolist()[:2] == [0, 0]
 
 
+@given(processes())
+def test_the_optimal_policy_does_not_depend_on_the_unit_of_the_rewards(mdp: TabularMDP) -> None:
+    scaled = dataclasses.replace(mdp, rewards=1e-11 * mdp.rewards)
+    assert np.array_equal(exact.optimal_policy(scaled), exact.optimal_policy(mdp))
+
+
+def test_where_nothing_is_paid_all_actions_are_alike() -> None:
+    mdp = dataclasses.replace(garnet(), rewards=np.zeros((20, 4)))
+    assert exact.optimal_policy(mdp).argmax(axis=1).tolist() == [0] * 20
+
+
 @pytest.mark.parametrize("gamma", [0.9, 1.0])
 def test_ties_take_the_lowest_action(gamma: float) -> None:
     mdp = random_walk(3, gamma=gamma)
