@@ -5,13 +5,15 @@ States that are not terminal are the unknowns; with :math:`P` the transitions am
 rows sum to one; the rows of terminal states matter to nothing.
 
 Every function raises a ``ValueError`` for a policy of another shape or with other sums, and, with
-:math:`\gamma = 1`, for a policy under which an episode may never end.
+:math:`\gamma = 1`, for a policy under which an episode from some state may never end: episodes have to end from every
+state, even where only those that ``initial`` leads to are asked for.
 
 Sources: Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd ed. (2018), chapters 3, 4 and 13; Sutton et
 al., *Policy Gradient Methods for Reinforcement Learning with Function Approximation* (NIPS 1999).
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from sb3_a2c_td.tabular.mdp import BoolArray, FloatArray, TabularMDP
 
@@ -22,25 +24,26 @@ TIE_TOLERANCE = 1e-10
 """actions whose values differ by less, relative to the largest value, count as equally good"""
 
 
-def transition_matrix(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
+def transition_matrix(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     r"""Compute :math:`P_\tau(s \to s') = \sum_a \tau(a|s)\, P(s'|s,a)`.
 
     :param mdp: the process
     :param policy: :math:`\tau(a|s)`, ``(S, A)``
     :return: ``(S, S)``, rows sum to one; terminal states stay where they are
     """
-    _check_policy(mdp, policy)
+    policy = _checked_policy(mdp, policy)
     matrix: FloatArray = np.einsum("ij,ijk->ik", policy, mdp.transitions)
     return matrix
 
 
-def state_values(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
+def state_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     r"""Solve Bellman's equation :math:`(I - \gamma P_\tau)\, V = r_\tau` (Sutton & Barto, eq. 3.14).
 
     :param mdp: the process
     :param policy: :math:`\tau(a|s)`, ``(S, A)``
     :return: :math:`V^\tau`, ``(S,)``; 0 in terminal states
     """
+    policy = _checked_policy(mdp, policy)
     live = ~mdp.terminal
     matrix = _bellman_matrix(mdp, policy)
     expected_reward = np.einsum("ij,ij->i", policy, mdp.rewards)
@@ -49,7 +52,7 @@ def state_values(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
     return values
 
 
-def action_values(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
+def action_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     r"""Compute :math:`Q^\tau(s,a) = R(s,a) + \gamma \sum_{s'} P(s'|s,a)\, V^\tau(s')` (Sutton & Barto, eq. 3.13).
 
     :param mdp: the process
@@ -59,7 +62,7 @@ def action_values(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
     return _action_values_from(mdp, state_values(mdp, policy))
 
 
-def objective(mdp: TabularMDP, policy: FloatArray) -> float:
+def objective(mdp: TabularMDP, policy: npt.ArrayLike) -> float:
     r"""Compute :math:`J(\tau) = \sum_s P(s_0 = s)\, V^\tau(s)`, the expected discounted return of an episode.
 
     :param mdp: the process
@@ -68,7 +71,7 @@ def objective(mdp: TabularMDP, policy: FloatArray) -> float:
     return float(mdp.initial @ state_values(mdp, policy))
 
 
-def visitation(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
+def visitation(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     r"""Solve :math:`(I - \gamma P_\tau)^\top \eta = P(s_0 = \cdot)` for the discounted visits to every state.
 
     .. math::
@@ -81,13 +84,14 @@ def visitation(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
     :param policy: :math:`\tau(a|s)`, ``(S, A)``
     :return: :math:`\eta`, ``(S,)``; 0 in terminal states
     """
+    policy = _checked_policy(mdp, policy)
     live = ~mdp.terminal
     visits = np.zeros(mdp.n_states)
     visits[live] = _solve(_bellman_matrix(mdp, policy).T, mdp.initial[live])
     return visits
 
 
-def policy_gradient(mdp: TabularMDP, policy: FloatArray, grad_policy: FloatArray | None = None) -> FloatArray:
+def policy_gradient(mdp: TabularMDP, policy: npt.ArrayLike, grad_policy: npt.ArrayLike | None = None) -> FloatArray:
     r"""Compute the gradient of :math:`J` by the policy gradient theorem (Sutton & Barto, eq. 13.5).
 
     .. math::
@@ -103,12 +107,14 @@ def policy_gradient(mdp: TabularMDP, policy: FloatArray, grad_policy: FloatArray
     :return: :math:`\nabla J`, in the shape of the parameters; ``(S, A)`` for the tabular softmax
     :raises ValueError: if ``grad_policy`` does not start with ``(S, A)``
     """
+    policy = _checked_policy(mdp, policy)
     visits = visitation(mdp, policy)
     q = action_values(mdp, policy)
     if grad_policy is None:
         baseline = np.einsum("ij,ij->i", policy, q)
         gradient: FloatArray = visits[:, None] * policy * (q - baseline[:, None])
         return gradient
+    grad_policy = np.asarray(grad_policy, np.float64)
     if grad_policy.shape[:2] != q.shape:
         raise ValueError(f"grad_policy must have a shape that starts with {q.shape}, got {grad_policy.shape}")
     return np.asarray(np.einsum("i,ij,ij...->...", visits, q, grad_policy))
@@ -195,11 +201,13 @@ def _first_of(mdp: TabularMDP, allowed: BoolArray) -> FloatArray:
     return policy
 
 
-def _check_policy(mdp: TabularMDP, policy: FloatArray) -> None:
+def _checked_policy(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     shape = (mdp.n_states, mdp.n_actions)
-    if np.shape(policy) != shape:
-        raise ValueError(f"policy must have the shape {shape}, got {np.shape(policy)}")
-    wrong = ~((policy >= 0).all(axis=1) & (np.abs(policy.sum(axis=1) - 1.0) <= SUM_TOLERANCE))
+    array = np.asarray(policy, np.float64)
+    if array.shape != shape:
+        raise ValueError(f"policy must have the shape {shape}, got {array.shape}")
+    wrong = ~((array >= 0).all(axis=1) & (np.abs(array.sum(axis=1) - 1.0) <= SUM_TOLERANCE))
     if wrong.any():
         state = np.flatnonzero(wrong)[0]
-        raise ValueError(f"policy: the row of state {state} must be probabilities that sum to one, got {policy[state]}")
+        raise ValueError(f"policy: the row of state {state} must be probabilities that sum to one, got {array[state]}")
+    return array

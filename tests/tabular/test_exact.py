@@ -297,6 +297,33 @@ def test_what_is_no_policy_is_refused(function, policy: np.ndarray, message: str
         function(one_way(), policy)
 
 
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+@pytest.mark.parametrize(
+    "function",
+    [
+        exact.transition_matrix,
+        exact.state_values,
+        exact.action_values,
+        exact.visitation,
+        exact.objective,
+        exact.policy_gradient,
+    ],
+)
+def test_lists_are_welcome(function, gamma: float) -> None:
+    policy = np.array([[0.25, 0.75], [0.5, 0.5]])
+    assert np.array_equal(function(one_way(gamma), policy.tolist()), function(one_way(gamma), policy))
+    with pytest.raises(ValueError, match="policy: the row of state 0 must be probabilities"):
+        function(one_way(gamma), [[1, 1], [0, 1]])
+
+
+def test_a_jacobian_may_be_a_list() -> None:
+    policy, grad_policy = np.full((2, 2), 0.5), np.random.default_rng(0).normal(size=(2, 2, 3))
+    expected = exact.policy_gradient(one_way(), policy, grad_policy)
+    assert np.array_equal(exact.policy_gradient(one_way(), policy.tolist(), grad_policy.tolist()), expected)
+    with pytest.raises(ValueError, match=r"grad_policy must have a shape that starts with \(2, 2\), got \(1, 2\)"):
+        exact.policy_gradient(one_way(), policy, [[1.0, -1.0]])
+
+
 def test_a_policy_in_single_precision_is_accepted() -> None:
     mdp = garnet(30, 5, 4, seed=0)
     logits = th.randn((30, 5), generator=th.Generator().manual_seed(0))
