@@ -47,8 +47,9 @@ class TabularDiagnosticsCallback(BaseCallback):
     ``normalize_advantage`` too; ``ent_coef`` and ``double_softmax`` turn the gradient itself, away from what is
     measured here. Where a gradient is zero, as it is if all actions do the same, the cosine is NaN.
 
-    The exact answers are those of the MDP, which knows no time limit. A critic that takes truncation for an end, as
-    TDA2C does by default, learns something else where time limits cut: set ``bootstrap_on_truncation=True`` there.
+    The exact answers are those of the MDP. A wrapper that changes rewards or actions makes another process of it, which
+    goes unnoticed. The MDP knows no time limit either: a critic that takes truncation for an end, as TDA2C does by
+    default, learns something else where time limits cut: set ``bootstrap_on_truncation=True`` there.
 
     :param log_freq: number of updates between two logs
     :param verbose: 0 no output, 1 info, 2 debug

@@ -74,10 +74,11 @@ class TabularMDP:
         which stands for the end of the episode. Where transitions between the same two states pay differently (beside
         the slippery cliff), ``transition_rewards`` has their mean.
 
-        :param env: an environment of Gymnasium's toy_text, wrapped or not
+        :param env: an environment of Gymnasium's toy_text, wrapped or not; what wrappers make of rewards, actions or
+            the time is not in its tables
         :param gamma: discount factor :math:`\gamma`, by default TDA2C's
-        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``, or if it is a Taxi with
-            ``fickle_passenger=True``, whose steps are not those of its table
+        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``, or if it is a Taxi
+            with ``fickle_passenger=True``, whose steps are not those of its table
         """
         tables = env.unwrapped
         if not hasattr(tables, "P") or not hasattr(tables, "initial_state_distrib"):
