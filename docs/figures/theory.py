@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     th.set_num_threads(1)
-    # the same file for the same figure
+    # the same names in the file for the same figure; its numbers may differ between numeric libraries
     mpl.rcParams.update({"svg.hashsalt": "theory", "axes.grid": True, "grid.alpha": 0.3})
     mpl.rcParams.update({"legend.fontsize": "small", "figure.constrained_layout.use": True})
 
