@@ -11,6 +11,8 @@ import numpy as np
 import torch as th
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+LARGE = 2**14
+"""numbers from which PyTorch's elementwise functions, four times as fast as numpy's, make up for being called"""
 
 
 class Room:
@@ -45,15 +47,22 @@ def forward(
     """
     h = [x]
     last = len(network) // 2 - 1
-    activation = th.tanh_ if use_tanh else th.relu_
     for layer, (weight, bias) in enumerate(zip(network[::2], network[1::2], strict=True)):
         z = np.matmul(h[-1], weight.T, out=None if room is None else room[layer])
         z += bias
         if layer < last:
-            # in place; numpy's take four times as long
-            activation(th.from_numpy(z))
+            _activate(z, use_tanh)
         h.append(z)
     return h
+
+
+def _activate(z: np.ndarray, use_tanh: bool) -> None:
+    if z.size > LARGE:
+        (th.tanh_ if use_tanh else th.relu_)(th.from_numpy(z))
+    elif use_tanh:
+        np.tanh(z, out=z)
+    else:
+        np.maximum(z, 0.0, out=z)
 
 
 def backward(
