@@ -39,16 +39,19 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     found: dict[str, list[dict[str, float]]] = {arm: [] for arm in models}
     budgets = {}
     for arm, model in models.items():
-        learn(model, setting.warm_up_steps)
+        n_steps = setting.warm_up_steps(model)
+        learn(model, n_steps)
         start = time.perf_counter()
-        learn(model, setting.warm_up_steps)
-        speed = setting.warm_up_steps / (time.perf_counter() - start)
-        budgets[arm] = max(5, int(seconds * speed / setting.n_envs)) * setting.n_envs
+        learn(model, n_steps)
+        speed = n_steps / (time.perf_counter() - start)
+        budgets[arm] = max(5, int(seconds * speed / model.n_envs)) * model.n_envs
     for _ in range(rounds):
         for arm, model in models.items():
             found[arm].append(timers[arm].of_a_step(model, budgets[arm]))
     return [
-        Breakdown(setting.name, setting.n_envs, arm, {part: median(times[part] for times in rows) for part in PARTS})
+        Breakdown(
+            setting.name, models[arm].n_envs, arm, {part: median(times[part] for times in rows) for part in PARTS}
+        )
         for arm, rows in found.items()
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import A2C
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -53,22 +54,47 @@ class Setting:
     n_envs: int
     policy: str = "MlpPolicy"
 
-    def make_env(self) -> VecEnv:
-        """Make the environments, each in a Monitor, stepped by SB3's DummyVecEnv."""
-        return make_vec_env(self.env, self.n_envs)
+    def make_env(self) -> VecEnv | VectorEnv[Any, Any, Any]:
+        """Make the environments: each in a Monitor, stepped by SB3's DummyVecEnv."""
+        return self._make_vec_env(self.n_envs)
+
+    def _make_vec_env(self, n_envs: int) -> VecEnv:
+        return make_vec_env(self.env, n_envs)
 
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
         """Make a model for each arm."""
-        models: dict[str, BaseAlgorithm] = {REFERENCE: A2C(self.policy, self.make_env(), device=device)}
+        models: dict[str, BaseAlgorithm] = {REFERENCE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
         for engine in ("torch", "cuda" if device == "cuda" else "auto"):
             models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
         return models
 
-    @property
-    def warm_up_steps(self) -> int:
-        """Steps after which everything is compiled that will be."""
-        n_updates = N_TORCH_UPDATES + 20 if self.policy == "MlpPolicy" else 2
-        return n_updates * 5 * self.n_envs
+    def warm_up_steps(self, model: BaseAlgorithm) -> int:
+        """Give the steps after which everything is compiled that will be."""
+        n_updates = 2
+        if self.policy == "MlpPolicy":
+            n_updates = 20 + (N_TORCH_UPDATES if isinstance(model, TDA2C) else 0)
+        return n_updates * 5 * model.n_envs
+
+
+@dataclass(frozen=True)
+class NativeSetting(Setting):
+    """Many environments that Gymnasium computes at once, beside A2C with as many as may suit it best."""
+
+    a2c_n_envs: tuple[int, ...] = (16, 64, 256, 1024)
+
+    def make_env(self) -> VectorEnv[Any, Any, Any]:
+        """Make Gymnasium's own vector environment."""
+        assert isinstance(self.env, str)
+        return gym.make_vec(self.env, self.n_envs, vectorization_mode="vector_entry_point")
+
+    def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
+        """Make A2C on each number of environments, by SB3's DummyVecEnv, and TDA2C on all at once."""
+        models: dict[str, BaseAlgorithm] = {
+            f"{REFERENCE}, {n_envs} environments": A2C(self.policy, self._make_vec_env(n_envs), device=device)
+            for n_envs in self.a2c_n_envs
+        }
+        models['TDA2C, engine="auto"'] = TDA2C(self.policy, self.make_env(), device=device)
+        return models
 
 
 SETTINGS = {
@@ -79,9 +105,13 @@ SETTINGS = {
         Setting("pendulum-1", "Pendulum-v1", n_envs=1),
         Setting("images-8", Images, n_envs=8, policy="CnnPolicy"),
         Setting("images-64", Images, n_envs=64, policy="CnnPolicy"),
+        NativeSetting("cartpole-1024", "CartPole-v1", n_envs=1024),
     )
 }
-DEFAULTS = {"cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8"], "cuda": ["cartpole-16", "images-64"]}
+DEFAULTS = {
+    "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024"],
+    "cuda": ["cartpole-16", "images-64"],
+}
 """the settings measured on a device unless others are asked for"""
 
 

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.report import markdown_table
@@ -29,7 +30,7 @@ class Measurement:
     speeds: list[float]
     """steps per second (of all environments together) in each round"""
     ratio: float
-    """to A2C in the same round"""
+    """to A2C, the fastest of several, in the same round"""
     share: float
     """of what the environments alone did in the same round"""
 
@@ -48,30 +49,37 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     :param seconds: about how long a turn takes
     """
     models = setting.make_models(device)
+    n_envs = {arm: model.n_envs for arm, model in models.items()} | {ENVIRONMENT: setting.n_envs}
     budgets = {arm: _warm_up(model, setting, seconds) for arm, model in models.items()}
     speeds: dict[str, list[float]] = {arm: [] for arm in (*models, ENVIRONMENT)}
     for _ in range(rounds):
         for arm, model in models.items():
-            speeds[arm].append(learning_speed(model, budgets[arm]))
+            speeds[arm].append(_learning_speed(model, budgets[arm]))
         speeds[ENVIRONMENT].append(_environment_speed(setting, seconds))
+    a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in models if is_reference(arm)), strict=True)]
     return [
         Measurement(
             setting.name,
-            setting.n_envs,
+            n_envs[arm],
             arm,
             values,
-            _median_ratio(values, speeds[REFERENCE]),
+            _median_ratio(values, a2c),
             _median_ratio(values, speeds[ENVIRONMENT]),
         )
         for arm, values in speeds.items()
     ]
 
 
+def is_reference(arm: str) -> bool:
+    """Say whether it is A2C that an arm measures."""
+    return arm.startswith(REFERENCE)
+
+
 def _median_ratio(values: list[float], others: list[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
-def learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
+def _learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
     """Train a model on for so many steps; give the steps per second."""
     start = time.perf_counter()
     learn(model, n_steps)
@@ -80,16 +88,18 @@ def learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
 
 def _warm_up(model: BaseAlgorithm, setting: Setting, seconds: float) -> int:
     """Have everything compiled; give the steps that take about so many seconds."""
-    learn(model, setting.warm_up_steps)
-    n_steps = max(setting.warm_up_steps // 10, 5 * setting.n_envs)
-    return max(n_steps, int(seconds * learning_speed(model, n_steps)))
+    n_steps = setting.warm_up_steps(model)
+    learn(model, n_steps)
+    n_steps = max(n_steps // 10, 5 * model.n_envs)
+    return max(n_steps, int(seconds * _learning_speed(model, n_steps)))
 
 
 def _environment_speed(setting: Setting, seconds: float) -> float:
     """Step the environments with random actions, drawn beforehand."""
     env = setting.make_env()
     env.reset()
-    actions = [np.array([env.action_space.sample() for _ in range(env.num_envs)]) for _ in range(500)]
+    space = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
+    actions = [np.array([space.sample() for _ in range(env.num_envs)]) for _ in range(500)]
     start = time.perf_counter()
     n_steps = 0
     while time.perf_counter() - start < seconds:
@@ -121,7 +131,7 @@ def plot(measurements: list[Measurement], title: str, path: Path) -> None:
     )
     for panel, setting in zip(axes[:, 0], settings, strict=True):
         shown = [m for m in measurements if m.setting == setting and m.arm != ENVIRONMENT]
-        colours = ["tab:gray" if m.arm == REFERENCE else "tab:blue" for m in shown]
+        colours = ["tab:gray" if is_reference(m.arm) else "tab:blue" for m in shown]
         bars = panel.barh([m.arm for m in shown], [m.ratio for m in shown], color=colours)
         labels = [f"{m.ratio:.2f}  ({m.share:.1%} of the environments' speed)" for m in shown]
         panel.bar_label(bars, labels, padding=3, fontsize="small")

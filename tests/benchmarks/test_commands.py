@@ -56,16 +56,20 @@ def test_arithmetic_counts_two_networks() -> None:
     assert figures["A2C"] < figures[ARMS[1]] == figures[ARMS[2]]
 
 
-def test_vector_compares_with_a2c_at_its_best(tmp_path: Path) -> None:
-    output = run("vector", "--rounds", "1", "--seconds", "0.01", "--output", str(tmp_path))
-    saved = json.loads((tmp_path / "vector.json").read_text())["results"]
-    *a2c, ours, adapter = saved
-    best = max(arm["speed"] for arm in a2c)
-    rows = rows_of(output)
-    assert [row[0] for row in rows] == ["A2C, DummyVecEnv"] * 4 + ["TDA2C, native"]
-    assert float(rows[-1][-1]) == pytest.approx(ours["speed"] / best, abs=0.01)
-    assert max(float(row[-1]) for row in rows[:-1]) == 1.0
-    assert adapter["adapter"]["microseconds_alone"] > 0
+def test_throughput_compares_with_a2c_at_its_best(tmp_path: Path) -> None:
+    arguments = ("--setting", "cartpole-1024", "--rounds", "1", "--seconds", "0.01", "--output", str(tmp_path))
+    rows = rows_of(run("throughput", *arguments))
+    *a2c, ours, environments = json.loads((tmp_path / "throughput-cpu.json").read_text())["results"]
+    assert [arm["n_envs"] for arm in a2c] == [16, 64, 256, 1024]
+    assert ours["n_envs"] == environments["n_envs"] == 1024
+    assert ours["ratio"] == pytest.approx(ours["speed"] / max(arm["speed"] for arm in a2c))
+    assert max(float(row[4]) for row in rows[:-2]) == 1.0
+
+
+def test_adapter(tmp_path: Path) -> None:
+    output = run("adapter", "--rounds", "1", "--output", str(tmp_path))
+    (saved,) = json.loads((tmp_path / "adapter.json").read_text())["results"]
+    assert f"{saved['microseconds_alone']:.1f} µs alone" in output
 
 
 def test_footprint_watches_memory(tmp_path: Path) -> None:
