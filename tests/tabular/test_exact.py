@@ -13,6 +13,15 @@ from sb3_a2c_td.tabular.mdp import TabularMDP
 from sb3_a2c_td.tabular.problems import chain, garnet, random_walk
 from tests.tabular.processes import processes, processes_with_policies, random_policy
 
+FUNCTIONS = [
+    exact.transition_matrix,
+    exact.state_values,
+    exact.action_values,
+    exact.visitation,
+    exact.objective,
+    exact.policy_gradient,
+]
+
 
 def uniform(mdp: TabularMDP) -> np.ndarray:
     return np.full((mdp.n_states, mdp.n_actions), 1 / mdp.n_actions)
@@ -272,17 +281,7 @@ def test_without_discount_a_policy_has_to_end(function) -> None:
         function(one_way(), hardly_ending)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        exact.transition_matrix,
-        exact.state_values,
-        exact.action_values,
-        exact.visitation,
-        exact.objective,
-        exact.policy_gradient,
-    ],
-)
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
@@ -298,17 +297,7 @@ def test_what_is_no_policy_is_refused(function, policy: np.ndarray, message: str
 
 
 @pytest.mark.parametrize("gamma", [0.9, 1.0])
-@pytest.mark.parametrize(
-    "function",
-    [
-        exact.transition_matrix,
-        exact.state_values,
-        exact.action_values,
-        exact.visitation,
-        exact.objective,
-        exact.policy_gradient,
-    ],
-)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_lists_are_welcome(function, gamma: float) -> None:
     policy = np.array([[0.25, 0.75], [0.5, 0.5]])
     assert np.array_equal(function(one_way(gamma), policy.tolist()), function(one_way(gamma), policy))
