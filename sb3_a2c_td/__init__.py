@@ -2,7 +2,7 @@
 
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
-from sb3_a2c_td.tabular.registration import register
+from sb3_a2c_td.tabular import registration
 from sb3_a2c_td.td_a2c import TDA2C
 from sb3_a2c_td.vec_env import GymnasiumVecEnv
 
@@ -19,4 +19,4 @@ __all__ = [
     "__version__",
 ]
 
-register()
+registration.register()
