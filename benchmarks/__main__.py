@@ -11,9 +11,11 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from benchmarks import adapter, arithmetic, breakdown, footprint, report, tabular, throughput
+from benchmarks.learning import commands as learning
 from benchmarks.settings import DEFAULTS, SETTINGS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(learning.app)
 
 SettingNames = Annotated[
     list[str] | None, typer.Option("--setting", help=f"What to measure, any of: {', '.join(SETTINGS)}.")

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,16 +54,17 @@ def save(record: Record, folder: Path) -> Path:
     path = path_of(folder, record.environment, record.arm, record.seed)
     content = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(record).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=SUFFIX, delete=False) as file:
-        try:
+    # beside it, under a name of this process's own
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
             # no time of day in it: the same record gives the same bytes
             file.write(gzip.compress(json.dumps(content).encode(), mtime=0))
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -76,7 +76,7 @@ def load(path: Path) -> Record:
     try:
         content = json.loads(gzip.decompress(path.read_bytes()))
         arrays = {name: np.array(content.pop(name), dtype=dtype) for name, dtype in _ARRAYS.items()}
-        return Record(**content, **arrays)
+        return Record(**(content | arrays))
     except (EOFError, KeyError, TypeError, ValueError, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is not the record of a run ({error}): delete it, and run its job again") from error
 

@@ -1,0 +1,124 @@
+"""The arms: an algorithm with the settings that it has on each environment."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
+
+STUDIES = Path(__file__).parent.parent / "results" / "studies"
+"""what ``python -m benchmarks tune`` found"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A contestant.
+
+    :param name: its name in tables and folders
+    :param summary: what it is, for a reader
+    :param settings: its settings wherever ``settings_of`` has none; ``None``: not run there
+    :param settings_of: its settings by environment, likewise
+    """
+
+    name: str
+    summary: str
+    settings: Settings | None = None
+    settings_of: Mapping[str, Settings | None] = field(default_factory=dict)
+
+    def settings_on(self, environment: Environment) -> Settings | None:
+        """Give the settings on an environment, the environment's own arguments of the policy among them."""
+        settings = self.settings_of.get(environment.name, self.settings)
+        if settings is None or settings.algorithm == "random" or not environment.policy_kwargs:
+            return settings
+        policy_kwargs = {**environment.policy_kwargs, **settings.arguments.get("policy_kwargs", {})}
+        return replace(settings, arguments={**settings.arguments, "policy_kwargs": policy_kwargs})
+
+
+def tda2c(**arguments: Any) -> Settings:
+    """Give the settings of the seed, but for some arguments."""
+    return Settings("TDA2C", arguments=arguments)
+
+
+def power_law_from(rate: float, b: float = 10_000.0, power: float = 0.75) -> dict[str, dict[str, float]]:
+    """Give Robbins-Monro steps that begin at ``rate``."""
+    return {"robbins_monro": {"a": rate * b**power, "b": b, "power": power}}
+
+
+def tuned_settings() -> dict[str, Settings]:
+    """Read the settings that each environment's study found; those without a study are left out."""
+    paths = {name: STUDIES / f"{name.replace('/', '-')}.json" for name in ENVIRONMENTS}
+    return {
+        name: Settings(**json.loads(path.read_text())["best"]["settings"])
+        for name, path in paths.items()
+        if path.exists()
+    }
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("random", "actions drawn uniformly", Settings("random")),
+        Arm("tda2c", "TDA2C as the seed has it, the package's defaults", tda2c()),
+        Arm(
+            "tda2c-tuned",
+            "TDA2C with one setting for each environment, found by a study on other seeds",
+            settings_of=tuned_settings(),
+        ),
+        Arm(
+            "tda2c-double-softmax",
+            "the seed read literally: softmax of the softmax in the actor's loss",
+            tda2c(double_softmax=True),
+            # only for discrete actions
+            settings_of={"Pendulum-v1": None, "Hopper-v5": None},
+        ),
+        Arm("a2c", "SB3's A2C, its defaults", Settings("A2C")),
+        Arm(
+            "a2c-zoo",
+            "SB3's A2C as RL Zoo tuned it",
+            settings_of=A2C_ZOO,
+        ),
+        Arm(
+            "a2c-td0",
+            "SB3's A2C made a one-step method: λ = 0, Adam at 1e-3, separate features, no clipping",
+            Settings(
+                "A2C",
+                arguments={
+                    "learning_rate": 1e-3,
+                    "gae_lambda": 0.0,
+                    "ent_coef": 0.0,
+                    "vf_coef": 1.0,
+                    "use_rms_prop": False,
+                    "max_grad_norm": 1e9,
+                    "policy_kwargs": {"share_features_extractor": False},
+                },
+            ),
+        ),
+        Arm(
+            "ppo-zoo",
+            "SB3's PPO as RL Zoo tuned it, for scale",
+            settings_of=PPO_ZOO,
+        ),
+        Arm("tda2c-reward-scale-1", "rewards as they are, not a hundredth", tda2c(reward_scale=1.0)),
+        Arm("tda2c-fixed-intervals", "an episode's end does not end the interval", tda2c(update_on_episode_end=False)),
+        Arm("tda2c-truncation", "V(s') where a time limit cut the episode", tda2c(bootstrap_on_truncation=True)),
+        Arm("tda2c-tanh", "tanh in place of ReLU", tda2c(policy_kwargs={"activation_fn": "Tanh"})),
+        Arm("tda2c-n-steps-1", "intervals of 1 step, not 5", tda2c(n_steps=1)),
+        Arm("tda2c-n-steps-20", "intervals of 20 steps, not 5", tda2c(n_steps=20)),
+        Arm("tda2c-n-steps-64", "intervals of 64 steps, not 5", tda2c(n_steps=64)),
+        Arm("tda2c-shared-rate", "the critic at the actor's rate, 5e-4", tda2c(critic_learning_rate=5e-4)),
+        Arm(
+            "tda2c-torch-adam",
+            "PyTorch's Adam as SB3 sets it, not Keras's",
+            tda2c(policy_kwargs={"optimizer_class": "Adam"}),
+        ),
+        Arm(
+            "tda2c-robbins-monro",
+            "both rates fall as (10,000 + t)^-0.75 from the seed's",
+            tda2c(learning_rate=power_law_from(5e-4), critic_learning_rate=power_law_from(1e-3)),
+        ),
+    )
+}

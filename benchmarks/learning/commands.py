@@ -1,0 +1,58 @@
+"""The commands of the learning benchmark."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from benchmarks.learning import running
+from benchmarks.learning.suites import SUITES, Job
+
+app = typer.Typer()
+
+Names = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
+Runs = Annotated[Path | None, typer.Option(help="Folder of the records, the suite's own where nothing is said.")]
+
+
+@app.command("run")
+def run_suite(
+    suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
+    arms: Names = None,
+    envs: Names = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm on each environment.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side, each on one core.")] = 2,
+    runs: Runs = None,
+) -> None:
+    """Train the arms of a suite; what is finished already is skipped."""
+    if suite not in SUITES:
+        raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
+    chosen = SUITES[suite]
+    wanted = chosen.jobs(seeds)
+    chosen_arms = _chosen(arms, {job.arm for job in wanted}, "--arms")
+    chosen_envs = _chosen(envs, {job.environment.name for job in wanted}, "--envs")
+    wanted = [job for job in wanted if job.arm in chosen_arms and job.environment.name in chosen_envs]
+    folder = runs or chosen.runs
+    left = running.unfinished(wanted, folder)
+    print(f"{len(wanted)} runs, {len(wanted) - len(left)} finished already; records in {folder}")
+    failures = []
+    with tqdm(total=sum(job.environment.n_steps for job in left), unit="step", unit_scale=True) as progress:
+        for outcome in running.run(left, folder, jobs):
+            progress.update(outcome.job.environment.n_steps)
+            if outcome.error is not None:
+                failures.append(outcome)
+                progress.write(f"{_name(outcome.job)} failed\n{outcome.error}")
+    if failures:
+        print(f"{len(failures)} runs failed: {', '.join(_name(outcome.job) for outcome in failures)}")
+        raise typer.Exit(1)
+
+
+def _name(job: Job) -> str:
+    return f"{job.environment.name} {job.arm} {job.seed}"
+
+
+def _chosen(names: str | None, known: set[str], option: str) -> set[str]:
+    chosen = known if names is None else set(names.split(","))
+    for name in sorted(chosen - known):
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(sorted(known))}", param_hint=option)
+    return chosen

@@ -1,0 +1,152 @@
+"""One run: an arm trains on an environment, and every episode is kept."""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch import nn
+
+from benchmarks.learning.environments import Environment, MinAtarCnn
+from benchmarks.learning.records import Record
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.suites import Job
+from benchmarks.report import conditions
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.schedules import robbins_monro_schedule
+
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"TDA2C": TDA2C, "A2C": A2C, "PPO": PPO}
+CLASSES: dict[str, type] = {
+    "ReLU": nn.ReLU,
+    "Tanh": nn.Tanh,
+    "Adam": th.optim.Adam,
+    "RMSpropTFLike": RMSpropTFLike,
+    "MinAtarCnn": MinAtarCnn,
+}
+SEEDS_APART = 1_000
+"""between the runs, since an algorithm takes the seeds after its own for further environments"""
+
+
+class EpisodeRecorder(BaseCallback):
+    """Keeps the end, return and length of every training episode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.episodes: list[tuple[int, float, int]] = []
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self.episodes.append((self.num_timesteps, info["episode"]["r"], info["episode"]["l"]))
+        return True
+
+
+def train(job: Job, first_seed: int = 0) -> Record:
+    """Train one arm on one environment, on one thread of the CPU.
+
+    Episodes count that end within the job's steps: an algorithm may go some steps beyond them, to end its interval.
+
+    :param job: what to train
+    :param first_seed: the seed of run 0; that of run k is ``first_seed + 1000 k``
+    :return: its record
+    """
+    th.set_num_threads(1)
+    environment, seed = job.environment, first_seed + SEEDS_APART * job.seed
+    start = time.perf_counter()
+    episodes = np.array(_episodes(environment, job.settings, seed), dtype=np.float64).reshape(-1, 3)
+    seconds = time.perf_counter() - start
+    ends, returns, lengths = episodes[episodes[:, 0] <= environment.n_steps].T
+    return Record(
+        environment=environment.name,
+        arm=job.arm,
+        seed=job.seed,
+        n_steps=environment.n_steps,
+        settings=asdict(job.settings),
+        episode_ends=ends.astype(np.int64),
+        episode_returns=returns,
+        episode_lengths=lengths.astype(np.int64),
+        seconds=seconds,
+        conditions={**_conditions(), "commit": _commit()},
+    )
+
+
+def _episodes(environment: Environment, settings: Settings, seed: int) -> list[tuple[int, float, int]]:
+    env = make_env(environment, settings, seed)
+    try:
+        if settings.algorithm == "random":
+            return _random_episodes(env, environment.n_steps, seed)
+        recorder = EpisodeRecorder()
+        make_model(environment, settings, env, seed).learn(environment.n_steps, recorder)
+        return recorder.episodes
+    finally:
+        env.close()
+
+
+def make_env(environment: Environment, settings: Settings, seed: int) -> VecEnv:
+    """Make the environments of a run; each has a ``Monitor``, so that returns are the environment's own."""
+    env: VecEnv = make_vec_env(environment.make, settings.n_envs, seed=seed)
+    if settings.normalize is not None:
+        # RL Zoo gives the discount to the normalisation of rewards too
+        env = VecNormalize(env, **{"gamma": settings.arguments.get("gamma", 0.99), **settings.normalize})
+    return env
+
+
+def make_model(environment: Environment, settings: Settings, env: VecEnv, seed: int) -> BaseAlgorithm:
+    """Make the model of a run."""
+    arguments = _resolved(settings.arguments, environment.n_steps)
+    return ALGORITHMS[settings.algorithm](environment.policy, env, seed=seed, device="cpu", **arguments)
+
+
+def _resolved(value: Any, n_steps: int) -> Any:
+    """Put schedules and classes in place of their names."""
+    if isinstance(value, str) and value.startswith("lin_"):
+        return LinearSchedule(float(value.removeprefix("lin_")), end=0.0, end_fraction=1.0)
+    if isinstance(value, str):
+        return CLASSES.get(value, value)
+    if isinstance(value, Mapping) and value.keys() == {"robbins_monro"}:
+        return robbins_monro_schedule(**value["robbins_monro"], total_timesteps=n_steps)
+    if isinstance(value, Mapping):
+        return {name: _resolved(inner, n_steps) for name, inner in value.items()}
+    return value
+
+
+def _random_episodes(env: VecEnv, n_steps: int, seed: int) -> list[tuple[int, float, int]]:
+    env.action_space.seed(seed)
+    env.reset()
+    episodes = []
+    for step in range(1, n_steps + 1):
+        _, _, _, infos = env.step(np.array([env.action_space.sample()]))
+        if "episode" in infos[0]:
+            episodes.append((step, infos[0]["episode"]["r"], infos[0]["episode"]["l"]))
+    return episodes
+
+
+@cache
+def _conditions() -> dict[str, Any]:
+    facts = conditions()
+    del facts["command"]
+    return facts
+
+
+@cache
+def _commit() -> str | None:
+    """Give the commit of the source, ``-dirty`` behind it where files differ from it; ``None`` without Git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    try:
+        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout[
+            :-1
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
