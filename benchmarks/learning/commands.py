@@ -1,13 +1,17 @@
 """The commands of the learning benchmark."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from tqdm import tqdm
 
 from benchmarks.learning import running
 from benchmarks.learning.suites import SUITES, Job
+from benchmarks.learning.tuning import STUDIES_OF, tune
 
 app = typer.Typer()
 
@@ -45,6 +49,21 @@ def run_suite(
     if failures:
         print(f"{len(failures)} runs failed: {', '.join(_name(outcome.job) for outcome in failures)}")
         raise typer.Exit(1)
+
+
+@app.command("tune")
+def tune_arm(
+    env: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES_OF)}.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings that are tried.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials side by side, each on one core.")] = 2,
+) -> None:
+    """Look for the settings of tda2c-tuned on an environment, with Optuna; a stopped study goes on."""
+    if env not in STUDIES_OF:
+        raise typer.BadParameter(f"{env!r} is not one of {', '.join(STUDIES_OF)}", param_hint="ENV")
+    study = STUDIES_OF[env]
+    best = tune(study if trials is None else replace(study, n_trials=trials), jobs)["best"]
+    print(f"{study.path}: trial {best['trial']}, mean area under the curve {np.mean(best['areas']):.1f}")
+    print(json.dumps(best["settings"], indent=1))
 
 
 def _name(job: Job) -> str:

@@ -1,0 +1,102 @@
+"""From the episodes of one run to numbers: final score, area under the curve, learning curve, steps to a threshold.
+
+A run is three vectors, one entry an episode that finished, in the order in which they finished: ``ends``, the step of
+the run at which it ended (never falling: with several environments two may end at once), ``returns``, its undiscounted
+sum of rewards, and ``lengths``, its steps. An episode that the budget cut off is in none of them.
+"""
+
+import numpy as np
+
+
+def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int, share: float = 0.1) -> float:
+    """Average the returns of the episodes that ended in the last ``share`` of the first ``n_steps`` steps.
+
+    With fewer steps than the run had it gives the score at that step, from what was known by then: 40,000 asks for the
+    episodes that ended in (36,000, 40,000]. Where none did, it is the return of the last one that ended before, as in
+    :func:`learning_curve`; where none ended at all, NaN: such a run has no score, and :mod:`.statistics` rejects it.
+
+    :param ends: steps at which the episodes ended, ``(n_episodes,)``
+    :param returns: their returns, ``(n_episodes,)``
+    :param n_steps: the step at which the score is asked for
+    :param share: the part of ``n_steps`` that counts, in (0, 1]
+    :return: in units of return
+    :raises ValueError: if the shapes differ, the ends fall, or a number is out of its range
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share: expected a part of the steps in (0, 1], got {share}")
+    return float(learning_curve(ends, returns, np.array([n_steps]), max(1, round(share * n_steps)))[0])
+
+
+def area_under_curve(returns: np.ndarray, lengths: np.ndarray) -> float:
+    r"""Average over the steps of a run the return of the episode they belong to: :math:`\sum l_i G_i / \sum l_i`.
+
+    It is the integral over steps of the return of the running episode, divided by the steps of the finished episodes,
+    so that its unit is that of a return. Learning sooner raises it, as ending higher does.
+
+    :param returns: returns :math:`G_i`, ``(n_episodes,)``
+    :param lengths: steps :math:`l_i`, ``(n_episodes,)``
+    :return: in units of return; NaN where no episode finished
+    :raises ValueError: if the shapes differ, or a length is below 1
+    """
+    _check_vectors(returns=returns, lengths=lengths)
+    if np.any(lengths < 1):
+        raise ValueError(f"lengths: expected at least one step an episode, got {lengths.min()}")
+    return float(np.average(returns, weights=lengths)) if len(returns) else np.nan
+
+
+def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, window: int) -> np.ndarray:
+    r"""Average, at every step :math:`t` of a grid, the returns of the episodes that ended in :math:`(t - w, t]`.
+
+    Where none did, the return of the last episode that ended before is carried forward. Nothing after :math:`t` enters.
+
+    :param ends: steps at which the episodes ended, ``(n_episodes,)``
+    :param returns: their returns, ``(n_episodes,)``
+    :param grid: the steps :math:`t`, ``(n_points,)``
+    :param window: :math:`w`, steps, at least 1
+    :return: ``(n_points,)``, in units of return; NaN before the first end of an episode
+    :raises ValueError: if the shapes are wrong, the ends fall, or the window is empty
+    """
+    _check_episodes(ends, returns)
+    _check_vectors(grid=grid)
+    if window < 1:
+        raise ValueError(f"window: expected at least one step, got {window}")
+    stops = np.searchsorted(ends, grid, side="right")
+    starts = np.minimum(np.searchsorted(ends, grid - window, side="right"), stops - 1)
+    means = [returns[start:stop].mean() if stop else np.nan for start, stop in zip(starts, stops, strict=True)]
+    return np.array(means, dtype=np.float64)
+
+
+def steps_to_threshold(
+    ends: np.ndarray, returns: np.ndarray, threshold: float, n_episodes: int = 100, min_episodes: int = 20
+) -> float:
+    """Find the first step at which the mean return of the last ``n_episodes`` episodes is at least ``threshold``.
+
+    :param ends: steps at which the episodes ended, ``(n_episodes,)``
+    :param returns: their returns, ``(n_episodes,)``
+    :param threshold: in units of return
+    :param n_episodes: how many of the last episodes the mean is over
+    :param min_episodes: how many are enough while there are not yet as many
+    :return: a step; infinity where the run never got there
+    :raises ValueError: if the shapes differ, the ends fall, or ``min_episodes`` is not in 1..``n_episodes``
+    """
+    _check_episodes(ends, returns)
+    if not 1 <= min_episodes <= n_episodes:
+        raise ValueError(f"min_episodes: expected 1 to n_episodes = {n_episodes}, got {min_episodes}")
+    totals = np.cumsum(returns, dtype=np.float64)
+    totals[n_episodes:] -= totals[:-n_episodes].copy()
+    counts = np.minimum(np.arange(1, len(returns) + 1), n_episodes)
+    reached = (counts >= min_episodes) & (totals >= threshold * counts)
+    return float(ends[np.argmax(reached)]) if reached.any() else np.inf
+
+
+def _check_episodes(ends: np.ndarray, returns: np.ndarray) -> None:
+    _check_vectors(ends=ends, returns=returns)
+    if np.any(np.diff(ends) < 0):
+        raise ValueError("ends: expected steps that never fall: sort the episodes by the step at which they ended")
+
+
+def _check_vectors(**arrays: np.ndarray) -> None:
+    n = next(iter(arrays.values())).shape[:1]
+    for name, array in arrays.items():
+        if array.ndim != 1 or array.shape != n:
+            raise ValueError(f"{name}: expected a vector, as long as those beside it {n}, got the shape {array.shape}")

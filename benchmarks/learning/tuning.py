@@ -1,0 +1,193 @@
+"""The studies behind ``tda2c-tuned``: Optuna looks for one setting an environment, on seeds of its own.
+
+A trial is the mean area under the curve over some runs; one that falls behind the median of the others is cut short.
+The best of many trials is partly lucky, so the best few run again, on seeds that none has seen, and the best of these
+is taken. No run of the suites has any of these seeds.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import optuna
+from gymnasium import spaces
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from benchmarks.learning.arms import STUDIES
+from benchmarks.learning.curves import area_under_curve
+from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.suites import Job
+from benchmarks.learning.training import train
+
+TRIAL_SEEDS = 1_000_000
+"""seed of a trial's first run; a suite's are far below"""
+FINAL_SEEDS = 2_000_000
+"""seed of a finalist's first run"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is spent on finding an environment's settings.
+
+    :param environment: the environment
+    :param n_envs: numbers of environments side by side to choose from
+    :param n_trials: settings that are tried
+    :param n_seeds: runs of each
+    :param n_finalists: settings that run again
+    :param n_final_seeds: runs of each of these
+    """
+
+    environment: Environment
+    n_envs: tuple[int, ...] = (1, 4, 8)
+    n_trials: int = 60
+    n_seeds: int = 3
+    n_finalists: int = 4
+    n_final_seeds: int = 8
+
+    @property
+    def path(self) -> Path:
+        """The file of what it found."""
+        return STUDIES / f"{self.environment.name.replace('/', '-')}.json"
+
+
+STUDIES_OF = {
+    "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
+    **{name: Study(environment) for name, environment in ENVIRONMENTS.items() if name != "CartPole-v1"},
+}
+
+
+FIRST_GUESS = {
+    "learning_rate": 1e-3,
+    "critic_rate_ratio": 1.0,
+    "decays": False,
+    "activation_fn": "Tanh",
+    "width": 64,
+    "ortho_init": True,
+    "gamma": 0.98,
+    "n_steps": 5,
+    "reward_scale": 1.0,
+    "ent_coef": 1e-6,
+    "max_grad_norm": None,
+    "normalize_advantage": False,
+    "normalizes": None,
+    "n_envs": 1,
+}
+"""tried first everywhere; what is left out is drawn"""
+
+
+def suggest(trial: optuna.Trial, study: Study) -> Settings:
+    """Draw settings: everywhere fixed intervals, and V(s') where a time limit cut the episode."""
+    env = study.environment.make()
+    learning_rate = trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
+    critic_learning_rate = learning_rate * trial.suggest_float("critic_rate_ratio", 0.3, 10.0, log=True)
+    decays = trial.suggest_categorical("decays", [False, True])
+    policy_kwargs: dict[str, Any] = {
+        "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
+        "net_arch": [trial.suggest_categorical("width", [32, 64, 128])] * 2,
+        "ortho_init": trial.suggest_categorical("ortho_init", [False, True]),
+    }
+    arguments: dict[str, Any] = {
+        "learning_rate": f"lin_{learning_rate:.3g}" if decays else float(f"{learning_rate:.3g}"),
+        "critic_learning_rate": f"lin_{critic_learning_rate:.3g}" if decays else float(f"{critic_learning_rate:.3g}"),
+        "gamma": trial.suggest_categorical("gamma", [0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
+        "n_steps": trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16]),
+        "reward_scale": trial.suggest_categorical("reward_scale", [0.01, 0.1, 1.0]),
+        "ent_coef": float(f"{trial.suggest_float('ent_coef', 1e-6, 0.1, log=True):.3g}"),
+        "max_grad_norm": trial.suggest_categorical("max_grad_norm", [None, 0.5]),
+        "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
+        "bootstrap_on_truncation": True,
+        "update_on_episode_end": False,
+        "policy_kwargs": policy_kwargs,
+    }
+    if isinstance(env.action_space, spaces.Box):
+        arguments["use_sde"] = trial.suggest_categorical("use_sde", [False, True])
+        policy_kwargs["log_std_init"] = trial.suggest_categorical("log_std_init", [-2.0, -1.0, 0.0])
+    normalizes = trial.suggest_categorical("normalizes", [None, "observations", "both"])
+    return Settings(
+        "TDA2C",
+        n_envs=trial.suggest_categorical("n_envs", list(study.n_envs)),
+        normalize=None if normalizes is None else {"norm_reward": normalizes == "both"},
+        arguments=arguments,
+    )
+
+
+def tune(study: Study, n_jobs: int) -> dict[str, Any]:
+    """Carry a study out, or on where it was stopped, and write what it found to ``study.path``.
+
+    :param n_jobs: trials side by side
+    :return: what is written: the best settings, the finalists, all trials
+    """
+    _optuna_study(study).enqueue_trial(FIRST_GUESS, skip_if_exists=True)
+    joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_search)(study, sampler_seed) for sampler_seed in range(n_jobs))
+    trials = _optuna_study(study).trials
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    finalists = sorted(complete, key=lambda trial: -trial.values[0])[: study.n_finalists]
+    areas = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_area)(study, Settings(**trial.user_attrs["settings"]), seed, FINAL_SEEDS)
+        for trial in finalists
+        for seed in range(study.n_final_seeds)
+    )
+    finals = [
+        {"trial": trial.number, "settings": trial.user_attrs["settings"], "areas": list(areas_of_one)}
+        for trial, areas_of_one in zip(finalists, np.reshape(areas, (len(finalists), -1)).tolist(), strict=True)
+    ]
+    found = {
+        "environment": study.environment.name,
+        "n_steps": study.environment.n_steps,
+        "best": max(finals, key=lambda final: np.mean(final["areas"])),
+        "finalists": finals,
+        "trials": [_summary(trial) for trial in trials],
+    }
+    study.path.parent.mkdir(parents=True, exist_ok=True)
+    study.path.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _search(study: Study, sampler_seed: int) -> None:
+    enough = optuna.study.MaxTrialsCallback(
+        study.n_trials, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    )
+    # settings that diverge fail: learn() raises ValueError
+    _optuna_study(study, sampler_seed).optimize(
+        lambda trial: _mean_area(trial, study), callbacks=[enough], catch=(ValueError,)
+    )
+
+
+def _optuna_study(study: Study, sampler_seed: int | None = None) -> optuna.Study:
+    study.path.parent.mkdir(parents=True, exist_ok=True)
+    return optuna.create_study(
+        study_name=study.environment.name,
+        storage=JournalStorage(JournalFileBackend(str(study.path.with_suffix(".journal")))),
+        sampler=optuna.samplers.TPESampler(seed=sampler_seed, multivariate=True, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=8),
+        direction="maximize",
+        load_if_exists=True,
+    )
+
+
+def _mean_area(trial: optuna.Trial, study: Study) -> float:
+    settings = suggest(trial, study)
+    trial.set_user_attr("settings", asdict(settings))
+    areas: list[float] = []
+    for seed in range(study.n_seeds):
+        areas.append(_area(study, settings, seed, TRIAL_SEEDS))
+        trial.report(float(np.mean(areas)), seed)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return float(np.mean(areas))
+
+
+def _area(study: Study, settings: Settings, seed: int, first_seed: int) -> float:
+    record = train(Job(study.environment, "tda2c-tuned", settings, seed), first_seed)
+    return area_under_curve(record.episode_returns, record.episode_lengths)
+
+
+def _summary(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    means = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+    return {"number": trial.number, "state": trial.state.name, "params": trial.params, "running_means": means}
