@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,8 @@ class Arm:
     settings_of: Mapping[str, Settings | None] = field(default_factory=dict)
 
     def settings_on(self, environment: Environment) -> Settings | None:
-        """Give the settings on an environment, the environment's own arguments of the policy among them."""
-        settings = self.settings_of.get(environment.name, self.settings)
-        if settings is None or settings.algorithm == "random" or not environment.policy_kwargs:
-            return settings
-        policy_kwargs = {**environment.policy_kwargs, **settings.arguments.get("policy_kwargs", {})}
-        return replace(settings, arguments={**settings.arguments, "policy_kwargs": policy_kwargs})
+        """Give the settings on an environment; ``None``: not run there."""
+        return self.settings_of.get(environment.name, self.settings)
 
 
 def tda2c(**arguments: Any) -> Settings:
@@ -48,9 +44,14 @@ def power_law_from(rate: float, b: float = 10_000.0, power: float = 0.75) -> dic
     return {"robbins_monro": {"a": rate * b**power, "b": b, "power": power}}
 
 
+def study_path(folder: Path, environment: Environment) -> Path:
+    """Name the file of what the study of an environment found."""
+    return folder / f"{environment.name.replace('/', '-')}.json"
+
+
 def tuned_settings() -> dict[str, Settings]:
     """Read the settings that each environment's study found; those without a study are left out."""
-    paths = {name: STUDIES / f"{name.replace('/', '-')}.json" for name in ENVIRONMENTS}
+    paths = {name: study_path(STUDIES, environment) for name, environment in ENVIRONMENTS.items()}
     return {
         name: Settings(**json.loads(path.read_text())["best"]["settings"])
         for name, path in paths.items()

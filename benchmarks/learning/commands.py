@@ -62,7 +62,7 @@ def tune_arm(
         raise typer.BadParameter(f"{env!r} is not one of {', '.join(STUDIES_OF)}", param_hint="ENV")
     study = STUDIES_OF[env]
     best = tune(study if trials is None else replace(study, n_trials=trials), jobs)["best"]
-    print(f"{study.path}: trial {best['trial']}, mean area under the curve {np.mean(best['areas']):.1f}")
+    print(f"Trial {best['trial']}, mean area under the curve {np.mean(best['areas']):.1f}")
     print(json.dumps(best["settings"], indent=1))
 
 

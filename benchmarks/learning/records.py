@@ -47,25 +47,30 @@ def path_of(folder: Path, environment: str, arm: str, seed: int) -> Path:
 
 
 def save(record: Record, folder: Path) -> Path:
-    """Write a record, atomically: who is stopped in between leaves no file, or the one that was there.
+    """Write a record; whoever is stopped in between leaves the file that was there before, if any.
 
     :return: the file
     """
     path = path_of(folder, record.environment, record.arm, record.seed)
     content = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(record).items()}
+    # no time of day in it: the same record gives the same bytes
+    write(gzip.compress(json.dumps(content).encode(), mtime=0), path)
+    return path
+
+
+def write(content: bytes, path: Path) -> None:
+    """Write a file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # beside it, under a name of this process's own
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
-            # no time of day in it: the same record gives the same bytes
-            file.write(gzip.compress(json.dumps(content).encode(), mtime=0))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return path
 
 
 def load(path: Path) -> Record:

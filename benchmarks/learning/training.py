@@ -105,7 +105,8 @@ def make_env(environment: Environment, settings: Settings, seed: int) -> VecEnv:
 
 def make_model(environment: Environment, settings: Settings, env: VecEnv, seed: int) -> BaseAlgorithm:
     """Make the model of a run."""
-    arguments = _resolved(settings.arguments, environment.n_steps)
+    policy_kwargs = {**environment.policy_kwargs, **settings.arguments.get("policy_kwargs", {})}
+    arguments = _resolved({**settings.arguments, "policy_kwargs": policy_kwargs}, environment.n_steps)
     return ALGORITHMS[settings.algorithm](environment.policy, env, seed=seed, device="cpu", **arguments)
 
 

@@ -18,9 +18,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.learning.arms import STUDIES
+from benchmarks.learning.arms import STUDIES, study_path
 from benchmarks.learning.curves import area_under_curve
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.records import write
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from benchmarks.learning.training import train
@@ -49,11 +50,6 @@ class Study:
     n_seeds: int = 3
     n_finalists: int = 4
     n_final_seeds: int = 8
-
-    @property
-    def path(self) -> Path:
-        """The file of what it found."""
-        return STUDIES / f"{self.environment.name.replace('/', '-')}.json"
 
 
 STUDIES_OF = {
@@ -117,15 +113,19 @@ def suggest(trial: optuna.Trial, study: Study) -> Settings:
     )
 
 
-def tune(study: Study, n_jobs: int) -> dict[str, Any]:
-    """Carry a study out, or on where it was stopped, and write what it found to ``study.path``.
+def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
+    """Carry a study out, or on where it was stopped, and write what it found.
 
+    :param study: the study
     :param n_jobs: trials side by side
+    :param folder: folder for what it found, and for the journal of its trials
     :return: what is written: the best settings, the finalists, all trials
     """
-    _optuna_study(study).enqueue_trial(FIRST_GUESS, skip_if_exists=True)
-    joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_search)(study, sampler_seed) for sampler_seed in range(n_jobs))
-    trials = _optuna_study(study).trials
+    _optuna_study(study, folder).enqueue_trial(FIRST_GUESS, skip_if_exists=True)
+    joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_search)(study, folder, sampler_seed) for sampler_seed in range(n_jobs)
+    )
+    trials = _optuna_study(study, folder).trials
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     finalists = sorted(complete, key=lambda trial: -trial.values[0])[: study.n_finalists]
     areas = joblib.Parallel(n_jobs=n_jobs)(
@@ -144,26 +144,26 @@ def tune(study: Study, n_jobs: int) -> dict[str, Any]:
         "finalists": finals,
         "trials": [_summary(trial) for trial in trials],
     }
-    study.path.parent.mkdir(parents=True, exist_ok=True)
-    study.path.write_text(json.dumps(found, indent=1) + "\n")
+    write(f"{json.dumps(found, indent=1)}\n".encode(), study_path(folder, study.environment))
     return found
 
 
-def _search(study: Study, sampler_seed: int) -> None:
+def _search(study: Study, folder: Path, sampler_seed: int) -> None:
     enough = optuna.study.MaxTrialsCallback(
         study.n_trials, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     )
     # settings that diverge fail: learn() raises ValueError
-    _optuna_study(study, sampler_seed).optimize(
+    _optuna_study(study, folder, sampler_seed).optimize(
         lambda trial: _mean_area(trial, study), callbacks=[enough], catch=(ValueError,)
     )
 
 
-def _optuna_study(study: Study, sampler_seed: int | None = None) -> optuna.Study:
-    study.path.parent.mkdir(parents=True, exist_ok=True)
+def _optuna_study(study: Study, folder: Path, sampler_seed: int | None = None) -> optuna.Study:
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = study_path(folder, study.environment).with_suffix(".journal")
     return optuna.create_study(
         study_name=study.environment.name,
-        storage=JournalStorage(JournalFileBackend(str(study.path.with_suffix(".journal")))),
+        storage=JournalStorage(JournalFileBackend(str(journal))),
         sampler=optuna.samplers.TPESampler(seed=sampler_seed, multivariate=True, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8),
         direction="maximize",

@@ -1,0 +1,60 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.suites import SUITES
+from benchmarks.learning.training import SEEDS_APART, make_env, make_model
+from benchmarks.learning.tuning import FINAL_SEEDS, STUDIES_OF, TRIAL_SEEDS, Study, suggest, tune
+
+SMALL = Study(
+    replace(ENVIRONMENTS["CartPole-v1"], n_steps=300),
+    n_envs=(1, 2),
+    n_trials=3,
+    n_seeds=2,
+    n_finalists=2,
+    n_final_seeds=2,
+)
+
+
+@pytest.mark.parametrize("name", STUDIES_OF)
+def test_every_suggestion_is_a_model(name: str) -> None:
+    study = STUDIES_OF[name]
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    optuna_study = optuna.create_study(sampler=sampler)
+    for _ in range(5):
+        settings = suggest(optuna_study.ask(), study)
+        assert Settings(**json.loads(json.dumps(vars(settings)))) == settings
+        env = make_env(study.environment, settings, seed=0)
+        make_model(study.environment, settings, env, seed=0)
+        env.close()
+
+
+def test_no_run_of_a_suite_has_a_seed_of_a_study() -> None:
+    n_seeds = max(environment.n_seeds for suite in SUITES.values() for environment in suite.environments)
+    n_trial_seeds = max(max(study.n_seeds, study.n_final_seeds) for study in STUDIES_OF.values())
+    assert SEEDS_APART * n_seeds < TRIAL_SEEDS
+    assert TRIAL_SEEDS + SEEDS_APART * n_trial_seeds < FINAL_SEEDS
+
+
+def test_a_study_takes_the_best_finalist(tmp_path: Path) -> None:
+    found = tune(SMALL, n_jobs=1, folder=tmp_path)
+    assert json.loads((tmp_path / "CartPole-v1.json").read_text()) == found
+    assert len(found["trials"]) == 3
+    assert found["trials"][0]["params"]["gamma"] == 0.98, "the first guess is tried first"
+    finalists = found["finalists"]
+    assert [len(final["areas"]) for final in finalists] == [2, 2]
+    assert len({area for final in finalists for area in final["areas"]}) > 1
+    assert np.mean(found["best"]["areas"]) == max(np.mean(final["areas"]) for final in finalists)
+
+
+def test_a_stopped_study_goes_on(tmp_path: Path) -> None:
+    first = tune(replace(SMALL, n_trials=2), n_jobs=1, folder=tmp_path)
+    then = tune(SMALL, n_jobs=1, folder=tmp_path)
+    assert len(then["trials"]) == 3
+    assert then["trials"][:2] == first["trials"]
