@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.learning.curves import area_under_curve, final_score, learning_curve, steps_to_threshold
+
+ENDS = np.array([10, 30, 60, 90, 95, 100])
+RETURNS = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 11.0])
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "share", "expected"),
+    [
+        (100, 0.1, 8.5),  # (90, 100]: 6 and 11, not the 4 that ended at 90
+        (100, 0.11, 7.0),  # (89, 100]: 4, 6 and 11
+        (95, 0.05, 6.0),  # (90.25, 95], to whole steps (90, 95]: 6, and nothing of what came later
+        (60, 0.5, 3.0),  # (30, 60]
+        (60, 1.0, 2.0),  # all up to 60
+        (80, 0.1, 3.0),  # none in (72, 80]: the last one before
+        (9, 1.0, np.nan),  # none yet
+    ],
+)
+def test_final_score_by_hand(n_steps: int, share: float, expected: float) -> None:
+    assert final_score(ENDS, RETURNS, n_steps, share) == pytest.approx(expected, nan_ok=True)
+
+
+def test_final_score_at_40k_of_100k_takes_the_episodes_that_ended_in_36k_to_40k() -> None:
+    ends = np.arange(1, 100_001)
+    assert final_score(ends, ends.astype(float), 40_000) == np.mean(np.arange(36_001, 40_001))
+    assert final_score(ends, ends.astype(float), 100_000) == np.mean(np.arange(90_001, 100_001))
+
+
+def test_area_under_curve_by_hand() -> None:
+    # 10 steps at 1, 30 at 5, 60 at -2
+    assert area_under_curve(np.array([1.0, 5.0, -2.0]), np.array([10, 30, 60])) == pytest.approx(0.4)
+
+
+def test_area_under_curve_is_the_integral_over_steps() -> None:
+    rng = np.random.default_rng(0)
+    returns, lengths = rng.normal(size=50), rng.integers(1, 40, 50)
+    assert area_under_curve(returns, lengths) == pytest.approx(np.repeat(returns, lengths).mean())
+
+
+def test_learning_curve_by_hand() -> None:
+    grid = np.array([5, 10, 20, 29, 30, 60, 100, 200])
+    # (-15, 5] (-10, 10] (0, 20] (9, 29] (10, 30] (40, 60] (80, 100] and none in (180, 200]
+    expected = [np.nan, 1, 1, 1, 2, 3, 7, 11]
+    np.testing.assert_array_equal(learning_curve(ENDS, RETURNS, grid, 20), expected)
+
+
+def test_learning_curve_counts_all_episodes_that_end_at_one_step() -> None:
+    curve = learning_curve(np.array([8, 8, 16, 16]), np.array([1.0, 3.0, 5.0, 9.0]), np.array([8, 16]), 8)
+    np.testing.assert_array_equal(curve, [2, 7])
+
+
+def test_steps_to_threshold_by_hand() -> None:
+    # means of the last two: 1 (one only), 1.5, 2.5, 3.5, 5, 8.5
+    assert steps_to_threshold(ENDS, RETURNS, 2.5, n_episodes=2, min_episodes=1) == 60
+    assert steps_to_threshold(ENDS, RETURNS, 2.6, n_episodes=2, min_episodes=1) == 90
+    assert steps_to_threshold(ENDS, RETURNS, 8.5, n_episodes=2, min_episodes=1) == 100
+    assert steps_to_threshold(ENDS, RETURNS, 8.6, n_episodes=2, min_episodes=1) == np.inf
+    assert steps_to_threshold(ENDS, RETURNS, 0.5, n_episodes=2, min_episodes=1) == 10
+
+
+def test_steps_to_threshold_waits_for_enough_episodes() -> None:
+    ends, returns = np.arange(1, 31) * 500, np.full(30, 500.0)
+    assert steps_to_threshold(ends, returns, 475) == 20 * 500
+    assert steps_to_threshold(ends[:19], returns[:19], 475) == np.inf
+
+
+def test_steps_to_threshold_forgets_what_is_older_than_its_episodes() -> None:
+    # the mean of the last 100 reaches 9 with the 95th ten: (95 * 10 - 5 * 10) / 100
+    returns = np.repeat([-10.0, 10.0], [100, 100])
+    assert steps_to_threshold(np.arange(1, 201), returns, 9.0) == 195
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.floats(-1e3, 1e3)), min_size=1, max_size=60),
+    st.integers(1, 500),
+    st.lists(st.integers(0, 3000), min_size=1, max_size=10),
+)
+def test_learning_curve_against_its_definition(episodes: list[tuple[int, float]], window: int, grid: list[int]) -> None:
+    lengths, returns = (np.array(column) for column in zip(*episodes, strict=True))
+    ends = np.cumsum(lengths)
+    for step, value in zip(grid, learning_curve(ends, returns, np.array(grid), window), strict=True):
+        within = [g for end, g in zip(ends, returns, strict=True) if step - window < end <= step]
+        before = [g for end, g in zip(ends, returns, strict=True) if end <= step]
+        expected = np.mean(within) if within else before[-1] if before else np.nan
+        assert value == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.lists(st.integers(1, 50), min_size=20, max_size=200), st.integers(-500, 500))
+def test_constant_returns_give_that_constant(lengths: list[int], constant: int) -> None:
+    ends, returns = np.cumsum(lengths), np.full(len(lengths), float(constant))
+    assert final_score(ends, returns, ends[-1]) == constant
+    assert area_under_curve(returns, np.array(lengths)) == pytest.approx(constant)
+    np.testing.assert_array_equal(learning_curve(ends, returns, ends, 100), returns)
+    assert steps_to_threshold(ends, returns, constant) == ends[19]
+    assert steps_to_threshold(ends, returns, constant + 1) == np.inf
+
+
+def test_a_run_without_a_finished_episode_has_no_score() -> None:
+    none = np.array([])
+    assert np.isnan(final_score(none, none, 100))
+    assert np.isnan(area_under_curve(none, none))
+    assert np.isnan(learning_curve(none, none, np.array([10, 20]), 5)).all()
+    assert steps_to_threshold(none, none, 0) == np.inf
+
+
+def test_errors_name_the_argument() -> None:
+    with pytest.raises(ValueError, match="share: .* got 0"):
+        final_score(ENDS, RETURNS, 100, share=0)
+    with pytest.raises(ValueError, match=r"returns: .* got the shape \(5,\)"):
+        final_score(ENDS, RETURNS[:5], 100)
+    with pytest.raises(ValueError, match=r"ends: expected a vector.* got the shape \(6, 1\)"):
+        steps_to_threshold(ENDS[:, np.newaxis], RETURNS, 1)
+    with pytest.raises(ValueError, match="ends: expected steps that never fall"):
+        learning_curve(ENDS[::-1], RETURNS, ENDS, 10)
+    with pytest.raises(ValueError, match="grid: .* got the shape"):
+        learning_curve(ENDS, RETURNS, np.array(5), 10)
+    with pytest.raises(ValueError, match="window: .* got 0"):
+        learning_curve(ENDS, RETURNS, ENDS, 0)
+    with pytest.raises(ValueError, match="lengths: .* got 0"):
+        area_under_curve(RETURNS, np.array([1, 1, 0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="min_episodes: expected 1 to n_episodes = 10, got 20"):
+        steps_to_threshold(ENDS, RETURNS, 1, n_episodes=10)
