@@ -1,0 +1,253 @@
+"""From the scores of many runs to statements about arms, each with its uncertainty.
+
+A *sample* is a vector of scores, one a run of one arm on one environment, ``(n_runs,)``. Where :data:`Scores` are
+expected, one sample speaks of one environment, and a list of samples of several together, one sample an environment:
+their scores have to be on one scale, the runs are resampled within each environment (the stratified bootstrap), and
+every environment counts the same. Two arms are never paired by seed.
+
+Intervals are the 2.5% and 97.5% quantiles of the statistic over resampled runs (the percentile bootstrap). With few
+runs they hold the truth somewhat less often than 95 times in 100. They speak of other seeds, not of other environments.
+
+Source: Agarwal et al., *Deep Reinforcement Learning at the Edge of the Statistical Precipice* (NeurIPS 2021),
+https://arxiv.org/abs/2108.13264: interquartile mean, stratified bootstrap, performance profiles, probability of
+improvement. Here every random number comes from the generator that the caller passes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+Scores = np.ndarray | Sequence[np.ndarray]
+"""One sample ``(n_runs,)``, or a list of them, one an environment."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number estimated from runs, with its 95% interval.
+
+    :param value: the estimate
+    :param low: lower end of the interval
+    :param high: upper end of the interval
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A curve estimated from runs, with its 95% interval at each point on its own.
+
+    :param value: the estimates, ``(n_points,)``
+    :param low: lower ends, ``(n_points,)``
+    :param high: upper ends, ``(n_points,)``
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def iqm(scores: Scores) -> float:
+    """Compute the interquartile mean: the mean of the middle half of the runs of all environments together.
+
+    A quarter of the runs, rounded down, is cut off at either end: with fewer than four it is the mean.
+
+    :param scores: the scores; infinite ones (a threshold never reached) make it infinite unless they are cut off
+    :raises ValueError: if there are none, the shapes are wrong, a score is NaN, or environments differ in their runs
+    """
+    samples = _samples("scores", scores, min_runs=1)
+    _check_equal_runs("scores", samples)
+    return float(_pooled_iqm(*samples))
+
+
+def iqm_interval(scores: Scores, rng: np.random.Generator, n_resamples: int = 10_000) -> Estimate:
+    """Estimate the interquartile mean, see :func:`iqm`, with its interval.
+
+    :param scores: the scores
+    :param rng: draws the resampled runs
+    :param n_resamples: how often the runs are resampled
+    :raises ValueError: as :func:`iqm`, and if an environment has a single run
+    """
+    samples = _samples("scores", scores)
+    _check_equal_runs("scores", samples)
+    return _estimate(samples, _pooled_iqm, rng, n_resamples)
+
+
+def iqm_difference(x: Scores, y: Scores, rng: np.random.Generator, n_resamples: int = 10_000) -> Estimate:
+    r"""Estimate :math:`\operatorname{IQM}(x) - \operatorname{IQM}(y)`: what ``x`` has over ``y``, in units of score.
+
+    :param x: the scores of one arm, finite
+    :param y: the scores of the other, finite, on the same environments
+    :param rng: draws the resampled runs
+    :param n_resamples: how often the runs are resampled
+    :raises ValueError: as :func:`iqm_interval`, and if a score is infinite or the environments differ in number
+    """
+    xs, ys = _two_arms(x, y)
+    for name, samples in (("x", xs), ("y", ys)):
+        _check_equal_runs(name, samples)
+        _check_finite(name, samples)
+    return _estimate(xs + ys, _difference_of_halves, rng, n_resamples)
+
+
+def probability_of_improvement(x: Scores, y: Scores, rng: np.random.Generator, n_resamples: int = 10_000) -> Estimate:
+    r"""Estimate :math:`P(X > Y) + P(X = Y) / 2` for a run of each arm, averaged over environments.
+
+    On one environment it is the Mann-Whitney statistic :math:`U / (n_x n_y)`. Where every run of ``x`` is above every
+    run of ``y`` the interval is [1, 1], since no resampling overturns that: see :func:`permutation_test` as well.
+
+    :param x: the scores of one arm; the numbers of runs need not agree
+    :param y: the scores of the other, on the same environments in the same order
+    :param rng: draws the resampled runs
+    :param n_resamples: how often the runs are resampled
+    :raises ValueError: if the shapes are wrong, a score is NaN, an environment has a single run, or the environments
+        differ in number
+    """
+    xs, ys = _two_arms(x, y)
+    return _estimate(xs + ys, _improvement_over_halves, rng, n_resamples)
+
+
+def permutation_test(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_resamples: int = 9_999) -> float:
+    r"""Test on one environment whether arm ``x`` beats arm ``y``, by the difference of their interquartile means.
+
+    If the arms did not differ, their runs could trade places: the p-value is the share of the ways to deal the runs
+    to the arms that give a difference at least as great. All ways are tried where they are at most ``n_resamples``;
+    else so many are drawn, and the observed one counts with them, so that no p-value is 0.
+
+    :param x: the scores of one arm, ``(n_runs_x,)``, finite
+    :param y: the scores of the other, ``(n_runs_y,)``, finite
+    :param rng: draws the permutations
+    :param n_resamples: how many are drawn
+    :return: the one-sided p-value, in (0, 1]
+    :raises ValueError: if the shapes are wrong, a score is not finite, or an arm has a single run
+    """
+    samples = _samples("x", [x]) + _samples("y", [y])
+    for name, sample in zip("xy", samples, strict=True):
+        _check_finite(name, (sample,))
+    test = stats.permutation_test(
+        samples, _difference_of_halves, vectorized=True, n_resamples=n_resamples, alternative="greater", rng=rng
+    )
+    return float(test.pvalue)
+
+
+def performance_profile(
+    scores: Scores, thresholds: np.ndarray, rng: np.random.Generator, n_resamples: int = 2_000
+) -> Band:
+    r"""Estimate the share of runs that score above :math:`\tau`, :math:`P(X > \tau)`, averaged over environments.
+
+    :param scores: the scores
+    :param thresholds: :math:`\tau`, ``(n_points,)``
+    :param rng: draws the resampled runs
+    :param n_resamples: how often the runs are resampled
+    :return: ``(n_points,)``
+    :raises ValueError: if the shapes are wrong, a score is NaN, or an environment has a single run
+    """
+    if thresholds.ndim != 1 or not len(thresholds):
+        raise ValueError(f"thresholds: expected a vector of at least one, got the shape {thresholds.shape}")
+    # (n_points, n_runs) each
+    above = tuple(sample > thresholds[:, np.newaxis] for sample in _samples("scores", scores))
+    return _band(above, _mean_of_means, rng, n_resamples)
+
+
+def iqm_curve(curves: np.ndarray, rng: np.random.Generator, n_resamples: int = 2_000) -> Band:
+    """Estimate the interquartile mean over runs at every point of their learning curves.
+
+    Whole runs are resampled. Where a run has no value yet (NaN) there is none for the band either.
+
+    :param curves: the curves of the runs of one arm on one environment, ``(n_runs, n_points)``
+    :param rng: draws the resampled runs
+    :param n_resamples: how often the runs are resampled
+    :return: ``(n_points,)``
+    :raises ValueError: if the shape is wrong, or there is a single run
+    """
+    if curves.ndim != 2 or len(curves) < 2 or not curves.size:
+        raise ValueError(f"curves: expected (n_runs, n_points) with at least 2 runs, got the shape {curves.shape}")
+    known = ~np.isnan(curves).any(axis=0)
+    band = np.full((3, curves.shape[1]), np.nan)
+    if known.any():
+        found = _band((curves[:, known].T,), _pooled_iqm, rng, n_resamples)
+        band[:, known] = found.value, found.low, found.high
+    return Band(*band)
+
+
+Statistic = Callable[..., np.ndarray]
+"""Takes samples ``(..., n_runs)``, gives ``(...)``: called as scipy does, with ``axis=-1``."""
+
+
+def _pooled_iqm(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.asarray(stats.trim_mean(np.concatenate(samples, axis=axis), 0.25, axis=axis))
+
+
+def _difference_of_halves(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+    n = len(samples) // 2
+    return np.asarray(_pooled_iqm(*samples[:n], axis=axis) - _pooled_iqm(*samples[n:], axis=axis))
+
+
+def _improvement_over_halves(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+    n = len(samples) // 2
+    return np.asarray(np.mean([_improvement(x, y) for x, y in zip(samples[:n], samples[n:], strict=True)], axis=0))
+
+
+def _improvement(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    # (..., n_runs_x, n_runs_y); a tie counts in the second mean only
+    x, y = x[..., :, np.newaxis], y[..., np.newaxis, :]
+    return np.asarray(np.mean(x > y, axis=(-2, -1)) + np.mean(x >= y, axis=(-2, -1))) / 2
+
+
+def _mean_of_means(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.asarray(np.mean([sample.mean(axis=axis) for sample in samples], axis=0))
+
+
+def _estimate(
+    samples: tuple[np.ndarray, ...], statistic: Statistic, rng: np.random.Generator, n_resamples: int
+) -> Estimate:
+    band = _band(samples, statistic, rng, n_resamples)
+    return Estimate(float(band.value), float(band.low), float(band.high))
+
+
+def _band(samples: tuple[np.ndarray, ...], statistic: Statistic, rng: np.random.Generator, n_resamples: int) -> Band:
+    # scipy interpolates between infinite values for an interval of its own, which is not used
+    with np.errstate(invalid="ignore"):
+        resampled = stats.bootstrap(
+            samples, statistic, n_resamples=n_resamples, vectorized=True, axis=-1, method="percentile", rng=rng
+        ).bootstrap_distribution
+    low, high = np.quantile(resampled, (0.025, 0.975), axis=-1, method="inverted_cdf")
+    return Band(statistic(*samples), low, high)
+
+
+def _two_arms(x: Scores, y: Scores) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    xs, ys = _samples("x", x), _samples("y", y)
+    if len(xs) != len(ys):
+        raise ValueError(f"y: expected the {len(xs)} environments of x, got {len(ys)}")
+    return xs, ys
+
+
+def _samples(name: str, scores: Scores, min_runs: int = 2) -> tuple[np.ndarray, ...]:
+    samples = (scores,) if isinstance(scores, np.ndarray) else tuple(scores)
+    if not samples:
+        raise ValueError(f"{name}: expected the scores of at least one environment, got none")
+    for sample in samples:
+        if np.ndim(sample) != 1 or len(sample) < min_runs:
+            raise ValueError(
+                f"{name}: expected (n_runs,) with at least {min_runs} runs, or a list of such vectors, one an "
+                f"environment, got the shape {np.shape(sample)}"
+            )
+        if np.isnan(sample).any():
+            raise ValueError(f"{name}: a score is NaN (a run in which no episode ended?): leave such runs out")
+    return samples
+
+
+def _check_equal_runs(name: str, samples: tuple[np.ndarray, ...]) -> None:
+    n_runs = [len(sample) for sample in samples]
+    if len(set(n_runs)) > 1:
+        raise ValueError(
+            f"{name}: expected as many runs of every environment, got {n_runs}: take {min(n_runs)} of each"
+        )
+
+
+def _check_finite(name: str, samples: tuple[np.ndarray, ...]) -> None:
+    if not all(np.isfinite(sample).all() for sample in samples):
+        raise ValueError(f"{name}: a score is infinite, and has no difference: see probability_of_improvement")
