@@ -2,16 +2,13 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from gymnasium.vector import VectorEnv
+from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.report import markdown_table
@@ -124,23 +121,30 @@ def as_records(measurements: list[Measurement]) -> list[dict[str, object]]:
 
 
 def plot(measurements: list[Measurement], title: str, path: Path) -> None:
+    """Write :func:`draw`'s picture."""
+    figure = draw(measurements)
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def draw(measurements: Sequence[Measurement]) -> Figure:
     """Draw a bar for each arm's ratio to A2C, in a panel for each setting."""
-    settings = list(dict.fromkeys(m.setting for m in measurements))
-    figure, axes = plt.subplots(
-        len(settings), figsize=(8, 0.8 + 1.2 * len(settings)), layout="constrained", squeeze=False
-    )
-    for panel, setting in zip(axes[:, 0], settings, strict=True):
-        shown = [m for m in measurements if m.setting == setting and m.arm != ENVIRONMENT]
+    panels: dict[str, list[Measurement]] = {}
+    for measurement in measurements:
+        if measurement.arm != ENVIRONMENT:
+            panels.setdefault(measurement.setting, []).append(measurement)
+    heights = [0.7 + 0.25 * len(shown) for shown in panels.values()]
+    figure = Figure(figsize=(8, 0.5 + sum(heights)), layout="constrained")
+    axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)
+    for panel, (setting, shown) in zip(axes[:, 0], panels.items(), strict=True):
         colours = ["tab:gray" if is_reference(m.arm) else "tab:blue" for m in shown]
         bars = panel.barh([m.arm for m in shown], [m.ratio for m in shown], color=colours)
         labels = [f"{m.ratio:.2f}  ({m.share:.1%} of the environments' speed)" for m in shown]
         panel.bar_label(bars, labels, padding=3, fontsize="small")
-        panel.set_xlim(0, 1.75 * max(m.ratio for m in shown))
+        panel.set_xlim(0, 1.9 * max(m.ratio for m in shown))
         panel.invert_yaxis()
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_title(setting, loc="left", fontsize="medium")
     axes[-1, 0].set_xlabel("steps per second, as a ratio to SB3's A2C")
-    figure.suptitle(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure
