@@ -10,7 +10,11 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.learning import running
-from benchmarks.learning.suites import SUITES, Job
+from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.records import load_all
+from benchmarks.learning.report import pages
+from benchmarks.learning.report.analysis import analyse, load_throughput, plan
+from benchmarks.learning.suites import RESULTS, SUITES, Job
 from benchmarks.learning.tuning import STUDIES_OF, tune
 
 app = typer.Typer()
@@ -64,6 +68,21 @@ def tune_arm(
     best = tune(study if trials is None else replace(study, n_trials=trials), jobs)["best"]
     print(f"Trial {best['trial']}, mean area under the curve {np.mean(best['areas']):.1f}")
     print(json.dumps(best["settings"], indent=1))
+
+
+@app.command("report")
+def write_report(
+    runs: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS / "runs",
+    throughput: Annotated[Path, typer.Option(help="What `throughput` saved; it may be missing.")] = RESULTS
+    / "throughput-cpu.json",
+    output: Annotated[Path, typer.Option(help="Folder for the pages and their figures.")] = Path("docs"),
+) -> None:
+    """Say what the records show: benchmarks.md, report.html and figures."""
+    records = list(load_all(runs))
+    if not records:
+        raise typer.BadParameter(f"{runs} holds no records: make some with `run`", param_hint="--runs")
+    found = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
+    print(*pages.write(found, output), sep="\n")
 
 
 def _name(job: Job) -> str:

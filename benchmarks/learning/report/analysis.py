@@ -1,0 +1,334 @@
+"""From the records of runs to findings."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.learning import statistics
+from benchmarks.learning.curves import area_under_curve, final_score, learning_curve, steps_to_threshold
+from benchmarks.learning.environments import Environment
+from benchmarks.learning.records import Record
+from benchmarks.learning.report.findings import (
+    Ablation,
+    Aggregate,
+    ArmResult,
+    Band,
+    Check,
+    Comparison,
+    EnvironmentFindings,
+    Findings,
+    Verdict,
+)
+from benchmarks.learning.statistics import Estimate
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, RESULTS, SUITES
+from benchmarks.throughput import Measurement
+
+REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
+RANDOM, SEED_ARM, TUNED_ARM = "random", "tda2c", "tda2c-tuned"
+OWN_ARMS = (TUNED_ARM, SEED_ARM)
+BASELINES = ("a2c", "a2c-zoo", "a2c-td0")
+COMPARED = (*BASELINES, "ppo-zoo")
+LEARNING_ARMS = tuple(arm for arm in MAIN_ARMS if arm != RANDOM)
+CURVE_POINTS = 100
+CURVE_WINDOW = 0.05
+"""share of a run's steps that a point of the learning curve averages over"""
+PROFILE_AT = np.linspace(-0.5, 1.0, 151)
+BOOTSTRAP_SEED = 0
+GOAL_BASELINES = ("a2c", "a2c-zoo")
+GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
+CARTPOLE_GOALS = {100_000: 495.0, 40_000: 475.0}
+"""the final score to reach by a step"""
+
+Plan = Mapping[tuple[str, str], int]
+"""Runs that there should be, by environment and arm."""
+Runs = dict[str, list[Record]]
+"""Runs on one environment by arm, in the order of their seeds."""
+
+
+def plan() -> dict[tuple[str, str], int]:
+    """Count the runs that there should be: those of the suites that are reported."""
+    # an arm may be in several suites
+    jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in REPORTED for job in suite.jobs())
+    return dict(Counter((environment, arm) for environment, arm, _ in jobs))
+
+
+def analyse(
+    records: Iterable[Record],
+    environments: Sequence[Environment],
+    planned: Plan,
+    throughput: Mapping[str, Any] | None = None,
+) -> Findings:
+    """Find out what runs show.
+
+    The same records give the same findings: the bootstrap of each figure has a generator of its own, with a fixed seed.
+
+    :param records: the runs
+    :param environments: the environments of the benchmark, in the order of the report
+    :param planned: the runs that there should be
+    :param throughput: what ``python -m benchmarks throughput`` saved; ``None``: there is nothing
+    :raises ValueError: if runs of one arm on one environment differ in their settings
+    """
+    kept, left_out = _divide(records, {environment.name: environment for environment in environments}, planned)
+    runs = {environment.name: _by_arm(kept, environment.name) for environment in environments}
+    found = [_on_environment(environment, runs[environment.name], planned) for environment in environments]
+    aggregated = _comparable(runs)
+    return Findings(
+        environments=tuple(findings for findings in found if findings.results),
+        aggregates=_aggregates({e.name: e for e in environments}, {name: runs[name] for name in aggregated}),
+        aggregated=tuple(aggregated),
+        checks=(*_comparison_checks(found, planned), *_cartpole_checks(runs.get("CartPole-v1", {}), planned)),
+        planned=dict(planned),
+        n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
+        left_out=tuple(left_out),
+        conditions=_conditions(kept),
+        throughput=tuple(_measurements(throughput)),
+        throughput_conditions={name: value for name, value in (throughput or {}).items() if name != "results"},
+    )
+
+
+def load_throughput(path: Path) -> dict[str, Any] | None:
+    """Read what ``python -m benchmarks throughput`` saved; ``None`` where it has saved nothing."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _divide(
+    records: Iterable[Record], environments: Mapping[str, Environment], planned: Plan
+) -> tuple[list[Record], list[str]]:
+    """Give the records of the plan, and why others are left out."""
+    kept, left_out = [], []
+    for record in records:
+        reason = _reason_against(record, environments, planned)
+        if reason is None:
+            kept.append(record)
+        else:
+            left_out.append(f"`{record.environment}`, `{record.arm}`, seed {record.seed}: {reason}")
+    return kept, left_out
+
+
+def _reason_against(record: Record, environments: Mapping[str, Environment], planned: Plan) -> str | None:
+    if (record.environment, record.arm) not in planned:
+        return "not planned"
+    n_steps = environments[record.environment].n_steps
+    if record.n_steps != n_steps:
+        return f"{record.n_steps:,} steps, not the {n_steps:,} planned"
+    return None if len(record.episode_ends) else "no episode ended"
+
+
+def _by_arm(records: Sequence[Record], environment: str) -> Runs:
+    runs: Runs = {}
+    for record in records:
+        if record.environment == environment:
+            runs.setdefault(record.arm, []).append(record)
+    for arm, same in runs.items():
+        same.sort(key=lambda record: record.seed)
+        for record in same:
+            if record.settings != same[0].settings:
+                raise ValueError(
+                    f"{environment}, {arm}: the runs of seeds {same[0].seed} and {record.seed} differ in their "
+                    f"settings ({same[0].settings} and {record.settings}): delete the outdated runs, and run them again"
+                )
+    return {arm: runs[arm] for arm in (*MAIN_ARMS, *ABLATION_ARMS) if arm in runs}
+
+
+def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> EnvironmentFindings:
+    name = environment.name
+    areas = {arm: _areas(same) for arm, same in runs.items()}
+    several = {arm: values for arm, values in areas.items() if len(values) > 1}
+    return EnvironmentFindings(
+        environment=environment,
+        results=tuple(_result(environment, same, planned[name, arm]) for arm, same in runs.items()),
+        curves=tuple(_curve(same) for arm, same in runs.items() if arm in LEARNING_ARMS and arm in several),
+        comparisons=tuple(
+            _compare(name, arm, baseline, several[arm], several[baseline])
+            for arm in OWN_ARMS
+            for baseline in COMPARED
+            if arm in several and baseline in several
+        ),
+        ablations=tuple(
+            _ablate(name, arm, several[arm], several[SEED_ARM])
+            for arm in ABLATION_ARMS
+            if arm in several and SEED_ARM in several
+        ),
+        settings={arm: same[0].settings for arm, same in runs.items()},
+    )
+
+
+def _result(environment: Environment, runs: Sequence[Record], n_planned: int) -> ArmResult:
+    key = (environment.name, runs[0].arm)
+    steps = np.array([steps_to_threshold(r.episode_ends, r.episode_returns, environment.solved) for r in runs])
+    return ArmResult(
+        arm=runs[0].arm,
+        n_runs=len(runs),
+        n_planned=n_planned,
+        final_score=_iqm(_final_scores(runs, environment.n_steps), *key, "final score"),
+        area=_iqm(_areas(runs), *key, "area"),
+        steps_to_threshold=float(np.median(steps)),
+        n_solved=int(np.isfinite(steps).sum()),
+        seconds=float(np.median([r.seconds for r in runs])),
+    )
+
+
+def _areas(runs: Sequence[Record]) -> np.ndarray:
+    return np.array([area_under_curve(r.episode_returns, r.episode_lengths) for r in runs])
+
+
+def _final_scores(runs: Sequence[Record], n_steps: int) -> np.ndarray:
+    return np.array([final_score(r.episode_ends, r.episode_returns, n_steps) for r in runs])
+
+
+def _iqm(scores: np.ndarray, *key: str) -> Estimate:
+    if len(scores) == 1:
+        return Estimate(float(scores[0]), np.nan, np.nan)
+    return statistics.iqm_interval(scores, _generator(*key))
+
+
+def _curve(runs: Sequence[Record]) -> Band:
+    first = runs[0]
+    grid = np.linspace(first.n_steps / CURVE_POINTS, first.n_steps, CURVE_POINTS).round().astype(np.int64)
+    window = round(CURVE_WINDOW * first.n_steps)
+    curves = np.array([learning_curve(r.episode_ends, r.episode_returns, grid, window) for r in runs])
+    band = statistics.iqm_curve(curves, _generator(first.environment, first.arm, "curve"))
+    return Band(first.arm, len(runs), grid, band.value, band.low, band.high)
+
+
+def _compare(environment: str, arm: str, baseline: str, ours: np.ndarray, theirs: np.ndarray) -> Comparison:
+    key = (environment, arm, baseline)
+    return Comparison(
+        environment,
+        arm,
+        baseline,
+        len(ours),
+        len(theirs),
+        improvement=statistics.probability_of_improvement(ours, theirs, _generator(*key, "improvement")),
+        difference=statistics.iqm_difference(ours, theirs, _generator(*key, "difference")),
+        p_value=statistics.permutation_test(ours, theirs, _generator(*key, "permutation")),
+    )
+
+
+def _ablate(environment: str, arm: str, changed: np.ndarray, seed: np.ndarray) -> Ablation:
+    difference = statistics.iqm_difference(changed, seed, _generator(environment, arm, "ablation"))
+    return Ablation(arm, len(changed), len(seed), difference)
+
+
+def _comparable(runs: Mapping[str, Runs]) -> list[str]:
+    """Name the environments where random actions, the package's arms and the baselines all have several runs.
+
+    Arms that have them nowhere do not count.
+    """
+    several = {name: {arm for arm, same in found.items() if len(same) > 1} for name, found in runs.items()}
+    started = set[str]().union(*several.values()) & {*OWN_ARMS, *BASELINES}
+    return [name for name, arms in several.items() if started and started | {RANDOM} <= arms]
+
+
+def _aggregates(environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> tuple[Aggregate, ...]:
+    if not runs:
+        return ()
+    complete = [arm for arm in LEARNING_ARMS if all(len(found.get(arm, ())) > 1 for found in runs.values())]
+    return tuple(_aggregate(arm, environments, runs) for arm in complete)
+
+
+def _aggregate(arm: str, environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> Aggregate:
+    """Sum an arm up, with the first runs of each environment, as many as there are of all."""
+    n_runs = min(len(found[arm]) for found in runs.values())
+    scores = [
+        _normalised(_areas(found[arm])[:n_runs], _areas(found[RANDOM]), environments[name].solved)
+        for name, found in runs.items()
+    ]
+    profile = statistics.performance_profile(scores, PROFILE_AT, _generator(arm, "profile"))
+    return Aggregate(
+        arm,
+        n_runs * len(scores),
+        area=statistics.iqm_interval(scores, _generator(arm, "aggregate")),
+        profile=Band(arm, n_runs * len(scores), PROFILE_AT, profile.value, profile.low, profile.high),
+    )
+
+
+def _normalised(areas: np.ndarray, random: np.ndarray, solved: float) -> np.ndarray:
+    floor = statistics.iqm(random)
+    return (areas - floor) / (solved - floor)
+
+
+def _comparison_checks(found: Sequence[EnvironmentFindings], planned: Plan) -> list[Check]:
+    verdicts = {
+        (findings.environment.name, baseline): comparison.verdict
+        for findings in found
+        for baseline in BASELINES
+        if (comparison := findings.comparison(TUNED_ARM, baseline)) is not None
+    }
+    wanted = [(environment, baseline) for environment in GOAL_ENVIRONMENTS for baseline in GOAL_BASELINES]
+    pairs = [(name, baseline) for name, baseline in planned if baseline in BASELINES]
+    return [_better_check(verdicts, wanted), _not_beaten_check(verdicts, pairs)]
+
+
+def _better_check(verdicts: Mapping[tuple[str, str], Verdict], wanted: Sequence[tuple[str, str]]) -> Check:
+    found = {pair: verdicts.get(pair, Verdict.TOO_FEW) for pair in wanted}
+    lacking = [f"{name} against `{baseline}`: {v}" for (name, baseline), v in found.items() if v != Verdict.BETTER]
+    return Check(
+        f"`{TUNED_ARM}` is better than {_listed(GOAL_BASELINES)} on {', '.join(GOAL_ENVIRONMENTS)}",
+        "; ".join(lacking) or "better in all these comparisons",
+        _reached(not lacking, undecided=set(found.values()) <= {Verdict.BETTER, Verdict.TOO_FEW}),
+    )
+
+
+def _not_beaten_check(verdicts: Mapping[tuple[str, str], Verdict], pairs: Sequence[tuple[str, str]]) -> Check:
+    found = {pair: verdicts.get(pair, Verdict.TOO_FEW) for pair in pairs}
+    beaten = [f"worse than `{baseline}` on {name}" for (name, baseline), v in found.items() if v == Verdict.WORSE]
+    n_known = sum(v != Verdict.TOO_FEW for v in found.values())
+    return Check(
+        f"`{TUNED_ARM}` is worse than none of {_listed(BASELINES)} on any environment",
+        "; ".join(beaten) or f"not worse in any of {n_known} comparisons ({len(found)} planned)",
+        _reached(not beaten and n_known == len(found), undecided=not beaten),
+    )
+
+
+def _cartpole_checks(runs: Runs, planned: Plan) -> list[Check]:
+    return [_cartpole_check(runs.get(TUNED_ARM, []), planned, *goal) for goal in CARTPOLE_GOALS.items()]
+
+
+def _cartpole_check(runs: Sequence[Record], planned: Plan, step: int, goal: float) -> Check:
+    words = f"`{TUNED_ARM}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
+    if not runs:
+        return Check(words, "no runs", None)
+    score = _iqm(_final_scores(runs, step), "CartPole-v1", TUNED_ARM, str(step))
+    interval = f" [{score.low:.1f}, {score.high:.1f}]" if len(runs) > 1 else ""
+    enough = len(runs) >= planned["CartPole-v1", TUNED_ARM]
+    return Check(
+        words,
+        f"IQM {score.value:.1f}{interval} of {len(runs)} runs",
+        _reached(enough and score.value >= goal, undecided=not enough),
+    )
+
+
+def _reached(reached: bool, undecided: bool) -> bool | None:
+    return True if reached else None if undecided else False
+
+
+def _listed(arms: Sequence[str]) -> str:
+    return " and ".join(f"`{arm}`" for arm in arms) if len(arms) < 3 else ", ".join(f"`{arm}`" for arm in arms)
+
+
+def _conditions(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        for name, value in record.conditions.items():
+            if value is not None:
+                found.setdefault(name, Counter())[_as_text(value)] += 1
+    return {name: dict(counts.most_common()) for name, counts in found.items()}
+
+
+def _as_text(value: Any) -> str:
+    return ", ".join(f"{name} {version}" for name, version in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _measurements(throughput: Mapping[str, Any] | None) -> list[Measurement]:
+    saved = throughput["results"] if throughput else []
+    return [Measurement(**{name: value for name, value in row.items() if name != "speed"}) for row in saved]
+
+
+def _generator(*key: str) -> np.random.Generator:
+    """Give a figure's own generator, so that runs added elsewhere leave its digits as they are."""
+    return np.random.default_rng([BOOTSTRAP_SEED, *"/".join(key).encode()])
