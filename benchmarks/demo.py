@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import ConvertCallback, EveryNTimesteps
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from benchmarks.report import markdown_table
+from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
 
 ENV_ID = "CartPole-v1"

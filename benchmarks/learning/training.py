@@ -19,11 +19,11 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
+from benchmarks.conditions import conditions
 from benchmarks.learning.environments import Environment, MinAtarCnn
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
-from benchmarks.report import conditions
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.schedules import robbins_monro_schedule
 

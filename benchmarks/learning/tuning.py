@@ -46,14 +46,14 @@ class Study:
 
     environment: Environment
     n_envs: tuple[int, ...] = (1, 4, 8)
-    n_trials: int = 60
+    n_trials: int = 30
     n_seeds: int = 3
     n_finalists: int = 4
     n_final_seeds: int = 8
 
 
 STUDIES_OF = {
-    "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
+    "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,), n_trials=40),
     **{name: Study(environment) for name, environment in ENVIRONMENTS.items() if name != "CartPole-v1"},
 }
 

@@ -25,7 +25,7 @@ from benchmarks.learning.report.findings import (
 )
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, RESULTS, SUITES
-from benchmarks.throughput import Measurement
+from benchmarks.speed.throughput import Measurement
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
 RANDOM, SEED_ARM, TUNED_ARM = "random", "tda2c", "tda2c-tuned"

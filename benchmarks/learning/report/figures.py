@@ -8,10 +8,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import throughput
 from benchmarks.learning.report.analysis import BASELINES, OWN_ARMS, RANDOM, SEED_ARM, TUNED_ARM
 from benchmarks.learning.report.findings import SHOWN_FROM, Band, EnvironmentFindings, Findings
 from benchmarks.learning.statistics import Estimate
+from benchmarks.speed import throughput
 
 # Okabe & Ito's colours, which the colour-blind can tell apart; every arm has its own line too
 LOOKS: Mapping[str, Mapping[str, Any]] = {

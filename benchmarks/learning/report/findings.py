@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.learning.environments import Environment
 from benchmarks.learning.statistics import Estimate
-from benchmarks.throughput import Measurement
+from benchmarks.speed.throughput import Measurement
 
 SHOWN_FROM = 0.75
 """probability of improvement from which an arm counts as better, if its interval lies above a half too"""

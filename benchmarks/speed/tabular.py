@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from benchmarks.report import markdown_table
+from benchmarks.tables import markdown_table
 from sb3_a2c_td.tabular.registration import IDS
 
 OBSERVATIONS = ("discrete", "one_hot")

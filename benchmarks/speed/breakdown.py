@@ -8,8 +8,8 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from benchmarks.report import markdown_table
-from benchmarks.settings import Setting, learn
+from benchmarks.speed.settings import Setting, learn
+from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
 
 PARTS = ("environments", "acting", "updating", "the rest")

@@ -2,7 +2,7 @@
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.settings import Setting, learn
+from benchmarks.speed.settings import Setting, learn
 
 
 def megaflops_of_a_step(setting: Setting, device: str, n_steps: int) -> dict[str, float]:

@@ -11,8 +11,8 @@ from gymnasium.vector import VectorEnv
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from benchmarks.report import markdown_table
-from benchmarks.settings import REFERENCE, Setting, learn
+from benchmarks.speed.settings import REFERENCE, Setting, learn
+from benchmarks.tables import markdown_table
 
 ENVIRONMENT = "the environments alone"
 

@@ -1,23 +1,15 @@
-"""Tables and files of results, and what they were measured on."""
+"""What results were found with: the machine, the versions, the command."""
 
-import json
 import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import cpuinfo
 import torch as th
 
 PACKAGES = ("sb3-a2c-td", "stable-baselines3", "gymnasium", "torch", "numpy", "numba")
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay rows out as a table in Markdown, numbers to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def conditions() -> dict[str, Any]:
@@ -49,9 +41,3 @@ def describe(facts: dict[str, Any]) -> str:
         f"`{facts['command']}`\n{facts['cpu']}, {facts['n_cores']} cores{gpu}; {facts['n_threads']} "
         f"thread(s); Python {facts['python']}, {versions}"
     )
-
-
-def save(path: Path, facts: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """Write results with their conditions as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")

@@ -8,7 +8,7 @@ import tempfile
 
 import psutil
 
-from benchmarks.settings import SETTINGS, learn
+from benchmarks.speed.settings import SETTINGS, learn
 
 IMPORTS = """
 import time

@@ -1,0 +1,1 @@
+"""How fast TDA2C acts, trains and starts beside stock A2C, and what it costs."""
