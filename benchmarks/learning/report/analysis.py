@@ -84,6 +84,7 @@ def analyse(
         planned=dict(planned),
         n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
         left_out=tuple(left_out),
+        hours=sum(record.seconds for record in kept) / 3600,
         conditions=_conditions(kept),
         throughput=tuple(_measurements(throughput)),
         throughput_conditions={name: value for name, value in (throughput or {}).items() if name != "results"},

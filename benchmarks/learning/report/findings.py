@@ -231,6 +231,7 @@ class Findings:
     :param planned: runs that there should be, by environment and arm
     :param n_runs: runs that there are, likewise
     :param left_out: runs that are no part of the plan, as ``environment/arm: reason``
+    :param hours: wall time of all runs together
     :param conditions: values of each of the records' conditions, with the number of runs that had them
     :param throughput: steps per second
     :param throughput_conditions: what they were measured on
@@ -243,6 +244,7 @@ class Findings:
     planned: dict[tuple[str, str], int]
     n_runs: dict[tuple[str, str], int]
     left_out: tuple[str, ...]
+    hours: float
     conditions: dict[str, dict[str, int]]
     throughput: tuple[Measurement, ...]
     throughput_conditions: dict[str, Any]

@@ -308,6 +308,8 @@ def test_the_settings_and_conditions_are_those_of_the_records(report: Path) -> N
     assert '- `a2c-td0`: `{"algorithm": "some", "arguments": {"gamma": 0.9}}`' in page
     assert f"| commit | c0ffee | {len(benchmark())} |" in page
     assert f"| versions | torch 2.0 | {len(benchmark())} |" in page
+    hours = sum(record.seconds for record in benchmark()) / 3600
+    assert f"would have taken {hours:.3g} hours" in page
     assert "gpu" not in page[page.index("## Conditions") :]
 
 
