@@ -1,26 +1,53 @@
 """The commands of the learning benchmark."""
 
 import json
+import sys
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 from tqdm import tqdm
 
 from benchmarks.learning import running
+from benchmarks.learning.arms import ARMS
 from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.records import load_all
 from benchmarks.learning.report import pages
 from benchmarks.learning.report.analysis import analyse, load_throughput, plan
+from benchmarks.learning.running import Outcome
 from benchmarks.learning.suites import RESULTS, SUITES, Job
 from benchmarks.learning.tuning import STUDIES_OF, tune
+from benchmarks.tables import markdown_table
 
 app = typer.Typer()
 
 Names = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
 Runs = Annotated[Path | None, typer.Option(help="Folder of the records, the suite's own where nothing is said.")]
+Backend = Annotated[
+    Literal["processes", "dask"], typer.Option(help="Where: processes of this machine, or a dask cluster's workers.")
+]
+
+
+@app.command("list")
+def list_all() -> None:
+    """The suites and how much of each is finished, the arms, the environments."""
+    suites = [
+        [suite.name, suite.summary, f"{sum(running.is_recorded(job, suite.runs) for job in jobs)} of {len(jobs)}"]
+        for suite in SUITES.values()
+        for jobs in [suite.jobs()]
+    ]
+    arms = [[arm.name, arm.summary] for arm in ARMS.values()]
+    environments = [
+        [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]
+        for environment in ENVIRONMENTS.values()
+    ]
+    print(markdown_table(["suite", "what for", "runs finished"], suites), end="\n\n")
+    print(markdown_table(["arm", "what it is"], arms), end="\n\n")
+    print(markdown_table(["environment", "steps", "seeds", "solved from"], environments))
 
 
 @app.command("run")
@@ -29,29 +56,27 @@ def run_suite(
     arms: Names = None,
     envs: Names = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm on each environment.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side, each on one core.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side, each on one core.")] = 2,
     runs: Runs = None,
+    backend: Backend = "processes",
+    scheduler: Annotated[str | None, typer.Option(help="Address of the dask cluster's scheduler.")] = None,
 ) -> None:
     """Train the arms of a suite; what is finished already is skipped."""
     if suite not in SUITES:
         raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
+    if (backend == "dask") != (scheduler is not None):
+        raise typer.BadParameter("--backend dask and --scheduler ADDRESS need each other", param_hint="--scheduler")
     chosen = SUITES[suite]
-    wanted = chosen.jobs(seeds)
-    chosen_arms = _chosen(arms, {job.arm for job in wanted}, "--arms")
-    chosen_envs = _chosen(envs, {job.environment.name for job in wanted}, "--envs")
-    wanted = [job for job in wanted if job.arm in chosen_arms and job.environment.name in chosen_envs]
+    wanted = _chosen_jobs(chosen.jobs(seeds), arms, envs)
     folder = runs or chosen.runs
-    left = running.unfinished(wanted, folder)
-    print(f"{len(wanted)} runs, {len(wanted) - len(left)} finished already; records in {folder}")
-    failures = []
-    with tqdm(total=sum(job.environment.n_steps for job in left), unit="step", unit_scale=True) as progress:
-        for outcome in running.run(left, folder, jobs):
-            progress.update(outcome.job.environment.n_steps)
-            if outcome.error is not None:
-                failures.append(outcome)
-                progress.write(f"{_name(outcome.job)} failed\n{outcome.error}")
+    try:
+        failures = _show(*_started(wanted, folder, jobs, scheduler))
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished stays: run the same command again to go on.", file=sys.stderr)
+        raise typer.Exit(130) from None
     if failures:
         print(f"{len(failures)} runs failed: {', '.join(_name(outcome.job) for outcome in failures)}")
+        print("Run the same command again to try them again.")
         raise typer.Exit(1)
 
 
@@ -85,8 +110,51 @@ def write_report(
     print(*pages.write(found, output), sep="\n")
 
 
+def _started(
+    wanted: list[Job], folder: Path, n_jobs: int, scheduler: str | None
+) -> tuple[list[Job], Generator[Outcome, None, None]]:
+    """Give the jobs that are left, and how they end."""
+    try:
+        left = running.unfinished(wanted, folder)
+        print(f"{len(wanted)} runs, {len(wanted) - len(left)} finished already; records in {folder}", flush=True)
+        if scheduler is None or not left:
+            return left, running.run(left, folder, n_jobs)
+        # takes a second to import
+        from benchmarks.learning import cluster
+
+        return left, cluster.run(left, folder, scheduler)
+    except ValueError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+def _show(jobs: list[Job], outcomes: Generator[Outcome, None, None]) -> list[Outcome]:
+    """Show how jobs end: a bar on a terminal, and a line for each elsewhere.
+
+    :return: those that failed
+    """
+    failures = []
+    n_steps = sum(job.environment.n_steps for job in jobs)
+    # the mean speed since the start: jobs end in clusters, which a moving mean would take for changes of speed
+    with tqdm(total=n_steps, unit="step", unit_scale=True, smoothing=0, disable=None) as progress, closing(outcomes):
+        for n_ended, outcome in enumerate(outcomes, start=1):
+            progress.update(outcome.job.environment.n_steps)
+            if outcome.seconds is None:
+                failures.append(outcome)
+                progress.write(f"{_name(outcome.job)} failed\n{outcome.error}")
+            elif progress.disable:
+                print(f"{n_ended} of {len(jobs)}: {_name(outcome.job)}, {outcome.seconds:.0f} s", flush=True)
+    return failures
+
+
 def _name(job: Job) -> str:
     return f"{job.environment.name} {job.arm} {job.seed}"
+
+
+def _chosen_jobs(jobs: list[Job], arms: str | None, envs: str | None) -> list[Job]:
+    chosen_arms = _chosen(arms, {job.arm for job in jobs}, "--arms")
+    chosen_envs = _chosen(envs, {job.environment.name for job in jobs}, "--envs")
+    return [job for job in jobs if job.arm in chosen_arms and job.environment.name in chosen_envs]
 
 
 def _chosen(names: str | None, known: set[str], option: str) -> set[str]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,9 @@ def save(record: Record, folder: Path) -> Path:
     content = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(record).items()}
     # no time of day in it: the same record gives the same bytes
     write(gzip.compress(json.dumps(content).encode(), mtime=0), path)
+    # what was left by runs that were killed while they wrote it
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)
     return path
 
 
@@ -82,7 +86,7 @@ def load(path: Path) -> Record:
         content = json.loads(gzip.decompress(path.read_bytes()))
         arrays = {name: np.array(content.pop(name), dtype=dtype) for name, dtype in _ARRAYS.items()}
         return Record(**(content | arrays))
-    except (EOFError, KeyError, TypeError, ValueError, gzip.BadGzipFile) as error:
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is not the record of a run ({error}): delete it, and run its job again") from error
 
 

@@ -1,6 +1,7 @@
 """One run: an arm trains on an environment, and every episode is kept."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from benchmarks.conditions import conditions
@@ -37,6 +39,7 @@ CLASSES: dict[str, type] = {
 }
 SEEDS_APART = 1_000
 """between the runs, since an algorithm takes the seeds after its own for further environments"""
+_ALONE = threading.Lock()
 
 
 class EpisodeRecorder(BaseCallback):
@@ -63,10 +66,13 @@ def train(job: Job, first_seed: int = 0) -> Record:
     :return: its record
     """
     th.set_num_threads(1)
+    facts = {**_conditions(), "commit": _commit()}
     environment, seed = job.environment, first_seed + SEEDS_APART * job.seed
-    start = time.perf_counter()
-    episodes = np.array(_episodes(environment, job.settings, seed), dtype=np.float64).reshape(-1, 3)
-    seconds = time.perf_counter() - start
+    # one at a time in a process, whose threads share the random generators that SB3 seeds
+    with _ALONE, threadpool_limits(1):
+        start = time.perf_counter()
+        episodes = np.array(_episodes(environment, job.settings, seed), dtype=np.float64).reshape(-1, 3)
+        seconds = time.perf_counter() - start
     ends, returns, lengths = episodes[episodes[:, 0] <= environment.n_steps].T
     return Record(
         environment=environment.name,
@@ -78,7 +84,7 @@ def train(job: Job, first_seed: int = 0) -> Record:
         episode_returns=returns,
         episode_lengths=lengths.astype(np.int64),
         seconds=seconds,
-        conditions={**_conditions(), "commit": _commit()},
+        conditions=facts,
     )
 
 
