@@ -31,7 +31,7 @@ def run(jobs: Iterable[Job], runs: Path, scheduler: str) -> Generator[Outcome, N
 def _outcomes(jobs: Iterable[Job], runs: Path, client: Client) -> Generator[Outcome, None, None]:
     with client:
         futures = {client.submit(attempt, job, pure=False): job for job in jobs}
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             yield outcome(futures.pop(future), future.result, runs)
 
 

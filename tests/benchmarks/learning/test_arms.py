@@ -1,0 +1,85 @@
+import inspect
+import json
+from dataclasses import asdict
+
+import pytest
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecNormalize
+
+from benchmarks.learning.arms import ARMS, power_law_from
+from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS
+from benchmarks.learning.training import ALGORITHMS
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
+
+EVERYWHERE = [
+    (arm.name, environment.name, settings)
+    for arm in ARMS.values()
+    for environment in ENVIRONMENTS.values()
+    if (settings := arm.settings_on(environment)) is not None
+]
+
+
+def parameters_of(function: object) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+
+def test_names_are_unique_and_told() -> None:
+    assert all(name == arm.name and arm.summary for name, arm in ARMS.items())
+    assert len({arm.summary for arm in ARMS.values()}) == len(ARMS)
+    assert all(name == environment.name for name, environment in ENVIRONMENTS.items())
+    assert {*MAIN_ARMS, *ABLATION_ARMS} == set(ARMS)
+
+
+@pytest.mark.parametrize(("arm", "environment", "settings"), EVERYWHERE)
+def test_settings_are_plain_and_known(arm: str, environment: str, settings: Settings) -> None:
+    again = json.loads(json.dumps(asdict(settings)))
+    assert again == asdict(settings)
+    assert Settings(**again) == settings
+    assert settings.n_envs >= 1
+    if settings.algorithm == "random":
+        assert (settings.n_envs, settings.normalize, settings.arguments) == (1, None, {})
+        return
+    assert set(settings.arguments) <= set(parameters_of(ALGORITHMS[settings.algorithm]))
+    assert set(settings.normalize or {}) <= set(parameters_of(VecNormalize))
+    policy = SeparateActorCriticPolicy if settings.algorithm == "TDA2C" else ActorCriticPolicy
+    assert set(settings.arguments.get("policy_kwargs", {})) <= set(parameters_of(policy))
+
+
+@pytest.mark.parametrize("arms", [A2C, PPO])
+def test_the_zoos_settings_name_every_environment_that_they_know(arms: type) -> None:
+    """A name that is not in the benchmark would be passed over in silence."""
+    settings_of = ARMS[f"{arms.__name__.lower()}-zoo"].settings_of
+    assert set(settings_of) <= set(ENVIRONMENTS)
+    assert {settings.algorithm for settings in settings_of.values() if settings} == {arms.__name__}
+
+
+CHANGES = {
+    "tda2c-reward-scale-1": {"reward_scale": 1.0},
+    "tda2c-fixed-intervals": {"update_on_episode_end": False},
+    "tda2c-truncation": {"bootstrap_on_truncation": True},
+    "tda2c-tanh": {"policy_kwargs": {"activation_fn": "Tanh"}},
+    "tda2c-n-steps-1": {"n_steps": 1},
+    "tda2c-n-steps-20": {"n_steps": 20},
+    "tda2c-n-steps-64": {"n_steps": 64},
+    "tda2c-shared-rate": {"critic_learning_rate": 5e-4},
+    "tda2c-torch-adam": {"policy_kwargs": {"optimizer_class": "Adam"}},
+    "tda2c-robbins-monro": {"learning_rate": power_law_from(5e-4), "critic_learning_rate": power_law_from(1e-3)},
+}
+
+
+def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
+    assert set(CHANGES) == set(ABLATION_ARMS)
+    defaults = {name: parameter.default for name, parameter in parameters_of(TDA2C).items()}
+    assert ARMS["tda2c"].settings == Settings("TDA2C")
+    assert not ARMS["tda2c"].settings_of
+    for name, changes in {**CHANGES, "tda2c-double-softmax": {"double_softmax": True}}.items():
+        assert ARMS[name].settings == Settings("TDA2C", arguments=changes)
+        assert not any(ARMS[name].settings_of.values())
+        assert all(defaults[argument] != value for argument, value in changes.items())
+    # what the summaries say of the seed
+    assert (defaults["n_steps"], defaults["learning_rate"], defaults["critic_learning_rate"]) == (5, 5e-4, 1e-3)
+    assert defaults["reward_scale"] == 0.01

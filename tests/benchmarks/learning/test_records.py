@@ -1,0 +1,125 @@
+import dataclasses
+import gzip
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.learning.records import Record, load, load_all, path_of, save
+
+
+def record(seed: int = 0, n_episodes: int = 3) -> Record:
+    lengths = np.arange(1, n_episodes + 1)
+    return Record(
+        environment="MinAtar/Breakout-v1",
+        arm="tda2c",
+        seed=seed,
+        n_steps=100,
+        settings={"algorithm": "TDA2C", "arguments": {"gamma": 0.9}},
+        episode_ends=np.cumsum(lengths),
+        episode_returns=lengths / 3,
+        episode_lengths=lengths,
+        seconds=1.5,
+        conditions={"commit": "abc"},
+    )
+
+
+def assert_equal(one: Record, other: Record) -> None:
+    for field in dataclasses.fields(Record):
+        np.testing.assert_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@pytest.mark.parametrize("n_episodes", [0, 3])
+def test_reads_what_was_written(tmp_path: Path, n_episodes: int) -> None:
+    written = record(n_episodes=n_episodes)
+    path = save(written, tmp_path)
+    assert path == path_of(tmp_path, "MinAtar/Breakout-v1", "tda2c", 0)
+    assert path.relative_to(tmp_path).as_posix() == "MinAtar-Breakout-v1/tda2c/0.json.gz"
+    read = load(path)
+    assert_equal(read, written)
+    assert read.episode_ends.dtype == read.episode_lengths.dtype == np.int64
+    assert read.episode_returns.dtype == np.float64
+
+
+def test_the_same_record_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = save(record(), tmp_path / "first").read_bytes()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1e6)
+    assert save(record(), tmp_path / "second").read_bytes() == first
+
+
+def test_reads_all_that_are_whole(tmp_path: Path) -> None:
+    for seed in (2, 0, 1):
+        save(record(seed), tmp_path)
+    path_of(tmp_path, "MinAtar/Breakout-v1", "tda2c", 0).with_name(".0.json.gz.123").write_bytes(b"half a rec")
+    assert [read.seed for read in load_all(tmp_path)] == [0, 1, 2]
+    assert list(load_all(tmp_path / "none")) == []
+
+
+def test_writing_removes_what_a_killed_run_left(tmp_path: Path) -> None:
+    of_this = tmp_path / "MinAtar-Breakout-v1/tda2c/.1.json.gz.7"
+    of_another = of_this.with_name(".11.json.gz.7")
+    of_this.parent.mkdir(parents=True)
+    of_this.touch()
+    of_another.touch()
+    path = save(record(seed=1), tmp_path)
+    assert set(path.parent.iterdir()) == {path, of_another}
+
+
+DEFLATED = bytearray(gzip.compress(b"0123456789" * 100))
+DEFLATED[12] ^= 0xFF
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        gzip.compress(b"{}"),
+        gzip.compress(b"[]"),
+        gzip.compress(b"7"),
+        gzip.compress(b'{"environment": "CartP'),
+        gzip.compress(b"\xff\xfe"),
+        gzip.compress(b"{}")[:-5],
+        bytes(DEFLATED),
+        gzip.compress(b'{"episode_ends": ["x"], "episode_returns": [], "episode_lengths": []}'),
+        gzip.compress(b'{"episode_ends": [], "episode_returns": [], "episode_lengths": [], "color": 1}'),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "0.json.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} is not the record of a run .*: delete it, and run its job again"):
+        load(path)
+
+
+def test_whoever_is_killed_while_writing_leaves_a_whole_record(tmp_path: Path) -> None:
+    code = """if True:
+        import itertools, sys
+        from pathlib import Path
+        from benchmarks.learning.records import save
+        from tests.benchmarks.learning.test_records import record
+        for n_episodes in itertools.count(1000):
+            save(record(n_episodes=n_episodes), Path(sys.argv[1]))
+            print(n_episodes, flush=True)
+    """
+    # the same moments in every run; the machine's pace makes them others
+    moments = random.Random(0)
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        last = int(process.stdout.readline())
+        time.sleep(moments.uniform(0.0, 0.1))
+        process.kill()
+        last = int(([last, *process.stdout.read().split()])[-1])
+        process.wait()
+        process.stdout.close()
+        (found,) = load_all(tmp_path)
+        # the last that was said to be written, or the next, of which it could not be said any more
+        n_episodes = len(found.episode_ends)
+        assert n_episodes in (last, last + 1)
+        assert_equal(found, record(n_episodes=n_episodes))

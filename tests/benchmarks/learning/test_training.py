@@ -1,0 +1,220 @@
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch import nn
+
+from benchmarks.learning.environments import ENVIRONMENTS, Environment, MinAtarCnn
+from benchmarks.learning.records import Record
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.suites import SUITES, Job
+from benchmarks.learning.training import EpisodeRecorder, make_env, make_model, train
+from tests.benchmarks.learning.faults import job
+
+JOBS = {
+    (each.environment.name, each.arm): each
+    for each in (job for name in ("main", "ablation") for job in SUITES[name].jobs(1))
+}
+CARTPOLE = ENVIRONMENTS["CartPole-v1"]
+
+
+def shortened(job: Job, n_steps: int) -> Job:
+    """Give a job of few steps, with a rollout of PPO to match."""
+    arguments = dict(job.settings.arguments)
+    if job.settings.algorithm == "PPO":
+        arguments |= {"n_steps": 8, "batch_size": 8 * job.settings.n_envs, "n_epochs": 1}
+    return replace(
+        job,
+        environment=replace(job.environment, n_steps=n_steps),
+        settings=replace(job.settings, arguments=arguments),
+    )
+
+
+def episodes_of(record: Record) -> list[tuple[int, float, int]]:
+    columns = (record.episode_ends, record.episode_returns, record.episode_lengths)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_arm_makes_a_record(environment: str) -> None:
+    jobs = [job for (name, _), job in JOBS.items() if name == environment]
+    assert len(jobs) >= 5
+    for each in jobs:
+        job = shortened(each, n_steps=80)
+        record = train(job)
+        assert (record.environment, record.arm, record.seed, record.n_steps) == (environment, job.arm, 0, 80)
+        assert record.settings == asdict(job.settings)
+        assert record.seconds > 0
+        assert {"cpu", "n_cores", "python", "versions", "commit"} <= record.conditions.keys()
+        assert record.conditions["n_threads"] == 1
+        assert np.isfinite(record.episode_returns).all()
+        assert (np.diff(record.episode_ends) >= 0).all()
+        assert record.episode_lengths.sum() <= 80
+
+
+ALGORITHMS = {
+    "TDA2C": Settings("TDA2C"),
+    "TDA2C, normalised": Settings("TDA2C", normalize={}),
+    "A2C": Settings("A2C"),
+    "A2C, normalised": Settings("A2C", normalize={"norm_obs": False}),
+    "PPO": Settings("PPO", arguments={"n_steps": 64, "batch_size": 64, "n_epochs": 1}),
+}
+algorithms = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+
+
+@algorithms
+def test_episodes_are_those_of_the_environments_own_monitor(settings: Settings) -> None:
+    environment = replace(CARTPOLE, n_steps=256)
+    env = make_env(environment, settings, seed=0)
+    recorder = EpisodeRecorder()
+    make_model(environment, settings, env, seed=0).learn(environment.n_steps, recorder)
+    inner = env.unwrapped if isinstance(env, VecNormalize) else env
+    assert isinstance(inner, DummyVecEnv)
+    (monitor,) = inner.envs
+    assert isinstance(monitor, Monitor)
+    lengths = monitor.get_episode_lengths()
+    assert len(lengths) > 5
+    assert recorder.episodes == list(zip(np.cumsum(lengths), monitor.get_episode_rewards(), lengths, strict=True))
+    # in CartPole every step is worth 1
+    assert monitor.get_episode_rewards() == lengths
+    assert episodes_of(train(job(environment, settings=settings))) == recorder.episodes
+
+
+def test_random_episodes_follow_each_other() -> None:
+    record = train(job())
+    assert len(record.episode_ends) > 4
+    np.testing.assert_array_equal(record.episode_ends, np.cumsum(record.episode_lengths))
+    np.testing.assert_array_equal(record.episode_returns, record.episode_lengths)
+
+
+def test_steps_of_all_environments_count() -> None:
+    record = train(job(replace(CARTPOLE, n_steps=400), settings=Settings("A2C", n_envs=8)))
+    assert (record.episode_ends % 8 == 0).all()
+    # each of the eight has taken an eighth of the steps before its first end
+    first = np.argmin(record.episode_ends)
+    assert record.episode_ends[first] == 8 * record.episode_lengths[first]
+    assert record.episode_lengths.sum() <= 400
+
+
+def test_episodes_beyond_the_budget_do_not_count() -> None:
+    settings = Settings("PPO", arguments={"n_steps": 256, "batch_size": 64, "n_epochs": 1})
+    whole = episodes_of(train(job(replace(CARTPOLE, n_steps=256), settings=settings)))
+    end = whole[5][0]
+    for n_steps, n_episodes in ((end - 1, 5), (end, 6)):
+        record = train(job(replace(CARTPOLE, n_steps=n_steps), settings=settings))
+        assert episodes_of(record) == whole[:n_episodes]
+
+
+def test_no_episode_in_time_is_a_record_too() -> None:
+    record = train(job(replace(CARTPOLE, n_steps=1), settings=Settings("TDA2C")))
+    assert len(record.episode_ends) == len(record.episode_returns) == len(record.episode_lengths) == 0
+
+
+@pytest.mark.parametrize("settings", [Settings("random"), Settings("TDA2C"), Settings("A2C", n_envs=2)])
+def test_a_run_depends_on_its_seed_alone(settings: Settings) -> None:
+    environment = replace(CARTPOLE, n_steps=160)
+    first, other, again = (episodes_of(train(job(environment, seed, settings))) for seed in (3, 4, 3))
+    assert first == again
+    assert first != other
+    # the seed of run k is first_seed + 1000 k
+    assert episodes_of(train(job(environment, 0, settings), first_seed=3_000)) == first
+
+
+def test_the_environments_of_a_run_differ() -> None:
+    env = make_env(CARTPOLE, Settings("A2C", n_envs=4), seed=0)
+    assert len(np.unique(env.reset(), axis=0)) == 4
+
+
+def model_of(environment: str, arm: str) -> tuple[Any, Any]:
+    """Build the model of a job of the suites."""
+    job = JOBS[environment, arm]
+    env = make_env(job.environment, job.settings, seed=0)
+    return make_model(job.environment, job.settings, env, seed=0), env
+
+
+def kinds_of(module: nn.Module) -> set[type]:
+    return {type(part) for part in module.modules()}
+
+
+def test_linear_schedules_fall_to_zero() -> None:
+    model, _ = model_of("CartPole-v1", "ppo-zoo")
+    for schedule, start in ((model.lr_schedule, 1e-3), (model.clip_range, 0.2)):
+        assert [schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([start, start / 2, 0.0])
+
+
+def test_robbins_monro_steps_fall_over_the_run() -> None:
+    model, _ = model_of("CartPole-v1", "tda2c-robbins-monro")
+    for schedule, start in ((model.lr_schedule, 5e-4), (model.critic_lr_schedule, 1e-3)):
+        rates = [schedule(left) for left in (1.0, 0.9, 0.0)]
+        # after 0, 10,000 and 100,000 steps
+        assert rates == pytest.approx([start, start / 2**0.75, start / 11**0.75])
+
+
+def test_names_stand_for_classes() -> None:
+    tanh, _ = model_of("CartPole-v1", "tda2c-tanh")
+    assert nn.Tanh in kinds_of(tanh.policy)
+    assert nn.ReLU not in kinds_of(tanh.policy)
+    seed, _ = model_of("CartPole-v1", "tda2c")
+    assert nn.Tanh not in kinds_of(seed.policy)
+    adam, _ = model_of("CartPole-v1", "tda2c-torch-adam")
+    assert type(adam.policy.optimizer) is th.optim.Adam
+    assert type(seed.policy.optimizer) is not th.optim.Adam
+    zoo, _ = model_of("MinAtar/Breakout-v1", "a2c-zoo")
+    assert type(zoo.policy.optimizer) is RMSpropTFLike
+    assert zoo.policy.optimizer.defaults["eps"] == 1e-5
+
+
+@pytest.mark.parametrize("arm", ["tda2c", "a2c", "a2c-zoo", "a2c-td0", "ppo-zoo"])
+def test_every_arm_sees_images_through_the_same_layers(arm: str) -> None:
+    model, env = model_of("MinAtar/Breakout-v1", arm)
+    assert MinAtarCnn in kinds_of(model.policy)
+    assert env.observation_space.shape[1:] == (10, 10)
+    # zeros and ones are not divided by 255
+    assert env.observation_space.dtype == np.float32
+    images = env.reset()
+    assert set(np.unique(images)) == {0.0, 1.0}
+
+
+def test_the_honest_control_is_a_one_step_method_with_separate_features() -> None:
+    model, _ = model_of("MinAtar/Breakout-v1", "a2c-td0")
+    assert type(model.policy.optimizer) is th.optim.Adam
+    assert model.rollout_buffer.gae_lambda == 0.0
+    assert model.policy.pi_features_extractor is not model.policy.vf_features_extractor
+    defaults, _ = model_of("CartPole-v1", "a2c")
+    assert type(defaults.policy.optimizer) is th.optim.RMSprop
+    assert defaults.rollout_buffer.gae_lambda == 1.0
+
+
+@pytest.mark.parametrize(
+    ("environment", "gamma"), [("Pendulum-v1", 0.9), ("Acrobot-v1", 0.99), ("Hopper-v5", 0.99), ("CartPole-v1", None)]
+)
+def test_rewards_are_normalised_with_the_algorithms_discount(environment: str, gamma: float | None) -> None:
+    model, env = model_of(environment, "a2c-zoo")
+    assert isinstance(env, VecNormalize) == (gamma is not None)
+    if gamma is not None:
+        assert env.gamma == model.gamma == gamma
+        assert env.norm_obs
+        assert env.norm_reward
+
+
+def test_discrete_observations_are_one_hot() -> None:
+    model, env = model_of("FrozenLake-v1", "tda2c")
+    assert env.reset().tolist() == [[1.0] + [0.0] * 15]
+    assert isinstance(model, BaseAlgorithm)
+
+
+def test_solved_is_the_environments_own_threshold() -> None:
+    for environment in ENVIRONMENTS.values():
+        threshold = environment.make().spec.reward_threshold  # type: ignore[union-attr]
+        assert threshold is None or environment.solved == threshold
+
+
+def test_an_environment_that_cannot_be_made_raises() -> None:
+    with pytest.raises(Exception, match="NoSuchGame"):
+        train(job(Environment("NoSuchGame-v0", n_steps=1, n_seeds=1, solved=0.0)))
