@@ -92,7 +92,7 @@ def load(path: Path) -> Record:
 
 def load_all(folder: Path) -> Iterator[Record]:
     """Read all records under a folder, in the order of their names."""
-    for path in sorted(folder.glob(f"*/*/[!.]*{SUFFIX}")):
+    for path in sorted(folder.glob(f"*/*/*{SUFFIX}")):
         yield load(path)
 
 
