@@ -52,11 +52,11 @@ class Study:
     n_final_seeds: int = 8
 
 
-STUDIES_OF = {
+STUDIES_OF = {name: Study(environment) for name, environment in ENVIRONMENTS.items()} | {
     "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,), n_trials=40),
-    **{name: Study(environment) for name, environment in ENVIRONMENTS.items() if name != "CartPole-v1"},
+    # one image at a time takes too long
+    "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(8, 16)),
 }
-
 
 FIRST_GUESS = {
     "learning_rate": 1e-3,
