@@ -7,6 +7,11 @@ sum of rewards, and ``lengths``, its steps. An episode that the budget cut off i
 
 import numpy as np
 
+N_POINTS = 100
+"""points of a learning curve"""
+WINDOW = 0.05
+"""share of a run's steps that a point of its learning curve averages over"""
+
 
 def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int, share: float = 0.1) -> float:
     """Average the returns of the episodes that ended in the last ``share`` of the first ``n_steps`` steps.
@@ -27,21 +32,30 @@ def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int, share: floa
     return float(learning_curve(ends, returns, np.array([n_steps]), max(1, round(share * n_steps)))[0])
 
 
-def area_under_curve(returns: np.ndarray, lengths: np.ndarray) -> float:
-    r"""Average over the steps of a run the return of the episode they belong to: :math:`\sum l_i G_i / \sum l_i`.
+def curve_grid(n_steps: int) -> np.ndarray:
+    """Give the steps at which the learning curve of a run is drawn: ``N_POINTS`` of them, ``(N_POINTS,)``."""
+    return np.linspace(n_steps / N_POINTS, n_steps, N_POINTS).round().astype(np.int64)
 
-    It is the integral over steps of the return of the running episode, divided by the steps of the finished episodes,
-    so that its unit is that of a return. Learning sooner raises it, as ending higher does.
 
-    :param returns: returns :math:`G_i`, ``(n_episodes,)``
-    :param lengths: steps :math:`l_i`, ``(n_episodes,)``
-    :return: in units of return; NaN where no episode finished
-    :raises ValueError: if the shapes differ, or a length is below 1
+def curve_window(n_steps: int) -> int:
+    """Give the steps that a point of the learning curve of a run looks back."""
+    return max(1, round(WINDOW * n_steps))
+
+
+def area_under_curve(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> float:
+    """Average the learning curve over :func:`curve_grid`: the area under what is drawn, divided by the run's steps.
+
+    Learning sooner raises it, as ending higher does. Before the first end of an episode the curve is at that episode's
+    return, so that what is not yet known spares nobody its beginning.
+
+    :param ends: steps at which the episodes ended, ``(n_episodes,)``
+    :param returns: their returns, ``(n_episodes,)``
+    :param n_steps: steps of the run
+    :return: in units of return; NaN where no episode ended
+    :raises ValueError: if the shapes differ, or the ends fall
     """
-    _check_vectors(returns=returns, lengths=lengths)
-    if np.any(lengths < 1):
-        raise ValueError(f"lengths: expected at least one step an episode, got {lengths.min()}")
-    return float(np.average(returns, weights=lengths)) if len(returns) else np.nan
+    curve = learning_curve(ends, returns, curve_grid(n_steps), curve_window(n_steps))
+    return float(np.where(np.isnan(curve), returns[0], curve).mean()) if len(returns) else np.nan
 
 
 def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, window: int) -> np.ndarray:

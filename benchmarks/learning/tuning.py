@@ -46,35 +46,37 @@ class Study:
 
     environment: Environment
     n_envs: tuple[int, ...] = (1, 4, 8)
-    n_trials: int = 30
+    n_trials: int = 40
     n_seeds: int = 3
-    n_finalists: int = 4
-    n_final_seeds: int = 8
+    n_finalists: int = 3
+    n_final_seeds: int = 6
 
 
 STUDIES_OF = {name: Study(environment) for name, environment in ENVIRONMENTS.items()} | {
-    "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,), n_trials=40),
+    "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
     # one image at a time takes too long
-    "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(8, 16)),
+    "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(8, 16), n_trials=30),
 }
 
-FIRST_GUESS = {
-    "learning_rate": 1e-3,
-    "critic_rate_ratio": 1.0,
-    "decays": False,
-    "activation_fn": "Tanh",
-    "width": 64,
-    "ortho_init": True,
-    "gamma": 0.98,
-    "n_steps": 5,
-    "reward_scale": 1.0,
-    "ent_coef": 1e-6,
-    "max_grad_norm": None,
-    "normalize_advantage": False,
-    "normalizes": None,
-    "n_envs": 1,
-}
-"""tried first everywhere; what is left out is drawn"""
+
+def first_guess(study: Study) -> dict[str, Any]:
+    """Give what is tried first everywhere, by :func:`suggest`'s names; what is left out is drawn."""
+    return {
+        "learning_rate": 1e-3,
+        "critic_rate_ratio": 1.0,
+        "decays": False,
+        "activation_fn": "Tanh",
+        "width": 64,
+        "ortho_init": True,
+        "gamma": 0.98,
+        "n_steps": 5,
+        "reward_scale": 1.0,
+        "ent_coef": 1e-6,
+        "max_grad_norm": None,
+        "normalize_advantage": False,
+        "normalizes": None,
+        "n_envs": study.n_envs[0],
+    }
 
 
 def suggest(trial: optuna.Trial, study: Study) -> Settings:
@@ -118,10 +120,14 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
 
     :param study: the study
     :param n_jobs: trials side by side
-    :param folder: folder for what it found, and for the journal of its trials
+    :param folder: folder for what it found, and for the journal of its trials; a study that is finished there is not
+        made again
     :return: what is written: the best settings, the finalists, all trials
     """
-    _optuna_study(study, folder).enqueue_trial(FIRST_GUESS, skip_if_exists=True)
+    path = study_path(folder, study.environment)
+    if path.exists() and len((found := json.loads(path.read_text()))["trials"]) >= study.n_trials:
+        return found  # type: ignore[no-any-return]
+    _optuna_study(study, folder).enqueue_trial(first_guess(study), skip_if_exists=True)
     joblib.Parallel(n_jobs=n_jobs)(
         joblib.delayed(_search)(study, folder, sampler_seed) for sampler_seed in range(n_jobs)
     )
@@ -144,18 +150,14 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
         "finalists": finals,
         "trials": [_summary(trial) for trial in trials],
     }
-    write(f"{json.dumps(found, indent=1)}\n".encode(), study_path(folder, study.environment))
+    write(f"{json.dumps(found, indent=1)}\n".encode(), path)
     return found
 
 
 def _search(study: Study, folder: Path, sampler_seed: int) -> None:
-    enough = optuna.study.MaxTrialsCallback(
-        study.n_trials, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    )
-    # settings that diverge fail: learn() raises ValueError
-    _optuna_study(study, folder, sampler_seed).optimize(
-        lambda trial: _mean_area(trial, study), callbacks=[enough], catch=(ValueError,)
-    )
+    optuna_study = _optuna_study(study, folder, sampler_seed)
+    while sum(trial.state.is_finished() for trial in optuna_study.trials) < study.n_trials:
+        optuna_study.optimize(lambda trial: _mean_area(trial, study), n_trials=1)
 
 
 def _optuna_study(study: Study, folder: Path, sampler_seed: int | None = None) -> optuna.Study:
@@ -184,8 +186,12 @@ def _mean_area(trial: optuna.Trial, study: Study) -> float:
 
 
 def _area(study: Study, settings: Settings, seed: int, first_seed: int) -> float:
-    record = train(Job(study.environment, "tda2c-tuned", settings, seed), first_seed)
-    return area_under_curve(record.episode_returns, record.episode_lengths)
+    """Give the area under the curve of a run; minus infinity where it diverged, of which learn() says ValueError."""
+    try:
+        record = train(Job(study.environment, "tda2c-tuned", settings, seed), first_seed)
+    except ValueError:
+        return -np.inf
+    return area_under_curve(record.episode_ends, record.episode_returns, record.n_steps)
 
 
 def _summary(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.learning import statistics
-from benchmarks.learning.curves import area_under_curve, final_score, learning_curve, steps_to_threshold
+from benchmarks.learning.curves import (
+    area_under_curve,
+    curve_grid,
+    curve_window,
+    final_score,
+    learning_curve,
+    steps_to_threshold,
+)
 from benchmarks.learning.environments import Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.report.findings import (
@@ -33,9 +40,6 @@ OWN_ARMS = (TUNED_ARM, SEED_ARM)
 BASELINES = ("a2c", "a2c-zoo", "a2c-td0")
 COMPARED = (*BASELINES, "ppo-zoo")
 LEARNING_ARMS = tuple(arm for arm in MAIN_ARMS if arm != RANDOM)
-CURVE_POINTS = 100
-CURVE_WINDOW = 0.05
-"""share of a run's steps that a point of the learning curve averages over"""
 PROFILE_AT = np.linspace(-0.5, 1.0, 151)
 BOOTSTRAP_SEED = 0
 GOAL_BASELINES = ("a2c", "a2c-zoo")
@@ -174,7 +178,7 @@ def _result(environment: Environment, runs: Sequence[Record], n_planned: int) ->
 
 
 def _areas(runs: Sequence[Record]) -> np.ndarray:
-    return np.array([area_under_curve(r.episode_returns, r.episode_lengths) for r in runs])
+    return np.array([area_under_curve(r.episode_ends, r.episode_returns, r.n_steps) for r in runs])
 
 
 def _final_scores(runs: Sequence[Record], n_steps: int) -> np.ndarray:
@@ -189,11 +193,10 @@ def _iqm(scores: np.ndarray, *key: str) -> Estimate:
 
 def _curve(runs: Sequence[Record]) -> Band:
     first = runs[0]
-    grid = np.linspace(first.n_steps / CURVE_POINTS, first.n_steps, CURVE_POINTS).round().astype(np.int64)
-    window = round(CURVE_WINDOW * first.n_steps)
-    curves = np.array([learning_curve(r.episode_ends, r.episode_returns, grid, window) for r in runs])
+    at, window = curve_grid(first.n_steps), curve_window(first.n_steps)
+    curves = np.array([learning_curve(r.episode_ends, r.episode_returns, at, window) for r in runs])
     band = statistics.iqm_curve(curves, _generator(first.environment, first.arm, "curve"))
-    return Band(first.arm, len(runs), grid, band.value, band.low, band.high)
+    return Band(first.arm, len(runs), at, band.value, band.low, band.high)
 
 
 def _compare(environment: str, arm: str, baseline: str, ours: np.ndarray, theirs: np.ndarray) -> Comparison:

@@ -12,6 +12,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
+from benchmarks.learning import curves
 from benchmarks.learning.arms import ARMS
 from benchmarks.learning.report import analysis, figures, findings
 from benchmarks.learning.report.findings import Findings, Standing
@@ -168,7 +169,7 @@ def _templates() -> Environment:
         "LEARNING_ARMS": analysis.LEARNING_ARMS,
         "SEED_ARM": analysis.SEED_ARM,
         "TUNED_ARM": analysis.TUNED_ARM,
-        "CURVE_WINDOW": analysis.CURVE_WINDOW,
+        "CURVE_WINDOW": curves.WINDOW,
         "SHOWN_FROM": findings.SHOWN_FROM,
         "MIN_RUNS": findings.MIN_RUNS,
         "FIGURES": FIGURES.as_posix(),

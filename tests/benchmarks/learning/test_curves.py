@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.learning.curves import area_under_curve, final_score, learning_curve, steps_to_threshold
+from benchmarks.learning.curves import (
+    area_under_curve,
+    curve_grid,
+    curve_window,
+    final_score,
+    learning_curve,
+    steps_to_threshold,
+)
 
 ENDS = np.array([10, 30, 60, 90, 95, 100])
 RETURNS = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 11.0])
@@ -32,14 +39,24 @@ def test_final_score_at_40k_of_100k_takes_the_episodes_that_ended_in_36k_to_40k(
 
 
 def test_area_under_curve_by_hand() -> None:
-    # 10 steps at 1, 30 at 5, 60 at -2
-    assert area_under_curve(np.array([1.0, 5.0, -2.0]), np.array([10, 30, 60])) == pytest.approx(0.4)
+    # at 1 until step 10, before which nothing is known, and on to 39; at 5 from 40 to 99; at -2 at step 100
+    area = area_under_curve(np.array([10, 40, 100]), np.array([1.0, 5.0, -2.0]), 100)
+    assert area == pytest.approx((39 * 1 + 60 * 5 - 2) / 100)
 
 
-def test_area_under_curve_is_the_integral_over_steps() -> None:
+def test_area_under_curve_is_that_under_the_curve_that_is_drawn() -> None:
     rng = np.random.default_rng(0)
-    returns, lengths = rng.normal(size=50), rng.integers(1, 40, 50)
-    assert area_under_curve(returns, lengths) == pytest.approx(np.repeat(returns, lengths).mean())
+    ends = np.cumsum(rng.integers(1, 20, 1_000))
+    returns = rng.normal(size=1_000)
+    drawn = learning_curve(ends, returns, curve_grid(ends[-1]), curve_window(ends[-1]))
+    assert not np.isnan(drawn).any()
+    assert area_under_curve(ends, returns, ends[-1]) == pytest.approx(drawn.mean())
+
+
+def test_long_episodes_do_not_count_more() -> None:
+    # short episodes at 0 and long ones at 1, in turns: half of the episodes end at 1, with nine tenths of the steps
+    ends = np.cumsum(np.tile([1, 9], 1_000))
+    assert area_under_curve(ends, np.tile([0.0, 1.0], 1_000), 10_000) == pytest.approx(0.5, abs=0.01)
 
 
 def test_learning_curve_by_hand() -> None:
@@ -94,7 +111,7 @@ def test_learning_curve_against_its_definition(episodes: list[tuple[int, float]]
 def test_constant_returns_give_that_constant(lengths: list[int], constant: int) -> None:
     ends, returns = np.cumsum(lengths), np.full(len(lengths), float(constant))
     assert final_score(ends, returns, ends[-1]) == constant
-    assert area_under_curve(returns, np.array(lengths)) == pytest.approx(constant)
+    assert area_under_curve(ends, returns, ends[-1]) == pytest.approx(constant)
     np.testing.assert_array_equal(learning_curve(ends, returns, ends, 100), returns)
     assert steps_to_threshold(ends, returns, constant) == ends[19]
     assert steps_to_threshold(ends, returns, constant + 1) == np.inf
@@ -103,7 +120,7 @@ def test_constant_returns_give_that_constant(lengths: list[int], constant: int) 
 def test_a_run_without_a_finished_episode_has_no_score() -> None:
     none = np.array([])
     assert np.isnan(final_score(none, none, 100))
-    assert np.isnan(area_under_curve(none, none))
+    assert np.isnan(area_under_curve(none, none, 100))
     assert np.isnan(learning_curve(none, none, np.array([10, 20]), 5)).all()
     assert steps_to_threshold(none, none, 0) == np.inf
 
@@ -121,7 +138,5 @@ def test_errors_name_the_argument() -> None:
         learning_curve(ENDS, RETURNS, np.array(5), 10)
     with pytest.raises(ValueError, match="window: .* got 0"):
         learning_curve(ENDS, RETURNS, ENDS, 0)
-    with pytest.raises(ValueError, match="lengths: .* got 0"):
-        area_under_curve(RETURNS, np.array([1, 1, 0, 1, 1, 1]))
     with pytest.raises(ValueError, match="min_episodes: expected 1 to n_episodes = 10, got 20"):
         steps_to_threshold(ENDS, RETURNS, 1, n_episodes=10)

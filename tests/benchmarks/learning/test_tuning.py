@@ -6,11 +6,13 @@ import numpy as np
 import optuna
 import pytest
 
+from benchmarks.learning import tuning
 from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
-from benchmarks.learning.suites import SUITES
-from benchmarks.learning.training import SEEDS_APART, make_env, make_model
-from benchmarks.learning.tuning import FINAL_SEEDS, STUDIES_OF, TRIAL_SEEDS, Study, suggest, tune
+from benchmarks.learning.suites import SUITES, Job
+from benchmarks.learning.training import SEEDS_APART, make_env, make_model, train
+from benchmarks.learning.tuning import FINAL_SEEDS, STUDIES_OF, TRIAL_SEEDS, Study, first_guess, suggest, tune
 
 SMALL = Study(
     replace(ENVIRONMENTS["CartPole-v1"], n_steps=300),
@@ -33,6 +35,16 @@ def test_every_suggestion_is_a_model(name: str) -> None:
         env = make_env(study.environment, settings, seed=0)
         make_model(study.environment, settings, env, seed=0)
         env.close()
+
+
+@pytest.mark.parametrize("name", STUDIES_OF)
+def test_the_first_guess_can_be_suggested(name: str) -> None:
+    optuna_study = optuna.create_study()
+    guess = first_guess(STUDIES_OF[name])
+    optuna_study.enqueue_trial(guess)
+    trial = optuna_study.ask()
+    suggest(trial, STUDIES_OF[name])
+    assert trial.params.items() >= guess.items()
 
 
 def test_no_run_of_a_suite_has_a_seed_of_a_study() -> None:
@@ -58,3 +70,22 @@ def test_a_stopped_study_goes_on(tmp_path: Path) -> None:
     then = tune(SMALL, n_jobs=1, folder=tmp_path)
     assert len(then["trials"]) == 3
     assert then["trials"][:2] == first["trials"]
+
+
+def test_a_finished_study_is_not_made_again(tmp_path: Path) -> None:
+    first = tune(replace(SMALL, n_trials=1), n_jobs=1, folder=tmp_path)
+    (tmp_path / "CartPole-v1.journal").unlink()
+    assert tune(replace(SMALL, n_trials=1), n_jobs=1, folder=tmp_path) == first
+    assert not (tmp_path / "CartPole-v1.journal").exists()
+
+
+def test_settings_that_diverge_are_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_or_diverge(job: Job, first_seed: int) -> Record:
+        if job.settings.arguments["gamma"] == 0.98:
+            raise ValueError("the loss is not finite")
+        return train(job, first_seed)
+
+    monkeypatch.setattr(tuning, "train", train_or_diverge)
+    found = tune(SMALL, n_jobs=1, folder=tmp_path)
+    assert found["trials"][0]["running_means"][0] == -np.inf
+    assert found["best"]["settings"]["arguments"]["gamma"] != 0.98
