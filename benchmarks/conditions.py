@@ -9,7 +9,19 @@ from typing import Any
 import cpuinfo
 import torch as th
 
-PACKAGES = ("sb3-a2c-td", "stable-baselines3", "gymnasium", "torch", "numpy", "numba")
+PACKAGES = (
+    "sb3-a2c-td",
+    "stable-baselines3",
+    "gymnasium",
+    "torch",
+    "numpy",
+    "numba",
+    "scipy",
+    "optuna",
+    "box2d",
+    "mujoco",
+    "minatar",
+)
 
 
 def conditions() -> dict[str, Any]:
@@ -20,6 +32,7 @@ def conditions() -> dict[str, Any]:
         "n_cores": os.cpu_count(),
         "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
         "n_threads": th.get_num_threads(),
+        "system": platform.system(),
         "python": platform.python_version(),
         "versions": {package: metadata.version(package) for package in PACKAGES if _is_installed(package)},
     }

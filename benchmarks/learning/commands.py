@@ -17,7 +17,7 @@ from benchmarks.learning.arms import ARMS
 from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.records import load_all
 from benchmarks.learning.report import pages
-from benchmarks.learning.report.analysis import analyse, load_throughput, plan
+from benchmarks.learning.report.analysis import REPORTED, analyse, load_throughput, plan
 from benchmarks.learning.running import Outcome
 from benchmarks.learning.suites import RESULTS, SUITES, Job
 from benchmarks.learning.tuning import STUDIES_OF, tune
@@ -104,10 +104,19 @@ def write_report(
 ) -> None:
     """Say what the records show: benchmarks.md, report.html and figures."""
     records = list(load_all(runs))
+    _refuse_outdated(runs)
     if not records:
         raise typer.BadParameter(f"{runs} holds no records: make some with `run`", param_hint="--runs")
     found = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
     print(*pages.write(found, output), sep="\n")
+
+
+def _refuse_outdated(runs: Path) -> None:
+    try:
+        for suite in REPORTED:
+            running.unfinished(suite.jobs(), runs)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--runs") from error
 
 
 def _started(

@@ -97,7 +97,8 @@ ENVIRONMENTS = {
             n_seeds=10,
             solved=10.0,
             policy="CnnPolicy",
-            policy_kwargs={"features_extractor_class": "MinAtarCnn"},
+            # no layers behind it, as SB3 has none behind its own convolution
+            policy_kwargs={"features_extractor_class": "MinAtarCnn", "net_arch": []},
         ),
         Environment("Hopper-v5", n_steps=100_000, n_seeds=10, solved=3800.0),
     )

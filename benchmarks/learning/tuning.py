@@ -120,8 +120,8 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
 
     :param study: the study
     :param n_jobs: trials side by side
-    :param folder: folder for what it found, and for the journal of its trials; a study that is finished there is not
-        made again
+    :param folder: folder for what it found, and for the journal of its trials while it is not finished; a study that is
+        finished there is not made again
     :return: what is written: the best settings, the finalists, all trials
     """
     path = study_path(folder, study.environment)
@@ -151,26 +151,33 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
         "trials": [_summary(trial) for trial in trials],
     }
     write(f"{json.dumps(found, indent=1)}\n".encode(), path)
+    _journal(study, folder).unlink()
     return found
 
 
 def _search(study: Study, folder: Path, sampler_seed: int) -> None:
     optuna_study = _optuna_study(study, folder, sampler_seed)
-    while sum(trial.state.is_finished() for trial in optuna_study.trials) < study.n_trials:
+    # one that was stopped fails
+    while (
+        sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in optuna_study.trials) < study.n_trials
+    ):
         optuna_study.optimize(lambda trial: _mean_area(trial, study), n_trials=1)
 
 
 def _optuna_study(study: Study, folder: Path, sampler_seed: int | None = None) -> optuna.Study:
     folder.mkdir(parents=True, exist_ok=True)
-    journal = study_path(folder, study.environment).with_suffix(".journal")
     return optuna.create_study(
         study_name=study.environment.name,
-        storage=JournalStorage(JournalFileBackend(str(journal))),
+        storage=JournalStorage(JournalFileBackend(str(_journal(study, folder)))),
         sampler=optuna.samplers.TPESampler(seed=sampler_seed, multivariate=True, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8),
         direction="maximize",
         load_if_exists=True,
     )
+
+
+def _journal(study: Study, folder: Path) -> Path:
+    return study_path(folder, study.environment).with_suffix(".journal")
 
 
 def _mean_area(trial: optuna.Trial, study: Study) -> float:

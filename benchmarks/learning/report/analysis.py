@@ -120,7 +120,10 @@ def _reason_against(record: Record, environments: Mapping[str, Environment], pla
     n_steps = environments[record.environment].n_steps
     if record.n_steps != n_steps:
         return f"{record.n_steps:,} steps, not the {n_steps:,} planned"
-    return None if len(record.episode_ends) else "no episode ended"
+    if not len(record.episode_ends):
+        return "no episode ended"
+    n_runs = planned[record.environment, record.arm]
+    return None if record.seed < n_runs else f"not one of the {n_runs} seeds planned"
 
 
 def _by_arm(records: Sequence[Record], environment: str) -> Runs:
@@ -141,22 +144,22 @@ def _by_arm(records: Sequence[Record], environment: str) -> Runs:
 
 def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> EnvironmentFindings:
     name = environment.name
-    areas = {arm: _areas(same) for arm, same in runs.items()}
-    several = {arm: values for arm, values in areas.items() if len(values) > 1}
+    several = {arm: same for arm, same in runs.items() if len(same) > 1}
+    complete = {arm for arm, same in runs.items() if len(same) == planned[name, arm]}
     return EnvironmentFindings(
         environment=environment,
         results=tuple(_result(environment, same, planned[name, arm]) for arm, same in runs.items()),
-        curves=tuple(_curve(same) for arm, same in runs.items() if arm in LEARNING_ARMS and arm in several),
+        curves=tuple(_curve(same) for arm, same in several.items() if arm in LEARNING_ARMS),
         comparisons=tuple(
-            _compare(name, arm, baseline, several[arm], several[baseline])
+            _compare(several[arm], several[baseline], is_complete=complete >= {arm, baseline})
             for arm in OWN_ARMS
             for baseline in COMPARED
-            if arm in several and baseline in several
+            if several.keys() >= {arm, baseline}
         ),
         ablations=tuple(
-            _ablate(name, arm, several[arm], several[SEED_ARM])
+            _ablate(several[arm], several[SEED_ARM], is_complete=complete >= {arm, SEED_ARM})
             for arm in ABLATION_ARMS
-            if arm in several and SEED_ARM in several
+            if several.keys() >= {arm, SEED_ARM}
         ),
         settings={arm: same[0].settings for arm, same in runs.items()},
     )
@@ -199,23 +202,29 @@ def _curve(runs: Sequence[Record]) -> Band:
     return Band(first.arm, len(runs), at, band.value, band.low, band.high)
 
 
-def _compare(environment: str, arm: str, baseline: str, ours: np.ndarray, theirs: np.ndarray) -> Comparison:
-    key = (environment, arm, baseline)
+def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool) -> Comparison:
+    environment, arm, baseline = key = ours[0].environment, ours[0].arm, theirs[0].arm
+    areas = _areas(ours), _areas(theirs)
+    scores = _final_scores(ours, ours[0].n_steps), _final_scores(theirs, theirs[0].n_steps)
     return Comparison(
         environment,
         arm,
         baseline,
         len(ours),
         len(theirs),
-        improvement=statistics.probability_of_improvement(ours, theirs, _generator(*key, "improvement")),
-        difference=statistics.iqm_difference(ours, theirs, _generator(*key, "difference")),
-        p_value=statistics.permutation_test(ours, theirs, _generator(*key, "permutation")),
+        is_complete,
+        improvement=statistics.probability_of_improvement(*areas, _generator(*key, "improvement")),
+        final_improvement=statistics.probability_of_improvement(*scores, _generator(*key, "final improvement")),
+        difference=statistics.iqm_difference(*areas, _generator(*key, "difference")),
+        p_value=statistics.permutation_test(*areas, _generator(*key, "permutation")),
     )
 
 
-def _ablate(environment: str, arm: str, changed: np.ndarray, seed: np.ndarray) -> Ablation:
-    difference = statistics.iqm_difference(changed, seed, _generator(environment, arm, "ablation"))
-    return Ablation(arm, len(changed), len(seed), difference)
+def _ablate(changed: Sequence[Record], seed: Sequence[Record], is_complete: bool) -> Ablation:
+    arm = changed[0].arm
+    generator = _generator(changed[0].environment, arm, "ablation")
+    difference = statistics.iqm_difference(_areas(changed), _areas(seed), generator)
+    return Ablation(arm, len(changed), len(seed), is_complete, difference)
 
 
 def _comparable(runs: Mapping[str, Runs]) -> list[str]:
@@ -269,19 +278,19 @@ def _comparison_checks(found: Sequence[EnvironmentFindings], planned: Plan) -> l
 
 
 def _better_check(verdicts: Mapping[tuple[str, str], Verdict], wanted: Sequence[tuple[str, str]]) -> Check:
-    found = {pair: verdicts.get(pair, Verdict.TOO_FEW) for pair in wanted}
+    found = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in wanted}
     lacking = [f"{name} against `{baseline}`: {v}" for (name, baseline), v in found.items() if v != Verdict.BETTER]
     return Check(
         f"`{TUNED_ARM}` is better than {_listed(GOAL_BASELINES)} on {', '.join(GOAL_ENVIRONMENTS)}",
         "; ".join(lacking) or "better in all these comparisons",
-        _reached(not lacking, undecided=set(found.values()) <= {Verdict.BETTER, Verdict.TOO_FEW}),
+        _reached(not lacking, undecided=set(found.values()) <= {Verdict.BETTER, Verdict.INCOMPLETE}),
     )
 
 
 def _not_beaten_check(verdicts: Mapping[tuple[str, str], Verdict], pairs: Sequence[tuple[str, str]]) -> Check:
-    found = {pair: verdicts.get(pair, Verdict.TOO_FEW) for pair in pairs}
+    found = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in pairs}
     beaten = [f"worse than `{baseline}` on {name}" for (name, baseline), v in found.items() if v == Verdict.WORSE]
-    n_known = sum(v != Verdict.TOO_FEW for v in found.values())
+    n_known = sum(v != Verdict.INCOMPLETE for v in found.values())
     return Check(
         f"`{TUNED_ARM}` is worse than none of {_listed(BASELINES)} on any environment",
         "; ".join(beaten) or f"not worse in any of {n_known} comparisons ({len(found)} planned)",

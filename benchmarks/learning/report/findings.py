@@ -14,8 +14,6 @@ from benchmarks.speed.throughput import Measurement
 
 SHOWN_FROM = 0.75
 """probability of improvement from which an arm counts as better, if its interval lies above a half too"""
-MIN_RUNS = 5
-"""runs of either arm below which a comparison has no verdict: few runs give intervals too narrow to be true"""
 
 
 class Verdict(StrEnum):
@@ -24,7 +22,7 @@ class Verdict(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     OPEN = "no difference shown"
-    TOO_FEW = "too few runs"
+    INCOMPLETE = "runs are missing"
 
 
 class Standing(StrEnum):
@@ -42,7 +40,7 @@ DECISIVE = {
     Standing.PARTLY: Verdict.BETTER,
     Standing.WORSE: Verdict.WORSE,
     Standing.OPEN: Verdict.OPEN,
-    Standing.UNKNOWN: Verdict.TOO_FEW,
+    Standing.UNKNOWN: Verdict.INCOMPLETE,
 }
 """the verdict that makes each standing what it is"""
 
@@ -100,7 +98,9 @@ class Comparison:
     :param baseline: the other's name
     :param n_runs: runs of the arm
     :param n_baseline_runs: runs of the other
-    :param improvement: probability that a run of the arm is better than a run of the other, ties half
+    :param is_complete: whether these are all the planned runs of both
+    :param improvement: probability that a run of the arm has a greater area than a run of the other, ties half
+    :param final_improvement: the same of the final score
     :param difference: IQM of the arm minus IQM of the other
     :param p_value: of the permutation test for "the arm is better"
     """
@@ -110,18 +110,21 @@ class Comparison:
     baseline: str
     n_runs: int
     n_baseline_runs: int
+    is_complete: bool
     improvement: Estimate
+    final_improvement: Estimate
     difference: Estimate
     p_value: float
 
     @property
     def verdict(self) -> Verdict:
-        """What it shows, by the rule that was set beforehand."""
-        if min(self.n_runs, self.n_baseline_runs) < MIN_RUNS:
-            return Verdict.TOO_FEW
-        if self.improvement.value >= SHOWN_FROM and self.improvement.low > 0.5:
-            return Verdict.BETTER
-        return Verdict.WORSE if self.improvement.high < 0.5 else Verdict.OPEN
+        """What the areas show, by the rule that was set beforehand: nothing before all runs are there."""
+        return _verdict(self.improvement) if self.is_complete else Verdict.INCOMPLETE
+
+    @property
+    def final_verdict(self) -> Verdict:
+        """What the final scores would show by the same rule."""
+        return _verdict(self.final_improvement) if self.is_complete else Verdict.INCOMPLETE
 
 
 @dataclass(frozen=True)
@@ -131,19 +134,21 @@ class Ablation:
     :param arm: the arm with the change
     :param n_runs: its runs
     :param n_seed_runs: runs of the seed's own arm
+    :param is_complete: whether these are all the planned runs of both
     :param difference: IQM of the area under the learning curve, minus that of the seed's own arm
     """
 
     arm: str
     n_runs: int
     n_seed_runs: int
+    is_complete: bool
     difference: Estimate
 
     @property
     def verdict(self) -> Verdict:
         """What it shows: whether the interval holds zero."""
-        if min(self.n_runs, self.n_seed_runs) < MIN_RUNS:
-            return Verdict.TOO_FEW
+        if not self.is_complete:
+            return Verdict.INCOMPLETE
         if self.difference.low > 0:
             return Verdict.BETTER
         return Verdict.WORSE if self.difference.high < 0 else Verdict.OPEN
@@ -173,17 +178,22 @@ class EnvironmentFindings:
         found = (c for c in self.comparisons if (c.arm, c.baseline) == (arm, baseline))
         return next(found, None)
 
+    @property
+    def otherwise_by_final_score(self) -> list[Comparison]:
+        """Give the comparisons on which the final scores would have another verdict than the areas have."""
+        return [comparison for comparison in self.comparisons if comparison.final_verdict != comparison.verdict]
+
     def verdicts(self, arm: str, baselines: Sequence[str]) -> dict[str, Verdict]:
         """Give the verdict on an arm beside each of the baselines."""
         found = {baseline: self.comparison(arm, baseline) for baseline in baselines}
-        return {name: comparison.verdict if comparison else Verdict.TOO_FEW for name, comparison in found.items()}
+        return {name: comparison.verdict if comparison else Verdict.INCOMPLETE for name, comparison in found.items()}
 
     def standing(self, arm: str, planned: Sequence[str]) -> Standing:
         """Sum up how an arm stands to the baselines that are planned here."""
         verdicts = set(self.verdicts(arm, planned).values())
         if Verdict.WORSE in verdicts:
             return Standing.WORSE
-        if Verdict.TOO_FEW in verdicts or not verdicts:
+        if Verdict.INCOMPLETE in verdicts or not verdicts:
             return Standing.UNKNOWN
         if Verdict.BETTER not in verdicts:
             return Standing.OPEN
@@ -282,9 +292,15 @@ class Findings:
                 verdicts = analysed[name].verdicts(arm, planned)
                 standing = analysed[name].standing(arm, planned)
             else:
-                verdicts, standing = dict.fromkeys(planned, Verdict.TOO_FEW), Standing.UNKNOWN
+                verdicts, standing = dict.fromkeys(planned, Verdict.INCOMPLETE), Standing.UNKNOWN
             groups[standing][name] = [b for b, verdict in verdicts.items() if verdict == DECISIVE[standing]]
         return groups
+
+
+def _verdict(improvement: Estimate) -> Verdict:
+    if improvement.value >= SHOWN_FROM and improvement.low > 0.5:
+        return Verdict.BETTER
+    return Verdict.WORSE if improvement.high < 0.5 else Verdict.OPEN
 
 
 def is_known(estimate: Estimate) -> bool:

@@ -17,6 +17,7 @@ from benchmarks.learning.arms import ARMS
 from benchmarks.learning.report import analysis, figures, findings
 from benchmarks.learning.report.findings import Findings, Standing
 from benchmarks.learning.statistics import Estimate
+from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
 
 FIGURES = Path("figures/benchmarks")
 """their folder, as seen from the Markdown page"""
@@ -171,7 +172,7 @@ def _templates() -> Environment:
         "TUNED_ARM": analysis.TUNED_ARM,
         "CURVE_WINDOW": curves.WINDOW,
         "SHOWN_FROM": findings.SHOWN_FROM,
-        "MIN_RUNS": findings.MIN_RUNS,
+        "ABLATION_ENVIRONMENTS": ABLATION_ENVIRONMENTS,
         "FIGURES": FIGURES.as_posix(),
     }
     return templates

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, sync_playwright
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.learning.arms import ARMS
 from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.records import Record, load_all, save
 from benchmarks.learning.report import pages
@@ -115,22 +116,22 @@ def report(found: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("improvement", "n_runs", "verdict"),
+    ("improvement", "is_complete", "verdict"),
     [
-        ((0.75, 0.51, 0.9), (5, 5), Verdict.BETTER),
-        ((0.74, 0.51, 0.9), (5, 5), Verdict.OPEN),
-        ((0.80, 0.50, 0.9), (5, 5), Verdict.OPEN),
-        ((0.30, 0.10, 0.49), (5, 5), Verdict.WORSE),
-        ((0.30, 0.10, 0.50), (5, 5), Verdict.OPEN),
-        ((1.00, 1.00, 1.0), (4, 20), Verdict.TOO_FEW),
-        ((0.00, 0.00, 0.0), (20, 4), Verdict.TOO_FEW),
+        ((0.75, 0.51, 0.9), True, Verdict.BETTER),
+        ((0.74, 0.51, 0.9), True, Verdict.OPEN),
+        ((0.80, 0.50, 0.9), True, Verdict.OPEN),
+        ((0.30, 0.10, 0.49), True, Verdict.WORSE),
+        ((0.30, 0.10, 0.50), True, Verdict.OPEN),
+        ((1.00, 1.00, 1.0), False, Verdict.INCOMPLETE),
+        ((0.00, 0.00, 0.0), False, Verdict.INCOMPLETE),
     ],
 )
-def test_the_rule_of_the_verdicts(
-    improvement: tuple[float, float, float], n_runs: tuple[int, int], verdict: Verdict
-) -> None:
-    comparison = Comparison("e", "x", "y", *n_runs, Estimate(*improvement), Estimate(0, 0, 0), 0.5)
-    assert comparison.verdict == verdict
+def test_the_rule_of_the_verdicts(improvement: tuple[float, float, float], is_complete: bool, verdict: Verdict) -> None:
+    probability, other = Estimate(*improvement), Estimate(0.5, 0.4, 0.6)
+    zero = Estimate(0, 0, 0)
+    assert Comparison("e", "x", "y", 9, 9, is_complete, probability, other, zero, 0.5).verdict == verdict
+    assert Comparison("e", "x", "y", 9, 9, is_complete, other, probability, zero, 0.5).final_verdict == verdict
 
 
 def test_who_is_better_and_who_is_beaten(found: Findings) -> None:
@@ -186,15 +187,16 @@ def test_an_arm_that_is_not_planned_is_not_compared() -> None:
 
 def test_figures_by_hand() -> None:
     runs = [
-        # half of the steps at 0, the rest at 2, 4, 6: the mean of the middle half of areas 1, 2, 3, 100 is 2.5
+        # half of the steps at 0, the rest at 2, 4, 6; a point of the curve looks back on ten episodes, so that after
+        # the rise four of 100 points are at 0.2, 0.4, 0.6, 0.8 of it and 46 at all of it: areas 0.96, 1.92, 2.88, 100
         *(run_of("Hopper-v5", "a2c", seed, [0.0] * 100 + [level]) for seed, level in enumerate([2.0, 4.0, 6.0])),
         run_of("Hopper-v5", "a2c", 3, [100.0]),
     ]
     hopper = dataclasses.replace(ENVIRONMENTS["Hopper-v5"], solved=3.9)
     result = analyse(runs, [hopper], {("Hopper-v5", "a2c"): 10}).environments[0].results[0]
     assert (result.n_runs, result.n_planned) == (4, 10)
-    assert result.area.value == pytest.approx(2.5)
-    assert result.area.low < 2.5 < result.area.high
+    assert result.area.value == pytest.approx((1.92 + 2.88) / 2)
+    assert result.area.low < 2.4 < result.area.high
     assert result.final_score.value == pytest.approx(5.0)
     # never; after 98 episodes at 4 with 2 at 0; after 65 at 6 with 35 at 0; after 20: the median of the four
     assert result.steps_to_threshold == EPISODE * (165 + 198) / 2
@@ -286,11 +288,13 @@ def test_runs_that_are_no_part_of_the_plan_are_left_out() -> None:
         episode_lengths=np.array([], int),
     )
     unknown = run_of("CartPole-v1", "dreamer", 0, [500.0])
-    found = analysed([*runs_at("CartPole-v1", "a2c", [100.0] * 2), short, empty, unknown])
+    beyond = run_of("CartPole-v1", "a2c", N_RUNS, [500.0])
+    found = analysed([*runs_at("CartPole-v1", "a2c", [100.0] * 2), short, empty, unknown, beyond])
     assert found.left_out == (
         "`CartPole-v1`, `a2c`, seed 7: 2,000 steps, not the 100,000 planned",
         "`CartPole-v1`, `a2c`, seed 8: no episode ended",
         "`CartPole-v1`, `dreamer`, seed 0: not planned",
+        f"`CartPole-v1`, `a2c`, seed {N_RUNS}: not one of the {N_RUNS} seeds planned",
     )
     assert [(result.arm, result.n_runs) for result in found.environments[0].results] == [("a2c", 2)]
     assert found.left_out[0] in pages.markdown(found, [])
@@ -370,8 +374,15 @@ def test_an_estimate_has_the_decimals_of_its_greatest_number() -> None:
     assert pages.estimate(Estimate(-9.5, -120.0, 4.25)) == "−10 [−120, 4]"
 
 
+def with_settings_of_now(records: Sequence[Record]) -> Iterator[Record]:
+    for record in records:
+        settings = ARMS[record.arm].settings_on(ENVIRONMENTS[record.environment])
+        assert settings is not None
+        yield dataclasses.replace(record, settings=dataclasses.asdict(settings))
+
+
 def test_the_command_writes_the_report(tmp_path: Path) -> None:
-    for record in runs_at("CartPole-v1", "a2c", [100.0, 101.0]):
+    for record in with_settings_of_now(runs_at("CartPole-v1", "a2c", [100.0, 101.0])):
         save(record, tmp_path / "runs")
     arguments = ["report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs")]
     done = CliRunner().invoke(app, [*arguments, "--throughput", str(tmp_path / "none.json")])
@@ -380,6 +391,15 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     assert "| `a2c` | 2 of 20 |" in page
     assert "Not measured." in page
     assert (tmp_path / "docs/report.html").exists()
+
+
+def test_the_command_refuses_runs_of_outdated_settings(tmp_path: Path) -> None:
+    for record in runs_at("CartPole-v1", "a2c", [100.0, 101.0]):
+        save(record, tmp_path / "runs")
+    done = CliRunner().invoke(app, ["report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs")])
+    assert done.exit_code == 2
+    assert "was run with other settings than a2c has now" in " ".join(re.sub("[│\n]", " ", done.output).split())
+    assert not (tmp_path / "docs").exists()
 
 
 def test_the_command_wants_records(tmp_path: Path) -> None:

@@ -65,18 +65,31 @@ def test_a_study_takes_the_best_finalist(tmp_path: Path) -> None:
     assert np.mean(found["best"]["areas"]) == max(np.mean(final["areas"]) for final in finalists)
 
 
-def test_a_stopped_study_goes_on(tmp_path: Path) -> None:
-    first = tune(replace(SMALL, n_trials=2), n_jobs=1, folder=tmp_path)
-    then = tune(SMALL, n_jobs=1, folder=tmp_path)
-    assert len(then["trials"]) == 3
-    assert then["trials"][:2] == first["trials"]
+def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+
+    def train_or_stop(job: Job, first_seed: int) -> Record:
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        trained.append(job)
+        return train(job, first_seed)
+
+    monkeypatch.setattr(tuning, "train", train_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        tune(SMALL, n_jobs=1, folder=tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "CartPole-v1.json").exists()
+    found = tune(SMALL, n_jobs=1, folder=tmp_path)
+    # the one that was stopped is made by another
+    assert [trial["state"] for trial in found["trials"]] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert found["trials"][0]["params"]["gamma"] == first_guess(SMALL)["gamma"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"], "the journal is for unfinished studies"
 
 
 def test_a_finished_study_is_not_made_again(tmp_path: Path) -> None:
     first = tune(replace(SMALL, n_trials=1), n_jobs=1, folder=tmp_path)
-    (tmp_path / "CartPole-v1.journal").unlink()
     assert tune(replace(SMALL, n_trials=1), n_jobs=1, folder=tmp_path) == first
-    assert not (tmp_path / "CartPole-v1.journal").exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"]
 
 
 def test_settings_that_diverge_are_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
