@@ -145,6 +145,19 @@ def test_who_is_better_and_who_is_beaten(found: Findings) -> None:
     }
 
 
+def test_where_the_final_scores_say_otherwise_the_page_says_so() -> None:
+    # high at first, then forgotten, beside a constant 100
+    forgotten = [
+        run_of("CartPole-v1", "tda2c-tuned", seed, [500.0] * 100 + [level]) for seed, level in enumerate(around(50.0))
+    ]
+    found = analysed(forgotten + runs_at("CartPole-v1", "a2c", around(100.0)))
+    (comparison,) = on(found, "CartPole-v1").otherwise_by_final_score
+    assert (comparison.verdict, comparison.final_verdict) == (Verdict.BETTER, Verdict.WORSE)
+    page = pages.markdown(found, [])
+    assert "By the final scores the verdict on CartPole-v1 would be another:" in page
+    assert "- `tda2c-tuned` beside `a2c`: worse, 0.00 [0.00, 0.00], where the areas say better" in page
+
+
 def test_the_page_says_so_first(report: Path) -> None:
     page = (report / "benchmarks.md").read_text()
     answer = page[page.index("**`tda2c-tuned`**") : page.index("**`tda2c`**")]
