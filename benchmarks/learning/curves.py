@@ -11,10 +11,16 @@ N_POINTS = 100
 """points of a learning curve"""
 WINDOW = 0.05
 """share of a run's steps that a point of its learning curve averages over"""
+FINAL_SHARE = 0.1
+"""share of the steps so far that a final score averages over"""
+N_EPISODES = 100
+"""how many of the last episodes have to reach a threshold together"""
+MIN_EPISODES = 20
+"""how many of them are enough while there are not yet as many"""
 
 
-def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int, share: float = 0.1) -> float:
-    """Average the returns of the episodes that ended in the last ``share`` of the first ``n_steps`` steps.
+def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> float:
+    """Average the returns of the episodes that ended in the last ``FINAL_SHARE`` of the first ``n_steps`` steps.
 
     With fewer steps than the run had it gives the score at that step, from what was known by then: 40,000 asks for the
     episodes that ended in (36,000, 40,000]. Where none did, it is the return of the last one that ended before, as in
@@ -23,13 +29,10 @@ def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int, share: floa
     :param ends: steps at which the episodes ended, ``(n_episodes,)``
     :param returns: their returns, ``(n_episodes,)``
     :param n_steps: the step at which the score is asked for
-    :param share: the part of ``n_steps`` that counts, in (0, 1]
     :return: in units of return
-    :raises ValueError: if the shapes differ, the ends fall, or a number is out of its range
+    :raises ValueError: if the shapes differ, or the ends fall
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share: expected a part of the steps in (0, 1], got {share}")
-    return float(learning_curve(ends, returns, np.array([n_steps]), max(1, round(share * n_steps)))[0])
+    return float(learning_curve(ends, returns, np.array([n_steps]), max(1, round(FINAL_SHARE * n_steps)))[0])
 
 
 def curve_grid(n_steps: int) -> np.ndarray:
@@ -80,26 +83,22 @@ def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, wind
     return np.array(means, dtype=np.float64)
 
 
-def steps_to_threshold(
-    ends: np.ndarray, returns: np.ndarray, threshold: float, n_episodes: int = 100, min_episodes: int = 20
-) -> float:
-    """Find the first step at which the mean return of the last ``n_episodes`` episodes is at least ``threshold``.
+def steps_to_threshold(ends: np.ndarray, returns: np.ndarray, threshold: float) -> float:
+    """Find the first step at which the mean return of the last ``N_EPISODES`` episodes is at least ``threshold``.
+
+    While there are not yet as many, that of all, from ``MIN_EPISODES`` on.
 
     :param ends: steps at which the episodes ended, ``(n_episodes,)``
     :param returns: their returns, ``(n_episodes,)``
     :param threshold: in units of return
-    :param n_episodes: how many of the last episodes the mean is over
-    :param min_episodes: how many are enough while there are not yet as many
     :return: a step; infinity where the run never got there
-    :raises ValueError: if the shapes differ, the ends fall, or ``min_episodes`` is not in 1..``n_episodes``
+    :raises ValueError: if the shapes differ, or the ends fall
     """
     _check_episodes(ends, returns)
-    if not 1 <= min_episodes <= n_episodes:
-        raise ValueError(f"min_episodes: expected 1 to n_episodes = {n_episodes}, got {min_episodes}")
     totals = np.cumsum(returns, dtype=np.float64)
-    totals[n_episodes:] -= totals[:-n_episodes].copy()
-    counts = np.minimum(np.arange(1, len(returns) + 1), n_episodes)
-    reached = (counts >= min_episodes) & (totals >= threshold * counts)
+    totals[N_EPISODES:] -= totals[:-N_EPISODES].copy()
+    counts = np.minimum(np.arange(1, len(returns) + 1), N_EPISODES)
+    reached = (counts >= MIN_EPISODES) & (totals >= threshold * counts)
     return float(ends[np.argmax(reached)]) if reached.any() else np.inf
 
 

@@ -17,19 +17,17 @@ RETURNS = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 11.0])
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "share", "expected"),
+    ("n_steps", "expected"),
     [
-        (100, 0.1, 8.5),  # (90, 100]: 6 and 11, not the 4 that ended at 90
-        (100, 0.11, 7.0),  # (89, 100]: 4, 6 and 11
-        (95, 0.05, 6.0),  # (90.25, 95], to whole steps (90, 95]: 6, and nothing of what came later
-        (60, 0.5, 3.0),  # (30, 60]
-        (60, 1.0, 2.0),  # all up to 60
-        (80, 0.1, 3.0),  # none in (72, 80]: the last one before
-        (9, 1.0, np.nan),  # none yet
+        (100, 8.5),  # (90, 100]: 6 and 11, not the 4 that ended at 90
+        (95, 5.0),  # (85.5, 95], to whole steps (85, 95]: 4 and 6, and nothing of what came later
+        (80, 3.0),  # none in (72, 80]: the last one before
+        (10, 1.0),  # (9, 10]
+        (4, np.nan),  # none yet
     ],
 )
-def test_final_score_by_hand(n_steps: int, share: float, expected: float) -> None:
-    assert final_score(ENDS, RETURNS, n_steps, share) == pytest.approx(expected, nan_ok=True)
+def test_final_score_by_hand(n_steps: int, expected: float) -> None:
+    assert final_score(ENDS, RETURNS, n_steps) == pytest.approx(expected, nan_ok=True)
 
 
 def test_final_score_at_40k_of_100k_takes_the_episodes_that_ended_in_36k_to_40k() -> None:
@@ -71,13 +69,22 @@ def test_learning_curve_counts_all_episodes_that_end_at_one_step() -> None:
     np.testing.assert_array_equal(curve, [2, 7])
 
 
-def test_steps_to_threshold_by_hand() -> None:
-    # means of the last two: 1 (one only), 1.5, 2.5, 3.5, 5, 8.5
-    assert steps_to_threshold(ENDS, RETURNS, 2.5, n_episodes=2, min_episodes=1) == 60
-    assert steps_to_threshold(ENDS, RETURNS, 2.6, n_episodes=2, min_episodes=1) == 90
-    assert steps_to_threshold(ENDS, RETURNS, 8.5, n_episodes=2, min_episodes=1) == 100
-    assert steps_to_threshold(ENDS, RETURNS, 8.6, n_episodes=2, min_episodes=1) == np.inf
-    assert steps_to_threshold(ENDS, RETURNS, 0.5, n_episodes=2, min_episodes=1) == 10
+@pytest.mark.parametrize(
+    ("threshold", "n_episodes"),
+    [
+        (-1.0, 20),  # 10 * 10 / 20 = 5 with the twentieth, the first that is asked
+        (5.0, 20),
+        (6.0, 25),  # 15 * 10 / 25
+        (9.0, 100),  # 90 * 10 / 100
+        (9.1, 101),  # 91 * 10 / 100: the first one is forgotten
+        (10.0, 110),
+        (10.1, np.inf),
+    ],
+)
+def test_steps_to_threshold_by_hand(threshold: float, n_episodes: float) -> None:
+    # ten episodes at 0, then 190 at 10
+    returns = np.repeat([0.0, 10.0], [10, 190])
+    assert steps_to_threshold(np.arange(1, 201) * 7, returns, threshold) == 7 * n_episodes
 
 
 def test_steps_to_threshold_waits_for_enough_episodes() -> None:
@@ -126,8 +133,6 @@ def test_a_run_without_a_finished_episode_has_no_score() -> None:
 
 
 def test_errors_name_the_argument() -> None:
-    with pytest.raises(ValueError, match="share: .* got 0"):
-        final_score(ENDS, RETURNS, 100, share=0)
     with pytest.raises(ValueError, match=r"returns: .* got the shape \(5,\)"):
         final_score(ENDS, RETURNS[:5], 100)
     with pytest.raises(ValueError, match=r"ends: expected a vector.* got the shape \(6, 1\)"):
@@ -138,5 +143,3 @@ def test_errors_name_the_argument() -> None:
         learning_curve(ENDS, RETURNS, np.array(5), 10)
     with pytest.raises(ValueError, match="window: .* got 0"):
         learning_curve(ENDS, RETURNS, ENDS, 0)
-    with pytest.raises(ValueError, match="min_episodes: expected 1 to n_episodes = 10, got 20"):
-        steps_to_threshold(ENDS, RETURNS, 1, n_episodes=10)
