@@ -1,6 +1,7 @@
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
@@ -24,14 +25,28 @@ JOBS = {
 CARTPOLE = ENVIRONMENTS["CartPole-v1"]
 
 
-def shortened(job: Job, n_steps: int) -> Job:
+N_STEPS = 80
+LIMIT = 4
+REWARDS = {"CartPole-v1": 1.0, "Acrobot-v1": -1.0, "MountainCar-v0": -1.0}
+"""of every step, where it is always the same"""
+
+
+@dataclass(frozen=True)
+class Shortened(Environment):
+    """Ends every episode after a few steps, if it has not ended before."""
+
+    def make(self) -> gym.Env[Any, Any]:
+        return gym.wrappers.TimeLimit(super().make(), LIMIT)
+
+
+def shortened(job: Job) -> Job:
     """Give a job of few steps, with a rollout of PPO to match."""
     arguments = dict(job.settings.arguments)
     if job.settings.algorithm == "PPO":
         arguments |= {"n_steps": 8, "batch_size": 8 * job.settings.n_envs, "n_epochs": 1}
     return replace(
         job,
-        environment=replace(job.environment, n_steps=n_steps),
+        environment=Shortened(**{**vars(job.environment), "n_steps": N_STEPS}),
         settings=replace(job.settings, arguments=arguments),
     )
 
@@ -46,16 +61,31 @@ def test_every_arm_makes_a_record(environment: str) -> None:
     jobs = [job for (name, _), job in JOBS.items() if name == environment]
     assert len(jobs) >= 5
     for each in jobs:
-        job = shortened(each, n_steps=80)
+        job = shortened(each)
         record = train(job)
-        assert (record.environment, record.arm, record.seed, record.n_steps) == (environment, job.arm, 0, 80)
+        assert (record.environment, record.arm, record.seed, record.n_steps) == (environment, job.arm, 0, N_STEPS)
         assert record.settings == asdict(job.settings)
         assert record.seconds > 0
         assert {"cpu", "n_cores", "python", "versions", "commit"} <= record.conditions.keys()
         assert record.conditions["n_threads"] == 1
-        assert np.isfinite(record.episode_returns).all()
-        assert (np.diff(record.episode_ends) >= 0).all()
-        assert record.episode_lengths.sum() <= 80
+        assert_episodes_fill_the_run(record, job.settings.n_envs)
+
+
+def assert_episodes_fill_the_run(record: Record, n_envs: int) -> None:
+    """Check the episodes of a shortened run, whose environments took equally many steps side by side."""
+    ends, returns, lengths = record.episode_ends, record.episode_returns, record.episode_lengths
+    assert len(ends) >= N_STEPS // (n_envs * LIMIT) * n_envs
+    assert ((lengths >= 1) & (lengths <= LIMIT)).all()
+    assert (np.diff(ends) >= 0).all()
+    assert (ends % n_envs == 0).all()
+    assert ends[-1] <= N_STEPS
+    # what is missing is in episodes that go on, one in each environment
+    assert 0 <= N_STEPS - lengths.sum() <= n_envs * (LIMIT - 1)
+    if n_envs == 1:
+        np.testing.assert_array_equal(ends, np.cumsum(lengths))
+    assert np.isfinite(returns).all()
+    if record.environment in REWARDS:
+        np.testing.assert_array_equal(returns, REWARDS[record.environment] * lengths)
 
 
 ALGORITHMS = {
@@ -181,14 +211,36 @@ def test_every_arm_sees_images_through_the_same_layers(arm: str) -> None:
     assert set(np.unique(images)) == {0.0, 1.0}
 
 
-def test_the_honest_control_is_a_one_step_method_with_separate_features() -> None:
-    model, _ = model_of("MinAtar/Breakout-v1", "a2c-td0")
-    assert type(model.policy.optimizer) is th.optim.Adam
+@pytest.mark.parametrize("environment", ["CartPole-v1", "MinAtar/Breakout-v1"])
+def test_the_honest_control_is_a_one_step_method_with_separate_networks(environment: str) -> None:
+    model, env = model_of(environment, "a2c-td0")
+    optimizer = model.policy.optimizer
+    assert type(optimizer) is th.optim.Adam
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-3]
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == [1e-3] * 3
     assert model.rollout_buffer.gae_lambda == 0.0
-    assert model.policy.pi_features_extractor is not model.policy.vf_features_extractor
-    defaults, _ = model_of("CartPole-v1", "a2c")
-    assert type(defaults.policy.optimizer) is th.optim.RMSprop
-    assert defaults.rollout_buffer.gae_lambda == 1.0
+    # no gradient is cut, nor is anything but the two losses in it, each once
+    assert (model.max_grad_norm, model.ent_coef, model.vf_coef) == (1e9, 0.0, 1.0)
+    assert not model.normalize_advantage
+    observations, _ = model.policy.obs_to_tensor(env.reset())
+    values, log_probs, _ = model.policy.evaluate_actions(observations, th.zeros(1))
+    of_critic, of_actor = (reached_by(output, model.policy) for output in (values, log_probs))
+    assert of_critic
+    assert of_actor
+    assert not of_critic & of_actor
+
+
+def reached_by(output: th.Tensor, policy: nn.Module) -> set[str]:
+    """Name the parameters that an output depends on."""
+    names, parameters = zip(*policy.named_parameters(), strict=True)
+    gradients = th.autograd.grad(output.sum(), parameters, allow_unused=True)
+    return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
+
+
+def test_a2c_has_its_own_defaults() -> None:
+    model, _ = model_of("CartPole-v1", "a2c")
+    assert type(model.policy.optimizer) is th.optim.RMSprop
+    assert model.rollout_buffer.gae_lambda == 1.0
 
 
 @pytest.mark.parametrize(
