@@ -34,7 +34,7 @@ Backend = Annotated[
 
 @app.command("list")
 def list_all() -> None:
-    """The suites and how much of each is finished, the arms, the environments."""
+    """The suites and how many of their records are there, the arms, the environments."""
     suites = [
         [suite.name, suite.summary, f"{sum(running.is_recorded(job, suite.runs) for job in jobs)} of {len(jobs)}"]
         for suite in SUITES.values()
@@ -45,7 +45,7 @@ def list_all() -> None:
         [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]
         for environment in ENVIRONMENTS.values()
     ]
-    print(markdown_table(["suite", "what for", "runs finished"], suites), end="\n\n")
+    print(markdown_table(["suite", "what for", "records"], suites), end="\n\n")
     print(markdown_table(["arm", "what it is"], arms), end="\n\n")
     print(markdown_table(["environment", "steps", "seeds", "solved from"], environments))
 
@@ -61,7 +61,10 @@ def run_suite(
     backend: Backend = "processes",
     scheduler: Annotated[str | None, typer.Option(help="Address of the dask cluster's scheduler.")] = None,
 ) -> None:
-    """Train the arms of a suite; what is finished already is skipped."""
+    """Train the arms of a suite; what is finished already is skipped.
+
+    One command at a time works on a folder of records: two would both train the runs that are left.
+    """
     if suite not in SUITES:
         raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
     if (backend == "dask") != (scheduler is not None):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 SUFFIX = ".json.gz"
 
@@ -56,9 +57,7 @@ def save(record: Record, folder: Path) -> Path:
     content = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(record).items()}
     # no time of day in it: the same record gives the same bytes
     write(gzip.compress(json.dumps(content).encode(), mtime=0), path)
-    # what was left by runs that were killed while they wrote it
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        leftover.unlink(missing_ok=True)
+    _remove_leftovers(path)
     return path
 
 
@@ -75,6 +74,13 @@ def write(content: bytes, path: Path) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote a file."""
+    for leftover in path.parent.glob(f".{path.name}.[0-9]*"):
+        if not psutil.pid_exists(int(leftover.suffix[1:])):
+            leftover.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Record:

@@ -213,6 +213,7 @@ def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     output = capsys.readouterr().out
     for name in (*SUITES, "tda2c-tanh", "MinAtar/Breakout-v1"):
         assert f"| {name} |" in output
+    assert "| suite | what for | records |" in output
     assert "| smoke | does everything run? no evidence of anything | 1 of 6 |" in output
     assert f" 0 of {len(SUITES['main'].jobs())} |" in output
     assert "| CartPole-v1 | 100,000 | 20 | 475 |" in output
