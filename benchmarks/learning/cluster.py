@@ -19,6 +19,9 @@ def run(jobs: Iterable[Job], runs: Path, scheduler: str) -> Generator[Outcome, N
     (``distributed.scheduler.allowed-failures``) fails. joblib's own backend for dask is no help: as of joblib 1.6 it
     waits forever for such a job.
 
+    The workers must run the checkout that this process runs, with the same packages: nothing compares them. The
+    ``conditions`` of each record hold the commit and the versions of the worker that made it.
+
     :param runs: folder for the records, of this machine
     :param scheduler: its address, such as ``tcp://10.0.0.1:8786``
     :return: how they ended, in the order in which they did
