@@ -82,6 +82,7 @@ def first_guess(study: Study) -> dict[str, Any]:
 def suggest(trial: optuna.Trial, study: Study) -> Settings:
     """Draw settings: everywhere fixed intervals, and V(s') where a time limit cut the episode."""
     env = study.environment.make()
+    env.close()
     learning_rate = trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
     critic_learning_rate = learning_rate * trial.suggest_float("critic_rate_ratio", 0.3, 10.0, log=True)
     decays = trial.suggest_categorical("decays", [False, True])
@@ -157,10 +158,9 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
 
 def _search(study: Study, folder: Path, sampler_seed: int) -> None:
     optuna_study = _optuna_study(study, folder, sampler_seed)
-    # one that was stopped fails
-    while (
-        sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in optuna_study.trials) < study.n_trials
-    ):
+    # a trial that was stopped has failed, and does not count
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    while len(optuna_study.get_trials(deepcopy=False, states=ended)) < study.n_trials:
         optuna_study.optimize(lambda trial: _mean_area(trial, study), n_trials=1)
 
 
