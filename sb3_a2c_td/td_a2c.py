@@ -16,6 +16,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions, selected
+from sb3_a2c_td.dummy_vec_env import copying_less
 from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.validation import (
@@ -147,7 +148,7 @@ class TDA2C(OnPolicyAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv | VectorEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else env
-        vec_env = OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        vec_env = copying_less(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
         check_spaces(vec_env.observation_space, vec_env.action_space)
         return vec_env
 

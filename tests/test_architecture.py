@@ -26,6 +26,7 @@ ORDER = [
     "engines.static_memory",
     "engines.cuda_engine",
     "engines",
+    "dummy_vec_env",
     "vec_env",
     "td_a2c",
     "tabular.mdp",
