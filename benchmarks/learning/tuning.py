@@ -54,8 +54,10 @@ class Study:
 
 STUDIES_OF = {name: Study(environment) for name, environment in ENVIRONMENTS.items()} | {
     "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
-    # one image at a time takes too long
-    "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(8, 16), n_trials=30),
+    # a run takes a minute
+    "Hopper-v5": Study(ENVIRONMENTS["Hopper-v5"], n_trials=24),
+    # and one image at a time would take several
+    "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(8, 16), n_trials=16),
 }
 
 
