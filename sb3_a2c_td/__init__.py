@@ -1,7 +1,9 @@
 """TDA2C: an advantage actor-critic on one-step temporal-difference targets, for Stable-Baselines3."""
 
+from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.resumable import train_resumably
 from sb3_a2c_td.tabular import registration
 from sb3_a2c_td.td_a2c import TDA2C
 from sb3_a2c_td.vec_env import GymnasiumVecEnv
@@ -16,7 +18,10 @@ __all__ = [
     "MlpPolicy",
     "MultiInputPolicy",
     "SeparateActorCriticPolicy",
+    "UnreadableCheckpointError",
+    "UntrustedCheckpointError",
     "__version__",
+    "train_resumably",
 ]
 
 registration.register()

@@ -1,7 +1,7 @@
 """The transitions of one interval."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
@@ -50,6 +50,8 @@ class TransitionBuffer:
         self.capacity = capacity
         self.n_steps = 0
         """environment steps (of all environments together) since the last :meth:`reset`"""
+        self.check: Callable[[Transitions[np.ndarray]], None] | None = None
+        """is asked, and may raise, where transitions have other shapes or dtypes than those before; not pickled"""
         self._size = 0
         self._storage: Transitions[np.ndarray] | None = None
         self._storage_arrays: Sequence[np.ndarray] = []
@@ -78,13 +80,15 @@ class TransitionBuffer:
             )
         arrays, layout = _arrays_and_layout(transitions)
         if layout != self._last_layout:
+            if self.check is not None:
+                self.check(transitions)
             self._make_fit(transitions)
             self._last_layout = layout
         index = slice(self._size, end)
         for storage, rows in zip(self._storage_arrays, arrays):  # noqa: B905, as many in both
             storage[index] = rows
-        self._size = end
-        self.n_steps += 1
+        # at once: Ctrl-C comes before or after
+        self._size, self.n_steps = end, self.n_steps + 1
 
     def _make_fit(self, transitions: Transitions[np.ndarray]) -> None:
         n = len(transitions.rewards)

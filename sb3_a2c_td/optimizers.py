@@ -1,5 +1,6 @@
 """Adam as Keras writes it."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -8,6 +9,9 @@ from typing import Any, cast, overload
 import numpy as np
 import torch as th
 from torch.optim.optimizer import Optimizer, ParamsT
+
+MIN_EPS = 1e-18
+"""see :func:`largest_step`"""
 
 
 class AdamTFLike(Optimizer):
@@ -134,6 +138,35 @@ def fused_adam(
         maximize=False,
         found_inf=found_inf,
     )
+
+
+def largest_step(optimizer: Optimizer) -> float:
+    r"""Bound how far a step moves a parameter, whatever the gradients are and were.
+
+    Both moments of Adam are sums over the same gradients, :math:`m_t = (1-\beta_1) \sum_i \beta_1^i g_{t-i}` and
+    :math:`v_t = (1-\beta_2) \sum_i \beta_2^i g_{t-i}^2`, so the inequality of Cauchy and Schwarz gives
+
+    .. math::
+
+        \frac{|m_t|}{\sqrt{v_t}} \le \frac{1-\beta_1}{\sqrt{(1-\beta_2)(1-\beta_1^2/\beta_2)}}
+        \quad\text{if } \beta_1^2 < \beta_2.
+
+    Where squares of gradients are too small for float32, an :math:`\epsilon` of :data:`MIN_EPS` keeps to twice that.
+
+    :return: the bound for ``AdamTFLike``, and for PyTorch's ``Adam`` without a weight decay; infinity for others
+    """
+    if type(optimizer) not in (AdamTFLike, th.optim.Adam):
+        return math.inf
+    return max(_largest_step_of_adam(group) for group in optimizer.param_groups)
+
+
+def _largest_step_of_adam(group: dict[str, Any]) -> float:
+    beta1, beta2 = group["betas"]
+    if group.get("weight_decay") or group["eps"] < MIN_EPS or beta1**2 >= beta2:
+        return math.inf
+    # 1 / (1 - beta1) is the largest correction of a bias
+    ratio = (1.0 - beta1) / math.sqrt((1.0 - beta2) * (1.0 - beta1**2 / beta2))
+    return float(2.0 * ratio * group["lr"] / (1.0 - beta1))
 
 
 def step_size(lr: float, betas: tuple[float, float], step: int, dtype: th.dtype) -> float:

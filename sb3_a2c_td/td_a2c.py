@@ -1,6 +1,9 @@
 """TDA2C: an actor and a critic, trained on one-step TD targets in short intervals."""
 
+import io
 import math
+import pathlib
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -11,18 +14,26 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions, selected
+from sb3_a2c_td.checkpoints import atomic, generators, training_state
+from sb3_a2c_td.checkpoints.archives import Checkpoint, add_entries, loading, read_checkpoint, zip_path
+from sb3_a2c_td.checkpoints.tensors import check_moments
 from sb3_a2c_td.dummy_vec_env import copying_less
 from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
+from sb3_a2c_td.faults import explained
+from sb3_a2c_td.interrupts import Interrupts
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.validation import (
+    STOPPED,
     check_at_least_one,
     check_finite,
     check_number,
+    check_shapes,
     check_spaces,
     checked_learning_rate,
     scheduled_rate,
@@ -138,6 +149,7 @@ class TDA2C(OnPolicyAlgorithm):
         self.normalize_advantage = normalize_advantage
         self.engine = engine
         self._engine: Engine | None = None
+        self._interrupts = Interrupts()
         self.rollout_buffer = TransitionBuffer(capacity=0)
 
         if _init_setup_model:
@@ -205,11 +217,127 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         # what an unfinished interval holds is saved, so that no transition is lost
-        return [name for name in super()._excluded_save_params() if name != "rollout_buffer"] + ["_engine"]
+        return [name for name in super()._excluded_save_params() if name != "rollout_buffer"] + [
+            "_engine",
+            "_interrupts",
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy's engine works on the copy's policy
-        return {**self.__dict__, "_engine": None}
+        # a copy's engine works on the copy's policy, and Ctrl-C is not the copy's
+        return {**self.__dict__, "_engine": None, "_interrupts": Interrupts()}
+
+    # Saving and loading
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save the model, with what :meth:`resume` needs, to a zip, which appears whole or not at all.
+
+        :param path: the zip, its name with or without ``.zip``, or an open file. A file of that name stays as it is
+            until the new one is complete
+        :param exclude: attributes to leave out
+        :param include: attributes to keep that are usually left out
+        :raises OSError: if the file cannot be written; what was there before is then untouched
+        """
+        archive = io.BytesIO()
+        super().save(archive, exclude, include)
+        add_entries(archive, type(self).__name__, training_state.dumps(self))
+        if isinstance(path, str | pathlib.Path):
+            atomic.write(archive.getbuffer(), zip_path(path))
+        else:
+            open_path(path, "w").write(archive.getbuffer())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | VectorEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        trusted: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a saved model, without running code that the file holds.
+
+        Global generators of random numbers stay as they are; :meth:`resume` restores them.
+
+        :param path: the zip, its name with or without ``.zip``, or an open file
+        :param env: environments for the model, which it will reset; none are needed to predict
+        :param device: where to put it
+        :param custom_objects: values to take in the place of attributes in the file, which are then not unpickled
+        :param print_system_info: whether to print the systems that it was saved on and is loaded on
+        :param force_reset: whether training begins with a reset of the environments
+        :param trusted: whether to unpickle whatever the file holds, such as your own classes and functions. That can
+            run any code: only for files that you made
+        :param kwargs: attributes to change
+        :raises UntrustedCheckpointError: if the file holds what could run code, naming it
+        :raises UnreadableCheckpointError: if the file is damaged, of another algorithm, or of a newer version of this
+            package
+        :raises ValueError: if the environments have other spaces
+        """
+        checkpoint = read_checkpoint(path, custom_objects, trusted)
+        return cls._made_of(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | VectorEnv,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *,
+        trusted: bool = False,
+    ) -> Self:
+        """Load a saved model to go on with its training exactly where it was.
+
+        ``learn(..., reset_num_timesteps=False)`` then does what it would have done without the stop, bit for bit. The
+        global generators of random numbers, the environments and the statistics of ``VecNormalize`` are put into the
+        state in which they were saved. Environments whose state lies outside of Python objects (in a physics engine,
+        in worker processes) cannot be: a warning says so, and they begin a new episode, always the same one.
+
+        :param path: the zip, its name with or without ``.zip``, or an open file
+        :param env: environments made like those that it was saved with
+        :param device: where to put it
+        :param custom_objects: as in :meth:`load`
+        :param trusted: as in :meth:`load`
+        :raises ValueError: if there are other environments now: more or fewer, or in other wrappers of SB3's; and
+            as in :meth:`load`
+        """
+        checkpoint = read_checkpoint(path, custom_objects, trusted)
+        model = cls._made_of(checkpoint, path, env, device, force_reset=False)
+        training_state.restore(model, checkpoint.training_state, trusted)
+        return model
+
+    @classmethod
+    def _made_of(
+        cls,
+        checkpoint: Checkpoint,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | VectorEnv | None,
+        device: th.device | str,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        with generators.untouched(), loading(path, checkpoint):
+            model = super().load(
+                checkpoint.file,
+                env,  # type: ignore[arg-type]
+                device,
+                # in whose place SB3 unpickles nothing
+                checkpoint.data,
+                print_system_info,
+                force_reset,
+                **kwargs,
+            )
+            check_moments(model.policy.optimizer)
+        return model
 
     # Collecting an interval
 
@@ -227,6 +355,18 @@ class TDA2C(OnPolicyAlgorithm):
         Training may stop within an interval, here or through a callback. Its transitions stay in the buffer (and in
         saved models), and the next call of ``learn`` goes on with them.
 
+        Whatever raises, in the environment, a callback, or as Ctrl-C anywhere, passes with a note that names the step
+        and where it came from, and leaves the model as it was after its last update: it can be saved, and ``learn``
+        goes on with it. Ctrl-C waits for the end of an update, a second one does not. What becomes of the environment:
+
+        - Between two steps (a callback raised, or Ctrl-C came there), it is left alone. The transition of the step is
+          kept, and ``learn(..., reset_num_timesteps=False)`` goes on after it.
+        - Within a step, where the environment stands is not known: the next ``learn`` resets it, and the step counts
+          without a transition.
+        - If its environments are in processes (``SubprocVecEnv``, ``AsyncVectorEnv``), and one of these ended or may
+          still reply to a command, nothing can go on. All the processes are ended and the environment is closed;
+          ``set_env`` with a new one, then ``learn(..., reset_num_timesteps=False)`` goes on.
+
         :param total_timesteps: the number of environment steps; the dead ones of a vector environment count, see
             :class:`~sb3_a2c_td.vec_env.GymnasiumVecEnv`
         :param callback: callback(s) called at every step
@@ -235,19 +375,32 @@ class TDA2C(OnPolicyAlgorithm):
         :param reset_num_timesteps: whether to count (and to log) from zero and to reset the environments
         :param progress_bar: whether to show a progress bar
         :return: the model itself
-        :raises ValueError: if the environment returns NaN or infinity, or the loss or its gradient becomes so; the
-            weights are then those of the last update
+        :raises ValueError: if the environment returns anything else than finite numbers of its spaces' shapes, or the
+            loss, its gradient, or the parameters that an update would give are not finite; the weights are then those
+            of the last update
+        :raises RuntimeError: if a process of the environment ended
         """
-        with dropping_dead_steps(self.env):
+        with (
+            dropping_dead_steps(self.env),
+            self._interrupts.are_mine(),
+            explained(self.env, lambda: self.num_timesteps, self._interrupts),
+        ):
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+        try:
+            total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+            check_shapes(self.num_timesteps, self.n_envs, self.observation_space, self._last_observations)
+            check_finite(self.num_timesteps, observation=self._last_observations)
+        except BaseException:
+            # it may be left over from before a reset that failed
+            self._last_obs = None
+            raise
         # anew, since set_env() may have brought in other shapes and dtypes
         self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
-        check_finite(self.num_timesteps, observation=self._last_observations)
+        self.rollout_buffer.check = self._check_shapes
         return total_timesteps, callback
 
     def collect_rollouts(  # type: ignore[override]
@@ -292,18 +445,19 @@ class TDA2C(OnPolicyAlgorithm):
             self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
         actions = self.sample_actions(self._last_observations)
         clipped_actions = self._to_env_actions(actions)
+        # a step that fails counts too, so that errors agree on its number
+        self.num_timesteps += env.num_envs
         try:
             new_obs, rewards, dones, infos = env.step(clipped_actions)
-            self.num_timesteps += env.num_envs
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool, copy=False)
             self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), live_rows(env))
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
         except BaseException:
             # where the environments are now is not known: the next learn() resets them
             self._last_obs = None
             raise
-        self._last_obs = new_obs  # type: ignore[assignment]
-        self._last_episode_starts = dones
         self._update_info_buffer(infos, dones)
 
         callback.update_locals(locals())
@@ -368,11 +522,20 @@ class TDA2C(OnPolicyAlgorithm):
                     )
             elif isinstance(next_obs, dict):
                 for key, rows in next_obs.items():
-                    rows[env] = terminal_obs[key]
+                    self._overwrite(rows, env, terminal_obs[key])
             else:
-                next_obs[env] = terminal_obs
+                self._overwrite(next_obs, env, terminal_obs)
         check_finite(self.num_timesteps, terminal_observation=next_obs)
         return next_obs
+
+    def _overwrite(self, rows: np.ndarray, env: int, terminal_obs: Any) -> None:
+        # numpy would broadcast it
+        if np.shape(terminal_obs) != rows.shape[1:]:
+            raise ValueError(
+                f"terminal_observation of environment {env} at step {self.num_timesteps}: expected shape "
+                f"{rows.shape[1:]}, got shape {np.shape(terminal_obs)}; {STOPPED} Mend the environment."
+            )
+        rows[env] = terminal_obs
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         # what running episodes share has nothing to tell
@@ -380,6 +543,17 @@ class TDA2C(OnPolicyAlgorithm):
             told = [env for env, info in enumerate(infos) if info is not RUNNING]
             infos, dones = [infos[env] for env in told], None if dones is None else dones[told]
         super()._update_info_buffer(infos, dones)
+
+    def _check_shapes(self, rows: Transitions[np.ndarray]) -> None:
+        check_shapes(
+            self.num_timesteps,
+            len(rows.rewards),
+            self.observation_space,
+            rows.next_observations,
+            rewards=rows.rewards,
+            terminated=rows.terminated,
+            truncated=rows.truncated,
+        )
 
     @staticmethod
     def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], live: np.ndarray | None) -> None:
@@ -399,6 +573,14 @@ class TDA2C(OnPolicyAlgorithm):
     def train(self) -> None:
         """Take one step of each optimiser on all transitions of the interval, then forget them."""
         self._update_learning_rate(self.policy.optimizer)
+        # Ctrl-C finds the model before or after an update, and the interval with it
+        with self._interrupts:
+            update = self._checked_update()
+            self.rollout_buffer.reset()
+            self._n_updates += 1
+        self._log_update(update)
+
+    def _checked_update(self) -> Update:
         try:
             update = self._engine_of_policy().update(self.rollout_buffer, self._objective())
         except Diverged as error:
@@ -407,16 +589,15 @@ class TDA2C(OnPolicyAlgorithm):
         if not (math.isfinite(loss) and math.isfinite(update.grad_norm)):
             raise ValueError(
                 f"the loss is {loss} and its gradient's norm {update.grad_norm} at step {self.num_timesteps}, "
-                f"update {self._n_updates + 1}: training stopped, and the weights are those of the last update. "
+                f"update {self._n_updates + 1}: {STOPPED} "
                 "Lower the learning rates or reward_scale, or scale the observations (VecNormalize)."
             )
-        self.rollout_buffer.reset()
-        self._n_updates += 1
-        self._log_update(update)
+        return update
 
     def _explained(self, error: Diverged) -> ValueError:
         return ValueError(
-            f"{error} at step {self.num_timesteps}: training diverged. Lower the learning rates, or set max_grad_norm."
+            f"{error} at step {self.num_timesteps}: training diverged. Lower the learning rates, or set max_grad_norm. "
+            "The weights are those of the last update."
         )
 
     def _objective(self) -> Objective:

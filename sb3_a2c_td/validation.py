@@ -2,13 +2,18 @@
 
 import math
 import operator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 
 BASIC_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+NUMBERS = "biuf"
+"""kinds of dtypes that networks take: booleans, integers and floats"""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_MAX_SQUARED = FLOAT32_MAX**2
+STOPPED = "training stopped, and the weights are those of the last update."
 
 
 def check_at_least_one(name: str, value: int) -> None:
@@ -106,15 +111,78 @@ def check_finite(step: int, **values: Any) -> None:
     :param step: the number of environment steps taken so far
     :param values: by the names that the error gives them, arrays whose first axis runs over the environments, or dicts
         of such arrays
-    :raises ValueError: if there is a NaN or an infinity among floats, naming the environment and the step
+    :raises ValueError: if there is a NaN, an infinity, or more than float32 can hold, naming the environment and the
+        step; if they are not numbers
     """
     for name, value in values.items():
         if isinstance(value, dict):
             check_finite(step, **{f"{name}[{key!r}]": array for key, array in value.items()})
-        # the sum of squares takes a third of the time, and may overflow
-        elif value.dtype.kind == "f" and not math.isfinite(np.vdot(value, value)) and not np.isfinite(value).all():
-            env = int(np.argwhere(~np.isfinite(value))[0, 0])
+        elif value.dtype.kind == "f":
+            # the sum of squares takes a third of the time, and may overflow
+            if not float(np.vdot(value, value)) <= FLOAT32_MAX_SQUARED:
+                _check_every(step, name, value)
+        elif value.dtype.kind not in NUMBERS:
             raise ValueError(
-                f"{name}={value[env]} of environment {env} at step {step} is not finite: training stopped, and the "
-                "weights are those of the last update. Mend the environment (VecCheckNan helps to find the place)."
+                f"{name}={value} at step {step}, a row for each environment, has dtype {value.dtype}, which is not one "
+                f"of numbers: {STOPPED} Mend the environment."
+            )
+
+
+def _check_every(step: int, name: str, value: np.ndarray) -> None:
+    # in float64, since float16 does not know the bound
+    is_valid = np.abs(value, dtype=np.float64) <= FLOAT32_MAX
+    if not is_valid.all():
+        env = int(np.argwhere(~is_valid)[0, 0])
+        fault = "beyond the range of float32" if np.isfinite(value[env]).all() else "not finite"
+        raise ValueError(
+            f"{name}={value[env]} of environment {env} at step {step} is {fault}: {STOPPED} Mend the environment "
+            "(VecCheckNan helps to find the place)."
+        )
+
+
+def mismatch(space: spaces.Space[Any], observation: Any, n_envs: tuple[int, ...] = ()) -> str | None:
+    """Say how observations differ from what their space says; ``None`` if they do not.
+
+    Their dtype may be another one, as long as it is one of numbers: VecNormalize gives floats for a space of integers.
+
+    :param space: the observation space
+    :param observation: an observation, or those of several environments
+    :param n_envs: their number, or nothing
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observation, dict) or not space.spaces.keys() <= observation.keys():
+            found = set(observation) if isinstance(observation, dict) else type(observation).__name__
+            return f"expected a dict of {set(space.spaces)}, got {found}"
+        differences = {key: mismatch(subspace, observation[key], n_envs) for key, subspace in space.spaces.items()}
+        return next((f"[{key!r}] {text}" for key, text in differences.items() if text is not None), None)
+    shape = (*n_envs, *cast(tuple[int, ...], space.shape))
+    try:
+        array = np.asarray(observation)
+    except ValueError:
+        return f"expected numbers of shape {shape}, got {observation!r}"
+    if array.shape == shape and array.dtype.kind in NUMBERS:
+        return None
+    return f"expected numbers of shape {shape}, got {array.dtype} of shape {array.shape}"
+
+
+def check_shapes(step: int, n_envs: int, space: spaces.Space[Any], observations: Any, **numbers: np.ndarray) -> None:
+    """Check the shapes of what environments returned.
+
+    :param step: the number of environment steps taken so far
+    :param n_envs: the number of environments
+    :param space: the observation space
+    :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+    :param numbers: by the names that the error gives them, ``(n_envs,)``
+    :raises ValueError: if they have other shapes, or observations are not numbers, naming the step
+    """
+    differences = {"observations": mismatch(space, observations, (n_envs,))}
+    differences |= {
+        name: f"expected shape {(n_envs,)}, got shape {array.shape}"
+        for name, array in numbers.items()
+        if array.shape != (n_envs,)
+    }
+    for name, difference in differences.items():
+        if difference is not None:
+            raise ValueError(
+                f"{name} of {n_envs} environment(s) at step {step}: {difference}; {STOPPED} Mend the environment."
             )

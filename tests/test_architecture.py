@@ -28,7 +28,22 @@ ORDER = [
     "engines",
     "dummy_vec_env",
     "vec_env",
+    "checkpoints.errors",
+    "checkpoints.allowed",
+    "checkpoints.states",
+    "checkpoints.unpickling",
+    "checkpoints.tensors",
+    "checkpoints.archives",
+    "checkpoints",
+    "checkpoints.atomic",
+    "checkpoints.generators",
+    "checkpoints.env_states",
+    "checkpoints.training_state",
+    "interrupts",
+    "workers",
+    "faults",
     "td_a2c",
+    "resumable",
     "tabular.mdp",
     "tabular.exact",
     "tabular.problems",
@@ -84,4 +99,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         "import sys, stable_baselines3; before = set(sys.modules); import sb3_a2c_td; print(*set(sys.modules) - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {name.split(".")[0] for name in done.stdout.split()} <= {"sb3_a2c_td", "gymnasium", "threadpoolctl"}
+    assert {name.split(".")[0] for name in done.stdout.split()} <= {
+        "sb3_a2c_td",
+        "gymnasium",
+        "stable_baselines3",
+        "threadpoolctl",
+    }

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch as th
@@ -5,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sb3_a2c_td import AdamTFLike
+from sb3_a2c_td.optimizers import largest_step
 
 
 def gradients(n_steps: int, seed: int = 0) -> np.ndarray:
@@ -136,3 +139,45 @@ def test_step_gives_the_closures_loss() -> None:
 def test_bad_arguments_are_named(kwargs) -> None:
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         AdamTFLike([th.zeros(1)], **kwargs)
+
+
+def step_sizes(optimizer: th.optim.Optimizer, gradients: list[float]) -> list[float]:
+    (param,) = optimizer.param_groups[0]["params"]
+    sizes = []
+    for g in gradients:
+        param.zero_()
+        descend(optimizer, param, np.array([g], np.float32))
+        sizes.append(abs(param.item()))
+    return sizes
+
+
+@given(
+    optimizer_class=st.sampled_from([AdamTFLike, th.optim.Adam]),
+    betas=st.sampled_from([(0.9, 0.999), (0.0, 0.9), (0.8, 0.65), (0.99, 0.999)]),
+    eps=st.sampled_from([1e-18, 1e-7, 1.0]),
+    exponents=st.lists(st.floats(-45, 15), min_size=1, max_size=30),
+)
+def test_no_step_is_larger_than_the_largest(optimizer_class, betas, eps, exponents: list[float]) -> None:
+    """Gradients of all sizes, also such as are none when squared."""
+    optimizer = optimizer_class([th.zeros(1)], lr=0.1, betas=betas, eps=eps)
+    assert max(step_sizes(optimizer, [10**exponent for exponent in exponents])) <= largest_step(optimizer)
+
+
+def test_the_largest_step_is_nearly_taken() -> None:
+    """Where gradients grow by beta2 / beta1, the inequality is an equation."""
+    optimizer = AdamTFLike([th.zeros(1)], lr=0.1, betas=(0.9, 0.999), eps=1e-18)
+    *_, last = step_sizes(optimizer, [1e-15 * (0.999 / 0.9) ** t for t in range(400)])
+    # the bound is twice that, for rounding, and 1 / (1 - beta1) times, for the first steps
+    assert last == pytest.approx(largest_step(optimizer) / 20 * math.sqrt(1 - 0.999**400), rel=0.01)
+
+
+def test_no_bound_is_known_for_others() -> None:
+    param = [th.zeros(1)]
+    for optimizer in (
+        AdamTFLike(param, eps=0.0),
+        AdamTFLike(param, betas=(0.99, 0.9)),
+        th.optim.Adam(param, weight_decay=0.1),
+        th.optim.SGD(param),
+        type("Own", (AdamTFLike,), {})(param),
+    ):
+        assert largest_step(optimizer) == math.inf

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+
+from sb3_a2c_td.checkpoints.atomic import write
 
 SUFFIX = ".json.gz"
 
@@ -57,30 +57,7 @@ def save(record: Record, folder: Path) -> Path:
     content = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(record).items()}
     # no time of day in it: the same record gives the same bytes
     write(gzip.compress(json.dumps(content).encode(), mtime=0), path)
-    _remove_leftovers(path)
     return path
-
-
-def write(content: bytes, path: Path) -> None:
-    """Write a file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # beside it, under a name of this process's own
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote a file."""
-    for leftover in path.parent.glob(f".{path.name}.[0-9]*"):
-        if not psutil.pid_exists(int(leftover.suffix[1:])):
-            leftover.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Record:

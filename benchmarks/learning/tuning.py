@@ -21,10 +21,10 @@ from optuna.trial import TrialState
 from benchmarks.learning.arms import STUDIES, study_path
 from benchmarks.learning.curves import area_under_curve
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
-from benchmarks.learning.records import write
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from benchmarks.learning.training import train
+from sb3_a2c_td.checkpoints.atomic import write
 
 TRIAL_SEEDS = 1_000_000
 """seed of a trial's first run; a suite's are far below"""

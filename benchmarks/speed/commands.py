@@ -12,7 +12,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from benchmarks.conditions import conditions, describe
-from benchmarks.speed import adapter, arithmetic, breakdown, footprint, tabular, throughput
+from benchmarks.speed import adapter, arithmetic, breakdown, footprint, soak, tabular, throughput
 from benchmarks.speed.settings import DEFAULTS, SETTINGS
 from benchmarks.tables import markdown_table
 
@@ -112,6 +112,23 @@ def measure_footprint(
     _save(output / "footprint.json", facts, [{"what": what, "figure": figure} for what, figure in rows])
     table = markdown_table(["what", "figure"], [[what, f"{figure:.2f}"] for what, figure in rows])
     print(f"{describe(facts)}\n\n{table}")
+
+
+@app.command("soak")
+def measure_soak(
+    steps: Annotated[int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run.")] = 20_000_000,
+    seconds_between_saves: Annotated[float, typer.Option(min=0.0, help="How often the model is saved.")] = 60.0,
+    output: Output = RESULTS,
+) -> None:
+    """Long runs on CartPole-v1, SubprocVecEnv included: do memory or file descriptors grow, does it slow down?"""
+    _set_threads(1)
+    facts = conditions()
+    samples: dict[str, list[soak.Sample]] = {}
+    for name, make_env in soak.ENVIRONMENTS.items():
+        for sample in soak.soak(make_env, steps, seconds_between_saves):
+            samples.setdefault(name, []).append(sample)
+            _save(output / "soak.json", facts, soak.as_records(samples))
+    print(f"{describe(facts)}\n\n{soak.table(samples)}")
 
 
 @app.command("tabular")

@@ -13,8 +13,9 @@ from torch import nn
 
 from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
-from sb3_a2c_td.engines.interface import Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Update
 from sb3_a2c_td.engines.watching import is_altered
+from sb3_a2c_td.optimizers import largest_step
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 
 MODE_FREE: frozenset[type[nn.Module]] = frozenset(
@@ -30,6 +31,10 @@ MODE_FREE: frozenset[type[nn.Module]] = frozenset(
 
 LARGE = 2**14
 """numbers in a batch's observations from about which on comparing them takes less time than a pass of the critic"""
+
+
+FAR = 1e37
+"""steps up to which parameters cannot become infinite, unless they are as good as that, so that no copy is kept"""
 
 
 class AnyNetworks:
@@ -57,8 +62,9 @@ class AnyNetworks:
         # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self._set_training_mode(len(targets) > 1)
         actor_loss, critic_loss, entropy_loss = self.losses(batch, values, targets, advantages, objective)
-        norm = self._descend(actor_loss + critic_loss + objective.ent_coef * entropy_loss, objective.max_grad_norm)
+        # before the step, after which nothing may run out of memory
         variances, means = th.var_mean(th.stack([advantages, targets]), dim=1, correction=0)
+        norm = self._descend(actor_loss + critic_loss + objective.ent_coef * entropy_loss, objective.max_grad_norm)
         td_error_var, target_var = variances.tolist()
         return Update(
             targets.cpu().numpy(),
@@ -155,8 +161,25 @@ class AnyNetworks:
         loss.backward()
         norm = th.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm or math.inf)
         if th.isfinite(loss) and th.isfinite(norm):
-            self.policy.optimizer.step()
+            self._step()
         return norm.item()
+
+    @th.no_grad()
+    def _step(self) -> None:
+        """Let the optimiser take a step; if it fails, or parameters would not be finite, they stay as they are."""
+        if largest_step(self.policy.optimizer) < FAR:
+            self.policy.optimizer.step()
+            return
+        params = [param for group in self.policy.optimizer.param_groups for param in group["params"]]
+        before = [param.clone() for param in params]
+        try:
+            self.policy.optimizer.step()
+            if not th.stack(th._foreach_norm(params, math.inf)).isfinite().all():
+                raise Diverged(NO_STEP)
+        except BaseException:
+            for param, last in zip(params, before, strict=True):
+                param.copy_(last)
+            raise
 
 
 def is_mode_free(policy: SeparateActorCriticPolicy) -> bool:

@@ -146,17 +146,27 @@ def gaussian(
     return log_prob, entropy, zeta / std, squared - 1.0
 
 
-def adam(numbers: np.ndarray, betas: tuple[float, float], alpha_t: float, eps: float) -> None:
-    r"""Take one step of Adam, in place, as :func:`~sb3_a2c_td.optimizers.fused_adam` does.
+def adam(
+    numbers: np.ndarray, betas: tuple[float, float], alpha_t: float, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Compute one step of Adam, as :func:`~sb3_a2c_td.optimizers.fused_adam` does.
 
     :param numbers: parameters, gradients, first and second moments, ``(4, n)``
     :param betas: decay rates of the two moments
     :param alpha_t: step size with the bias correction
     :param eps: :math:`\epsilon`
+    :return: parameters, first and second moments after it, each ``(n,)``
     """
     params, grads, exp_avg, exp_avg_sq = numbers
-    exp_avg += (1.0 - betas[0]) * (grads - exp_avg)
-    exp_avg_sq += (1.0 - betas[1]) * (grads * grads - exp_avg_sq)
-    root = np.sqrt(exp_avg_sq)
+    new_avg = grads - exp_avg
+    new_avg *= 1.0 - betas[0]
+    new_avg += exp_avg
+    new_avg_sq = grads * grads
+    new_avg_sq -= exp_avg_sq
+    new_avg_sq *= 1.0 - betas[1]
+    new_avg_sq += exp_avg_sq
+    root = np.sqrt(new_avg_sq)
     root += eps
-    params -= alpha_t * exp_avg / root
+    new_params = alpha_t * new_avg
+    new_params /= root
+    return np.subtract(params, new_params, out=new_params), new_avg, new_avg_sq

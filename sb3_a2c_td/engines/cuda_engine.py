@@ -15,7 +15,7 @@ from torch import nn
 from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines.any_networks import AnyNetworks, is_mode_free
-from sb3_a2c_td.engines.interface import CannotServe, Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import NO_STEP, CannotServe, Diverged, Objective, Update
 from sb3_a2c_td.engines.static_memory import Layout, StaticMemory
 from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, fused_adam, step_size
@@ -23,7 +23,7 @@ from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, Separate
 
 Computation = Callable[[], th.Tensor]
 
-N_FIGURES = 7
+N_FIGURES = 9
 """numbers that an update reports beside targets and values"""
 
 
@@ -197,11 +197,14 @@ class _Updating:
         computed = self._replay().cpu().numpy()
         for param, grad in zip(self._params, self._grads, strict=True):
             param.grad = grad
-        actor_loss, critic_loss, entropy_loss, norm, td_error, std, target_std = computed[:N_FIGURES].tolist()
+        is_due, is_taken, *figures, target_std = computed[:N_FIGURES].tolist()
+        actor_loss, critic_loss, entropy_loss, norm, td_error, std = figures
         targets, values = computed[N_FIGURES:].reshape(2, -1)[:, :n]
-        if math.isfinite(actor_loss + critic_loss + self._objective.ent_coef * entropy_loss) and math.isfinite(norm):
+        if is_taken:
             for state in self._states:
                 state["step"] += 1
+        elif is_due:
+            raise Diverged(NO_STEP)
         explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2
         return Update(targets, values, actor_loss, critic_loss, entropy_loss, norm, td_error, std, explained)
 
@@ -229,26 +232,41 @@ class _Updating:
         critic_loss = functional.critic_loss(values, targets) * scale
         entropy_loss = -entropy.where(is_row, 0.0).sum() / n
         loss = actor_loss + critic_loss + objective.ent_coef * entropy_loss
-        norm = self._descend(loss)
+        norm, is_due, is_taken = self._descend(loss)
         td_error, std = _mean_and_std(td_errors, is_row, n)
         _, target_std = _mean_and_std(targets, is_row, n)
-        figures = th.stack([actor_loss, critic_loss, entropy_loss, norm, td_error, std, target_std])
+        figures = th.stack([is_due, is_taken, actor_loss, critic_loss, entropy_loss, norm, td_error, std, target_std])
         return th.cat([figures, targets, values]).detach()
 
-    def _descend(self, loss: th.Tensor) -> th.Tensor:
-        """Take one step down the loss if it is due and finite; give the gradient's norm."""
+    def _descend(self, loss: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Take one step down the loss if it and what it leads to are finite.
+
+        :return: the gradient's norm, whether a step was due, and whether it was taken
+        """
         self._grads = grads = list(th.autograd.grad(loss, self._params))
         norm = th.nn.utils.get_total_norm(grads)
         if self._objective.max_grad_norm is not None:
             th._foreach_mul_(grads, (self._objective.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        is_skipped = ~(self._memory.device["is_due"] & loss.isfinite() & norm.isfinite())
-        rest = iter(grads)
+        is_due = self._memory.device["is_due"] & loss.isfinite() & norm.isfinite()
+        rest, steps = iter(grads), []
         for group, step in zip(self._groups, self._memory.device["step_sizes"], strict=True):
             states = [self._policy.optimizer.state[param] for param in group["params"]]
             moments = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")]
             tensors = [group["params"], list(islice(rest, len(states))), *moments]
-            fused_adam(tensors, group["betas"], step, group["eps"], is_skipped.float())
-        return norm
+            steps.append((tensors, group["betas"], step, group["eps"]))
+        is_taken = is_due & th.stack([_stays_finite(*step) for step in steps]).all()
+        for step in steps:
+            fused_adam(*step, (~is_taken).float())
+        return norm, is_due, is_taken
+
+
+@th.no_grad()
+def _stays_finite(tensors: list[list[th.Tensor]], betas: tuple[float, float], step: th.Tensor, eps: float) -> th.Tensor:
+    """Take a step with copies, and say whether the parameters are finite after it."""
+    # times 1: a copy of all in one launch
+    copies = [list(th._foreach_mul(each, 1.0)) for each in tensors]
+    fused_adam(copies, betas, step, eps)
+    return th.stack(th._foreach_norm(copies[0], math.inf)).isfinite().all()
 
 
 def _mean_and_std(x: th.Tensor, is_row: th.Tensor, n: th.Tensor) -> tuple[th.Tensor, th.Tensor]:

@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import closed_form
-from sb3_a2c_td.engines.interface import Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Update
 from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
 from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
@@ -105,7 +105,7 @@ class FlatMlp:
         """
         with self._one_thread(len(observations)):
             outputs = closed_form.forward(self._actor_net, self.rows(observations), self.use_tanh)[-1]
-        if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():
+        if not _are_finite(outputs):
             raise Diverged
         noise = self.noise(len(outputs))
         if self._log_std is None:
@@ -161,9 +161,9 @@ class FlatMlp:
 
         loss = actor_loss + critic_loss - objective.ent_coef * entropy
         norm = math.sqrt(np.dot(self.numbers[1], self.numbers[1]))
+        self.show_gradients()
         if math.isfinite(loss) and math.isfinite(norm):
             self._step(norm, objective.max_grad_norm)
-        self.show_gradients()
         explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2
         return Update(targets, values, actor_loss, critic_loss, -entropy, norm, mean, std, explained)
 
@@ -194,9 +194,12 @@ class FlatMlp:
         """Clip the gradient and take one step of Adam, with a learning rate for each network."""
         if max_grad_norm is not None and max_grad_norm < norm + 1e-6:
             self.numbers[1] *= max_grad_norm / (norm + 1e-6)
-        n_actor = len(self.actor)
-        closed_form.adam(self.numbers[:, :n_actor], *self.actor_adam())
-        closed_form.adam(self.numbers[:, n_actor:], *self.critic_adam())
+        networks = self.numbers[:, : len(self.actor)], self.numbers[:, len(self.actor) :]
+        steps = closed_form.adam(networks[0], *self.actor_adam()), closed_form.adam(networks[1], *self.critic_adam())
+        if not all(_are_finite(params) for params, _, _ in steps):
+            raise Diverged(NO_STEP)
+        for numbers, (params, exp_avg, exp_avg_sq) in zip(networks, steps, strict=True):
+            numbers[0], numbers[2], numbers[3] = params, exp_avg, exp_avg_sq
         self.count_step()
 
     def _one_thread(self, n_rows: int) -> AbstractContextManager[Any]:
@@ -278,6 +281,11 @@ def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) ->
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         raise ValueError(f"{name}: not finite as {rows.dtype}; scale them (VecNormalize)")
     return rows
+
+
+def _are_finite(numbers: np.ndarray) -> bool:
+    # the sum of squares takes a third of the time, and may overflow
+    return math.isfinite(np.vdot(numbers, numbers)) or bool(np.isfinite(numbers).all())
 
 
 def _widths(parameters: Sequence[th.Tensor]) -> np.ndarray:

@@ -52,10 +52,13 @@ class CannotServe(ValueError):
 
 
 class Diverged(ValueError):
-    """The policy's outputs are not finite, so that no action can be drawn from them."""
+    """The policy's outputs are not finite, so that no action can be drawn from them, or its parameters would be."""
 
-    def __init__(self) -> None:
-        super().__init__("the policy gives no valid distribution of actions")
+    def __init__(self, reason: str = "the policy gives no valid distribution of actions") -> None:
+        super().__init__(reason)
+
+
+NO_STEP = "an update would make parameters infinite or NaN"
 
 
 class Engine(Protocol):
@@ -86,9 +89,10 @@ class Engine(Protocol):
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions in the buffer.
 
-        If the losses or their gradient's norm are not finite, the parameters stay as they are.
+        If the losses or their gradient's norm are not finite, the parameters stay as they are, and also if anything
+        is raised.
 
-        :raises Diverged: if the policy's outputs are not finite
+        :raises Diverged: if the policy's outputs are not finite, or its parameters would not be after the step
         :raises CannotServe: if the policy was changed to one that the engine cannot serve
         """
         ...

@@ -194,15 +194,16 @@ def update(
     actor_adam,
     critic_adam,
 ):
-    """Take one step of both networks on one batch, in place, unless the loss or its gradient is not finite.
+    """Take one step of both networks on one batch, in place, unless the loss, its gradient or the result is not finite.
 
     :param numbers: ``(4, n_params)``: parameters, gradients (filled), and the two moments of Adam; the actor's
         ``n_actor`` numbers come first, then the critic's
     :param objective: the fields of ``Objective``
     :param actor_adam: the last three arguments of :func:`adam`
     :param critic_adam: the same for the critic
-    :return: whether the step was taken; targets and values, ``(rows,)``; the losses of actor, critic and entropy, the
-        gradient's norm, mean and standard deviation of the TD error, and the explained variance
+    :return: whether the loss and its gradient were finite, and whether the step was taken; targets and values,
+        ``(rows,)``; the losses of actor, critic and entropy, the gradient's norm, mean and standard deviation of the TD
+        error, and the explained variance
     """
     gamma, reward_scale, bootstrap_on_truncation, double_softmax, ent_coef, max_grad_norm, normalize = objective
     n, n_outputs = len(rewards), actor_widths[-1]
@@ -267,15 +268,19 @@ def update(
         norm += g * g
     norm = math.sqrt(norm)
     losses_are_finite = is_finite(actor_loss) and is_finite(critic_loss) and is_finite(ent_coef * entropy_loss)
-    is_due = losses_are_finite and is_finite(norm)
+    is_due = is_taken = losses_are_finite and is_finite(norm)
     if is_due:
         if max_grad_norm < norm + 1e-6:
             for i in range(numbers.shape[1]):
                 numbers[1, i] *= np.float32(max_grad_norm / (norm + 1e-6))
+        # computing it twice takes less time than keeping the first result, or what it replaces
+        is_taken = stays_finite(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
+        is_taken &= stays_finite(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
+    if is_taken:
         adam(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
         adam(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
     figures = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
-    return is_due, targets, values, figures
+    return is_due, is_taken, targets, values, figures
 
 
 @compiled
@@ -362,9 +367,26 @@ def gaussian(mean, log_std, action, advantage, delta, log_std_grad):
 @compiled
 def adam(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
     """Take one step of Adam, in place, as :func:`~sb3_a2c_td.optimizers.fused_adam` does."""
-    rate1, rate2 = np.float32(1.0 - betas[0]), np.float32(1.0 - betas[1])
-    alpha, epsilon = np.float32(alpha_t), np.float32(eps)
     for i in range(len(params)):
-        exp_avg[i] += rate1 * (grads[i] - exp_avg[i])
-        exp_avg_sq[i] += rate2 * (grads[i] * grads[i] - exp_avg_sq[i])
-        params[i] -= alpha * exp_avg[i] / (np.float32(math.sqrt(exp_avg_sq[i])) + epsilon)
+        params[i], exp_avg[i], exp_avg_sq[i] = stepped(
+            params[i], grads[i], exp_avg[i], exp_avg_sq[i], betas, alpha_t, eps
+        )
+
+
+@compiled
+def stays_finite(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
+    """Say whether the parameters would be finite after :func:`adam`."""
+    are_finite = True
+    for i in range(len(params)):
+        param, _, _ = stepped(params[i], grads[i], exp_avg[i], exp_avg_sq[i], betas, alpha_t, eps)
+        are_finite &= is_finite(param)
+    return are_finite
+
+
+@compiled
+def stepped(param, grad, exp_avg, exp_avg_sq, betas, alpha_t, eps):
+    """Give a parameter and its moments after one step."""
+    exp_avg += np.float32(1.0 - betas[0]) * (grad - exp_avg)
+    exp_avg_sq += np.float32(1.0 - betas[1]) * (grad * grad - exp_avg_sq)
+    param -= np.float32(alpha_t) * exp_avg / (np.float32(math.sqrt(exp_avg_sq)) + np.float32(eps))
+    return param, exp_avg, exp_avg_sq

@@ -7,7 +7,7 @@ import numpy as np
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import kernels
 from sb3_a2c_td.engines.flat_mlp import FlatMlp, as_rows, why_not_flat
-from sb3_a2c_td.engines.interface import CannotServe, Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import NO_STEP, CannotServe, Diverged, Objective, Update
 from sb3_a2c_td.engines.torch_engine import TorchEngine
 
 MAX_ROWS = 512
@@ -53,7 +53,7 @@ class NumbaEngine(TorchEngine):
         mlp = self._mlp
         batch = buffer.transitions()
         n_numbers, dtype = (int(mlp.actor_widths[-1]), np.float32) if mlp.continuous else (1, np.int64)
-        was_taken, targets, values, figures = kernels.update(
+        was_due, was_taken, targets, values, figures = kernels.update(
             mlp.actor_widths,
             mlp.critic_widths,
             len(mlp.actor),
@@ -70,9 +70,11 @@ class NumbaEngine(TorchEngine):
             mlp.actor_adam(),
             mlp.critic_adam(),
         )
+        mlp.show_gradients()
         if was_taken:
             mlp.count_step()
-        mlp.show_gradients()
+        elif was_due:
+            raise Diverged(NO_STEP)
         return Update(targets, values, *figures)
 
 

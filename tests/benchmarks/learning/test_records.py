@@ -1,6 +1,5 @@
 import dataclasses
 import gzip
-import os
 import random
 import subprocess
 import sys
@@ -59,21 +58,6 @@ def test_reads_all_that_are_whole(tmp_path: Path) -> None:
     path_of(tmp_path, "MinAtar/Breakout-v1", "tda2c", 0).with_name(".0.json.gz.123").write_bytes(b"half a rec")
     assert [read.seed for read in load_all(tmp_path)] == [0, 1, 2]
     assert list(load_all(tmp_path / "none")) == []
-
-
-def test_writing_removes_what_a_killed_run_left(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    of_this = tmp_path / f"MinAtar-Breakout-v1/tda2c/.1.json.gz.{gone.pid}"
-    of_another_run = of_this.with_name(f".11.json.gz.{gone.pid}")
-    of_a_process_at_work = of_this.with_name(f".1.json.gz.{os.getppid()}")
-    of_an_editor = of_this.with_name(".1.json.gz.swp")
-    of_this.parent.mkdir(parents=True)
-    others = {of_another_run, of_a_process_at_work, of_an_editor}
-    for file in (of_this, *others):
-        file.touch()
-    path = save(record(seed=1), tmp_path)
-    assert set(path.parent.iterdir()) == {path, *others}
 
 
 HEADER = gzip.compress(b"")[:10]

@@ -1,0 +1,106 @@
+"""Long runs, watched for what grows and what slows down."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import psutil
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+
+from benchmarks.tables import markdown_table
+from sb3_a2c_td import TDA2C
+
+ENVIRONMENTS: dict[str, Callable[[], VecEnv | VectorEnv]] = {
+    "1,024 native ones": lambda: gym.make_vec("CartPole-v1", 1024, vectorization_mode="vector_entry_point"),
+    "16 in DummyVecEnv": lambda: make_vec_env("CartPole-v1", 16),
+    "8 in SubprocVecEnv": lambda: make_vec_env("CartPole-v1", 8, vec_env_cls=SubprocVecEnv),
+}
+"""CartPole-v1, in every way that TDA2C steps it"""
+N_PARTS = 20
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How a run stands after a part of it."""
+
+    n_steps: int
+    steps_per_second: float
+    """over the part"""
+    resident_megabytes: float
+    """of the process and its workers"""
+    n_file_descriptors: int
+    """of the process"""
+    n_saves: int
+    """so far"""
+
+
+def soak(make_env: Callable[[], VecEnv | VectorEnv], n_steps: int, seconds_between_saves: float) -> Iterator[Sample]:
+    """Train for so many steps, and look at the process after each twentieth of them.
+
+    :param make_env: makes the environments
+    :param n_steps: environment steps
+    :param seconds_between_saves: how often the model is saved
+    """
+    model = TDA2C("MlpPolicy", make_env(), device="cpu")
+    assert model.env is not None
+    with tempfile.TemporaryDirectory() as folder:
+        saves = _SaveEvery(seconds_between_saves, Path(folder) / "model.zip")
+        for _ in range(N_PARTS):
+            n_before, start = model.num_timesteps, time.perf_counter()
+            model.learn(n_steps // N_PARTS, callback=saves, reset_num_timesteps=False)
+            speed = (model.num_timesteps - n_before) / (time.perf_counter() - start)
+            process = psutil.Process()
+            family = [process, *process.children(recursive=True)]
+            resident = sum(member.memory_info().rss for member in family) / MEGABYTE
+            yield Sample(model.num_timesteps, speed, resident, process.num_fds(), saves.n_saves)
+    model.env.close()
+
+
+class _SaveEvery(BaseCallback):
+    """Saves the model whenever so many seconds have passed."""
+
+    def __init__(self, seconds: float, path: Path) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._path = path
+        self._last = time.monotonic()
+        self.n_saves = 0
+
+    def _on_step(self) -> bool:
+        if time.monotonic() - self._last >= self._seconds:
+            self.model.save(self._path)
+            self._last = time.monotonic()
+            self.n_saves += 1
+        return True
+
+
+def table(samples: dict[str, list[Sample]]) -> str:
+    """Lay out how each run began, after its first twentieth, and how it ended."""
+    header = ["environments", "steps", "minutes", "steps/s", "resident MiB", "file descriptors", "saves"]
+    return markdown_table(header, [_row(name, run) for name, run in samples.items()])
+
+
+def _row(name: str, run: list[Sample]) -> list[str]:
+    first, last = run[0], run[-1]
+    seconds = sum(first.n_steps / sample.steps_per_second for sample in run)
+    return [
+        name,
+        f"{last.n_steps:,}",
+        f"{seconds / 60:.1f}",
+        f"{first.steps_per_second:,.0f} → {last.steps_per_second:,.0f}",
+        f"{first.resident_megabytes:.1f} → {last.resident_megabytes:.1f}",
+        f"{first.n_file_descriptors} → {last.n_file_descriptors}",
+        str(last.n_saves),
+    ]
+
+
+def as_records(samples: dict[str, list[Sample]]) -> list[dict[str, object]]:
+    """Give the samples as plain data."""
+    return [{"environments": name, **asdict(sample)} for name, run in samples.items() for sample in run]

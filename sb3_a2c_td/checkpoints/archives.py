@@ -1,0 +1,329 @@
+"""Saved models, read with care: what is damaged or could run code is refused before anything is made of it."""
+
+import base64
+import io
+import json
+import pathlib
+import pickle
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+from gymnasium import spaces
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.save_util import json_to_data, open_path
+
+from sb3_a2c_td.checkpoints import tensors
+from sb3_a2c_td.checkpoints.allowed import Refused
+from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td.checkpoints.unpickling import DAMAGE, loads
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "UnreadableCheckpointError",
+    "UntrustedCheckpointError",
+    "loading",
+    "read_checkpoint",
+]
+
+FORMAT = 1
+"""the newest version of saved models that this code knows"""
+
+DATA = "data"
+MANIFEST = "sb3_a2c_td.json"
+TRAINING_STATE = "training_state.pkl"
+TENSORS = r"[A-Za-z]\w*(\.[A-Za-z]\w*)*\.pth"
+OUTER_NAMES = re.compile(
+    rf"{DATA}|{TENSORS}|_stable_baselines3_version|system_info\.txt|{re.escape(MANIFEST)}|{re.escape(TRAINING_STATE)}",
+    re.ASCII,
+)
+INNER_NAMES = re.compile(r"[\w-]+(/\.?[\w-]+)*(\.pkl)?", re.ASCII)
+NEEDED = (DATA, "policy.pth", "policy.optimizer.pth")
+
+ENV = "env"
+"""an attribute that no model saves; SB3 would make the environment of that name, and import the module in it"""
+
+MAX_MESSAGE = 2000
+
+DAMAGED_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, MemoryError),
+    *(LookupError, NotImplementedError, OverflowError, RuntimeError, ValueError),
+)
+"""what ``zipfile`` raises over damaged files"""
+
+
+class Checkpoint(NamedTuple):
+    """A saved model that was read and checked, but of which no model was made yet."""
+
+    file: io.BytesIO
+    """what was checked, in zips written anew: one made for it shows PyTorch other things than it shows Python"""
+    data: dict[str, Any]
+    """the model's attributes"""
+    training_state: bytes | None
+    """a pickle of what else resuming a training needs"""
+    manifest: dict[str, Any]
+    """what is said about the file; empty in files that SB3's own ``save`` wrote"""
+    network_size: int | None
+    """the size of its networks, see :class:`~sb3_a2c_td.checkpoints.tensors.NotMuchLarger`; ``None``: any"""
+
+
+def read_checkpoint(
+    path: str | pathlib.Path | io.BufferedIOBase, custom_objects: dict[str, Any] | None = None, trusted: bool = False
+) -> Checkpoint:
+    """Read a saved model without running code that it holds.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :param custom_objects: values to take in the place of attributes in the file, which are then not unpickled
+    :param trusted: whether to unpickle whatever the file holds, which can run code; damage is noticed all the same
+    :raises UntrustedCheckpointError: if the file holds what could run code, naming it
+    :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
+    :raises FileNotFoundError: if there is no such file
+    """
+    content = _content(path)
+    try:
+        return _checked(content, custom_objects or {}, trusted)
+    except (UntrustedCheckpointError, UnreadableCheckpointError) as error:
+        # names in the file are anyone's
+        message = "".join(char if char.isprintable() else "?" for char in f"{_name(path)}: {error}")
+        raise type(error)(message[:MAX_MESSAGE]) from error.__cause__
+
+
+def _content(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
+    file = open_path(path, "r", suffix="zip")
+    try:
+        file.seek(0)
+        return file.read()
+    finally:
+        if isinstance(path, str | pathlib.Path):
+            file.close()
+
+
+def _name(path: Any) -> str:
+    return str(path) if isinstance(path, str | pathlib.Path) else str(getattr(path, "name", "the file"))
+
+
+def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool) -> Checkpoint:
+    files = _files(content, OUTER_NAMES)
+    manifest = _manifest(files)
+    for name in NEEDED:
+        if name not in files:
+            raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
+    attributes = _json(files[DATA], DATA)
+    if "critic_learning_rate" not in attributes:
+        raise UnreadableCheckpointError("another algorithm than TDA2C saved it: load it with that one")
+    with_tensors = {name: _inner_files(name, content) for name, content in files.items() if name.endswith(".pth")}
+    if trusted:
+        data, network_size = _unpickled_by_sb3(files[DATA], custom_objects), None
+    else:
+        data, network_size = _decoded(attributes, custom_objects), _network_size(with_tensors)
+    for name in ("observation_space", "action_space"):
+        if not isinstance(data.get(name), spaces.Space):
+            raise UnreadableCheckpointError(f"it is damaged: its {name} is no space of gymnasium")
+    rewritten = _zipped({**files, **{name: _zipped(inner) for name, inner in with_tensors.items()}})
+    return Checkpoint(io.BytesIO(rewritten), data, files.get(TRAINING_STATE), manifest, network_size)
+
+
+# The zip
+
+
+def _files(content: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
+    """Read every entry of a zip, in memory, and so check that it is whole.
+
+    :param content: the zip
+    :param names: what entries may be called
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            _check_entries(entries, names, len(content))
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except UnreadableCheckpointError:
+        raise
+    except DAMAGED_ZIP as error:
+        raise UnreadableCheckpointError(
+            f"it is damaged, or no saved model ({type(error).__name__}: {error}); save it again, or fetch it anew"
+        ) from error
+
+
+def _inner_files(name: str, content: bytes) -> dict[str, bytes]:
+    """Read what ``torch.save`` wrote, a zip too."""
+    try:
+        return _files(content, INNER_NAMES)
+    except UnreadableCheckpointError as error:
+        raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], names: re.Pattern[str], n_bytes: int) -> None:
+    """Check what a zip says about its entries, which SB3 and PyTorch store as they are."""
+    seen = set()
+    for entry in entries:
+        if not names.fullmatch(entry.filename):
+            raise UnreadableCheckpointError(
+                f"it is damaged, or no saved model: it has an entry {entry.filename[:80]!r}, which these do not have"
+            )
+        if entry.filename in seen:
+            raise UnreadableCheckpointError(f"it has several entries {entry.filename!r}")
+        seen.add(entry.filename)
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise UnreadableCheckpointError(f"its entry {entry.filename!r} is compressed, which saved models are not")
+        if entry.flag_bits & 1:
+            raise UnreadableCheckpointError(f"its entry {entry.filename!r} is encrypted, which saved models are not")
+    if sum(entry.file_size for entry in entries) > n_bytes:
+        raise UnreadableCheckpointError("its entries are larger than the file itself")
+
+
+# What its entries say
+
+
+def _json(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        read = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise UnreadableCheckpointError(f"its entry {name!r} is damaged ({error})") from error
+    if not isinstance(read, dict):
+        raise UnreadableCheckpointError(f"its entry {name!r} is damaged: it is no dict")
+    return read
+
+
+def _manifest(files: dict[str, bytes]) -> dict[str, Any]:
+    manifest = _json(files[MANIFEST], MANIFEST) if MANIFEST in files else {}
+    version = manifest.get("format", FORMAT)
+    if type(version) is not int:
+        raise UnreadableCheckpointError(f"its entry {MANIFEST!r} is damaged: the format is no number")
+    if version > FORMAT:
+        raise UnreadableCheckpointError(
+            f"a newer version of this package saved it, in format {version}; this one reads up to {FORMAT}: "
+            "pip install -U sb3-a2c-td"
+        )
+    return manifest
+
+
+def _unpickled_by_sb3(content: bytes, custom_objects: dict[str, Any]) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json_to_data(content.decode(), custom_objects)
+    except (pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise UnreadableCheckpointError(f"its entry {DATA!r} is damaged ({error})") from error
+    return data
+
+
+def _decoded(attributes: dict[str, Any], custom_objects: dict[str, Any]) -> dict[str, Any]:
+    """Unpickle what is pickled among the attributes, and put custom objects in their places."""
+    data: dict[str, Any] = {}
+    refused: dict[str, Refused] = {}
+    for key, value in attributes.items():
+        if key in custom_objects:
+            data[key] = custom_objects[key]
+            continue
+        try:
+            data[key] = _attribute(key, value)
+        except Refused as what:
+            refused[key] = what
+        except UnreadableCheckpointError as error:
+            raise UnreadableCheckpointError(f"its attribute {key!r} is {error}") from error.__cause__
+    if refused:
+        places = ", ".join(f"{key!r}: ..." for key in refused)
+        raise UntrustedCheckpointError(
+            f"it asks for more than models of TDA2C need, and loading it could run code: {_listed(refused)}. Give "
+            f"other objects in their place, custom_objects={{{places}}}, or, if you made the file yourself, load it "
+            "with trusted=True"
+        )
+    return data
+
+
+def _listed(refused: dict[str, Refused]) -> str:
+    asked = [(key, str(what)) for key, what in refused.items()]
+    return ", ".join(
+        f"{key} holds {f'the code of a function or class ({what})' if what.startswith('cloudpickle.') else what}"
+        for key, what in asked
+    )
+
+
+def _attribute(key: str, value: Any) -> Any:
+    if key == ENV:
+        raise Refused("an environment to be made")
+    if callable(getattr(OnPolicyAlgorithm, key, None)):
+        raise Refused("what would take the place of a method")
+    if not isinstance(value, dict) or ":serialized:" not in value:
+        return value
+    try:
+        pickled = base64.b64decode(value[":serialized:"], validate=True)
+    except (TypeError, ValueError) as error:
+        raise UnreadableCheckpointError(f"damaged ({error})") from error
+    return loads(pickled)
+
+
+def _network_size(files: dict[str, dict[str, bytes]]) -> int:
+    """Check all tensors, and measure the networks."""
+    saved = {}
+    for name, content in files.items():
+        try:
+            saved[name] = tensors.shapes(content)
+        except UnreadableCheckpointError as error:
+            raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
+        except Refused as what:
+            raise UntrustedCheckpointError(
+                f"{name!r} asks for {what}, where it should hold tensors only, and loading it could run code"
+            ) from None
+    if saved.get("pytorch_variables.pth"):
+        raise UntrustedCheckpointError(
+            "'pytorch_variables.pth' holds what TDA2C does not have: "
+            f"{', '.join(map(str, saved['pytorch_variables.pth']))}; if you made the file yourself, load it with "
+            "trusted=True"
+        )
+    return tensors.size_of(saved["policy.pth"])
+
+
+@contextmanager
+def loading(path: str | pathlib.Path | io.BufferedIOBase, checkpoint: Checkpoint) -> Iterator[None]:
+    """While a model is made of a checkpoint, bound its size, and explain what does not fit together.
+
+    :param path: the file, for errors
+    :param checkpoint: what was read from it
+    :raises UnreadableCheckpointError: if no model can be made of it
+    """
+    size = checkpoint.network_size
+    try:
+        with nullcontext() if size is None else tensors.NotMuchLarger(size):
+            yield
+    except UnreadableCheckpointError as error:
+        raise UnreadableCheckpointError(f"{_name(path)}: {error}") from error
+    except ValueError as error:
+        # worded for users already, by this package, SB3, PyTorch or an environment
+        error.add_note(f"while {_name(path)} was loaded")
+        raise
+    except DAMAGE as error:
+        raise UnreadableCheckpointError(
+            f"{_name(path)}: its settings and weights do not fit together, or not with what load() was called with "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def add_entries(archive: io.BytesIO, algorithm: str, training_state: bytes) -> None:
+    """Add to a zip that SB3 wrote what this package reads from it.
+
+    :param archive: the zip
+    :param algorithm: the name of the model's class
+    :param training_state: a pickle of what resuming a training needs
+    """
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr(MANIFEST, json.dumps({"format": FORMAT, "algorithm": algorithm}))
+        file.writestr(TRAINING_STATE, training_state)
+
+
+def zip_path(path: str | pathlib.Path) -> pathlib.Path:
+    """Name the file that a model is saved to: as SB3 does, with ``.zip`` where there is no suffix."""
+    path = pathlib.Path(path)
+    return path if path.suffix else path.with_name(f"{path.name}.zip")

@@ -1,0 +1,59 @@
+"""The global generators of random numbers: Python's, numpy's and PyTorch's."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError
+
+
+def states() -> dict[str, Any]:
+    """Give the states of the generators, as plain data.
+
+    Those of GPUs are among them once CUDA was used.
+    """
+    on_gpus = th.cuda.get_rng_state_all() if th.cuda.is_initialized() else []
+    return {
+        "python": random.getstate(),
+        # the one that SB3 seeds and the engines draw from
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002
+        "torch": th.get_rng_state().numpy(),
+        "cuda": [state.numpy() for state in on_gpus],
+    }
+
+
+def checked(state: dict[str, Any]) -> dict[str, Any]:
+    """Check the state of one of numpy's bit generators, which numpy takes as it comes: some hold an index.
+
+    :raises UnreadableCheckpointError: if the index lies outside of what it counts
+    """
+    for numbers, name, end in ((state["state"], "pos", 624), (state, "buffer_pos", 4)):
+        if not 0 <= int(numbers.get(name, 0)) <= end:
+            raise UnreadableCheckpointError(f"a generator's {name!r} is {numbers[name]}, not from 0 to {end}")
+    return state
+
+
+def restore(saved: dict[str, Any]) -> None:
+    """Put the generators into the states that :func:`states` gave.
+
+    GPUs that are not there are left out.
+    """
+    random.setstate(saved["python"])
+    np.random.set_state(checked(saved["numpy"]))  # noqa: NPY002
+    th.set_rng_state(th.from_numpy(saved["torch"]))
+    for device, state in enumerate(saved["cuda"][: th.cuda.device_count()]):
+        th.cuda.set_rng_state(th.from_numpy(state), device)
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Leave the generators as they were, whatever is drawn or seeded inside."""
+    before = states()
+    try:
+        yield
+    finally:
+        restore(before)

@@ -1,0 +1,110 @@
+"""Training that goes on where it was, when the same command runs again after a kill."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from sb3_a2c_td.checkpoints.archives import zip_path
+from sb3_a2c_td.td_a2c import TDA2C
+
+Model = TypeVar("Model", bound=TDA2C)
+
+MAY_CHANGE = frozenset(
+    {"policy", "env", "engine", "device", "verbose", "tensorboard_log", "stats_window_size", "_init_setup_model"}
+)
+"""arguments of a model that do not change what it learns"""
+
+
+def train_resumably(
+    make_model: Callable[[], Model],
+    total_timesteps: int,
+    path: str | Path,
+    save_freq: int = 10_000,
+    callback: MaybeCallback = None,
+    trusted: bool = False,
+    **learn_arguments: Any,
+) -> Model:
+    """Train a model, and save it as it trains; called again after a kill, go on from what was saved last.
+
+    What comes out is what one run without a stop gives, where :meth:`TDA2C.resume` can restore the environments. A
+    training that is complete is not repeated: its model is loaded.
+
+    .. code-block:: python
+
+        model = train_resumably(lambda: TDA2C("MlpPolicy", "CartPole-v1", seed=0), 1_000_000, "cartpole")
+
+    :param make_model: makes the model, with its environments, as for a first run
+    :param total_timesteps: environment steps of the whole training
+    :param path: the zip, written every so often and at the end
+    :param save_freq: the number of steps after which it is written again
+    :param callback: callback(s) called at every step; what they keep to themselves is not saved
+    :param trusted: as in :meth:`TDA2C.load`
+    :param learn_arguments: more arguments of :meth:`TDA2C.learn`
+    :return: the trained model
+    :raises ValueError: if the saved model was made with other settings than ``make_model`` gives now
+    """
+    path = zip_path(path)
+    model = make_model()
+    if path.exists():
+        model = _resumed(model, path, trusted)
+    steps_left = total_timesteps - model.num_timesteps
+    if steps_left > 0:
+        callbacks = CallbackList([*_callbacks(callback), _SaveEvery(save_freq, path)])
+        model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
+        model.save(path)
+    return model
+
+
+def _resumed(model: Model, path: Path, trusted: bool) -> Model:
+    assert model.env is not None
+    resumed = type(model).resume(path, model.env, device=model.device, trusted=trusted)
+    for name in inspect.signature(type(model)).parameters.keys() - MAY_CHANGE:
+        saved, wanted = getattr(resumed, name), getattr(model, name)
+        if not _are_same(saved, wanted):
+            raise ValueError(
+                f"{path} was saved with {name}={saved!r}, and the model has {name}={wanted!r} now: give it another "
+                "path to begin anew, or the old setting to go on"
+            )
+    resumed.engine, resumed.verbose, resumed.tensorboard_log = model.engine, model.verbose, model.tensorboard_log
+    return resumed
+
+
+def _are_same(saved: Any, wanted: Any) -> bool:
+    if callable(saved) and callable(wanted):
+        # schedules
+        return all(saved(progress) == wanted(progress) for progress in (1.0, 0.5, 0.0))
+    return bool(saved == wanted)
+
+
+def _callbacks(callback: MaybeCallback) -> list[BaseCallback]:
+    if callback is None:
+        return []
+    if isinstance(callback, list):
+        return callback
+    return [callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)]
+
+
+class _SaveEvery(BaseCallback):
+    """Saves the model whenever so many steps were taken.
+
+    :param n_steps: how many
+    :param path: the zip
+    """
+
+    def __init__(self, n_steps: int, path: Path) -> None:
+        super().__init__()
+        self._n_steps = n_steps
+        self._path = path
+
+    def _on_training_start(self) -> None:
+        self._n_saved = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps - self._n_saved >= self._n_steps:
+            self._n_saved = self.num_timesteps
+            self.model.save(self._path)
+        return True

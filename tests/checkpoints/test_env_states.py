@@ -1,0 +1,361 @@
+"""An environment that was put into another one's state goes on as that one does."""
+
+import itertools
+import pickle
+import random
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
+
+from benchmarks.learning.environments import ENVIRONMENTS
+from sb3_a2c_td import GymnasiumVecEnv
+from sb3_a2c_td.checkpoints import UnreadableCheckpointError, env_states, restricted_loads
+from sb3_a2c_td.checkpoints.env_states import CannotRestoreError, LayerState, restore, states_of
+from sb3_a2c_td.dummy_vec_env import copying_less
+from tests.envs import NextStepVectorEnv, RandomEpisodesEnv
+
+MakeVecEnv = Callable[[int], VecEnv]
+BOX = spaces.Box(-1, 1, (3,), np.float32)
+
+
+def dummy(env: str | Callable[[], gym.Env], n_envs: int = 2, wrapper: Any = copying_less) -> MakeVecEnv:
+    return lambda seed: wrapper(make_vec_env(env, n_envs, seed=seed))
+
+
+def vectorised(**kwargs: Any) -> MakeVecEnv:
+    def make(seed: int) -> VecEnv:
+        env = GymnasiumVecEnv(gym.make_vec("CartPole-v1", 3, **kwargs))
+        env.dead_steps_are_dropped = True
+        env.seed(seed)
+        return env
+
+    return make
+
+
+def random_episodes(seed: int) -> RandomEpisodesEnv:
+    env = RandomEpisodesEnv(spaces.Dict(a=BOX, b=spaces.MultiBinary(2)), spaces.MultiDiscrete([2, 3]))
+    env.reset(seed=seed)
+    return env
+
+
+def next_step(seed: int) -> VecEnv:
+    env = GymnasiumVecEnv(NextStepVectorEnv([lambda: RandomEpisodesEnv(BOX, spaces.Discrete(2))] * 2))
+    env.dead_steps_are_dropped = True
+    env.seed(seed)
+    return env
+
+
+def images(seed: int) -> VecEnv:
+    space = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    return VecTransposeImage(make_vec_env(lambda: RandomEpisodesEnv(space, spaces.Discrete(2)), 2, seed=seed))
+
+
+def monitored(seed: int) -> VecEnv:
+    env = VecMonitor(VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 2)))
+    env.seed(seed)
+    return env
+
+
+RESTORABLE: dict[str, MakeVecEnv] = {
+    **{
+        name: dummy(ENVIRONMENTS[name].make)
+        for name in (
+            *("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
+            *("Pendulum-v1", "FrozenLake-v1", "MinAtar/Breakout-v1"),
+        )
+    },
+    **{
+        name: dummy(name)
+        for name in (
+            *("Taxi-v4", "Blackjack-v1", "MountainCarContinuous-v0"),
+            *("sb3_a2c_td/RandomWalk-v0", "sb3_a2c_td/Garnet-v0", "sb3_a2c_td/Chain-v0"),
+        )
+    },
+    "Dict": lambda seed: DummyVecEnv([lambda: random_episodes(seed), lambda: random_episodes(seed + 1)]),
+    "images": images,
+    "VecNormalize": dummy("CartPole-v1", 3, lambda env: VecNormalize(VecFrameStack(env, 2))),
+    "VecMonitor": monitored,
+    "SAME_STEP": vectorised(
+        vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}
+    ),
+    "NEXT_STEP": vectorised(vectorization_mode="sync"),
+    "native": vectorised(vectorization_mode="vector_entry_point"),
+    "native, of its own": next_step,
+}
+
+
+def played(env: VecEnv, n_steps: int, seed: int) -> list[Any]:
+    """Step at random; give all that the environments give, but for the time of day."""
+    env.action_space.seed(seed)
+    outputs = []
+    for _ in range(n_steps):
+        actions = np.array([env.action_space.sample() for _ in range(env.num_envs)])
+        observations, rewards, dones, infos = env.step(actions)
+        for info in infos:
+            if "episode" in info:
+                info["episode"].pop("t")
+        outputs.append(pickle.loads(pickle.dumps((observations, rewards, dones, infos))))
+    return outputs
+
+
+def copied(states: list[LayerState]) -> list[LayerState]:
+    """Give them as they come back from a file."""
+    return [LayerState(*state) for state in restricted_loads(pickle.dumps([tuple(state) for state in states]))]
+
+
+@pytest.mark.parametrize("name", RESTORABLE)
+def test_a_restored_environment_goes_on_like_the_other(name: str) -> None:
+    first, second = RESTORABLE[name](0), RESTORABLE[name](9)
+    first.reset()
+    second.reset()
+    played(first, 73, seed=1)
+    played(second, 31, seed=2)
+    states = copied(states_of(first))
+    assert restore(second, states) is None
+    expected, found = played(first, 250, seed=3), played(second, 250, seed=3)
+    assert any(dones.any() for _, _, dones, _ in expected) or "Mountain" in name or "Acrobot" in name
+    np.testing.assert_equal(found, expected)
+    # nothing in the state is shared with either environment
+    third = RESTORABLE[name](5)
+    third.reset()
+    assert restore(third, states) is None
+    np.testing.assert_equal(played(third, 250, seed=3), expected)
+
+
+def test_restoring_changes_what_comes_next() -> None:
+    """So the test above can fail."""
+    first, second = RESTORABLE["Blackjack-v1"](0), RESTORABLE["Blackjack-v1"](9)
+    first.reset()
+    second.reset()
+    with pytest.raises(AssertionError):
+        np.testing.assert_equal(played(first, 50, seed=1), played(second, 50, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: make_vec_env("LunarLander-v3"), r"DummyVecEnv.envs\[0\].*world.* is of <class .*Swig"),
+        (lambda: make_vec_env("Hopper-v5"), r"DummyVecEnv.envs\[0\].*model is of <class 'mujoco.*MjModel'>"),
+        (lambda: make_vec_env("CartPole-v1", 2, vec_env_cls=SubprocVecEnv), "SubprocVecEnv.* is of <class 'multiproce"),
+        (
+            lambda: GymnasiumVecEnv(gym.make_vec("CartPole-v1", 2, vectorization_mode="async")),
+            "GymnasiumVecEnv.env.* is of <class 'multiprocessing",
+        ),
+    ],
+)
+def test_what_is_outside_of_python_is_refused(make: Callable[[], VecEnv], reason: str) -> None:
+    env = VecNormalize(make())
+    try:
+        env.reset()
+        wrapper, base = states_of(env)
+        assert base.state is None
+        assert base.reason is not None
+        with pytest.raises(CannotRestoreError, match=reason):
+            raise CannotRestoreError(base.reason, "")
+        # the wrapper's statistics are there all the same
+        other = VecNormalize(make_vec_env("CartPole-v1", 2))
+        if other.observation_space == env.observation_space:
+            assert "was not saved whole" in str(restore(other, [wrapper, base]))
+            np.testing.assert_array_equal(other.obs_rms.mean, env.obs_rms.mean)
+    finally:
+        env.close()
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Slotted:
+    __slots__ = ("__hidden", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.__hidden = 2 * number
+
+    @property
+    def hidden(self) -> int:
+        return self.__hidden
+
+
+class Thing:
+    """Holds what is put into it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
+def moved(saved: Any, live: Any) -> Any:
+    """Put one thing into the other's state."""
+    state = restricted_loads(pickle.dumps(env_states._Reader().read(saved, "thing")))
+    return env_states._Writer().written(state, live, "thing")
+
+
+def test_kinds_of_attributes() -> None:
+    saved = Thing(
+        colour=Colour.BLUE,
+        slotted=Slotted(3),
+        queue=deque([1, 2], maxlen=3),
+        ordered=OrderedDict(a=1),
+        keys={(1, "a"): np.float32(2.0), 7: None},
+        numbers={3, 1},
+        nested=([1, [2, np.arange(3)]], frozenset("ab")),
+        legacy=np.random.RandomState(3),
+        python=random.Random(3),
+        philox=np.random.Generator(np.random.Philox(3)),
+        lazy=np.random.default_rng(4),
+        text=np.array([["ab", "c"]]),
+        letters=np.array([b"a", b""]),
+        word=np.str_("word"),
+        half=np.zeros(2, np.float16),
+        huge=2**200,
+    )
+    live = Thing(
+        colour=Colour.RED,
+        slotted=Slotted(1),
+        python=random.Random(1),
+        legacy=np.random.RandomState(1),
+        philox=None,
+        lazy=None,
+        extra=1,
+    )
+    found = moved(saved, live)
+    assert found is live
+    assert vars(found).keys() == vars(saved).keys()
+    assert (found.colour, found.slotted.number, found.slotted.hidden) == (Colour.BLUE, 3, 6)
+    assert (found.queue, found.queue.maxlen) == (deque([1, 2]), 3)
+    assert (found.ordered, type(found.ordered)) == (OrderedDict(a=1), OrderedDict)
+    for name in ("keys", "numbers", "word", "huge"):
+        assert getattr(found, name) == getattr(saved, name)
+        assert type(getattr(found, name)) is type(getattr(saved, name))
+    for name in ("text", "letters", "half"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(saved, name), strict=True)
+    np.testing.assert_equal(found.nested, saved.nested)
+    assert found.legacy.rand() == saved.legacy.rand()
+    assert found.python.random() == saved.python.random()
+    assert found.philox.random() == saved.philox.random()
+    assert found.lazy.random() == saved.lazy.random()
+
+
+def test_what_is_shared_stays_shared() -> None:
+    generator, items = np.random.default_rng(0), [1]
+    saved = Thing(a=generator, b=Thing(a=generator, items=items), items=items, array=np.zeros(2))
+    saved.itself, saved.same_array = saved, saved.array
+    live = Thing(a=np.random.default_rng(1), b=Thing(a=None, items=[]), items=[2], array=np.ones(2))
+    found = moved(saved, live)
+    assert found.a is found.b.a
+    assert found.items is found.b.items
+    assert found.itself is found
+    assert found.same_array is found.array
+
+
+def test_what_is_not_shared_any_more() -> None:
+    items = [0]
+    live = Thing(a=items, b=items)
+    found = moved(Thing(a=[1], b=[2]), live)
+    assert (found.a, found.b) == ([1], [2])
+
+
+def test_the_saved_state_does_not_change_with_the_environment() -> None:
+    thing = Thing(array=np.zeros(2), items=[1])
+    state = env_states._Reader().read(thing, "thing")
+    thing.array[:] = 1
+    thing.items.append(2)
+    found = env_states._Writer().written(state, Thing(array=None, items=None), "thing")
+    assert (found.array.tolist(), found.items) == ([0.0, 0.0], [1])
+
+
+class Reduces(Thing):
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Thing, ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        itertools.count(),
+        iter([1]),
+        (i for i in range(3)),
+        memoryview(b"a"),
+        Reduces(),
+        np.array([None]),
+        np.array(["2020-01-01"], "M8[D]"),
+        np.longdouble(1),
+        {Colour.RED: 1},
+        {("a", Thing()): 1},
+        type("Number", (int,), {})(3),
+    ],
+)
+def test_what_cannot_be_read(value: Any) -> None:
+    with pytest.raises(CannotRestoreError, match=r"^thing\.list\[0\]"):
+        env_states._Reader().read(Thing(list=[value]), "thing")
+
+
+@pytest.mark.parametrize(
+    ("saved", "live", "message"),
+    [
+        (Thing(a=Thing()), Thing(), r"^thing\.a is missing; where it was saved it was a Thing"),
+        (Thing(a=Thing()), Thing(a=Slotted(1)), r"^thing\.a is a Slotted; where it was saved it was a Thing"),
+        (Thing(a=[Thing(), Thing()]), Thing(a=[Thing()]), r"^thing\.a\[0\] is missing"),
+        (Thing(a=Colour.RED), Thing(a=None), r"^thing\.a is missing; where it was saved it was RED"),
+        (Thing(a=lambda: 1), Thing(), r"^thing\.a is missing"),
+    ],
+)
+def test_what_cannot_be_put_back(saved: Thing, live: Thing, message: str) -> None:
+    state = env_states._Reader().read(saved, "thing")
+    with pytest.raises(CannotRestoreError, match=message):
+        env_states._Writer().written(state, live, "thing")
+
+
+def test_other_wrappers_are_an_error() -> None:
+    states = states_of(VecNormalize(make_vec_env("CartPole-v1")))
+    with pytest.raises(ValueError, match="env has 0 of SB3's wrappers, and had 1"):
+        restore(make_vec_env("CartPole-v1"), states)
+    with pytest.raises(ValueError, match="VecFrameStack; where it was saved it was a VecNormalize|a VecFrameStack"):
+        restore(VecFrameStack(make_vec_env("CartPole-v1"), 2), states)
+
+
+def test_another_environment_is_not_restored() -> None:
+    states = states_of(make_vec_env("CartPole-v1"))
+    assert "is a MountainCarEnv" in str(restore(make_vec_env("MountainCar-v0"), states))
+
+
+def test_a_data_set_is_not_saved_with_every_model() -> None:
+    with pytest.raises(CannotRestoreError, match=r"^thing\.data is where the state grows beyond 64 MiB"):
+        env_states._Reader().read(Thing(data=np.empty(2**26, np.uint8)), "thing")
+
+
+@pytest.mark.parametrize(
+    ("generator", "path"),
+    [
+        (np.random.RandomState(0), ("state", "pos")),
+        (np.random.Generator(np.random.MT19937(0)), ("state", "pos")),
+        (np.random.Generator(np.random.Philox(0)), ("buffer_pos",)),
+    ],
+)
+@pytest.mark.parametrize("index", [-1, 10**6])
+def test_generators_that_would_read_beyond_their_memory(generator: Any, path: tuple[str, ...], index: int) -> None:
+    kind, state, number = env_states._Reader().read(generator, "thing")
+    numbers = state
+    for name in path[:-1]:
+        numbers = numbers[name]
+    numbers[path[-1]] = index
+    with pytest.raises(UnreadableCheckpointError, match=f"a generator's {path[-1]!r} is {index}, not from 0 to"):
+        env_states._Writer().written((kind, state, number), None, "thing")
