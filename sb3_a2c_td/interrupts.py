@@ -18,7 +18,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._handler: Any = None
         self._must_wait = False
-        self._waiting: FrameType | None = None
+        self._waiting: tuple[int, FrameType | None] | None = None
 
     @contextmanager
     def are_mine(self) -> Iterator[None]:
@@ -40,7 +40,7 @@ class Interrupts:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._must_wait and self._waiting is None:
-            self._waiting = frame
+            self._waiting = signum, frame
         else:
             self._handler(signum, frame)
 
@@ -50,5 +50,5 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         self._must_wait = False
         if self._waiting is not None:
-            frame, self._waiting = self._waiting, None
-            self._handler(signal.SIGINT, frame)
+            waiting, self._waiting = self._waiting, None
+            self._handler(*waiting)

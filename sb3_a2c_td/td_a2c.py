@@ -397,6 +397,9 @@ class TDA2C(OnPolicyAlgorithm):
         except BaseException:
             # it may be left over from before a reset that failed
             self._last_obs = None
+            # SB3 makes both of these where the first is missing
+            if self.ep_success_buffer is None:
+                self.ep_info_buffer = None
             raise
         # anew, since set_env() may have brought in other shapes and dtypes
         self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)

@@ -145,7 +145,8 @@ def fates(codes: dict[int, int]) -> str:
 
 def _fate(code: int) -> str:
     if code < 0:
-        name = signal.Signals(-code).name
+        # real-time signals have no name
+        name = {each.value: each.name for each in signal.Signals}.get(-code, f"signal {-code}")
         return f"killed by {name}" + " (as systems do when memory runs out)" * (name == "SIGKILL")
     return f"ended with exit code {code}" + " (an exception in it is printed above)" * (code > 0)
 

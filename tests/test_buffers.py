@@ -235,3 +235,25 @@ def test_images_keep_their_layout_in_memory() -> None:
         stored = buffer.transitions().observations
         np.testing.assert_array_equal(stored, np.concatenate([observations, observations]))
         assert stored.strides == strides
+
+
+def test_transitions_of_another_kind_are_checked() -> None:
+    """Once, and before they are kept; the check stays with its buffer."""
+    seen = []
+
+    def check(transitions: Transitions) -> None:
+        seen.append(transitions.rewards.shape)
+        if transitions.rewards.ndim > 1:
+            raise ValueError("no")
+
+    buffer = TransitionBuffer(capacity=10)
+    buffer.check = check
+    for n in (2, 2, 1, 1):
+        buffer.add(some_transitions(n))
+    with pytest.raises(ValueError, match="no"):
+        buffer.add(some_transitions(1)._replace(rewards=np.zeros((1, 1))))
+    buffer.add(some_transitions(1))
+    assert seen == [(2,), (1,), (1, 1)]
+    assert len(buffer) == buffer.n_steps + 2 == 7
+    assert pickle.loads(pickle.dumps(buffer)).check is None
+    assert buffer.continued(capacity=3).check is None

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -5,6 +7,7 @@ from gymnasium import spaces
 from sb3_a2c_td import validation
 
 VECTOR = spaces.Box(-1, 1, (3,))
+PAIR = spaces.Box(-1, 1, (2,))
 
 
 @pytest.mark.parametrize("value", [0, -3, 2.5, 2.0, None, "5"])
@@ -76,3 +79,60 @@ def test_check_finite_names_environment_and_step() -> None:
         validation.check_finite(17, reward=np.array([0.0, np.nan, 0.0]))
     with pytest.raises(ValueError, match=r"observation\['b'\]=\[ 0. inf\] of environment 0 at step 17"):
         validation.check_finite(17, observation={"a": np.zeros(1), "b": np.array([[0, np.inf]])})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([1.0, 4e38]), r"^reward=4e\+38 of environment 1 at step 17 is beyond the range of float32"),
+        (np.array([1.0, None]), r"^reward=\[1.0 None\] at step 17, .* dtype object, which is not one of numbers"),
+        (np.array(["1.0", "2.0"]), "^reward=.* dtype <U3"),
+        (np.array([1j]), "^reward=.* dtype complex128"),
+        (np.array([0], "datetime64[s]"), "^reward=.* dtype datetime64"),
+    ],
+)
+def test_check_finite_refuses_what_float32_cannot_hold(values: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        validation.check_finite(17, reward=values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(1000, 3.4e38),
+        np.full(1000, -3.4e38, np.float32),
+        np.full(1000, 6e4, np.float16),
+        np.array([np.longdouble(2)]),
+        np.array([True]),
+        np.array([2**63], np.uint64),
+    ],
+)
+def test_check_finite_takes_what_float32_can_hold(values: np.ndarray) -> None:
+    """Also where the sum of squares overflows."""
+    with np.errstate(over="ignore"):
+        validation.check_finite(17, reward=values)
+
+
+def test_mismatch() -> None:
+    space = spaces.Dict(a=PAIR, b=spaces.Discrete(3))
+    assert validation.mismatch(PAIR, np.zeros(2, np.int64)) is None
+    assert validation.mismatch(PAIR, [0, 1]) is None
+    assert validation.mismatch(space, {"a": np.zeros((4, 2)), "b": np.zeros(4), "more": None}, (4,)) is None
+    for observation, message in (
+        (np.zeros(3), r"expected numbers of shape \(2,\), got float64 of shape \(3,\)"),
+        (np.zeros(2, "U1"), r"expected numbers of shape \(2,\), got <U1 of shape \(2,\)"),
+        ([[1], [1, 2]], r"expected numbers of shape \(2,\), got \[\[1\], \[1, 2\]\]"),
+    ):
+        assert re.fullmatch(message, validation.mismatch(PAIR, observation))
+    assert re.fullmatch(r"expected a dict of \{.*'b'.*\}, got \{'a'\}", validation.mismatch(space, {"a": np.zeros(2)}))
+    assert re.fullmatch(r"expected a dict of \{.*\}, got ndarray", validation.mismatch(space, np.zeros(2)))
+    assert validation.mismatch(space, {"a": np.zeros(2), "b": np.zeros(1)}).startswith("['b'] expected")
+
+
+def test_check_shapes() -> None:
+    observations = np.zeros((3, 2))
+    validation.check_shapes(17, 3, PAIR, observations, rewards=np.zeros(3))
+    with pytest.raises(ValueError, match=r"^observations of 4 environment\(s\) at step 17: expected .*\(4, 2\)"):
+        validation.check_shapes(17, 4, PAIR, observations)
+    with pytest.raises(ValueError, match=r"^rewards of 3 .* at step 17: expected shape \(3,\), got shape \(3, 1\)"):
+        validation.check_shapes(17, 3, PAIR, observations, rewards=np.zeros((3, 1)))

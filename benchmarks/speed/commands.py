@@ -116,7 +116,9 @@ def measure_footprint(
 
 @app.command("soak")
 def measure_soak(
-    steps: Annotated[int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run.")] = 20_000_000,
+    steps: Annotated[
+        int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run; of SubprocVecEnv a fifth.")
+    ] = 20_000_000,
     seconds_between_saves: Annotated[float, typer.Option(min=0.0, help="How often the model is saved.")] = 60.0,
     output: Output = RESULTS,
 ) -> None:
@@ -124,9 +126,9 @@ def measure_soak(
     _set_threads(1)
     facts = conditions()
     samples: dict[str, list[soak.Sample]] = {}
-    for name, make_env in soak.ENVIRONMENTS.items():
-        for sample in soak.soak(make_env, steps, seconds_between_saves):
-            samples.setdefault(name, []).append(sample)
+    for run in soak.RUNS:
+        for sample in soak.soak(run, steps, seconds_between_saves):
+            samples.setdefault(run.name, []).append(sample)
             _save(output / "soak.json", facts, soak.as_records(samples))
     print(f"{describe(facts)}\n\n{soak.table(samples)}")
 

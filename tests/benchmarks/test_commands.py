@@ -91,3 +91,15 @@ def test_tabular_measures_every_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--setting", "chess"), ("--device", "abacus")])
 def test_what_is_not_there_is_refused(arguments: tuple[str, str]) -> None:
     assert f"'{arguments[1]}' is not one of" in run("throughput", *arguments, fails=True).replace("\n", "")
+
+
+def test_soak_watches_every_way_to_step(tmp_path: Path) -> None:
+    arguments = ("--steps", "40000", "--seconds-between-saves", "0.2", "--output", str(tmp_path))
+    rows = rows_of(run("soak", *arguments))
+    assert [row[0] for row in rows] == ["1,024 native ones", "16 in DummyVecEnv", "8 in SubprocVecEnv"]
+    assert [int(row[1].replace(",", "")) for row in rows] == [20 * 2048, 40_000, 8_000]
+    results = json.loads((tmp_path / "soak.json").read_text())["results"]
+    assert len(results) == 60
+    assert all(result["resident_megabytes"] > 50 and result["n_file_descriptors"] > 2 for result in results)
+    assert [int(row[6]) for row in rows] == [results[i]["n_saves"] for i in (19, 39, 59)]
+    assert int(rows[2][6]) > 0
