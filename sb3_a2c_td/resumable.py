@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
@@ -13,10 +14,13 @@ from sb3_a2c_td.td_a2c import TDA2C
 
 Model = TypeVar("Model", bound=TDA2C)
 
-MAY_CHANGE = frozenset(
-    {"policy", "env", "engine", "device", "verbose", "tensorboard_log", "stats_window_size", "_init_setup_model"}
-)
-"""arguments of a model that do not change what it learns"""
+SETTINGS = {
+    name: name
+    for name in inspect.signature(TDA2C).parameters
+    # these do not change what is learned
+    if name not in ("env", "engine", "device", "verbose", "tensorboard_log", "_init_setup_model")
+} | {"policy": "policy_class", "stats_window_size": "_stats_window_size"}
+"""arguments of a model that must be the same when its training goes on, and the attributes that keep them"""
 
 
 def train_resumably(
@@ -37,7 +41,8 @@ def train_resumably(
 
         model = train_resumably(lambda: TDA2C("MlpPolicy", "CartPole-v1", seed=0), 1_000_000, "cartpole")
 
-    :param make_model: makes the model, with its environments, as for a first run
+    :param make_model: makes the model, with its environments, as for a first run. The environments are then put back as
+        they were, with their own settings
     :param total_timesteps: environment steps of the whole training
     :param path: the zip, written every so often and at the end
     :param save_freq: the number of steps after which it is written again
@@ -62,8 +67,8 @@ def train_resumably(
 def _resumed(model: Model, path: Path, trusted: bool) -> Model:
     assert model.env is not None
     resumed = type(model).resume(path, model.env, device=model.device, trusted=trusted)
-    for name in inspect.signature(type(model)).parameters.keys() - MAY_CHANGE:
-        saved, wanted = getattr(resumed, name), getattr(model, name)
+    for name, attribute in SETTINGS.items():
+        saved, wanted = getattr(resumed, attribute), getattr(model, attribute)
         if not _are_same(saved, wanted):
             raise ValueError(
                 f"{path} was saved with {name}={saved!r}, and the model has {name}={wanted!r} now: give it another "
@@ -74,10 +79,14 @@ def _resumed(model: Model, path: Path, trusted: bool) -> Model:
 
 
 def _are_same(saved: Any, wanted: Any) -> bool:
-    if callable(saved) and callable(wanted):
+    if callable(saved) and callable(wanted) and not isinstance(wanted, type):
         # schedules
         return all(saved(progress) == wanted(progress) for progress in (1.0, 0.5, 0.0))
-    return bool(saved == wanted)
+    try:
+        np.testing.assert_equal(saved, wanted)
+    except AssertionError:
+        return False
+    return True
 
 
 def _callbacks(callback: MaybeCallback) -> list[BaseCallback]:

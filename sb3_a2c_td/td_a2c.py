@@ -244,7 +244,7 @@ class TDA2C(OnPolicyAlgorithm):
         """
         archive = io.BytesIO()
         super().save(archive, exclude, include)
-        add_entries(archive, type(self).__name__, training_state.dumps(self))
+        add_entries(archive, training_state.dumps(self))
         if isinstance(path, str | pathlib.Path):
             atomic.write(archive.getbuffer(), zip_path(path))
         else:
@@ -281,7 +281,7 @@ class TDA2C(OnPolicyAlgorithm):
             package
         :raises ValueError: if the environments have other spaces
         """
-        checkpoint = read_checkpoint(path, custom_objects, trusted)
+        checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
         return cls._made_of(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
 
     @classmethod
@@ -309,9 +309,11 @@ class TDA2C(OnPolicyAlgorithm):
         :raises ValueError: if there are other environments now: more or fewer, or in other wrappers of SB3's; and
             as in :meth:`load`
         """
-        checkpoint = read_checkpoint(path, custom_objects, trusted)
+        if env is None:
+            raise ValueError("env=None: resume() needs environments made like those that the model was saved with")
+        checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
         model = cls._made_of(checkpoint, path, env, device, force_reset=False)
-        training_state.restore(model, checkpoint.training_state, trusted)
+        training_state.restore(model, checkpoint.training_state)
         return model
 
     @classmethod

@@ -3,17 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_a2c_td import TDA2C, train_resumably
+from sb3_a2c_td import TDA2C, MlpPolicy, train_resumably
 from tests.checkpoints.comparing import differences, everything
 
 
 def make(**kwargs: Any) -> TDA2C:
-    return TDA2C("MlpPolicy", make_vec_env("CartPole-v1", seed=0), **{"seed": 0, "device": "cpu", **kwargs})
+    kwargs = {"policy": "MlpPolicy", "seed": 0, "device": "cpu", **kwargs}
+    return TDA2C(env=make_vec_env("CartPole-v1", seed=0), **kwargs)
+
+
+class OwnPolicy(MlpPolicy):
+    pass
 
 
 class Power(BaseCallback):
@@ -65,6 +71,9 @@ def test_a_complete_training_is_not_repeated(tmp_path: Path) -> None:
         ("learning_rate", LinearSchedule(1e-3, 0.0, 1.0), LinearSchedule(1e-3, 1e-4, 1.0)),
         ("learning_rate", 1e-3, LinearSchedule(1e-3, 1e-4, 1.0)),
         ("policy_kwargs", {"net_arch": [8]}, {"net_arch": [9]}),
+        ("policy_kwargs", {"net_arch": [8], "log_std_init": np.float32(0)}, {"net_arch": [8, 8]}),
+        ("policy", "MlpPolicy", OwnPolicy),
+        ("stats_window_size", 100, 5),
     ],
 )
 def test_other_settings_are_an_error(name: str, saved: Any, now: Any, tmp_path: Path) -> None:
@@ -79,3 +88,20 @@ def test_what_does_not_change_the_training_may_change(tmp_path: Path) -> None:
     model = train_resumably(lambda: make(engine="torch", tensorboard_log=str(tmp_path)), 20, tmp_path / "model")
     assert (model.num_timesteps, model.engine, model.tensorboard_log) == (20, "torch", str(tmp_path))
     assert any(tmp_path.glob("TDA2C_*"))
+
+
+class Own(TDA2C):
+    """Hands its arguments on, and keeps one under another name."""
+
+    def __init__(self, *args: Any, bonus: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kept = bonus
+
+
+def test_subclasses_with_arguments_of_their_own(tmp_path: Path) -> None:
+    def make_own() -> Own:
+        return Own("MlpPolicy", make_vec_env("CartPole-v1", seed=0), bonus=2.0, seed=0, device="cpu")
+
+    train_resumably(make_own, 20, tmp_path / "model")
+    model = train_resumably(make_own, 30, tmp_path / "model")
+    assert (type(model), model.num_timesteps, model.kept) == (Own, 30, 2.0)

@@ -22,15 +22,6 @@ from sb3_a2c_td.checkpoints.allowed import Refused
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.checkpoints.unpickling import DAMAGE, loads
 
-__all__ = [
-    "FORMAT",
-    "Checkpoint",
-    "UnreadableCheckpointError",
-    "UntrustedCheckpointError",
-    "loading",
-    "read_checkpoint",
-]
-
 FORMAT = 1
 """the newest version of saved models that this code knows"""
 
@@ -66,27 +57,29 @@ class Checkpoint(NamedTuple):
     """the model's attributes"""
     training_state: bytes | None
     """a pickle of what else resuming a training needs"""
-    manifest: dict[str, Any]
-    """what is said about the file; empty in files that SB3's own ``save`` wrote"""
     network_size: int | None
     """the size of its networks, see :class:`~sb3_a2c_td.checkpoints.tensors.NotMuchLarger`; ``None``: any"""
 
 
 def read_checkpoint(
-    path: str | pathlib.Path | io.BufferedIOBase, custom_objects: dict[str, Any] | None = None, trusted: bool = False
+    path: str | pathlib.Path | io.BufferedIOBase,
+    custom_objects: dict[str, Any] | None = None,
+    trusted: bool = False,
+    algorithm: type = OnPolicyAlgorithm,
 ) -> Checkpoint:
     """Read a saved model without running code that it holds.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
     :param custom_objects: values to take in the place of attributes in the file, which are then not unpickled
     :param trusted: whether to unpickle whatever the file holds, which can run code; damage is noticed all the same
+    :param algorithm: the class of the model, whose methods nothing in the file may replace
     :raises UntrustedCheckpointError: if the file holds what could run code, naming it
     :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
     :raises FileNotFoundError: if there is no such file
     """
     content = _content(path)
     try:
-        return _checked(content, custom_objects or {}, trusted)
+        return _checked(content, custom_objects or {}, trusted, algorithm)
     except (UntrustedCheckpointError, UnreadableCheckpointError) as error:
         # names in the file are anyone's
         message = "".join(char if char.isprintable() else "?" for char in f"{_name(path)}: {error}")
@@ -107,9 +100,9 @@ def _name(path: Any) -> str:
     return str(path) if isinstance(path, str | pathlib.Path) else str(getattr(path, "name", "the file"))
 
 
-def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool) -> Checkpoint:
+def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool, algorithm: type) -> Checkpoint:
     files = _files(content, OUTER_NAMES)
-    manifest = _manifest(files)
+    _check_format(files)
     for name in NEEDED:
         if name not in files:
             raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
@@ -120,12 +113,12 @@ def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool) -> C
     if trusted:
         data, network_size = _unpickled_by_sb3(files[DATA], custom_objects), None
     else:
-        data, network_size = _decoded(attributes, custom_objects), _network_size(with_tensors)
+        data, network_size = _decoded(attributes, custom_objects, algorithm), _network_size(with_tensors)
     for name in ("observation_space", "action_space"):
         if not isinstance(data.get(name), spaces.Space):
             raise UnreadableCheckpointError(f"it is damaged: its {name} is no space of gymnasium")
     rewritten = _zipped({**files, **{name: _zipped(inner) for name, inner in with_tensors.items()}})
-    return Checkpoint(io.BytesIO(rewritten), data, files.get(TRAINING_STATE), manifest, network_size)
+    return Checkpoint(io.BytesIO(rewritten), data, files.get(TRAINING_STATE), network_size)
 
 
 # The zip
@@ -198,9 +191,9 @@ def _json(content: bytes, name: str) -> dict[str, Any]:
     return read
 
 
-def _manifest(files: dict[str, bytes]) -> dict[str, Any]:
-    manifest = _json(files[MANIFEST], MANIFEST) if MANIFEST in files else {}
-    version = manifest.get("format", FORMAT)
+def _check_format(files: dict[str, bytes]) -> None:
+    # SB3's own save() writes none
+    version = _json(files[MANIFEST], MANIFEST).get("format") if MANIFEST in files else FORMAT
     if type(version) is not int:
         raise UnreadableCheckpointError(f"its entry {MANIFEST!r} is damaged: the format is no number")
     if version > FORMAT:
@@ -208,7 +201,6 @@ def _manifest(files: dict[str, bytes]) -> dict[str, Any]:
             f"a newer version of this package saved it, in format {version}; this one reads up to {FORMAT}: "
             "pip install -U sb3-a2c-td"
         )
-    return manifest
 
 
 def _unpickled_by_sb3(content: bytes, custom_objects: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +211,7 @@ def _unpickled_by_sb3(content: bytes, custom_objects: dict[str, Any]) -> dict[st
     return data
 
 
-def _decoded(attributes: dict[str, Any], custom_objects: dict[str, Any]) -> dict[str, Any]:
+def _decoded(attributes: dict[str, Any], custom_objects: dict[str, Any], algorithm: type) -> dict[str, Any]:
     """Unpickle what is pickled among the attributes, and put custom objects in their places."""
     data: dict[str, Any] = {}
     refused: dict[str, Refused] = {}
@@ -228,7 +220,7 @@ def _decoded(attributes: dict[str, Any], custom_objects: dict[str, Any]) -> dict
             data[key] = custom_objects[key]
             continue
         try:
-            data[key] = _attribute(key, value)
+            data[key] = _attribute(key, value, algorithm)
         except Refused as what:
             refused[key] = what
         except UnreadableCheckpointError as error:
@@ -251,10 +243,10 @@ def _listed(refused: dict[str, Refused]) -> str:
     )
 
 
-def _attribute(key: str, value: Any) -> Any:
+def _attribute(key: str, value: Any, algorithm: type) -> Any:
     if key == ENV:
         raise Refused("an environment to be made")
-    if callable(getattr(OnPolicyAlgorithm, key, None)):
+    if callable(getattr(algorithm, key, None)):
         raise Refused("what would take the place of a method")
     if not isinstance(value, dict) or ":serialized:" not in value:
         return value
@@ -295,6 +287,8 @@ def loading(path: str | pathlib.Path | io.BufferedIOBase, checkpoint: Checkpoint
     :raises UnreadableCheckpointError: if no model can be made of it
     """
     size = checkpoint.network_size
+    # the code of a trusted file may raise anything else
+    damage = (pickle.UnpicklingError, RuntimeError) if size is None else DAMAGE
     try:
         with nullcontext() if size is None else tensors.NotMuchLarger(size):
             yield
@@ -304,22 +298,21 @@ def loading(path: str | pathlib.Path | io.BufferedIOBase, checkpoint: Checkpoint
         # worded for users already, by this package, SB3, PyTorch or an environment
         error.add_note(f"while {_name(path)} was loaded")
         raise
-    except DAMAGE as error:
+    except damage as error:
         raise UnreadableCheckpointError(
             f"{_name(path)}: its settings and weights do not fit together, or not with what load() was called with "
             f"({type(error).__name__}: {error})"
         ) from error
 
 
-def add_entries(archive: io.BytesIO, algorithm: str, training_state: bytes) -> None:
+def add_entries(archive: io.BytesIO, training_state: bytes) -> None:
     """Add to a zip that SB3 wrote what this package reads from it.
 
     :param archive: the zip
-    :param algorithm: the name of the model's class
     :param training_state: a pickle of what resuming a training needs
     """
     with zipfile.ZipFile(archive, "a") as file:
-        file.writestr(MANIFEST, json.dumps({"format": FORMAT, "algorithm": algorithm}))
+        file.writestr(MANIFEST, json.dumps({"format": FORMAT}))
         file.writestr(TRAINING_STATE, training_state)
 
 

@@ -2,7 +2,8 @@
 
 Gymnasium has no interface for it, so this reads what most environments are: Python objects whose attributes hold
 numbers, arrays, generators of random numbers, and more such objects. What lies outside of Python (a physics engine, a
-worker process, a window) cannot be read, and is refused rather than left out.
+worker process, a window), and what would not come back as it was (sets, whose order depends on their past), is refused
+rather than left out.
 """
 
 import copyreg
@@ -11,10 +12,10 @@ import io
 import random
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from enum import Enum
-from functools import partial
-from pathlib import PurePath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum, Flag
+from pathlib import Path, PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError
 from sb3_a2c_td.checkpoints.generators import checked
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -31,14 +33,14 @@ NUMBERS = "?bBhHiIlLqQefdFD"
 TEXT = "SU"
 LEFT_ALONE = (
     # what an environment is, not where it stands: one made anew has the same
-    *(type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, partial, EnvSpec, PurePath, np.dtype),
+    *(type, FunctionType, BuiltinFunctionType, ModuleType, EnvSpec, np.dtype),
     # what it writes to
     *(io.IOBase, ResultsWriter, csv.DictWriter),
 )
-OUTSIDE = frozenset({"asyncio", "concurrent", "ctypes", "multiprocessing", "socket", "subprocess", "threading"})
+OUTSIDE = frozenset({"asyncio", "concurrent", "ctypes", "mmap", "multiprocessing", "socket", "subprocess", "threading"})
 """modules whose objects stand for something outside of Python, whatever attributes they have"""
 BUILDERS: dict[str, Callable[..., Any]] = {
-    builder.__name__: builder for builder in (list, deque, tuple, set, frozenset, dict, OrderedDict)
+    builder.__name__: builder for builder in (list, deque, tuple, dict, OrderedDict)
 }
 """containers that can be made anew"""
 BIT_GENERATORS: dict[str, type[np.random.BitGenerator]] = {
@@ -117,6 +119,9 @@ def _state_of(layer: VecEnv) -> LayerState:
         return LayerState(_Reader(beyond).read(layer, _name(layer)), None)
     except CannotRestoreError as error:
         return LayerState(None, str(error))
+    # whatever an environment's own objects do when they are looked at, its model can be saved
+    except Exception as error:
+        return LayerState(None, f"{_name(layer)} raises {type(error).__name__} when it is read: {error}")
 
 
 def _write(layer: VecEnv, saved: LayerState) -> None:
@@ -145,17 +150,18 @@ class _Reader:
     def __init__(self, beyond: object = _NOTHING) -> None:
         self._beyond = beyond
         self._size = 0
+        self._owners: dict[int, object] = {}
         # the things too, lest the identity of one that was made for the reading goes to another
         self._numbers: dict[int, tuple[int, object]] = {}
 
     def read(self, thing: Any, where: str) -> State:
-        self._size += getattr(thing, "nbytes", 0) + OBJECT_SIZE
+        self._size += OBJECT_SIZE + (thing.nbytes if isinstance(thing, np.ndarray) else 0)
         if self._size > MAX_SIZE:
             raise CannotRestoreError(where, f"is where the state grows beyond {MAX_SIZE >> 20} MiB")
         if type(thing) in PLAIN or (isinstance(thing, np.generic) and thing.dtype.char in NUMBERS):
             return "plain", thing, -1
         if thing is self._beyond or isinstance(thing, LEFT_ALONE):
-            return "left alone", None, -1
+            return "left alone", None if thing is self._beyond else _qualified_name(thing), -1
         if id(thing) in self._numbers:
             return "same", None, self._numbers[id(thing)][0]
         number = len(self._numbers)
@@ -164,13 +170,18 @@ class _Reader:
 
     def _content(self, thing: Any, where: str) -> tuple[str, Any]:
         match thing:
-            case Enum():
+            case Enum() if not isinstance(thing, Flag):
                 return "member", thing.name
-            case np.ndarray() if thing.dtype.char in NUMBERS:
-                return "array", thing.copy()
+            case MethodType():
+                return "method", (thing.__func__.__qualname__, self.read(thing.__self__, f"{where}.__self__"))
+            case PurePath():
+                return "path", str(thing)
+            case np.ndarray() if type(thing) is np.ndarray and thing.dtype.char in NUMBERS:
+                return self._array(thing, where)
             case np.ndarray() | np.str_() | np.bytes_() if thing.dtype.kind in TEXT:
-                return "text", (thing.dtype.str, thing.tolist())
+                return "text", (thing.dtype.str, thing.shape, thing.tobytes())
             case np.random.Generator():
+                _check_not_spawned_from(thing, where)
                 return "generator", thing.bit_generator.state
             case np.random.RandomState():
                 return "random_state", thing.get_state(legacy=False)
@@ -178,12 +189,28 @@ class _Reader:
                 return "random", thing.getstate()
             case dict() if not hasattr(thing, "__dict__") or not vars(thing):
                 _check_keys(thing, where)
-                return "dict", (_name(thing), [(key, self.read(thing[key], f"{where}[{key!r}]")) for key in thing])
-            case list() | tuple() | deque() | set() | frozenset() if not hasattr(thing, "__dict__") or not vars(thing):
+                return "dict", (_name(thing), {key: self.read(thing[key], f"{where}[{key!r}]") for key in thing})
+            case list() | tuple() | deque() if not hasattr(thing, "__dict__") or not vars(thing):
                 items = [self.read(item, f"{where}[{i}]") for i, item in enumerate(thing)]
                 return "items", (_name(thing), items, getattr(thing, "maxlen", None))
         attributes = {key: self.read(value, f"{where}.{key}") for key, value in _attributes(thing, where).items()}
         return "object", (_name(thing), attributes)
+
+    def _array(self, array: np.ndarray, where: str) -> tuple[str, Any]:
+        base: Any = array.base
+        if base is None:
+            return "array", array.copy("K")
+        if type(base) is not np.ndarray:
+            owner = base.obj if isinstance(base, memoryview) else base
+            # it may have given its memory to this array, but to no other
+            if _is_outside(owner) or id(owner) in self._owners:
+                raise CannotRestoreError(where, f"is a view into memory of {type(owner)}")
+            self._owners[id(owner)] = owner
+            return "array", array.copy("K")
+        if not base.flags.forc:
+            raise CannotRestoreError(where, "is a view into an array with gaps")
+        offset = _address(array) - _address(base)
+        return "view", (self.read(base, f"{where}.base"), array.dtype.char, offset, array.shape, array.strides)
 
 
 class _Writer:
@@ -201,6 +228,8 @@ class _Writer:
         if kind == "same":
             return self._things[number]
         if kind == "left alone":
+            if thing is not _NOTHING and content not in (None, _qualified_name(thing)):
+                raise CannotRestoreError(where, f"is {_qualified_name(thing)}; where it was saved it was {content}")
             return thing
         if id(thing) in self._taken:
             # what stands in several places now did not where it was saved
@@ -209,13 +238,14 @@ class _Writer:
         if kind in SIMPLE:
             self._things[number] = SIMPLE[kind](content, thing, where)
             return self._things[number]
-        write = {"dict": self._dict, "items": self._items, "object": self._object}[kind]
-        return write(content, number, thing, where)
+        return getattr(self, LINKED[kind])(content, number, thing, where)
 
     def _dict(self, content: Any, number: int, thing: Any, where: str) -> Any:
         name, states = content
         thing = self._things[number] = _container(name, (), thing, where)
-        values = {key: self._item(state, thing.get(key, _NOTHING), f"{where}[{key!r}]") for key, state in states}
+        values = {
+            key: self._item(state, thing.get(key, _NOTHING), f"{where}[{key!r}]") for key, state in states.items()
+        }
         thing.clear()
         thing.update(values)
         return thing
@@ -231,6 +261,24 @@ class _Writer:
         else:
             thing = _container(name, (values,), _NOTHING, where)
         self._things[number] = thing
+        return thing
+
+    def _view(self, content: Any, number: int, thing: Any, where: str) -> Any:
+        state, dtype, offset, shape, strides = content
+        if dtype not in NUMBERS:
+            raise CannotRestoreError(where, f"has the dtype {dtype!r}, which is none of numbers")
+        base = self.written(state, getattr(thing, "base", _NOTHING), f"{where}.base")
+        buffer = base if base.flags.c_contiguous else base.T
+        with _whole(where):
+            self._things[number] = np.ndarray(shape, dtype, buffer, offset, strides)
+        return self._things[number]
+
+    def _method(self, content: Any, number: int, thing: Any, where: str) -> Any:
+        name, state = content
+        if not isinstance(thing, MethodType) or thing.__func__.__qualname__ != name:
+            raise CannotRestoreError(where, f"is not the method {name} any more")
+        self._things[number] = thing
+        self.written(state, thing.__self__, f"{where}.__self__")
         return thing
 
     def _item(self, state: State, thing: Any, where: str) -> Any:
@@ -253,6 +301,10 @@ class _Writer:
         return thing
 
 
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
 def _check_keys(thing: dict[Any, Any], where: str) -> None:
     for key in thing:
         if not all(
@@ -261,18 +313,33 @@ def _check_keys(thing: dict[Any, Any], where: str) -> None:
             raise CannotRestoreError(where, f"has the key {key!r}, which is no number, string or tuple of these")
 
 
+def _check_not_spawned_from(generator: np.random.Generator, where: str) -> None:
+    if getattr(generator.bit_generator.seed_seq, "n_children_spawned", 0) > 0:
+        raise CannotRestoreError(where, "has spawned other generators, and numpy cannot put it back to spawn more")
+
+
+def _qualified_name(thing: Any) -> str:
+    """Name a function or class by where it stands in its code; of other things, name their class."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
+
+
 def _attributes(thing: Any, where: str) -> dict[str, Any]:
     """Give the attributes that make up a thing.
 
     :raises CannotRestoreError: if there is more to it
     """
     kind = type(thing)
-    if not _consists_of_attributes(kind) or getattr(kind, "__module__", "").split(".")[0] in OUTSIDE:
+    if not _consists_of_attributes(kind) or _is_outside(thing):
         raise CannotRestoreError(where, f"is of {kind}, whose state cannot be read")
     state = object.__getstate__(thing)
     attributes, slots = state if isinstance(state, tuple) else (state, None)
     # VecEnvWrapper keeps a list of what its class has
     return {key: value for key, value in {**(attributes or {}), **(slots or {})}.items() if key != "class_attributes"}
+
+
+def _is_outside(thing: Any) -> bool:
+    return getattr(type(thing), "__module__", "").split(".")[0] in OUTSIDE
 
 
 def _consists_of_attributes(kind: type) -> bool:
@@ -297,13 +364,27 @@ def _member(name: str, thing: Any, where: str) -> Enum:
     return type(thing)[name]
 
 
+@contextmanager
+def _whole(where: str) -> Iterator[None]:
+    """Explain what numpy says of an array whose parts do not match."""
+    try:
+        yield
+    except ValueError as error:
+        raise UnreadableCheckpointError(f"the saved state of {where} is damaged ({error})") from error
+
+
 def _array(array: np.ndarray, thing: Any, where: str) -> np.ndarray:
-    return array.copy()
+    return array.copy("K")
 
 
-def _text(content: tuple[str, Any], thing: Any, where: str) -> Any:
-    dtype, text = content
-    array = np.array(text, dtype)
+def _path(content: str, thing: Any, where: str) -> PurePath:
+    return type(thing)(content) if isinstance(thing, PurePath) else Path(content)
+
+
+def _text(content: tuple[str, tuple[int, ...], bytes], thing: Any, where: str) -> Any:
+    dtype, shape, characters = content
+    with _whole(where):
+        array = np.frombuffer(characters, dtype).reshape(shape).copy()
     return array if array.ndim > 0 else array[()]
 
 
@@ -330,9 +411,13 @@ def _random(state: Any, thing: Any, where: str) -> random.Random:
 SIMPLE: dict[str, Callable[[Any, Any, str], Any]] = {
     "member": _member,
     "array": _array,
+    "path": _path,
     "text": _text,
     "generator": _generator,
     "random_state": _random_state,
     "random": _random,
 }
 """how to write what holds nothing else, by its kind"""
+
+LINKED = {kind: f"_{kind}" for kind in ("dict", "items", "view", "method", "object")}
+"""methods of :class:`_Writer` for what holds other things"""

@@ -44,9 +44,22 @@ def restore(saved: dict[str, Any]) -> None:
     """
     random.setstate(saved["python"])
     np.random.set_state(checked(saved["numpy"]))  # noqa: NPY002
+    _check_torch(saved["torch"])
     th.set_rng_state(th.from_numpy(saved["torch"]))
     for device, state in enumerate(saved["cuda"][: th.cuda.device_count()]):
         th.cuda.set_rng_state(th.from_numpy(state), device)
+
+
+def _check_torch(state: np.ndarray) -> None:
+    """Check the state of PyTorch's generator on the CPU, of which PyTorch does not check that its parts match.
+
+    How many of the 624 numbers are left, and which is next, come second and fourth in it.
+
+    :raises UnreadableCheckpointError: if numbers beyond the last would be taken
+    """
+    left, next_number = int(state[8:12].view(np.int32)[0]), int(state[16:24].view(np.uint64)[0])
+    if not (1 <= left <= 624 and left + next_number <= 625):
+        raise UnreadableCheckpointError(f"a generator of PyTorch's has {left} numbers left from {next_number} on")
 
 
 @contextmanager

@@ -51,7 +51,7 @@ MAX_DEPTH = 300
 """how deep things may lie in each other"""
 MAX_GROWTH = 20
 """how many times larger than its pickle a thing may be, with what is in it twice counted twice"""
-SLACK = 100_000
+SLACK = 5_000_000
 """how much larger than that it may be"""
 MAX_NUMBERS = 2**14
 """how many keys may be no strings: whoever chooses numbers well gets the same hash for all of them"""

@@ -5,8 +5,12 @@ import pickle
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from enum import Enum
+from enum import Enum, Flag
+from functools import partial
+from mmap import mmap
+from pathlib import Path, PurePosixPath
 from typing import Any
+from unittest.mock import MagicMock
 
 import gymnasium as gym
 import numpy as np
@@ -25,11 +29,11 @@ from stable_baselines3.common.vec_env import (
 )
 
 from benchmarks.learning.environments import ENVIRONMENTS
-from sb3_a2c_td import GymnasiumVecEnv
+from sb3_a2c_td import TDA2C, GymnasiumVecEnv
 from sb3_a2c_td.checkpoints import UnreadableCheckpointError, env_states, restricted_loads
 from sb3_a2c_td.checkpoints.env_states import CannotRestoreError, LayerState, restore, states_of
 from sb3_a2c_td.dummy_vec_env import copying_less
-from tests.envs import NextStepVectorEnv, RandomEpisodesEnv
+from tests.envs import CountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 
 MakeVecEnv = Callable[[int], VecEnv]
 BOX = spaces.Box(-1, 1, (3,), np.float32)
@@ -156,7 +160,7 @@ def test_restoring_changes_what_comes_next() -> None:
         (lambda: make_vec_env("CartPole-v1", 2, vec_env_cls=SubprocVecEnv), "SubprocVecEnv.* is of <class 'multiproce"),
         (
             lambda: GymnasiumVecEnv(gym.make_vec("CartPole-v1", 2, vectorization_mode="async")),
-            "GymnasiumVecEnv.env.* is of <class 'multiprocessing",
+            "GymnasiumVecEnv.env.*<class 'multiprocessing",
         ),
     ],
 )
@@ -215,8 +219,9 @@ def test_kinds_of_attributes() -> None:
         queue=deque([1, 2], maxlen=3),
         ordered=OrderedDict(a=1),
         keys={(1, "a"): np.float32(2.0), 7: None},
-        numbers={3, 1},
-        nested=([1, [2, np.arange(3)]], frozenset("ab")),
+        nested=([1, [2, np.arange(3)]], ("a",)),
+        path=Path("levels/2"),
+        new_path=PurePosixPath("levels/3"),
         legacy=np.random.RandomState(3),
         python=random.Random(3),
         philox=np.random.Generator(np.random.Philox(3)),
@@ -235,6 +240,7 @@ def test_kinds_of_attributes() -> None:
         philox=None,
         lazy=None,
         extra=1,
+        path=Path("levels/1"),
     )
     found = moved(saved, live)
     assert found is live
@@ -242,7 +248,8 @@ def test_kinds_of_attributes() -> None:
     assert (found.colour, found.slotted.number, found.slotted.hidden) == (Colour.BLUE, 3, 6)
     assert (found.queue, found.queue.maxlen) == (deque([1, 2]), 3)
     assert (found.ordered, type(found.ordered)) == (OrderedDict(a=1), OrderedDict)
-    for name in ("keys", "numbers", "word", "huge"):
+    assert found.new_path == Path("levels/3")
+    for name in ("keys", "word", "huge", "path"):
         assert getattr(found, name) == getattr(saved, name)
         assert type(getattr(found, name)) is type(getattr(saved, name))
     for name in ("text", "letters", "half"):
@@ -266,6 +273,46 @@ def test_what_is_shared_stays_shared() -> None:
     assert found.same_array is found.array
 
 
+def test_views_stay_views() -> None:
+    state, fortran = np.arange(6.0), np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    saved = Thing(
+        position=state[1:3], state=state, backwards=state[::-2], grid=state.reshape(2, 3).T, other=fortran[1:]
+    )
+    live = Thing(position=np.zeros(2), state=None, backwards=None, grid=None, other=None)
+    found = moved(saved, live)
+    for name, array in vars(saved).items():
+        np.testing.assert_array_equal(getattr(found, name), array)
+        assert getattr(found, name).strides == array.strides
+    found.state[:] = 7
+    assert all((array == 7).all() for name, array in vars(found).items() if name != "other")
+    assert not np.shares_memory(found.state, saved.state)
+
+
+class Walker:
+    """Goes on by a method that it keeps."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.phase = self.left
+
+    def left(self) -> int:
+        self.n -= 1
+        return self.n
+
+    def right(self) -> int:
+        self.n += 1
+        return self.n
+
+
+def test_methods_belong_to_the_restored() -> None:
+    found = moved(Walker(5), Walker(0))
+    assert (found.phase(), found.n) == (4, 4)
+    saved = Walker(5)
+    saved.phase = saved.right
+    with pytest.raises(CannotRestoreError, match=r"^thing\.phase is not the method Walker\.right any more"):
+        moved(saved, Walker(0))
+
+
 def test_what_is_not_shared_any_more() -> None:
     items = [0]
     live = Thing(a=items, b=items)
@@ -280,6 +327,22 @@ def test_the_saved_state_does_not_change_with_the_environment() -> None:
     thing.items.append(2)
     found = env_states._Writer().written(state, Thing(array=None, items=None), "thing")
     assert (found.array.tolist(), found.items) == ([0.0, 0.0], [1])
+
+
+class Sides(Flag):
+    LEFT = 1
+    RIGHT = 2
+
+
+def spawned() -> np.random.Generator:
+    generator = np.random.default_rng(0)
+    generator.spawn(1)
+    return generator
+
+
+def two_of_one_memory() -> list[np.ndarray]:
+    memory = bytearray(16)
+    return [np.frombuffer(memory, count=1), np.frombuffer(memory)]
 
 
 class Reduces(Thing):
@@ -301,6 +364,15 @@ class Reduces(Thing):
         {Colour.RED: 1},
         {("a", Thing()): 1},
         type("Number", (int,), {})(3),
+        # order, state and members that would not come back
+        {1, 2},
+        frozenset("ab"),
+        partial(Thing, a=1),
+        Sides.LEFT | Sides.RIGHT,
+        np.ma.masked_array([1, 2], mask=[True, False]),
+        spawned(),
+        np.frombuffer(mmap(-1, 8)),
+        two_of_one_memory(),
     ],
 )
 def test_what_cannot_be_read(value: Any) -> None:
@@ -316,6 +388,8 @@ def test_what_cannot_be_read(value: Any) -> None:
         (Thing(a=[Thing(), Thing()]), Thing(a=[Thing()]), r"^thing\.a\[0\] is missing"),
         (Thing(a=Colour.RED), Thing(a=None), r"^thing\.a is missing; where it was saved it was RED"),
         (Thing(a=lambda: 1), Thing(), r"^thing\.a is missing"),
+        (Thing(a=len), Thing(a=max), r"^thing\.a is builtins\.max; where it was saved it was builtins\.len"),
+        (Thing(a=Thing), Thing(a=Slotted), r"^thing\.a is .*Slotted; where it was saved it was .*Thing"),
     ],
 )
 def test_what_cannot_be_put_back(saved: Thing, live: Thing, message: str) -> None:
@@ -359,3 +433,40 @@ def test_generators_that_would_read_beyond_their_memory(generator: Any, path: tu
     numbers[path[-1]] = index
     with pytest.raises(UnreadableCheckpointError, match=f"a generator's {path[-1]!r} is {index}, not from 0 to"):
         env_states._Writer().written((kind, state, number), None, "thing")
+
+
+class Touchy(CountingEnv):
+    """Holds what raises whenever it is looked at, and what asks for anything."""
+
+    class Thing:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError("do not touch")
+
+    def __init__(self) -> None:
+        super().__init__(7)
+        self.thing = self.Thing()
+
+
+class Linked(CountingEnv):
+    """Holds a list that is as long as it is deep."""
+
+    def __init__(self) -> None:
+        super().__init__(7)
+        self.head = None
+        for _ in range(400):
+            self.head = Thing(next=self.head)
+
+
+class Mocked(CountingEnv):
+    """Holds what has every attribute."""
+
+    def __init__(self) -> None:
+        super().__init__(7)
+        self.client = MagicMock()
+
+
+@pytest.mark.parametrize("env_class", [Touchy, Linked, Mocked])
+def test_models_are_saved_whatever_their_environments_hold(env_class: type[CountingEnv], tmp_path: Path) -> None:
+    TDA2C("MlpPolicy", env_class(), device="cpu").learn(10).save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="training goes on at the beginning of an episode, since DummyVecEnv"):
+        TDA2C.resume(tmp_path / "model", env_class(), device="cpu")

@@ -1,7 +1,10 @@
 """A training that was saved and resumed is the one that was never stopped."""
 
+import io
+import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,3 +211,72 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         model.save(tmp_path / "model.zip")
     assert (tmp_path / "model.zip").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+def test_every_checkpoint_goes_on_with_episodes_of_its_own(tmp_path: Path) -> None:
+    """Where environments cannot be restored, also with noise that PyTorch draws: else all would learn from the same."""
+    model = TDA2C("MlpPolicy", make_vec_env("LunarLanderContinuous-v3", seed=0), use_sde=True, seed=0, device="cpu")
+    seeds = []
+    for _ in range(4):
+        model.learn(25, reset_num_timesteps=False).save(tmp_path / "model")
+        env = make_vec_env("LunarLanderContinuous-v3")
+        with pytest.warns(UserWarning, match="training goes on at the beginning of an episode"):
+            TDA2C.resume(tmp_path / "model", env, device="cpu")
+        seeds.append(env._seeds[0])
+    assert len(set(seeds)) == 4
+
+
+def with_state(path: Path, change: Callable[[dict[str, Any]], Any]) -> io.BytesIO:
+    """Give a saved model whose state of the training is another one."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "training_state.pkl":
+                state = pickle.loads(content)
+                content = pickle.dumps(change(state))
+            new.writestr(name, content)
+    return file
+
+
+def env_state(content: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: {**state, "env": [(pickle.dumps(content), None)]}
+
+
+def with_torch(state: dict[str, Any], left: int, position: int) -> dict[str, Any]:
+    numbers = state["generators"]["torch"].copy()
+    numbers[8:12] = np.array([left], np.int32).view(np.uint8)
+    numbers[16:24] = np.array([position], np.uint64).view(np.uint8)
+    return {**state, "generators": {**state["generators"], "torch": numbers}}
+
+
+DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "nothing": lambda state: {},
+    "no dict": lambda state: [1],
+    "no generators": lambda state: {**state, "generators": {}},
+    "no states": lambda state: {**state, "env": 3},
+    "no state": env_state(3),
+    "an unknown kind": env_state(("evil", None, 0)),
+    "a number of nothing": env_state(("same", None, 12345)),
+    "too much text": env_state(("object", ("DummyVecEnv", {"text": ("text", ("<U400000000", (1,), b"abcd"), 1)}), 0)),
+    "pointers": env_state(("object", ("DummyVecEnv", {"a": ("view", (("plain", 1, 0), "O", 0, (1,), (8,)), 1)}), 0)),
+    "left numbers of PyTorch": lambda state: with_torch(state, 624, 624),
+    "no numbers of PyTorch": lambda state: with_torch(state, 0, 0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:training goes on at the beginning")
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_states_are_errors(name: str, tmp_path: Path) -> None:
+    make("one environment").learn(20).save(tmp_path / "model.zip")
+    same = with_state(tmp_path / "model.zip", lambda state: state)
+    assert TDA2C.resume(same, make_vec_env("CartPole-v1"), device="cpu").num_timesteps == 20
+    damaged = with_state(tmp_path / "model.zip", DAMAGES[name])
+    with pytest.raises(ValueError, match=r"damaged|generator|could not be put back|no state"):
+        TDA2C.resume(damaged, make_vec_env("CartPole-v1"), device="cpu")
+
+
+def test_resuming_needs_environments(tmp_path: Path) -> None:
+    make("one environment").learn(20).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="env=None: resume\\(\\) needs environments"):
+        TDA2C.resume(tmp_path / "model", None)
