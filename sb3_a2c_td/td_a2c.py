@@ -299,7 +299,8 @@ class TDA2C(OnPolicyAlgorithm):
         ``learn(..., reset_num_timesteps=False)`` then does what it would have done without the stop, bit for bit. The
         global generators of random numbers, the environments and the statistics of ``VecNormalize`` are put into the
         state in which they were saved. Environments whose state lies outside of Python objects (in a physics engine,
-        in worker processes) cannot be: a warning says so, and they begin a new episode, always the same one.
+        in worker processes) cannot be: a warning says so, and they begin a new episode. Resume only what you saved
+        yourself: what the file says is written into the attributes of the environments.
 
         :param path: the zip, its name with or without ``.zip``, or an open file
         :param env: environments made like those that it was saved with
