@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import resource
 import subprocess
 import sys
 import zipfile
@@ -197,7 +198,23 @@ def test_saving_changes_nothing(tmp_path: Path) -> None:
     assert differences(found, everything(make("gSDE").learn(300))) == []
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """The system refuses what a disk does when it is full: to make a file as long as it must be."""
+    model = make("one environment").learn(20)
+    model.save(tmp_path / "model")
+    before = (tmp_path / "model.zip").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="nothing was saved, and what was there before is untouched"):
+            model.save(tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "model.zip").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     model = make("one environment").learn(20)
     model.save(tmp_path / "model.zip")
     before = (tmp_path / "model.zip").read_bytes()
