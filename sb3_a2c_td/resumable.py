@@ -1,7 +1,7 @@
 """Training that goes on where it was, when the same command runs again after a kill."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +14,10 @@ from sb3_a2c_td.td_a2c import TDA2C
 
 Model = TypeVar("Model", bound=TDA2C)
 
-SETTINGS = {
-    name: name
-    for name in inspect.signature(TDA2C).parameters
-    # these do not change what is learned
-    if name not in ("env", "engine", "device", "verbose", "tensorboard_log", "_init_setup_model")
-} | {"policy": "policy_class", "stats_window_size": "_stats_window_size"}
-"""arguments of a model that must be the same when its training goes on, and the attributes that keep them"""
+MAY_CHANGE = frozenset({"env", "engine", "device", "verbose", "tensorboard_log", "_init_setup_model"})
+"""arguments of a model that do not change what it learns"""
+ATTRIBUTES = {"policy": "policy_class", "stats_window_size": "_stats_window_size"}
+"""the attributes that keep arguments of other names"""
 
 
 def train_resumably(
@@ -67,8 +64,10 @@ def train_resumably(
 def _resumed(model: Model, path: Path, trusted: bool) -> Model:
     assert model.env is not None
     resumed = type(model).resume(path, model.env, device=model.device, trusted=trusted)
-    for name, attribute in SETTINGS.items():
-        saved, wanted = getattr(resumed, attribute), getattr(model, attribute)
+    for name in {**_arguments(TDA2C), **_arguments(type(model))}.keys() - MAY_CHANGE:
+        attribute = ATTRIBUTES.get(name, name)
+        # a subclass may keep its own arguments elsewhere
+        saved, wanted = getattr(resumed, attribute, None), getattr(model, attribute, None)
         if not _are_same(saved, wanted):
             raise ValueError(
                 f"{path} was saved with {name}={saved!r}, and the model has {name}={wanted!r} now: give it another "
@@ -78,10 +77,14 @@ def _resumed(model: Model, path: Path, trusted: bool) -> Model:
     return resumed
 
 
+def _arguments(kind: type) -> Mapping[str, Any]:
+    return inspect.signature(kind).parameters
+
+
 def _are_same(saved: Any, wanted: Any) -> bool:
     if callable(saved) and callable(wanted) and not isinstance(wanted, type):
         # schedules
-        return all(saved(progress) == wanted(progress) for progress in (1.0, 0.5, 0.0))
+        return all(saved(progress) == wanted(progress) for progress in np.linspace(1.0, 0.0, 101).tolist())
     try:
         np.testing.assert_equal(saved, wanted)
     except AssertionError:

@@ -91,17 +91,21 @@ def test_what_does_not_change_the_training_may_change(tmp_path: Path) -> None:
 
 
 class Own(TDA2C):
-    """Hands its arguments on, and keeps one under another name."""
+    """Hands its arguments on, and keeps one of its own, and one under another name."""
 
-    def __init__(self, *args: Any, bonus: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, bonus: float = 1.0, malus: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.kept = bonus
+        self.bonus = bonus
+        self.kept = malus
 
 
 def test_subclasses_with_arguments_of_their_own(tmp_path: Path) -> None:
-    def make_own() -> Own:
-        return Own("MlpPolicy", make_vec_env("CartPole-v1", seed=0), bonus=2.0, seed=0, device="cpu")
+    def make_own(bonus: float = 2.0) -> Own:
+        env = make_vec_env("CartPole-v1", seed=0)
+        return Own("MlpPolicy", env, bonus=bonus, malus=0.5, seed=0, device="cpu")
 
     train_resumably(make_own, 20, tmp_path / "model")
     model = train_resumably(make_own, 30, tmp_path / "model")
-    assert (type(model), model.num_timesteps, model.kept) == (Own, 30, 2.0)
+    assert (type(model), model.num_timesteps, model.bonus, model.kept) == (Own, 30, 2.0, 0.5)
+    with pytest.raises(ValueError, match=r"was saved with bonus=2.0, and the model has bonus=3.0 now"):
+        train_resumably(lambda: make_own(3.0), 30, tmp_path / "model")

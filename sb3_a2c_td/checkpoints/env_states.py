@@ -9,6 +9,7 @@ rather than left out.
 import copyreg
 import csv
 import io
+import math
 import random
 import struct
 from collections import OrderedDict, deque
@@ -16,14 +17,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, Flag
 from pathlib import Path, PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, NoneType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from stable_baselines3.common.monitor import ResultsWriter
+from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from sb3_a2c_td.checkpoints.allowed import require
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError
 from sb3_a2c_td.checkpoints.generators import checked
 
@@ -37,6 +39,13 @@ LEFT_ALONE = (
     # what it writes to
     *(io.IOBase, ResultsWriter, csv.DictWriter),
 )
+NO_STATE: dict[type, tuple[str, ...]] = {
+    # what it has seen, which grows with every episode and which nothing reads while training
+    Monitor: ("episode_returns", "episode_lengths", "episode_times"),
+    # a list of what its class has
+    VecEnvWrapper: ("class_attributes",),
+}
+"""attributes that are left alone, by the class that has them"""
 OUTSIDE = frozenset({"asyncio", "concurrent", "ctypes", "mmap", "multiprocessing", "socket", "subprocess", "threading"})
 """modules whose objects stand for something outside of Python, whatever attributes they have"""
 BUILDERS: dict[str, Callable[..., Any]] = {
@@ -95,8 +104,8 @@ def restore(env: VecEnv, states: list[LayerState]) -> str | None:
 
     :param env: environments made like those, and reset
     :param states: their states
-    :return: ``None``, or why the environments below the wrappers were not restored: they must then be reset
-    :raises ValueError: if there are other wrappers now, or the state of one could not be read
+    :return: ``None``, or why not all of them were restored: the environments must then be reset
+    :raises ValueError: if there are other wrappers now
     """
     *wrappers, base = _layers(env)
     if len(wrappers) != len(states) - 1:
@@ -105,9 +114,13 @@ def restore(env: VecEnv, states: list[LayerState]) -> str | None:
             "wrap it as it was"
         )
     for layer, saved in zip(wrappers, states, strict=False):
-        _write(layer, saved)
+        if saved.state is not None:
+            _write(layer, saved.state)
+    for layer, saved in zip((*wrappers, base), states, strict=True):
+        if saved.state is None:
+            return f"{_name(layer)} was not saved whole: {saved.reason}"
     try:
-        _write(base, states[-1])
+        _write(base, cast(State, states[-1].state))
     except CannotRestoreError as error:
         return str(error)
     return None
@@ -121,13 +134,11 @@ def _state_of(layer: VecEnv) -> LayerState:
         return LayerState(None, str(error))
     # whatever an environment's own objects do when they are looked at, its model can be saved
     except Exception as error:
-        return LayerState(None, f"{_name(layer)} raises {type(error).__name__} when it is read: {error}")
+        return LayerState(None, f"{_name(layer)} raises {type(error).__name__} when it is read")
 
 
-def _write(layer: VecEnv, saved: LayerState) -> None:
-    if saved.state is None:
-        raise CannotRestoreError(_name(layer), f"was not saved whole: {saved.reason}")
-    _Writer().written(saved.state, layer, _name(layer))
+def _write(layer: VecEnv, state: State) -> None:
+    _Writer().written(state, layer, _name(layer))
 
 
 def _layers(env: VecEnv) -> list[Any]:
@@ -160,7 +171,7 @@ class _Reader:
             raise CannotRestoreError(where, f"is where the state grows beyond {MAX_SIZE >> 20} MiB")
         if type(thing) in PLAIN or (isinstance(thing, np.generic) and thing.dtype.char in NUMBERS):
             return "plain", thing, -1
-        if thing is self._beyond or isinstance(thing, LEFT_ALONE):
+        if thing is self._beyond or (isinstance(thing, LEFT_ALONE) and not _holds_state(thing)):
             return "left alone", None if thing is self._beyond else _qualified_name(thing), -1
         if id(thing) in self._numbers:
             return "same", None, self._numbers[id(thing)][0]
@@ -194,7 +205,7 @@ class _Reader:
                 items = [self.read(item, f"{where}[{i}]") for i, item in enumerate(thing)]
                 return "items", (_name(thing), items, getattr(thing, "maxlen", None))
         attributes = {key: self.read(value, f"{where}.{key}") for key, value in _attributes(thing, where).items()}
-        return "object", (_name(thing), attributes)
+        return "object", (_qualified_name(type(thing)), attributes)
 
     def _array(self, array: np.ndarray, where: str) -> tuple[str, Any]:
         base: Any = array.base
@@ -207,10 +218,9 @@ class _Reader:
                 raise CannotRestoreError(where, f"is a view into memory of {type(owner)}")
             self._owners[id(owner)] = owner
             return "array", array.copy("K")
-        if not base.flags.forc:
-            raise CannotRestoreError(where, "is a view into an array with gaps")
-        offset = _address(array) - _address(base)
-        return "view", (self.read(base, f"{where}.base"), array.dtype.char, offset, array.shape, array.strides)
+        if not base.flags.forc or base.dtype != array.dtype or array.size > base.size:
+            raise CannotRestoreError(where, "is a view of another dtype, with repeated numbers, or into one with gaps")
+        return "view", (self.read(base, f"{where}.base"), _address(array) - _address(base), array.shape, array.strides)
 
 
 class _Writer:
@@ -264,13 +274,12 @@ class _Writer:
         return thing
 
     def _view(self, content: Any, number: int, thing: Any, where: str) -> Any:
-        state, dtype, offset, shape, strides = content
-        if dtype not in NUMBERS:
-            raise CannotRestoreError(where, f"has the dtype {dtype!r}, which is none of numbers")
+        state, offset, shape, strides = content
         base = self.written(state, getattr(thing, "base", _NOTHING), f"{where}.base")
         buffer = base if base.flags.c_contiguous else base.T
         with _whole(where):
-            self._things[number] = np.ndarray(shape, dtype, buffer, offset, strides)
+            require(math.prod(shape) <= base.size, "a view with more numbers than there are")
+            self._things[number] = np.ndarray(shape, base.dtype, buffer, offset, strides)
         return self._things[number]
 
     def _method(self, content: Any, number: int, thing: Any, where: str) -> Any:
@@ -289,8 +298,8 @@ class _Writer:
 
     def _object(self, content: Any, number: int, thing: Any, where: str) -> Any:
         name, states = content
-        if _name(thing) != name:
-            found = "missing" if thing is _NOTHING else f"a {_name(thing)}"
+        if _qualified_name(type(thing)) != name:
+            found = "missing" if thing is _NOTHING else f"a {_qualified_name(type(thing))}"
             raise CannotRestoreError(where, f"is {found}; where it was saved it was a {name}")
         self._things[number] = thing
         attributes = _attributes(thing, where)
@@ -334,8 +343,15 @@ def _attributes(thing: Any, where: str) -> dict[str, Any]:
         raise CannotRestoreError(where, f"is of {kind}, whose state cannot be read")
     state = object.__getstate__(thing)
     attributes, slots = state if isinstance(state, tuple) else (state, None)
-    # VecEnvWrapper keeps a list of what its class has
-    return {key: value for key, value in {**(attributes or {}), **(slots or {})}.items() if key != "class_attributes"}
+    no_state = {name for base, names in NO_STATE.items() if isinstance(thing, base) for name in names}
+    return {key: value for key, value in {**(attributes or {}), **(slots or {})}.items() if key not in no_state}
+
+
+def _holds_state(thing: Any) -> bool:
+    """Say whether what looks like code or like a file keeps something in memory."""
+    if isinstance(thing, BuiltinFunctionType):
+        return not isinstance(thing.__self__, ModuleType | NoneType)
+    return isinstance(thing, io.BytesIO | io.StringIO)
 
 
 def _is_outside(thing: Any) -> bool:
@@ -384,6 +400,7 @@ def _path(content: str, thing: Any, where: str) -> PurePath:
 def _text(content: tuple[str, tuple[int, ...], bytes], thing: Any, where: str) -> Any:
     dtype, shape, characters = content
     with _whole(where):
+        require(np.dtype(dtype).kind in TEXT, "text that is none")
         array = np.frombuffer(characters, dtype).reshape(shape).copy()
     return array if array.ndim > 0 else array[()]
 

@@ -27,13 +27,17 @@ def states() -> dict[str, Any]:
 
 
 def checked(state: dict[str, Any]) -> dict[str, Any]:
-    """Check the state of one of numpy's bit generators, which numpy takes as it comes: some hold an index.
+    """Check the state of one of numpy's bit generators, which numpy takes as it comes.
 
-    :raises UnreadableCheckpointError: if the index lies outside of what it counts
+    :raises UnreadableCheckpointError: if an index lies outside of what it counts, or it would give the same number for
+        ever, for which whoever waits for another one would wait for ever
     """
-    for numbers, name, end in ((state["state"], "pos", 624), (state, "buffer_pos", 4)):
-        if not 0 <= int(numbers.get(name, 0)) <= end:
-            raise UnreadableCheckpointError(f"a generator's {name!r} is {numbers[name]}, not from 0 to {end}")
+    numbers = state["state"]
+    for holder, name, end in ((numbers, "pos", 624), (state, "buffer_pos", 4)):
+        if not 0 <= int(holder.get(name, 0)) <= end:
+            raise UnreadableCheckpointError(f"a generator's {name!r} is {holder[name]}, not from 0 to {end}")
+    if int(numbers.get("inc", 1)) % 2 == 0 or not np.any(numbers.get("key", 1)):
+        raise UnreadableCheckpointError("a generator's state is none that it can come to")
     return state
 
 

@@ -71,6 +71,8 @@ def _fill_array(array: np.ndarray, state: Any) -> None:
 def _fill_bit_generator(bit_generator: PCG64, state: Any) -> None:
     numbers, seed = state if type(state) is tuple else (state, None)
     require(type(numbers) is dict and type(seed) in (SeedSequence, NoneType), "a generator without a state")
+    # an even one lets it give the same number for ever, and sampling from a space wait for another for ever
+    require(numbers["state"]["inc"] % 2 == 1, "a generator that stands still")
     bit_generator.__setstate__(state)  # type: ignore[attr-defined]
 
 

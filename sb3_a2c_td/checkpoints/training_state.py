@@ -11,7 +11,7 @@ from stable_baselines3.common.distributions import StateDependentNoiseDistributi
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_a2c_td.checkpoints import env_states, generators
-from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError
 from sb3_a2c_td.checkpoints.unpickling import DAMAGE, restricted_loads
 
 NOISE = ("exploration_mat", "exploration_matrices")
@@ -41,8 +41,8 @@ def _pickled(layer: env_states.LayerState) -> tuple[bytes | None, str | None]:
     try:
         content = pickle.dumps(layer.state)
         restricted_loads(content)
-    except (RecursionError, UnreadableCheckpointError, UntrustedCheckpointError) as error:
-        return None, f"its state cannot be read again: {error}"
+    except Exception as error:
+        return None, f"its state cannot be read again ({type(error).__name__})"
     return content, None
 
 

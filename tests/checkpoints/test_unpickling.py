@@ -520,3 +520,16 @@ def test_damaged_pickles(pickled: bytes, data: st.DataObject) -> None:
         changed[begin:end] = data.draw(st.one_of(st.binary(max_size=4), st.just(pickled[source : source + 20])))
     with suppress(UntrustedCheckpointError, UnreadableCheckpointError):
         restricted_loads(bytes(changed))
+
+
+def test_a_generator_that_would_stand_still_is_refused() -> None:
+    """Whoever samples from its space until a number fits would never come back."""
+    generator = np.random.default_rng(0)
+    pickled = pickle.dumps(generator, 4)
+    increment = generator.bit_generator.state["state"]["inc"]
+    n_bytes = increment.bit_length() // 8 + 1
+    even = pickled.replace(increment.to_bytes(n_bytes, "little"), (increment + 1).to_bytes(n_bytes, "little"))
+    assert even != pickled
+    assert restricted_loads(pickled).random() == np.random.default_rng(0).random()
+    with pytest.raises(UnreadableCheckpointError, match="a generator that stands still"):
+        restricted_loads(even)

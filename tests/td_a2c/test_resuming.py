@@ -267,6 +267,7 @@ def with_torch(state: dict[str, Any], left: int, position: int) -> dict[str, Any
     return {**state, "generators": {**state["generators"], "torch": numbers}}
 
 
+DUMMY = "stable_baselines3.common.vec_env.dummy_vec_env.DummyVecEnv"
 DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "nothing": lambda state: {},
     "no dict": lambda state: [1],
@@ -275,8 +276,12 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no state": env_state(3),
     "an unknown kind": env_state(("evil", None, 0)),
     "a number of nothing": env_state(("same", None, 12345)),
-    "too much text": env_state(("object", ("DummyVecEnv", {"text": ("text", ("<U400000000", (1,), b"abcd"), 1)}), 0)),
-    "pointers": env_state(("object", ("DummyVecEnv", {"a": ("view", (("plain", 1, 0), "O", 0, (1,), (8,)), 1)}), 0)),
+    "too much text": env_state(("object", (DUMMY, {"text": ("text", ("<U400000000", (1,), b"abcd"), 1)}), 0)),
+    "no memory": env_state(("object", (DUMMY, {"a": ("view", (("plain", 1, 0), 0, (1,), (8,)), 1)}), 0)),
+    "too much memory": env_state(
+        ("object", (DUMMY, {"a": ("view", (("array", np.zeros(2), 2), 0, (2**40,), (0,)), 1)}), 0)
+    ),
+    "truths that are none": env_state(("object", (DUMMY, {"a": ("text", ("?", (3,), b"abc"), 1)}), 0)),
     "left numbers of PyTorch": lambda state: with_torch(state, 624, 624),
     "no numbers of PyTorch": lambda state: with_torch(state, 0, 0),
 }
