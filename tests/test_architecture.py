@@ -37,6 +37,7 @@ ORDER = [
     "checkpoints",
     "checkpoints.atomic",
     "checkpoints.generators",
+    "checkpoints.object_states",
     "checkpoints.env_states",
     "checkpoints.training_state",
     "interrupts",

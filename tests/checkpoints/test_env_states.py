@@ -32,8 +32,9 @@ from stable_baselines3.common.vec_env import (
 
 from benchmarks.learning.environments import ENVIRONMENTS
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
-from sb3_a2c_td.checkpoints import UnreadableCheckpointError, env_states, restricted_loads
-from sb3_a2c_td.checkpoints.env_states import CannotRestoreError, LayerState, restore, states_of
+from sb3_a2c_td.checkpoints import UnreadableCheckpointError, object_states, restricted_loads
+from sb3_a2c_td.checkpoints.env_states import LayerState, restore, states_of
+from sb3_a2c_td.checkpoints.object_states import CannotRestoreError
 from sb3_a2c_td.dummy_vec_env import copying_less
 from tests.envs import CountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 
@@ -210,8 +211,8 @@ class Thing:
 
 def moved(saved: Any, live: Any) -> Any:
     """Put one thing into the other's state."""
-    state = restricted_loads(pickle.dumps(env_states._Reader().read(saved, "thing")))
-    return env_states._Writer().written(state, live, "thing")
+    state = restricted_loads(pickle.dumps(object_states.Reader().read(saved, "thing")))
+    return object_states.Writer().written(state, live, "thing")
 
 
 def test_kinds_of_attributes() -> None:
@@ -324,10 +325,10 @@ def test_what_is_not_shared_any_more() -> None:
 
 def test_the_saved_state_does_not_change_with_the_environment() -> None:
     thing = Thing(array=np.zeros(2), items=[1])
-    state = env_states._Reader().read(thing, "thing")
+    state = object_states.Reader().read(thing, "thing")
     thing.array[:] = 1
     thing.items.append(2)
-    found = env_states._Writer().written(state, Thing(array=None, items=None), "thing")
+    found = object_states.Writer().written(state, Thing(array=None, items=None), "thing")
     assert (found.array.tolist(), found.items) == ([0.0, 0.0], [1])
 
 
@@ -383,7 +384,7 @@ class Reduces(Thing):
 )
 def test_what_cannot_be_read(value: Any) -> None:
     with pytest.raises(CannotRestoreError, match=r"^thing\.list\[0\]"):
-        env_states._Reader().read(Thing(list=[value]), "thing")
+        object_states.Reader().read(Thing(list=[value]), "thing")
 
 
 @pytest.mark.parametrize(
@@ -399,9 +400,9 @@ def test_what_cannot_be_read(value: Any) -> None:
     ],
 )
 def test_what_cannot_be_put_back(saved: Thing, live: Thing, message: str) -> None:
-    state = env_states._Reader().read(saved, "thing")
+    state = object_states.Reader().read(saved, "thing")
     with pytest.raises(CannotRestoreError, match=message):
-        env_states._Writer().written(state, live, "thing")
+        object_states.Writer().written(state, live, "thing")
 
 
 def test_other_wrappers_are_an_error() -> None:
@@ -419,7 +420,7 @@ def test_another_environment_is_not_restored() -> None:
 
 def test_a_data_set_is_not_saved_with_every_model() -> None:
     with pytest.raises(CannotRestoreError, match=r"^thing\.data is where the state grows beyond 64 MiB"):
-        env_states._Reader().read(Thing(data=np.empty(2**26, np.uint8)), "thing")
+        object_states.Reader().read(Thing(data=np.empty(2**26, np.uint8)), "thing")
 
 
 @pytest.mark.parametrize(
@@ -432,13 +433,13 @@ def test_a_data_set_is_not_saved_with_every_model() -> None:
 )
 @pytest.mark.parametrize("index", [-1, 10**6])
 def test_generators_that_would_read_beyond_their_memory(generator: Any, path: tuple[str, ...], index: int) -> None:
-    kind, state, number = env_states._Reader().read(generator, "thing")
+    kind, state, number = object_states.Reader().read(generator, "thing")
     numbers = state
     for name in path[:-1]:
         numbers = numbers[name]
     numbers[path[-1]] = index
     with pytest.raises(UnreadableCheckpointError, match=f"a generator's {path[-1]!r} is {index}, not from 0 to"):
-        env_states._Writer().written((kind, state, number), None, "thing")
+        object_states.Writer().written((kind, state, number), None, "thing")
 
 
 class Touchy(CountingEnv):
@@ -518,7 +519,7 @@ def test_what_a_monitor_has_seen_is_not_saved_with_every_model() -> None:
     [(np.random.Generator(np.random.PCG64(0)), "inc", 2), (np.random.RandomState(0), "key", np.zeros(624, np.uint32))],
 )
 def test_generators_that_would_stand_still(generator: Any, name: str, value: Any) -> None:
-    kind, state, number = env_states._Reader().read(generator, "thing")
+    kind, state, number = object_states.Reader().read(generator, "thing")
     state["state"][name] = value
     with pytest.raises(UnreadableCheckpointError, match="a generator's state is none that it can come to"):
-        env_states._Writer().written((kind, state, number), None, "thing")
+        object_states.Writer().written((kind, state, number), None, "thing")
