@@ -380,7 +380,6 @@ BIT_GENERATOR = vars(numpy_pickle)["__bit_generator_ctor"]
         Reduced(Named("torch._utils", "_rebuild_tensor_v2"), (1, 0, (1,), (1,), False, OrderedDict())),
         Reduced(th.device, (1,)),
     ],
-    ids=repr,
 )
 def test_arguments_and_states_are_checked(thing: Any) -> None:
     with pytest.raises((UntrustedCheckpointError, UnreadableCheckpointError)):

@@ -60,7 +60,7 @@ def test_reads_all_that_are_whole(tmp_path: Path) -> None:
     assert list(load_all(tmp_path / "none")) == []
 
 
-HEADER = gzip.compress(b"")[:10]
+HEADER = gzip.compress(b"", mtime=0)[:10]
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ HEADER = gzip.compress(b"")[:10]
     [
         b"",
         b"{}",
-        gzip.compress(b"{}"),
-        gzip.compress(b"[]"),
-        gzip.compress(b"7"),
-        gzip.compress(b'{"environment": "CartP'),
-        gzip.compress(b"\xff\xfe"),
-        gzip.compress(b"{}")[:-5],
+        gzip.compress(b"{}", mtime=0),
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(b"7", mtime=0),
+        gzip.compress(b'{"environment": "CartP', mtime=0),
+        gzip.compress(b"\xff\xfe", mtime=0),
+        gzip.compress(b"{}", mtime=0)[:-5],
         HEADER + b"\xff" * 20,
-        gzip.compress(b'{"episode_ends": ["x"], "episode_returns": [], "episode_lengths": []}'),
-        gzip.compress(b'{"episode_ends": [], "episode_returns": [], "episode_lengths": [], "color": 1}'),
+        gzip.compress(b'{"episode_ends": ["x"], "episode_returns": [], "episode_lengths": []}', mtime=0),
+        gzip.compress(b'{"episode_ends": [], "episode_returns": [], "episode_lengths": [], "color": 1}', mtime=0),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
