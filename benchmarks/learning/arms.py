@@ -49,9 +49,9 @@ def study_path(folder: Path, environment: Environment) -> Path:
     return folder / f"{environment.name.replace('/', '-')}.json"
 
 
-def tuned_settings() -> dict[str, Settings]:
+def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
     """Read the settings that each environment's study found; those without a study are left out."""
-    paths = {name: study_path(STUDIES, environment) for name, environment in ENVIRONMENTS.items()}
+    paths = {name: study_path(studies, environment) for name, environment in ENVIRONMENTS.items()}
     return {
         name: Settings(**json.loads(path.read_text())["best"]["settings"])
         for name, path in paths.items()
@@ -68,6 +68,11 @@ ARMS = {
             "tda2c-tuned",
             "TDA2C with one setting for each environment, found by a study on other seeds",
             settings_of=tuned_settings(),
+        ),
+        Arm(
+            "tda2c-tuned-first",
+            "what a first study found, whose runs had 8 or 16 environments side by side",
+            settings_of=tuned_settings(STUDIES / "first"),
         ),
         Arm(
             "tda2c-double-softmax",

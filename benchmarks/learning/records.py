@@ -4,7 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Record:
     :param episode_lengths: its steps, ``(n_episodes,)``
     :param seconds: wall time of the training
     :param conditions: commit, versions and machine
+    :param policy: the policy of every arm on the environment
+    :param policy_kwargs: its arguments, of every arm; those in ``settings`` come on top
     """
 
     environment: str
@@ -41,6 +43,8 @@ class Record:
     episode_lengths: np.ndarray
     seconds: float
     conditions: dict[str, Any]
+    policy: str = "MlpPolicy"
+    policy_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 def path_of(folder: Path, environment: str, arm: str, seed: int) -> Path:

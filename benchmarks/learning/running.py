@@ -52,9 +52,11 @@ def _is_finished(job: Job, runs: Path) -> bool:
         return False
     path = path_of(runs, job.environment.name, job.arm, job.seed)
     record = load(path)
-    if (record.settings, record.n_steps) != (asdict(job.settings), job.environment.n_steps):
+    environment = job.environment
+    recorded = record.settings, record.n_steps, record.policy, record.policy_kwargs
+    if recorded != (asdict(job.settings), environment.n_steps, environment.policy, environment.policy_kwargs):
         raise ValueError(
-            f"{path} was run with other settings than {job.arm} has now on {job.environment.name}: move the folder "
+            f"{path} was run with other settings than {job.arm} has now on {environment.name}: move the folder "
             f"{path.parent} away to run it again, or give --runs another folder"
         )
     return True

@@ -85,6 +85,8 @@ def train(job: Job, first_seed: int = 0) -> Record:
         episode_lengths=lengths.astype(np.int64),
         seconds=seconds,
         conditions=facts,
+        policy=environment.policy,
+        policy_kwargs=dict(environment.policy_kwargs),
     )
 
 

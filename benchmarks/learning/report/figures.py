@@ -16,6 +16,7 @@ from benchmarks.speed import throughput
 # Okabe & Ito's colours, which the colour-blind can tell apart; every arm has its own line too
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     "tda2c-tuned": {"color": "#0072b2", "linestyle": "-", "linewidth": 2.4},
+    "tda2c-tuned-first": {"color": "#0072b2", "linestyle": ":"},
     "tda2c": {"color": "#56b4e9", "linestyle": "--", "linewidth": 2.4},
     "tda2c-double-softmax": {"color": "#cc79a7", "linestyle": ":", "linewidth": 2.4},
     "a2c": {"color": "#d55e00", "linestyle": "-"},
