@@ -71,7 +71,7 @@ ARMS = {
         ),
         Arm(
             "tda2c-tuned-first",
-            "what a first study found, whose runs had 8 or 16 environments side by side",
+            "what MinAtar's first study found, whose runs had 8 or 16 environments side by side",
             settings_of=tuned_settings(STUDIES / "first"),
         ),
         Arm(

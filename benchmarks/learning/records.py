@@ -43,6 +43,7 @@ class Record:
     episode_lengths: np.ndarray
     seconds: float
     conditions: dict[str, Any]
+    # of the records made before these were kept
     policy: str = "MlpPolicy"
     policy_kwargs: dict[str, Any] = field(default_factory=dict)
 

@@ -58,8 +58,15 @@ def _arms(names: Sequence[str]) -> tuple[Arm, ...]:
 
 
 MAIN_ARMS = (
-    *("random", "tda2c", "tda2c-tuned", "tda2c-tuned-first", "tda2c-double-softmax"),
-    *("a2c", "a2c-zoo", "a2c-td0", "ppo-zoo"),
+    "random",
+    "tda2c",
+    "tda2c-tuned",
+    "tda2c-tuned-first",
+    "tda2c-double-softmax",
+    "a2c",
+    "a2c-zoo",
+    "a2c-td0",
+    "ppo-zoo",
 )
 ABLATION_ARMS = tuple(name for name in ARMS if name not in MAIN_ARMS)
 ABLATION_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "FrozenLake-v1")

@@ -56,7 +56,7 @@ STUDIES_OF = {name: Study(environment) for name, environment in ENVIRONMENTS.ite
     "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
     # a run takes a minute
     "Hopper-v5": Study(ENVIRONMENTS["Hopper-v5"], n_trials=24),
-    # so does one here; with more environments side by side 100,000 steps are too few updates
+    # several; a first study, with 8 or 16 environments side by side and so fewer updates, found less
     "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(1, 2, 4), n_trials=24),
 }
 

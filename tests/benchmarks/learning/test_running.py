@@ -84,7 +84,13 @@ def test_a_record_that_cannot_be_written_is_a_failure_of_its_job(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "changed", [job(replace(job().environment, n_steps=300)), replace(job(), settings=Settings("random", n_envs=2))]
+    "changed",
+    [
+        job(replace(job().environment, n_steps=300)),
+        job(replace(job().environment, policy="CnnPolicy")),
+        job(replace(job().environment, policy_kwargs={"net_arch": []})),
+        replace(job(), settings=Settings("random", n_envs=2)),
+    ],
 )
 def test_changed_settings_are_refused_and_the_record_stays(tmp_path: Path, changed: object) -> None:
     path = save(train(job()), tmp_path)
