@@ -7,8 +7,7 @@ from sb3_a2c_td.resumable import train_resumably
 from sb3_a2c_td.tabular import registration
 from sb3_a2c_td.td_a2c import TDA2C
 from sb3_a2c_td.vec_env import GymnasiumVecEnv
-
-__version__ = "0.1.0.dev0"
+from sb3_a2c_td.version import __version__
 
 __all__ = [
     "TDA2C",

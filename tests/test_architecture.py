@@ -7,6 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "sb3_a2c_td"
 ORDER = [
+    "version",
     "functional",
     "optimizers",
     "buffers",
