@@ -58,7 +58,10 @@ ORDER = [
     "learning_curves",
     "",
     "cli.mistakes",
+    "cli.outputs",
     "cli.train",
+    "cli.evaluate",
+    "cli.compare",
     "cli",
     "__main__",
 ]
