@@ -59,7 +59,7 @@ def test_ctrl_c_which_goes_to_all_processes_stops_both_and_keeps_what_there_is()
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Stopping ..." in err
     assert "Traceback" not in err
