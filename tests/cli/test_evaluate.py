@@ -126,7 +126,7 @@ def test_what_could_run_code_is_loaded_only_where_it_is_trusted() -> None:
             "model.zip --env Acrobot-v1",
             r"Observation spaces do not match: .*\(4,\).*\(6,\).*\nwhile model.zip was loaded",
         ),
-        ("model.zip --env CartPole-v1 --episodes 0", "'--episodes': .*1"),
+        ("model.zip --env CartPole-v1 --episodes 0", "--episodes.*1"),
         ("model.zip --env CartPole-v1 --device warp", "warp"),
         ("damaged.zip --env CartPole-v1", "damaged.zip: it is damaged"),
         ("text.zip --env CartPole-v1", "text.zip: it is damaged, or no saved model"),
