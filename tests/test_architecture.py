@@ -12,6 +12,7 @@ ORDER = [
     "optimizers",
     "buffers",
     "policies",
+    "minatar",
     "validation",
     "schedules",
     "engines.interface",
@@ -55,7 +56,11 @@ ORDER = [
     "tabular.stochastic_approximation",
     "tabular.diagnostics",
     "tabular",
+    "hyperparams",
     "",
+    "search",
+    "rl_zoo3_mends",
+    "zoo",
     "__main__",
 ]
 """modules of the package; each may import those before it"""

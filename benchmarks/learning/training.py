@@ -21,11 +21,12 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from benchmarks.conditions import conditions
-from benchmarks.learning.environments import Environment, MinAtarCnn
+from benchmarks.learning.environments import Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.minatar import MinAtarCnn
 from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"TDA2C": TDA2C, "A2C": A2C, "PPO": PPO}
