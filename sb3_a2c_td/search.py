@@ -1,10 +1,11 @@
 """The settings among which RL Zoo's ``--optimize`` and the benchmark's studies search, drawn by Optuna."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from torch import nn
+
+from sb3_a2c_td.schedules import LINEAR
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
 
@@ -38,28 +39,36 @@ def sample_tda2c_params(
     return convert_tda2c_params(trial.params)
 
 
-def convert_tda2c_params(params: Mapping[str, Any]) -> dict[str, Any]:
+def convert_tda2c_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
     """Make arguments of what was drawn: everywhere fixed intervals, and V(s') where a time limit cut the episode.
 
-    :param params: a trial's parameters, as :func:`sample_tda2c_params` names them
+    :param sampled_params: a trial's parameters, as :func:`sample_tda2c_params` names them
     :return: arguments of TDA2C
     """
-    rate, critic_rate = params["learning_rate"], params["learning_rate"] * params["critic_rate_ratio"]
-    taken = ("gamma", "n_steps", "reward_scale", "max_grad_norm", "normalize_advantage", "use_sde")
-    policy_kwargs = {
-        "activation_fn": ACTIVATIONS[params["activation_fn"]],
-        "net_arch": [params["width"]] * 2,
-        **{name: params[name] for name in ("ortho_init", "log_std_init") if name in params},
+    rate = sampled_params["learning_rate"]
+    decays = sampled_params["decays"]
+    policy_kwargs: dict[str, Any] = {
+        "activation_fn": ACTIVATIONS[sampled_params["activation_fn"]],
+        "net_arch": [sampled_params["width"]] * 2,
+        **_taken(sampled_params, "ortho_init", "log_std_init"),
     }
     return {
-        "learning_rate": f"lin_{rate:.3g}" if params["decays"] else _rounded(rate),
-        "critic_learning_rate": f"lin_{critic_rate:.3g}" if params["decays"] else _rounded(critic_rate),
-        "ent_coef": _rounded(params["ent_coef"]),
-        **{name: params[name] for name in taken if name in params},
+        "learning_rate": _rate(rate, decays),
+        "critic_learning_rate": _rate(rate * sampled_params["critic_rate_ratio"], decays),
+        "ent_coef": _rounded(sampled_params["ent_coef"]),
+        **_taken(sampled_params, "gamma", "n_steps", "reward_scale", "max_grad_norm", "normalize_advantage", "use_sde"),
         "bootstrap_on_truncation": True,
         "update_on_episode_end": False,
         "policy_kwargs": policy_kwargs,
     }
+
+
+def _taken(sampled_params: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: sampled_params[name] for name in names if name in sampled_params}
+
+
+def _rate(rate: float, decays: bool) -> float | str:
+    return f"{LINEAR}{_rounded(rate)}" if decays else _rounded(rate)
 
 
 def _rounded(number: float) -> float:
