@@ -3,13 +3,13 @@
 Nothing is changed in the installed files. A mend goes when RL Zoo has one of its own.
 """
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import huggingface_hub.repocard
 import huggingface_sb3
-import huggingface_sb3.push_to_hub
 from huggingface_hub.errors import EntryNotFoundError
 from matplotlib import pyplot as plt
 from matplotlib.backends.registry import BackendFilter, backend_registry
@@ -18,13 +18,15 @@ from rl_zoo3 import exp_manager
 
 from sb3_a2c_td.schedules import linear_schedule
 
+# the package has a function of this name
+push_to_hub = import_module("huggingface_sb3.push_to_hub")
 _load_from_hub = huggingface_sb3.load_from_hub
 _metadata_save = huggingface_hub.repocard.metadata_save
 _show = plt.show
 
 
 def _generate_metadata(*args: Any) -> dict[str, Any]:
-    metadata: dict[str, Any] = huggingface_sb3.push_to_hub._generate_metadata(*args).to_dict()
+    metadata: dict[str, Any] = push_to_hub._generate_metadata(*args).to_dict()
     return metadata
 
 
@@ -61,7 +63,7 @@ MENDS: list[tuple[ModuleType, str, Any]] = [
     # saved models would hold a class of RL Zoo's, which loading without trust refuses
     (exp_manager, "SimpleLinearSchedule", linear_schedule),
     # push_to_hub imports it by the name that it once had, and takes a dict
-    (huggingface_sb3.push_to_hub, "generate_metadata", _generate_metadata),
+    (push_to_hub, "generate_metadata", _generate_metadata),
     # the cards of models would tell commands that do not know TDA2C
     (huggingface_hub.repocard, "metadata_save", _save_card),
     # load_from_hub knows by this error that a model has no VecNormalize
