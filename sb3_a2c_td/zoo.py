@@ -9,7 +9,6 @@ import runpy
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 
 from sb3_a2c_td import TDA2C, minatar
 
@@ -50,8 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         register()
+        if any(minatar.PREFIX in argument for argument in args.arguments):
+            minatar.register()
     except ModuleNotFoundError as error:
-        parser.exit(2, f"RL Zoo cannot be used, since {error.name} is missing: pip install 'sb3-a2c-td[zoo]'\n")
+        needed = "minatar" if error.name == "minatar" else "'sb3-a2c-td[zoo]'"
+        parser.exit(2, f"{parser.prog}: {error.name} is not installed: pip install {needed}\n")
     arguments = with_our_settings(args.arguments) if args.command == "train" else args.arguments
     _run(f"rl_zoo3.{COMMANDS[args.command]}", arguments)
 
@@ -61,7 +63,7 @@ def _joined(argv: Sequence[str]) -> list[str]:
 
 
 def register() -> None:
-    """Make TDA2C known to RL Zoo, with its search and where it is installed MinAtar; and mend RL Zoo.
+    """Make TDA2C and its search known to RL Zoo, and mend RL Zoo.
 
     :raises ImportError: without RL Zoo
     """
@@ -73,8 +75,6 @@ def register() -> None:
     utils.ALGOS[NAME] = TDA2C
     hyperparams_opt.HYPERPARAMS_SAMPLER[NAME] = search.sample_tda2c_params
     hyperparams_opt.HYPERPARAMS_CONVERTER[NAME] = search.convert_tda2c_params
-    with suppress(ImportError):
-        minatar.register()
     rl_zoo3_mends.mend()
 
 

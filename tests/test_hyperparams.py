@@ -19,6 +19,7 @@ from sb3_a2c_td import TDA2C, recommended, recommended_env
 from sb3_a2c_td.hyperparams import hyperparams
 from tests.envs import CountingEnv
 
+PAGE = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text()
 TUNED = [name for name in hyperparams if name not in ("default", "atari")]
 
 
@@ -39,8 +40,40 @@ class Screen(gym.Env[np.ndarray, Any]):
         return self.np_random.integers(0, 256, (84, 84, 1), np.uint8)
 
 
+def row_of(name: str) -> str:
+    """Write an entry as the page's table has it."""
+    entry = {"normalize": None, "gamma": 0.99, "n_steps": 5, "ent_coef": 0.0, "policy_kwargs": {}, **hyperparams[name]}
+    normalizes = {None: "", False: "observations", True: "observations, rewards"}
+    layers = entry["policy_kwargs"]
+    others = [
+        f"`{argument}={value}`"
+        for argument, value in [*entry.items(), *layers.items()]
+        if argument in ("max_grad_norm", "normalize_advantage", "use_sde", "log_std_init", "frame_stack")
+    ]
+    cells = [
+        f"`{name}`",
+        f"{entry['n_timesteps']:,}",
+        entry["n_envs"],
+        normalizes[entry["normalize"] and entry["normalize"]["norm_reward"]],
+        entry["learning_rate"],
+        entry["critic_learning_rate"],
+        entry["gamma"],
+        entry["n_steps"],
+        entry["reward_scale"],
+        entry["ent_coef"],
+        " ".join(map(str, layers["net_arch"])) + f" {layers['activation_fn'].__name__}" if layers else "Nature's CNN",
+        ", ".join(["orthogonal"] * layers.get("ortho_init", name == "atari") + others),
+    ]
+    return f"| {' | '.join(map(str, cells))} |".replace("  ", " ")
+
+
 def found_by_study(name: str) -> dict[str, Any]:
     return json.loads(study_path(STUDIES, ENVIRONMENTS[name]).read_text())
+
+
+@pytest.mark.parametrize("name", hyperparams)
+def test_the_page_has_them(name: str) -> None:
+    assert row_of(name) in PAGE.splitlines()
 
 
 def test_every_environment_of_the_benchmark_has_settings() -> None:
