@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if any(minatar.PREFIX in argument for argument in args.arguments):
             minatar.register()
     except ModuleNotFoundError as error:
-        needed = "minatar" if error.name == "minatar" else "'sb3-a2c-td[zoo]'"
-        parser.exit(2, f"{parser.prog}: {error.name} is not installed: pip install {needed}\n")
+        missing = str(error.name).partition(".")[0]
+        needed = "minatar" if missing == "minatar" else "'sb3-a2c-td[zoo]'"
+        parser.exit(2, f"{parser.prog}: {missing} is not installed: pip install {needed}\n")
     arguments = with_our_settings(args.arguments) if args.command == "train" else args.arguments
     _run(f"rl_zoo3.{COMMANDS[args.command]}", arguments)
 

@@ -164,7 +164,7 @@ def test_a_game_of_minatar(tmp_path: Path) -> None:
 
 @pytest.mark.zoo
 def test_watching(folder: Path) -> None:
-    assert "Mean reward" in run(f"{COMMANDS['enjoy']} -n 200", folder)
+    assert "Mean reward" in run(f"{COMMANDS['enjoy']} -n 100", folder)
 
 
 @pytest.mark.zoo
