@@ -2,7 +2,7 @@
 
 Those of an environment are what its study found, for the benchmark's number of steps and for the area under the
 learning curve there (``benchmarks/results/studies``). ``"default"`` has what most of these share, and the seed's
-learning rates; ``"atari"`` is made after RL Zoo's A2C. No study was made for these two.
+rates, discount and interval; ``"atari"`` is made after RL Zoo's A2C. No study was made for these two.
 """
 
 from copy import deepcopy

@@ -10,7 +10,6 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
 from sb3_a2c_td.policies import CnnPolicy
@@ -68,19 +67,6 @@ class MinAtarPolicy(CnnPolicy):
     """:class:`~sb3_a2c_td.policies.CnnPolicy` with two :class:`MinAtarCnn`, whatever the other arguments are."""
 
     def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        lr_schedule: Schedule,
-        *args: Any,
-        features_extractor_class: type[BaseFeaturesExtractor] = MinAtarCnn,
-        **kwargs: Any,
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = MinAtarCnn, **kwargs: Any
     ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            lr_schedule,
-            *args,
-            features_extractor_class=features_extractor_class,
-            **kwargs,
-        )
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
