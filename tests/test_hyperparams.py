@@ -40,8 +40,8 @@ class Screen(gym.Env[np.ndarray, Any]):
         return self.np_random.integers(0, 256, (84, 84, 1), np.uint8)
 
 
-def row_of(name: str) -> str:
-    """Write an entry as the page's table has it."""
+def rows_of(name: str) -> list[str]:
+    """Write an entry as the page's two tables have it."""
     entry = {"normalize": None, "gamma": 0.99, "n_steps": 5, "ent_coef": 0.0, "policy_kwargs": {}, **hyperparams[name]}
     normalizes = {None: "", False: "observations", True: "observations, rewards"}
     layers = entry["policy_kwargs"]
@@ -51,20 +51,15 @@ def row_of(name: str) -> str:
         if argument in ("max_grad_norm", "normalize_advantage", "use_sde", "log_std_init", "frame_stack")
     ]
     cells = [
-        f"`{name}`",
         f"{entry['n_timesteps']:,}",
         entry["n_envs"],
         normalizes[entry["normalize"] and entry["normalize"]["norm_reward"]],
-        entry["learning_rate"],
-        entry["critic_learning_rate"],
-        entry["gamma"],
-        entry["n_steps"],
-        entry["reward_scale"],
-        entry["ent_coef"],
         " ".join(map(str, layers["net_arch"])) + f" {layers['activation_fn'].__name__}" if layers else "Nature's CNN",
         ", ".join(["orthogonal"] * layers.get("ortho_init", name == "atari") + others),
     ]
-    return f"| {' | '.join(map(str, cells))} |".replace("  ", " ")
+    numbers = ("learning_rate", "critic_learning_rate", "gamma", "n_steps", "reward_scale", "ent_coef")
+    rows = (cells, [entry[number] for number in numbers])
+    return [f"| `{name}` | {' | '.join(map(str, row))} |".replace("  ", " ") for row in rows]
 
 
 def found_by_study(name: str) -> dict[str, Any]:
@@ -73,7 +68,7 @@ def found_by_study(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", hyperparams)
 def test_the_page_has_them(name: str) -> None:
-    assert row_of(name) in PAGE.splitlines()
+    assert set(rows_of(name)) <= set(PAGE.splitlines())
 
 
 def test_every_environment_of_the_benchmark_has_settings() -> None:
