@@ -1,6 +1,7 @@
 """TDA2C: an advantage actor-critic on one-step temporal-difference targets, for Stable-Baselines3."""
 
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td.hyperparams import recommended, recommended_env
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.resumable import train_resumably
@@ -20,6 +21,8 @@ __all__ = [
     "UnreadableCheckpointError",
     "UntrustedCheckpointError",
     "__version__",
+    "recommended",
+    "recommended_env",
     "train_resumably",
 ]
 

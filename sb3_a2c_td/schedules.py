@@ -1,14 +1,73 @@
-r"""Step sizes :math:`\alpha_t = a / (b + t)^p`, and the conditions of Robbins and Monro on them.
+r"""Learning rates: numbers, strings such as ``"lin_1e-3"``, functions of the progress remaining.
+
+Among these are the step sizes :math:`\alpha_t = a / (b + t)^p`, and the conditions of Robbins and Monro on them.
 
 Source: Robbins & Monro, *A Stochastic Approximation Method* (1951), https://doi.org/10.1214/aoms/1177729586.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_a2c_td.validation import check_number
+from sb3_a2c_td.validation import check_number, is_finite_number
+
+LINEAR = "lin_"
+"""begins the strings that stand for rates that fall to 0, as in RL Zoo"""
+
+
+def linear_schedule(rate: float) -> LinearSchedule:
+    """Give the learning rates that fall linearly from a first one to 0, which ``"lin_..."`` stands for.
+
+    :param rate: the rate at the beginning, at least 0
+    :return: a function of the progress remaining, which can be pickled
+    :raises ValueError: if the rate is no finite number of at least 0
+    """
+    check_number("rate", rate, low=0.0)
+    return LinearSchedule(float(rate), end=0.0, end_fraction=1.0)
+
+
+def checked_learning_rate(name: str, value: float | str | Schedule) -> float | Schedule:
+    """Check a learning rate; what a schedule returns is checked when it is asked, by :func:`scheduled_rate`.
+
+    :param name: the argument's name, for the error
+    :param value: a number, ``"lin_1e-3"`` for one that falls linearly from 1e-3 to 0, or a schedule
+    :return: the schedule, or the number as a ``float``, which numpy's ``float32`` is not
+    :raises ValueError: if it is neither a schedule nor a finite number of at least 0, nor a string of that form
+    """
+    if callable(value):
+        return value
+    if isinstance(value, str):
+        return _parsed(name, value)
+    check_number(name, value, low=0.0)
+    return float(value)
+
+
+def _parsed(name: str, text: str) -> LinearSchedule:
+    if text.startswith(LINEAR):
+        with suppress(ValueError):
+            return linear_schedule(float(text.removeprefix(LINEAR)))
+    raise ValueError(
+        f"{name}={text!r} is no learning rate: a string must be of the form 'lin_1e-3', for a rate that falls linearly "
+        "from 1e-3 to 0; for a constant one pass a number (YAML reads one in 0.001 and 1.0e-3, but not in 1e-3)"
+    )
+
+
+def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> float:
+    """Ask a schedule for a learning rate and check it.
+
+    :raises ValueError: if the schedule gives something else than a finite number of at least 0
+    """
+    rate = schedule(progress_remaining)
+    if not is_finite_number(rate, low=0.0):
+        raise ValueError(
+            f"{name}: the schedule's value at progress_remaining={progress_remaining:g} must be a finite number at "
+            f"least 0, got {rate!r}"
+        )
+    return rate
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
 from sb3_a2c_td.faults import explained
 from sb3_a2c_td.interrupts import Interrupts
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
 from sb3_a2c_td.validation import (
     STOPPED,
     check_at_least_one,
@@ -35,8 +36,6 @@ from sb3_a2c_td.validation import (
     check_number,
     check_shapes,
     check_spaces,
-    checked_learning_rate,
-    scheduled_rate,
 )
 from sb3_a2c_td.vec_env import RUNNING, GymnasiumVecEnv, dropping_dead_steps, live_rows
 
@@ -54,7 +53,8 @@ class TDA2C(OnPolicyAlgorithm):
         :class:`~sb3_a2c_td.policies.SeparateActorCriticPolicy`
     :param env: an environment, its name, an SB3 ``VecEnv``, or a ``gymnasium.vector.VectorEnv``, see
         :class:`~sb3_a2c_td.vec_env.GymnasiumVecEnv`
-    :param learning_rate: the actor's learning rate, a number or a function of the progress remaining (from 1 to 0)
+    :param learning_rate: the actor's learning rate: a number, a string such as ``"lin_1e-3"`` for one that falls
+        linearly from 1e-3 to 0, or a function of the progress remaining (from 1 to 0)
     :param n_steps: the length of an interval, in steps of each environment (the seed's ``update_interval``)
     :param gamma: discount factor :math:`\gamma`
     :param critic_learning_rate: the critic's learning rate, like ``learning_rate``
@@ -92,17 +92,18 @@ class TDA2C(OnPolicyAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy: SeparateActorCriticPolicy
+    critic_learning_rate: float | Schedule
     rollout_buffer: TransitionBuffer  # type: ignore[assignment]
 
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | VectorEnv | str,
-        learning_rate: float | Schedule = 5e-4,
+        learning_rate: float | str | Schedule = 5e-4,
         n_steps: int = 5,
         gamma: float = 0.99,
         *,
-        critic_learning_rate: float | Schedule = 1e-3,
+        critic_learning_rate: float | str | Schedule = 1e-3,
         reward_scale: float = 0.01,
         update_on_episode_end: bool | None = None,
         bootstrap_on_truncation: bool = False,
@@ -124,7 +125,7 @@ class TDA2C(OnPolicyAlgorithm):
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
-            learning_rate=learning_rate,
+            learning_rate=learning_rate,  # type: ignore[arg-type]
             n_steps=n_steps,
             gamma=gamma,
             gae_lambda=0.0,
@@ -141,7 +142,7 @@ class TDA2C(OnPolicyAlgorithm):
             seed=seed,
             _init_setup_model=False,
         )
-        self.critic_learning_rate = critic_learning_rate
+        self.critic_learning_rate = critic_learning_rate  # type: ignore[assignment]
         self.reward_scale = reward_scale
         self.update_on_episode_end = update_on_episode_end
         self.bootstrap_on_truncation = bootstrap_on_truncation

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.type_aliases import Schedule
 
 BASIC_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 NUMBERS = "biuf"
@@ -36,43 +35,18 @@ def check_number(
 
     :raises ValueError: if it is no finite number, or out of bounds
     """
-    if not _is_number(value, low, high) or (value == low and not low_is_valid):
+    if not is_finite_number(value, low, high) or (value == low and not low_is_valid):
         left = "" if low == -math.inf else f" {'at least' if low_is_valid else 'above'} {low:g}"
         right = "" if high == math.inf else f" and at most {high:g}"
         raise ValueError(f"{name} must be a finite number{left}{right}, got {value!r}")
 
 
-def _is_number(value: float, low: float, high: float) -> bool:
+def is_finite_number(value: float, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Say whether something is a finite number between two bounds, these included."""
     try:
         return math.isfinite(value) and low <= value <= high
     except TypeError:
         return False
-
-
-def checked_learning_rate(name: str, value: float | Schedule) -> float | Schedule:
-    """Check a learning rate; what a schedule returns is checked when it is asked, by :func:`scheduled_rate`.
-
-    :return: the schedule, or the number as a ``float``, which numpy's ``float32`` is not
-    :raises ValueError: if it is neither a schedule nor a finite number of at least 0
-    """
-    if callable(value):
-        return value
-    check_number(name, value, low=0.0)
-    return float(value)
-
-
-def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> float:
-    """Ask a schedule for a learning rate and check it.
-
-    :raises ValueError: if the schedule gives something else than a finite number of at least 0
-    """
-    rate = schedule(progress_remaining)
-    if not _is_number(rate, 0.0, math.inf):
-        raise ValueError(
-            f"{name}: the schedule's value at progress_remaining={progress_remaining:g} must be a finite number at "
-            f"least 0, got {rate!r}"
-        )
-    return rate
 
 
 def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:

@@ -12,6 +12,7 @@ ORDER = [
     "optimizers",
     "buffers",
     "policies",
+    "minatar",
     "validation",
     "schedules",
     "engines.interface",
@@ -55,6 +56,7 @@ ORDER = [
     "tabular.stochastic_approximation",
     "tabular.diagnostics",
     "tabular",
+    "hyperparams",
     "learning_curves",
     "",
     "cli.mistakes",
@@ -63,6 +65,9 @@ ORDER = [
     "cli.evaluate",
     "cli.compare",
     "cli",
+    "search",
+    "rl_zoo3_mends",
+    "zoo",
     "__main__",
 ]
 """modules of the package; each may import those before it"""

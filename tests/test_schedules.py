@@ -12,7 +12,14 @@ from scipy.special import zeta
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.schedules import PowerLaw, check_robbins_monro, robbins_monro_schedule
+from sb3_a2c_td.schedules import (
+    PowerLaw,
+    check_robbins_monro,
+    checked_learning_rate,
+    linear_schedule,
+    robbins_monro_schedule,
+    scheduled_rate,
+)
 from tests.envs import CountingEnv
 
 POSITIVE = st.floats(0.01, 100.0)
@@ -31,6 +38,67 @@ def recorded(total_timesteps: int, n_envs: int = 1, **kwargs) -> Recorder:
     env = make_vec_env(CountingEnv, n_envs=n_envs)
     kwargs = {"learning_rate": robbins_monro_schedule(0.5, 100, 0.75, total_timesteps), "device": "cpu"} | kwargs
     return Recorder("MlpPolicy", env, reward_scale=1e-3, seed=0, engine="torch", **kwargs)
+
+
+@pytest.mark.parametrize("value", [-1e-3, np.nan, None])
+def test_numbers_that_are_no_rates(value) -> None:
+    with pytest.raises(ValueError, match=f"learning_rate must be .* got {value!r}"):
+        checked_learning_rate("learning_rate", value)
+
+
+@pytest.mark.parametrize(
+    "text", ["lin_", "lin_-1e-3", "lin_nan", "lin_inf", "linear_1e-3", "1e-3", "lin1e-3", "lin_1e-3 lin", ""]
+)
+@pytest.mark.parametrize("name", ["learning_rate", "critic_learning_rate"])
+def test_strings_that_are_no_rates(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}='{text}' is no learning rate.*'lin_1e-3'.*pass a number"):
+        TDA2C("MlpPolicy", CountingEnv(7), **{name: text})
+
+
+def test_numbers_and_functions_are_taken_as_they_are() -> None:
+    assert type(checked_learning_rate("learning_rate", np.float32(0.5))) is float
+    assert checked_learning_rate("learning_rate", abs) is abs
+
+
+def test_what_a_schedule_gives_is_checked() -> None:
+    assert scheduled_rate("learning_rate", lambda progress: progress * 2, 0.5) == 1.0
+    with pytest.raises(ValueError, match=r"critic_learning_rate.*progress_remaining=0\.25.*got -1"):
+        scheduled_rate("critic_learning_rate", lambda progress: -1.0, 0.25)
+
+
+def test_strings_stand_for_linear_rates() -> None:
+    model = recorded(50, learning_rate="lin_1e-3", critic_learning_rate="lin_4e-3").learn(50)
+    for t, actor_rate, critic_rate in model.history:
+        assert actor_rate == pytest.approx(1e-3 * (1 - t / 50))
+        assert critic_rate == pytest.approx(4e-3 * (1 - t / 50))
+    assert [t for t, *_ in model.history] == list(range(5, 51, 5))
+
+
+@given(st.floats(0.0, 1e3), st.floats(0.0, 1.0))
+def test_a_linear_rate_never_falls_below_zero(rate: float, progress_remaining: float) -> None:
+    assert linear_schedule(rate)(progress_remaining) == pytest.approx(rate * progress_remaining, abs=1e-12 * rate)
+    assert linear_schedule(rate)(progress_remaining) >= 0.0
+
+
+def test_linear_rates_are_saved_and_resumed(tmp_path: Path) -> None:
+    """Without ``trusted=True``, and to the same weights as without the stop."""
+    rates = {"learning_rate": "lin_1e-3", "critic_learning_rate": "lin_4e-3"}
+    model = recorded(100, **rates).learn(100, callback=lambda seen, _: seen["self"].num_timesteps < 50)
+    model.save(tmp_path / "model")
+    resumed = Recorder.resume(tmp_path / "model", make_vec_env(CountingEnv), device="cpu")
+    resumed.learn(50, reset_num_timesteps=False)
+    whole = recorded(100, **rates).learn(100)
+    np.testing.assert_array_equal(resumed.history, whole.history)
+    for one, other in zip(resumed.policy.parameters(), whole.policy.parameters(), strict=True):
+        assert one.equal(other)
+
+
+def test_a_loaded_model_takes_strings_too(tmp_path: Path) -> None:
+    recorded(50).save(tmp_path / "model")
+    loaded = TDA2C.load(tmp_path / "model", device="cpu", learning_rate="lin_2e-3", critic_learning_rate=0)
+    assert loaded.lr_schedule(0.5) == pytest.approx(1e-3)
+    assert loaded.critic_lr_schedule(0.5) == 0.0
+    assert pickle.loads(pickle.dumps(loaded.learning_rate))(0.5) == pytest.approx(1e-3)
 
 
 @given(POSITIVE, POSITIVE, st.floats(0.0, 3.0), st.integers(0, 10**6))

@@ -33,23 +33,6 @@ def test_check_number_bounds() -> None:
         validation.check_number("reward_scale", 0, low=0.0, low_is_valid=False)
 
 
-@pytest.mark.parametrize("value", [-1e-3, np.nan, "lin_1e-3"])
-def test_checked_learning_rate_refuses(value) -> None:
-    with pytest.raises(ValueError, match=f"learning_rate must be .* got {value!r}"):
-        validation.checked_learning_rate("learning_rate", value)
-
-
-def test_checked_learning_rate_gives_what_sb3_takes() -> None:
-    assert type(validation.checked_learning_rate("learning_rate", np.float32(0.5))) is float
-    assert validation.checked_learning_rate("learning_rate", abs) is abs
-
-
-def test_scheduled_rate() -> None:
-    assert validation.scheduled_rate("learning_rate", lambda progress: progress * 2, 0.5) == 1.0
-    with pytest.raises(ValueError, match=r"critic_learning_rate.*progress_remaining=0\.25.*got -1"):
-        validation.scheduled_rate("critic_learning_rate", lambda progress: -1.0, 0.25)
-
-
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "message"),
     [

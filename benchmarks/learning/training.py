@@ -16,18 +16,18 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits
 from torch import nn
 
 from benchmarks.conditions import conditions
-from benchmarks.learning.environments import Environment, MinAtarCnn
+from benchmarks.learning.environments import Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.schedules import robbins_monro_schedule
+from sb3_a2c_td.minatar import MinAtarCnn
+from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"TDA2C": TDA2C, "A2C": A2C, "PPO": PPO}
 CLASSES: dict[str, type] = {
@@ -121,7 +121,7 @@ def make_model(environment: Environment, settings: Settings, env: VecEnv, seed: 
 def _resolved(value: Any, n_steps: int) -> Any:
     """Put schedules and classes in place of their names."""
     if isinstance(value, str) and value.startswith("lin_"):
-        return LinearSchedule(float(value.removeprefix("lin_")), end=0.0, end_fraction=1.0)
+        return linear_schedule(float(value.removeprefix("lin_")))
     if isinstance(value, str):
         return CLASSES.get(value, value)
     if isinstance(value, Mapping) and value.keys() == {"robbins_monro"}:

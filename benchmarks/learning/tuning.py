@@ -25,6 +25,7 @@ from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from benchmarks.learning.training import train
 from sb3_a2c_td.checkpoints.atomic import write
+from sb3_a2c_td.search import sample_tda2c_params
 
 TRIAL_SEEDS = 1_000_000
 """seed of a trial's first run; a suite's are far below"""
@@ -82,33 +83,13 @@ def first_guess(study: Study) -> dict[str, Any]:
 
 
 def suggest(trial: optuna.Trial, study: Study) -> Settings:
-    """Draw settings: everywhere fixed intervals, and V(s') where a time limit cut the episode."""
+    """Draw settings: TDA2C's arguments, how many environments, and what VecNormalize does."""
     env = study.environment.make()
     env.close()
-    learning_rate = trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
-    critic_learning_rate = learning_rate * trial.suggest_float("critic_rate_ratio", 0.3, 10.0, log=True)
-    decays = trial.suggest_categorical("decays", [False, True])
-    policy_kwargs: dict[str, Any] = {
-        "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
-        "net_arch": [trial.suggest_categorical("width", [32, 64, 128])] * 2,
-        "ortho_init": trial.suggest_categorical("ortho_init", [False, True]),
-    }
-    arguments: dict[str, Any] = {
-        "learning_rate": f"lin_{learning_rate:.3g}" if decays else float(f"{learning_rate:.3g}"),
-        "critic_learning_rate": f"lin_{critic_learning_rate:.3g}" if decays else float(f"{critic_learning_rate:.3g}"),
-        "gamma": trial.suggest_categorical("gamma", [0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
-        "n_steps": trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16]),
-        "reward_scale": trial.suggest_categorical("reward_scale", [0.01, 0.1, 1.0]),
-        "ent_coef": float(f"{trial.suggest_float('ent_coef', 1e-6, 0.1, log=True):.3g}"),
-        "max_grad_norm": trial.suggest_categorical("max_grad_norm", [None, 0.5]),
-        "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
-        "bootstrap_on_truncation": True,
-        "update_on_episode_end": False,
-        "policy_kwargs": policy_kwargs,
-    }
-    if isinstance(env.action_space, spaces.Box):
-        arguments["use_sde"] = trial.suggest_categorical("use_sde", [False, True])
-        policy_kwargs["log_std_init"] = trial.suggest_categorical("log_std_init", [-2.0, -1.0, 0.0])
+    n_actions = env.action_space.shape[0] if isinstance(env.action_space, spaces.Box) else 0
+    arguments = sample_tda2c_params(trial, n_actions, max(study.n_envs), {})
+    # by its name, as a file holds it
+    arguments["policy_kwargs"]["activation_fn"] = trial.params["activation_fn"]
     normalizes = trial.suggest_categorical("normalizes", [None, "observations", "both"])
     return Settings(
         "TDA2C",

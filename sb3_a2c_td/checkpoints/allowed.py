@@ -24,6 +24,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from torch import nn
 
 from sb3_a2c_td.buffers import TransitionBuffer, Transitions
+from sb3_a2c_td.minatar import MinAtarCnn, MinAtarPolicy
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.schedules import PowerLaw, RobbinsMonroSchedule
@@ -57,12 +58,12 @@ VALUES: dict[Name, Any] = {
         (kind.__module__, kind.__qualname__): kind
         for kind in (
             # policy_class
-            *(SeparateActorCriticPolicy, MlpPolicy, CnnPolicy, MultiInputPolicy),
+            *(SeparateActorCriticPolicy, MlpPolicy, CnnPolicy, MultiInputPolicy, MinAtarPolicy),
             # policy_kwargs: activation_fn, optimizer_class, features_extractor_class
             *_classes_of(nn, nn.Module),
             *_classes_of(th.optim, th.optim.Optimizer),
             *(AdamTFLike, RMSpropTFLike),
-            *(FlattenExtractor, NatureCNN, CombinedExtractor),
+            *(FlattenExtractor, NatureCNN, CombinedExtractor, MinAtarCnn),
         )
     },
     **{

@@ -11,11 +11,12 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
-from benchmarks.learning.environments import ENVIRONMENTS, Environment, MinAtarCnn
+from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import SUITES, Job
 from benchmarks.learning.training import EpisodeRecorder, make_env, make_model, train
+from sb3_a2c_td.minatar import MinAtarCnn
 from tests.benchmarks.learning.faults import job
 
 JOBS = {

@@ -1,0 +1,75 @@
+"""The settings among which RL Zoo's ``--optimize`` and the benchmark's studies search, drawn by Optuna."""
+
+from typing import Any
+
+import optuna
+from torch import nn
+
+from sb3_a2c_td.schedules import LINEAR
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
+
+
+def sample_tda2c_params(
+    trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict[str, Any]
+) -> dict[str, Any]:
+    """Draw settings, as RL Zoo asks for them.
+
+    :param trial: the trial
+    :param n_actions: numbers in a continuous action; 0 for other actions
+    :param n_envs: environments side by side; not needed
+    :param additional_args: what other algorithms need
+    :return: arguments of TDA2C
+    """
+    trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
+    trial.suggest_float("critic_rate_ratio", 0.3, 10.0, log=True)
+    trial.suggest_categorical("decays", [False, True])
+    trial.suggest_categorical("activation_fn", list(ACTIVATIONS))
+    trial.suggest_categorical("width", [32, 64, 128])
+    trial.suggest_categorical("ortho_init", [False, True])
+    trial.suggest_categorical("gamma", [0.9, 0.95, 0.98, 0.99, 0.995, 0.999])
+    trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16])
+    trial.suggest_categorical("reward_scale", [0.01, 0.1, 1.0])
+    trial.suggest_float("ent_coef", 1e-6, 0.1, log=True)
+    trial.suggest_categorical("max_grad_norm", [None, 0.5])
+    trial.suggest_categorical("normalize_advantage", [False, True])
+    if n_actions > 0:
+        trial.suggest_categorical("use_sde", [False, True])
+        trial.suggest_categorical("log_std_init", [-2.0, -1.0, 0.0])
+    return convert_tda2c_params(trial.params)
+
+
+def convert_tda2c_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
+    """Make arguments of what was drawn: everywhere fixed intervals, and V(s') where a time limit cut the episode.
+
+    :param sampled_params: a trial's parameters, as :func:`sample_tda2c_params` names them
+    :return: arguments of TDA2C
+    """
+    rate = sampled_params["learning_rate"]
+    decays = sampled_params["decays"]
+    policy_kwargs: dict[str, Any] = {
+        "activation_fn": ACTIVATIONS[sampled_params["activation_fn"]],
+        "net_arch": [sampled_params["width"]] * 2,
+        **_taken(sampled_params, "ortho_init", "log_std_init"),
+    }
+    return {
+        "learning_rate": _rate(rate, decays),
+        "critic_learning_rate": _rate(rate * sampled_params["critic_rate_ratio"], decays),
+        "ent_coef": _rounded(sampled_params["ent_coef"]),
+        **_taken(sampled_params, "gamma", "n_steps", "reward_scale", "max_grad_norm", "normalize_advantage", "use_sde"),
+        "bootstrap_on_truncation": True,
+        "update_on_episode_end": False,
+        "policy_kwargs": policy_kwargs,
+    }
+
+
+def _taken(sampled_params: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: sampled_params[name] for name in names if name in sampled_params}
+
+
+def _rate(rate: float, decays: bool) -> float | str:
+    return f"{LINEAR}{_rounded(rate)}" if decays else _rounded(rate)
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.3g}")

@@ -1,0 +1,101 @@
+"""``python -m sb3_a2c_td.zoo``: RL Zoo's scripts, which know TDA2C as ``--algo tda2c``.
+
+``train``, ``enjoy``, ``record`` and the others are run as RL Zoo wrote them, with all their options; ``--help`` behind
+a command lists these.
+"""
+
+import argparse
+import runpy
+import sys
+import warnings
+from collections.abc import Sequence
+
+from sb3_a2c_td import TDA2C, minatar
+
+NAME = "tda2c"
+COMMANDS = {
+    "train": "train",
+    "enjoy": "enjoy",
+    "record": "record_video",
+    "load_from_hub": "load_from_hub",
+    "push_to_hub": "push_to_hub",
+    "plots.all_plots": "plots.all_plots",
+    "plots.plot_train": "plots.plot_train",
+    "plots.plot_from_file": "plots.plot_from_file",
+}
+"""command: module of RL Zoo"""
+EXAMPLES = f"""\
+examples:
+  python -m sb3_a2c_td.zoo train --algo {NAME} --env CartPole-v1
+  python -m sb3_a2c_td.zoo enjoy --algo {NAME} --env CartPole-v1 -f logs
+  python -m sb3_a2c_td.zoo plots plot_train -a {NAME} -e CartPole-v1 -f logs
+  python -m sb3_a2c_td.zoo train --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one of RL Zoo's scripts.
+
+    :param argv: the command and its arguments, those of the process by default
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_a2c_td.zoo",
+        description=f"RL Zoo's scripts, which know TDA2C as --algo {NAME}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, help="'plots NAME' is the same as 'plots.NAME'")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what RL Zoo's script takes")
+    args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    try:
+        register()
+        if any(minatar.PREFIX in argument for argument in args.arguments):
+            minatar.register()
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        needed = "minatar" if missing == "minatar" else "'sb3-a2c-td[zoo]'"
+        parser.exit(2, f"{parser.prog}: {missing} is not installed: pip install {needed}\n")
+    arguments = with_our_settings(args.arguments) if args.command == "train" else args.arguments
+    _run(f"rl_zoo3.{COMMANDS[args.command]}", arguments)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    return [".".join(argv[:2]), *argv[2:]] if argv[:1] == ["plots"] else list(argv)
+
+
+def register() -> None:
+    """Make TDA2C and its search known to RL Zoo, and mend RL Zoo.
+
+    :raises ImportError: without RL Zoo
+    """
+    from rl_zoo3 import hyperparams_opt, utils
+
+    from sb3_a2c_td import rl_zoo3_mends, search
+
+    # in place, since RL Zoo's modules hold these dicts themselves
+    utils.ALGOS[NAME] = TDA2C
+    hyperparams_opt.HYPERPARAMS_SAMPLER[NAME] = search.sample_tda2c_params
+    hyperparams_opt.HYPERPARAMS_CONVERTER[NAME] = search.convert_tda2c_params
+    rl_zoo3_mends.mend()
+
+
+def with_our_settings(arguments: Sequence[str]) -> list[str]:
+    """Add the file of TDA2C's settings to the arguments of ``train``, where it trains TDA2C and they name none."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--algo")
+    parser.add_argument("-conf", "--conf-file")
+    known, _ = parser.parse_known_args(arguments)
+    if known.algo == NAME and known.conf_file is None:
+        return [*arguments, "--conf-file", "sb3_a2c_td.hyperparams"]
+    return list(arguments)
+
+
+def _run(module: str, arguments: Sequence[str]) -> None:
+    # RL Zoo imports some of its scripts when it is imported itself
+    warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
