@@ -35,6 +35,7 @@ ORDER = [
     "checkpoints.unpickling",
     "checkpoints.tensors",
     "checkpoints.archives",
+    "checkpoints.contents",
     "checkpoints",
     "checkpoints.atomic",
     "checkpoints.generators",
