@@ -57,6 +57,9 @@ ORDER = [
     "tabular.diagnostics",
     "tabular",
     "",
+    "cli.mistakes",
+    "cli.train",
+    "cli",
     "__main__",
 ]
 """modules of the package; each may import those before it"""

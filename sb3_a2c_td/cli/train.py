@@ -1,0 +1,111 @@
+"""``train``: train TDA2C with the flags of the seed."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.preprocessing import is_image_space
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import mistakes
+
+N_EVAL_EPISODES = 20
+
+
+def train(
+    env: Annotated[str, typer.Option(help="The environment's name.")] = "CartPole-v1",
+    gamma: Annotated[float, typer.Option(min=0.0, max=1.0, help="Discount factor.")] = 0.99,
+    update_interval: Annotated[
+        int, typer.Option("--update_interval", "--update-interval", min=1, help="Steps of an interval.")
+    ] = 5,
+    actor_lr: Annotated[
+        float, typer.Option("--actor_lr", "--actor-lr", min=0.0, help="The actor's learning rate.")
+    ] = 0.0005,
+    critic_lr: Annotated[
+        float, typer.Option("--critic_lr", "--critic-lr", min=0.0, help="The critic's learning rate.")
+    ] = 0.001,
+    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps to train for.")] = 100_000,
+    n_envs: Annotated[int, typer.Option("--n_envs", "--n-envs", min=1, help="Environments to step side by side.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of all generators.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    save: Annotated[
+        Path | None, typer.Option(help="The zip to write, over an earlier one too.", show_default="a new file here")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no line for each episode.")] = False,
+) -> None:
+    """Train TDA2C on a Gymnasium environment, evaluate it and save it.
+
+    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what was learned so far.
+
+    \b
+    Examples:
+      sb3-a2c-td train
+      sb3-a2c-td train --env Acrobot-v1 --gamma 0.99 --update_interval 5 --actor_lr 0.0005 --critic_lr 0.001
+      sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
+    """
+    with mistakes.explained():
+        path = _path_to_save(save, env)
+        vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
+        model = TDA2C(
+            _policy_for(vec_env.observation_space),
+            vec_env,
+            learning_rate=actor_lr,
+            critic_learning_rate=critic_lr,
+            n_steps=update_interval,
+            gamma=gamma,
+            seed=seed,
+            device=device,
+        )
+        eval_env = make_vec_env(env, seed=seed)
+    callback, progress_bar = None if quiet else PrintEpisodes(), sys.stdout.isatty() and not quiet
+    try:
+        model.learn(timesteps, callback, progress_bar=progress_bar)
+    except KeyboardInterrupt:
+        model.save(path)
+        typer.echo(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", err=True)
+        raise
+    model.save(path)
+    mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
+    print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
+    print(f"Saved to {path}")
+
+
+class PrintEpisodes(BaseCallback):
+    """Prints each finished episode's number and raw return, in the words of the seed."""
+
+    def _on_training_start(self) -> None:
+        self.n_episodes = 0
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                print(f"EP{self.n_episodes} EpisodeReward={info['episode']['r']}")
+                self.n_episodes += 1
+        return True
+
+
+def _path_to_save(wanted: Path | None, env_id: str) -> Path:
+    """Give the zip to write: the wanted one, or one that is not there yet, so that no earlier model is lost."""
+    if wanted is not None:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        if wanted.is_dir() or not os.access(wanted.parent, os.W_OK):
+            raise ValueError(f"--save {wanted}: no file can be written there; name another one")
+        return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
+    stem = f"tda2c_{env_id.replace('/', '-').replace(':', '-')}"
+    path, n = Path(f"{stem}.zip"), 1
+    while path.exists():
+        n += 1
+        path = Path(f"{stem}_{n}.zip")
+    return path
+
+
+def _policy_for(observation_space: spaces.Space[object]) -> str:
+    if isinstance(observation_space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
