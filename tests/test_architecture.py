@@ -59,6 +59,7 @@ ORDER = [
     "",
     "cli.mistakes",
     "cli.train",
+    "cli.inspect",
     "cli",
     "__main__",
 ]

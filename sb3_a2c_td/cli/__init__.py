@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sb3_a2c_td.cli import train
+from sb3_a2c_td.cli import inspect, train
 
 
 class TrainUnlessToldOtherwise(TyperGroup):
@@ -26,6 +26,7 @@ app = typer.Typer(
     cls=TrainUnlessToldOtherwise, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 app.command()(train.train)
+app.command()(inspect.inspect)
 
 
 @app.callback()
