@@ -56,6 +56,7 @@ ORDER = [
     "tabular.stochastic_approximation",
     "tabular.diagnostics",
     "tabular",
+    "learning_curves",
     "",
     "cli.mistakes",
     "cli.train",

@@ -9,7 +9,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -83,6 +83,22 @@ def read_checkpoint(
         return _checked(content, custom_objects or {}, trusted, algorithm)
 
 
+def read_attributes(path: str | pathlib.Path | io.BufferedIOBase, names: Iterable[str]) -> dict[str, Any]:
+    """Read single attributes of a saved model. Nothing else in it is unpickled, so nothing else has to be trusted.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :param names: the attributes; one that the file does not have is left out
+    :raises UntrustedCheckpointError: if one of these could run code, naming it
+    :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
+    :raises FileNotFoundError: if there is no such file
+    """
+    content = content_of(path)
+    with naming(path):
+        attributes = _attributes(files_of(content, OUTER_NAMES))
+        wanted = {name: attributes[name] for name in names if name in attributes}
+        return _decoded(wanted, {}, OnPolicyAlgorithm)
+
+
 @contextmanager
 def naming(path: str | pathlib.Path | io.BufferedIOBase) -> Iterator[None]:
     """Name the file in errors over what it holds.
@@ -124,13 +140,7 @@ def _name(path: Any) -> str:
 
 def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool, algorithm: type) -> Checkpoint:
     files = files_of(content, OUTER_NAMES)
-    _check_format(files)
-    for name in NEEDED:
-        if name not in files:
-            raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
-    attributes = json_of(files[DATA], DATA)
-    if "critic_learning_rate" not in attributes:
-        raise UnreadableCheckpointError("another algorithm than TDA2C saved it: load it with that one")
+    attributes = _attributes(files)
     with_tensors = {name: inner_files(name, content) for name, content in files.items() if name.endswith(".pth")}
     if trusted:
         data, network_size = _unpickled_by_sb3(files[DATA], custom_objects), None
@@ -141,6 +151,18 @@ def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool, algo
             raise UnreadableCheckpointError(f"it is damaged: its {name} is no space of gymnasium")
     rewritten = _zipped({**files, **{name: _zipped(inner) for name, inner in with_tensors.items()}})
     return Checkpoint(io.BytesIO(rewritten), data, files.get(TRAINING_STATE), network_size)
+
+
+def _attributes(files: dict[str, bytes]) -> dict[str, Any]:
+    """Give what is saved of a model's attributes, without unpickling any."""
+    _check_format(files)
+    for name in NEEDED:
+        if name not in files:
+            raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
+    attributes = json_of(files[DATA], DATA)
+    if "critic_learning_rate" not in attributes:
+        raise UnreadableCheckpointError("another algorithm than TDA2C saved it: load it with that one")
+    return attributes
 
 
 # The zip
