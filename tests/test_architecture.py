@@ -70,7 +70,10 @@ ORDER = [
     "",
     "cli.mistakes",
     "cli.train",
+    "cli.evaluate",
+    "cli.compare",
     "cli.inspect",
+    "cli.export",
     "cli",
     "__main__",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sb3_a2c_td.cli import inspect, train
+from sb3_a2c_td.cli import compare, evaluate, export, inspect, train
 
 
 class TrainUnlessToldOtherwise(TyperGroup):
@@ -26,7 +26,10 @@ app = typer.Typer(
     cls=TrainUnlessToldOtherwise, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(inspect.inspect)
+app.command()(export.export)
 
 
 @app.callback()

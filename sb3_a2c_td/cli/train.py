@@ -1,6 +1,5 @@
 """``train``: train TDA2C with the flags of the seed."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.preprocessing import is_image_space
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.cli import mistakes, outputs
 
 N_EVAL_EPISODES = 20
 
@@ -41,7 +40,7 @@ def train(
 ) -> None:
     """Train TDA2C on a Gymnasium environment, evaluate it and save it.
 
-    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what was learned so far.
+    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what there is.
 
     \b
     Examples:
@@ -53,7 +52,7 @@ def train(
         path = _path_to_save(save, env)
         vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
         model = TDA2C(
-            _policy_for(vec_env.observation_space),
+            policy_for(vec_env.observation_space),
             vec_env,
             learning_rate=actor_lr,
             critic_learning_rate=critic_lr,
@@ -63,17 +62,20 @@ def train(
             device=device,
         )
         eval_env = make_vec_env(env, seed=seed)
-    callback, progress_bar = None if quiet else PrintEpisodes(), sys.stdout.isatty() and not quiet
+    callback = None if quiet else PrintEpisodes()
     try:
-        model.learn(timesteps, callback, progress_bar=progress_bar)
-    except KeyboardInterrupt:
+        model.learn(timesteps, callback, progress_bar=sys.stdout.isatty() and not quiet)
+    except BaseException:
+        # Ctrl-C or a fault: TDA2C is then as it was after its last update
         model.save(path)
-        typer.echo(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", err=True)
+        print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
         raise
     model.save(path)
-    mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
-    print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
-    print(f"Saved to {path}")
+    try:
+        mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
+        print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
+    finally:
+        print(f"Saved to {path}")
 
 
 class PrintEpisodes(BaseCallback):
@@ -91,21 +93,19 @@ class PrintEpisodes(BaseCallback):
 
 
 def _path_to_save(wanted: Path | None, env_id: str) -> Path:
-    """Give the zip to write: the wanted one, or one that is not there yet, so that no earlier model is lost."""
-    if wanted is not None:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        if wanted.is_dir() or not os.access(wanted.parent, os.W_OK):
-            raise ValueError(f"--save {wanted}: no file can be written there; name another one")
-        return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
-    stem = f"tda2c_{env_id.replace('/', '-').replace(':', '-')}"
-    path, n = Path(f"{stem}.zip"), 1
-    while path.exists():
-        n += 1
-        path = Path(f"{stem}_{n}.zip")
-    return path
+    if wanted is None:
+        return outputs.new_path(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
+    outputs.writable_folder(wanted.parent, "--save")
+    if wanted.is_dir():
+        raise ValueError(f"--save {wanted} is a folder; name a file in it")
+    return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
 
 
-def _policy_for(observation_space: spaces.Space[object]) -> str:
+def policy_for(observation_space: spaces.Space[object]) -> str:
+    """Name the policy of SB3's that suits observations.
+
+    :param observation_space: their space
+    """
     if isinstance(observation_space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"

@@ -12,6 +12,7 @@ from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.exporting import packages
 from sb3_a2c_td.exporting.actor import Actor, inputs_of
 from sb3_a2c_td.exporting.checking import sampled_observations
+from sb3_a2c_td.exporting.errors import ExportError
 from sb3_a2c_td.exporting.metadata import metadata_of
 
 OPSET = 18
@@ -23,6 +24,7 @@ def to_onnx(actor: Actor) -> bytes:
     """Write an actor in ONNX.
 
     :param actor: the actor
+    :raises ExportError: if PyTorch cannot, which is for networks of your own only
     :return: the file: what the actor's ``inputs`` name goes in, in batches of any size, "action" comes out
     """
     with packages.needed():
@@ -31,17 +33,23 @@ def to_onnx(actor: Actor) -> bytes:
     # PyTorch takes a batch of one for one that is always one
     example = tuple(map(th.as_tensor, inputs_of(sampled_observations(actor.observation_space, 2))))
     batch = th.export.Dim("batch")
-    with _quietly():
-        program = th.onnx.export(
-            actor,
-            example,
-            input_names=list(actor.inputs),
-            output_names=[ACTION],
-            dynamic_shapes=(tuple({0: batch} for _ in example),),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    try:
+        with _quietly():
+            program = th.onnx.export(
+                actor,
+                example,
+                input_names=list(actor.inputs),
+                output_names=[ACTION],
+                dynamic_shapes=(tuple({0: batch} for _ in example),),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except th.onnx.OnnxExporterError as error:
+        raise ExportError(
+            "PyTorch cannot write these networks in ONNX, which has no branches that depend on the observations: "
+            f"{error.__cause__ or error}"
+        ) from error
     assert program is not None
     proto = program.model_proto
     for node in proto.graph.node:

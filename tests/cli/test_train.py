@@ -1,12 +1,20 @@
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
+import gymnasium as gym
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
+from tests.cli.processes import COMMAND, ENVIRONMENT
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +106,9 @@ def test_quiet_prints_the_result_only() -> None:
         ("--timesteps 0", "'--timesteps': .*1"),
         ("--n-envs 0", "--n_envs.*: .*1"),
         ("--device warp", "warp"),
-        ("--save .", "--save .: no file can be written there"),
+        ("--save .", "--save . is a folder"),
+        (f"--save {__file__}/model.zip", "--save .*test_train.py: nothing can be written there"),
+        ("--env Blackjack-v1", "observation_space=Tuple.* is not supported"),
         ("--lr 1", "No such option: --lr"),
     ],
 )
@@ -107,3 +117,76 @@ def test_mistakes_end_with_a_message(arguments: str, message: str) -> None:
     assert done.exit_code == 2
     assert re.search(f"Error: .*{message}", done.stderr)
     assert not list(Path().iterdir())
+
+
+def test_ctrl_c_saves_what_there_is_and_says_where() -> None:
+    command = [*COMMAND, "--timesteps", "100000000", "--seed", "0", "--device", "cpu", "--save", "half.zip"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
+        assert next(process.stdout).startswith("EP0 ")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    steps = int(re.fullmatch(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n", err)[1].replace(",", ""))
+    assert TDA2C.load("half.zip", device="cpu").num_timesteps == steps > 0
+
+
+def test_a_fault_of_the_environment_saves_what_there_is_and_stays_an_error() -> None:
+    gym.register("FailsLate-v0", FailsLate)
+    try:
+        done = run("--env FailsLate-v0 --timesteps 100 --device cpu")
+    finally:
+        del gym.registry["FailsLate-v0"]
+    assert isinstance(done.exception, OSError)
+    assert "Saved to tda2c_FailsLate-v0.zip" in done.stderr
+    assert TDA2C.load("tda2c_FailsLate-v0.zip", device="cpu").num_timesteps == 8
+
+
+class FailsLate(CartPoleEnv):
+    """Raises in its eighth step."""
+
+    n_steps = 0
+
+    def step(self, action):
+        self.n_steps += 1
+        if self.n_steps == 8:
+            raise OSError("out of order")
+        return super().step(action)
+
+
+def test_ctrl_c_while_the_model_is_evaluated_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sb3_a2c_td.cli.train.evaluate_policy", interrupted)
+    done = run("--timesteps 5 --quiet --save model.zip")
+    assert (done.exit_code, done.stdout) == (130, "Saved to model.zip\n")
+
+
+def test_no_progress_bar_is_piped() -> None:
+    command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stderr == ""
+    assert all(line.startswith(("EP", "Mean return", "Saved to")) for line in done.stdout.split("\n") if line)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_a_terminal_gets_a_progress_bar() -> None:
+    import pty
+
+    terminal, its_end = pty.openpty()
+    command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
+    with subprocess.Popen(command, stdout=its_end, stderr=its_end, env=ENVIRONMENT) as process:
+        os.close(its_end)
+        out = b"".join(iter(lambda: read_or_end(terminal), b"")).decode()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert "300/300" in out
+    assert re.search(r"EP0 EpisodeReward=\d", out)
+
+
+def read_or_end(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 2**16)
+    except OSError:
+        # Linux's way to say that the other end was closed
+        return b""
