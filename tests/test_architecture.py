@@ -69,6 +69,7 @@ ORDER = [
     "learning_curves",
     "",
     "cli.mistakes",
+    "cli.outputs",
     "cli.train",
     "cli.evaluate",
     "cli.compare",

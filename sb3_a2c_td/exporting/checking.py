@@ -17,7 +17,7 @@ N_OBSERVATIONS = 500
 FAR = 1e3
 """bounds further out than this are taken for none: observations are drawn near zero then"""
 MAX_LOG_RATIO = 1e-4
-"""how much likelier one of two actions may be where rounding decides between them"""
+"""how much likelier one of two actions may be than the other where rounding decides between them"""
 RTOL, ATOL = 1e-4, 1e-5
 """of actions that are numbers"""
 
@@ -57,12 +57,12 @@ def _differ(model: TDA2C, seen: Observations, found: np.ndarray, expected: np.nd
         return ~is_close
     with th.no_grad():
         distribution = model.policy.get_distribution(model.policy.obs_to_tensor(seen)[0])
-        best, other = (
+        log_prob, other = (
             distribution.log_prob(th.as_tensor(actions, device=model.device)).numpy(force=True)
             for actions in (expected, found)
         )
-    is_as_likely: np.ndarray = best - other <= MAX_LOG_RATIO
-    return ~is_as_likely
+    is_as_likely: np.ndarray = np.abs(log_prob - other) <= MAX_LOG_RATIO
+    return ~is_as_likely & (found != expected).reshape(len(found), -1).any(axis=1)
 
 
 def sampled_observations(
