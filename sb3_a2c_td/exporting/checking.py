@@ -62,7 +62,8 @@ def _differ(model: TDA2C, seen: Observations, found: np.ndarray, expected: np.nd
             for actions in (expected, found)
         )
     is_as_likely: np.ndarray = np.abs(log_prob - other) <= MAX_LOG_RATIO
-    return ~is_as_likely & (found != expected).reshape(len(found), -1).any(axis=1)
+    differs: np.ndarray = (found != expected).reshape(len(found), -1).any(axis=1)
+    return differs & ~is_as_likely
 
 
 def sampled_observations(

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.checkpoints.allowed import CALLS, Name, Refused, Token, require
+from sb3_a2c_td.checkpoints.archives import naming
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.checkpoints.unpickling import DAMAGE, Instructions, Unpickler, check_content
 
@@ -84,19 +85,20 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
     :raises FileNotFoundError: if there is no such file
     """
     content = Path(path).read_bytes()
-    try:
-        attributes = _Unpickler(content, len(content)).load()
-        check_content(attributes, len(content))
-        return Normalization._of(attributes, lambda rms: (_array(rms["mean"]), _array(rms["var"])))
-    except Refused as refused:
-        raise UntrustedCheckpointError(
-            f"{path} asks for {refused}, which files of VecNormalize do not need, and loading it could run code; if "
-            "you made it yourself, load it with VecNormalize.load() and give the environment"
-        ) from None
-    except DAMAGE as error:
-        raise UnreadableCheckpointError(
-            f"{path} is damaged, or no file of VecNormalize.save() ({type(error).__name__}: {error})"
-        ) from error
+    with naming(path):
+        try:
+            attributes = _Unpickler(content, len(content)).load()
+            check_content(attributes, len(content))
+            return Normalization._of(attributes, lambda rms: (_array(rms["mean"]), _array(rms["var"])))
+        except Refused as refused:
+            raise UntrustedCheckpointError(
+                f"it asks for {refused}, which files of VecNormalize do not need, and loading it could run code; if "
+                "you made it yourself, load it with VecNormalize.load(), and give the environment for normalization"
+            ) from None
+        except DAMAGE as error:
+            raise UnreadableCheckpointError(
+                f"it is damaged, or no file of VecNormalize.save() ({type(error).__name__}: {error})"
+            ) from error
 
 
 def _array(thing: Any) -> np.ndarray:

@@ -14,7 +14,9 @@ from torch import nn
 
 from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.checkpoints.allowed import VALUES
+from sb3_a2c_td.checkpoints.archives import naming
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError
+from sb3_a2c_td.checkpoints.unpickling import DAMAGE
 from sb3_a2c_td.exporting import packages
 from sb3_a2c_td.exporting.actor import Actor, Architecture, inputs_of
 from sb3_a2c_td.exporting.errors import ExportError
@@ -70,10 +72,11 @@ def load_actor(path: str | pathlib.Path) -> Actor:
     :raises UnreadableCheckpointError: if it is damaged, or holds something else
     """
     content = Path(path).read_bytes()
-    try:
-        return _actor(content)
-    except (KeyError, TypeError, RuntimeError, ValueError, AssertionError) as error:
-        raise UnreadableCheckpointError(f"{path} is damaged, or holds no actor ({error})") from error
+    with naming(path):
+        try:
+            return _actor(content)
+        except DAMAGE as error:
+            raise UnreadableCheckpointError(f"it is damaged, or holds no actor ({error})") from error
 
 
 def _actor(content: bytes) -> Actor:

@@ -17,7 +17,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 
 import sb3_a2c_td
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError
-from sb3_a2c_td.checkpoints.contents import Contents, read_contents
+from sb3_a2c_td.checkpoints import Contents, read_contents
 from tests.checkpoints.pickles import PAYLOADS, Reduced, attributes_of, dumps, files_of, with_file, with_pickle, zipped
 from tests.envs import CountingEnv, RandomEnv
 

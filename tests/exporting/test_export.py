@@ -260,10 +260,10 @@ class WithOwnLayers(MlpPolicy):
 
 @pytest.mark.parametrize("to", ["onnx", "safetensors"])
 def test_what_acts_otherwise_is_not_written(to: Any, tmp_path: Path) -> None:
-    model = TDA2C(Contrary, RandomEnv(VECTOR, DISCRETE), device="cpu")
+    model = TDA2C(Contrary, RandomEnv(VECTOR, DISCRETE), seed=0, device="cpu")
     path = tmp_path / "actor"
     path.write_bytes(b"an earlier one")
-    with pytest.raises(ExportError, match="acts otherwise than the model on 500 of 500"):
+    with pytest.raises(ExportError, match=r"acts otherwise than the model on \d+ of 500"):
         export_actor(model, path, to)
     assert [file.name for file in tmp_path.iterdir()] == ["actor"]
     assert path.read_bytes() == b"an earlier one"
@@ -336,7 +336,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     swapped = re.sub(rb"torch\.nn\.modules\.activation\.ReLU", b"torch.nn.modules.activation.Rel_", content)
     for damaged in (b"", b"no such file", content[:-50], content[:100], others, swapped):
         path.write_bytes(damaged)
-        with pytest.raises(UnreadableCheckpointError, match="actor is damaged, or holds no actor"):
+        with pytest.raises(UnreadableCheckpointError, match="actor: it is damaged, or holds no actor"):
             load_actor(path)
 
 
