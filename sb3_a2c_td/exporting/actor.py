@@ -133,9 +133,9 @@ class Actor(nn.Module):
 
 
 def actor_of(policy: SeparateActorCriticPolicy, normalization: Normalization | None = None) -> Actor:
-    """Copy the actor of a policy, onto the CPU.
+    """Copy the actor of a policy.
 
-    :param policy: the policy
+    :param policy: the policy, on the CPU
     :param normalization: what ``VecNormalize`` did to its observations
     :raises ExportError: if its networks are others than SB3's, or the normalisation is of other observations
     """
@@ -154,10 +154,9 @@ def actor_of(policy: SeparateActorCriticPolicy, normalization: Normalization | N
         policy.squash_output,
     )
     parts = policy.pi_features_extractor, policy.mlp_extractor.policy_net, policy.action_net
-    features_extractor, policy_net, action_net = (deepcopy(part).cpu() for part in parts)
+    features_extractor, policy_net, action_net = map(deepcopy, parts)
     actor = Actor(
-        # a copy, since sampling would move its generator on
-        deepcopy(policy.observation_space),
+        policy.observation_space,
         policy.action_space,
         architecture,
         features_extractor,

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -54,6 +55,8 @@ def export_actor(
         raise ValueError(f"to={to!r} must be one of {', '.join(FORMATS)}")
     if isinstance(normalization, VecNormalize):
         normalization = Normalization.of(normalization)
-    content = FORMATS[to].write(actor_of(model.policy, normalization))
-    check_actions(FORMATS[to].acting(content), model, normalization)
+    # GPUs round otherwise
+    policy = model.policy if model.device.type == "cpu" else deepcopy(model.policy).cpu()
+    content = FORMATS[to].write(actor_of(policy, normalization))
+    check_actions(FORMATS[to].acting(content), policy, normalization)
     atomic.write(content, Path(path))

@@ -22,9 +22,8 @@ def model_on(
     observations: spaces.Space[Any], actions: spaces.Space[Any] = DISCRETE, policy: str = "MlpPolicy", **kwargs: Any
 ) -> TDA2C:
     # rates so high that the networks are no longer those that were drawn
-    rates = {"learning_rate": 0.01, "critic_learning_rate": 0.01, "reward_scale": 1.0}
-    model = TDA2C(policy, RandomEnv(observations, actions), seed=0, device="cpu", **{**rates, **kwargs})
-    return model.learn(50)
+    settings = {"learning_rate": 0.01, "critic_learning_rate": 0.01, "reward_scale": 1.0, "device": "cpu", **kwargs}
+    return TDA2C(policy, RandomEnv(observations, actions), seed=0, **settings).learn(50)
 
 
 MODELS: dict[str, Callable[[], TDA2C]] = {

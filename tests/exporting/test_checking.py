@@ -16,7 +16,7 @@ NARROW = spaces.Box(np.array([-1, -np.inf, -3e38], np.float32), np.array([1, np.
 
 def acting(name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
     model = MODELS[name]()
-    check_actions(lambda observations: change(model.predict(observations, deterministic=True)[0]), model)
+    check_actions(lambda observations: change(model.predict(observations, deterministic=True)[0]), model.policy)
 
 
 def one_row(actions: np.ndarray) -> np.ndarray:
@@ -61,9 +61,9 @@ def test_between_equally_likely_actions_rounding_decides() -> None:
     with th.no_grad():
         model.policy.action_net.weight.zero_()
         model.policy.action_net.bias.copy_(th.tensor([1.0, 1.0, 0.9]))
-    check_actions(lambda observations: np.ones(len(observations), np.int64), model)
+    check_actions(lambda observations: np.ones(len(observations), np.int64), model.policy)
     with pytest.raises(ExportError, match="on 500 of 500"):
-        check_actions(lambda observations: np.full(len(observations), 2), model)
+        check_actions(lambda observations: np.full(len(observations), 2), model.policy)
 
 
 def test_observations_come_from_all_over_the_space() -> None:

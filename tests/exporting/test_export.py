@@ -89,6 +89,21 @@ def test_the_models_act_in_more_than_one_way() -> None:
         assert len(np.unique(actions, axis=0)) > 1, name
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:You are trying to run .* on the GPU")
+@pytest.mark.parametrize("to", ["onnx", "safetensors"])
+def test_models_on_a_gpu_are_exported_to_the_cpu(to: Any, tmp_path: Path) -> None:
+    model = model_on(DICT, BOX, "MultiInputPolicy", device="cuda")
+    export_actor(model, tmp_path / "actor", to)
+    assert model.policy.device.type == "cuda"
+    on_cpu = model_on(DICT, BOX, "MultiInputPolicy")
+    on_cpu.policy.load_state_dict(model.policy.state_dict())
+    observations = drawn(DICT)
+    expected, _ = on_cpu.predict(observations, deterministic=True)
+    assert_same_actions(RUN[to](tmp_path / "actor", observations), expected)
+
+
 # Computed by hand
 
 
