@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import gymnasium as gym
 import torch as th
 import typer
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +26,6 @@ from stable_baselines3.common.monitor import Monitor
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import mistakes, outputs
 from sb3_a2c_td.cli.train import N_EVAL_EPISODES, policy_for
-from sb3_a2c_td.learning_curves import plot_learning_curve
 
 ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}
 N_REPORTS = 5
@@ -48,7 +46,7 @@ class Run:
 
 
 def compare(
-    env: Annotated[str, typer.Argument(help="The environment's name.", show_default=False)],
+    env: Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.")],
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps for each algorithm.")] = 100_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of both.")] = 0,
     output: Annotated[
@@ -56,11 +54,11 @@ def compare(
         typer.Option(help="Folder for models, logs and picture; earlier ones go.", show_default="a new folder here"),
     ] = None,
 ) -> None:
-    """Train TDA2C beside SB3's A2C, each with its defaults, and show how they learned.
+    """Train TDA2C beside SB3's A2C, and show how they learned.
 
-    Both train at the same time, on the CPU, on one core each. The folder holds both models, the logs of their training
-    episodes and a picture of their learning curves. Ctrl-C stops both early, and shows and saves what there is. One
-    seed shows that both run and about how fast; it does not show which is better.
+    Both have their defaults, and train at the same time, on the CPU, on one core each. The folder holds both models,
+    the logs of their training episodes and a picture of their learning curves. Ctrl-C stops both early, and shows and
+    saves what there is. One seed shows that both run and about how fast; it does not show which is better.
 
     \b
     Examples:
@@ -185,6 +183,11 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     if not with_episodes:
         print("No training episode ended, so there are no learning curves: train for longer.")
         return
+    # importing these takes a second, which --help need not
+    from matplotlib.figure import Figure
+
+    from sb3_a2c_td.learning_curves import plot_learning_curve
+
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     logs = [folder / f"{name.lower()}.monitor.csv" for name in with_episodes]
     axes = plot_learning_curve(*logs, labels=with_episodes, ax=figure.subplots())

@@ -1,5 +1,6 @@
 """``evaluate``: the mean return of a saved model."""
 
+import pickle
 import re
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,7 @@ def evaluate(
         bool, typer.Option("--trusted", help="Load what could run code, too: only for files that you made.")
     ] = False,
 ) -> None:
-    """Run a saved model in an environment, and print the mean return and its standard deviation.
+    """Print mean and standard deviation of a saved model's returns.
 
     Observations are normalised where SB3 or RL Zoo saved the statistics of VecNormalize beside the zip.
 
@@ -37,8 +38,10 @@ def evaluate(
       sb3-a2c-td evaluate models/pendulum.zip --env Pendulum-v1 --episodes 100 --stochastic --seed 1
     """
     with mistakes.explained():
-        vec_env = _normalized(make_vec_env(env, seed=seed), _statistics_beside(path, env), trusted)
+        vec_env = _normalized(make_vec_env(env), _statistics_beside(path, env), trusted)
         model = load(path, vec_env, device, trusted)
+    # loading seeds it as it was seeded for training
+    vec_env.seed(seed)
     if seed is not None:
         set_random_seed(seed)
     mean, std = evaluate_policy(model, vec_env, n_eval_episodes=episodes, deterministic=deterministic)
@@ -78,6 +81,9 @@ def _normalized(env: VecEnv, statistics: Path | None, trusted: bool) -> VecEnv:
             "--trusted if you made it, or move it elsewhere if it is not the model's"
         )
     print(f"Observations are normalised by {statistics}")
-    normalize = VecNormalize.load(str(statistics), env)
+    try:
+        normalize = VecNormalize.load(str(statistics), env)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"{statistics} is damaged ({error})") from error
     normalize.training = normalize.norm_reward = False
     return normalize

@@ -124,7 +124,7 @@ def test_ctrl_c_saves_what_there_is_and_says_where() -> None:
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
         assert next(process.stdout).startswith("EP0 ")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     steps = int(re.fullmatch(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n", err)[1].replace(",", ""))
     assert TDA2C.load("half.zip", device="cpu").num_timesteps == steps > 0
