@@ -28,7 +28,7 @@ def run(command_line: str) -> Result:
 
 
 def saved(**kwargs: object) -> TDA2C:
-    model = TDA2C("MlpPolicy", **{"env": CountingEnv(7), "device": "cpu", "seed": 0, **kwargs})  # type: ignore[arg-type]
+    model = TDA2C("MlpPolicy", **{"env": CountingEnv(7), "device": "cpu", "seed": 0, **kwargs})
     model.learn(20).save("model.zip")
     return model
 

@@ -309,7 +309,7 @@ def test_what_onnx_cannot_hold_is_refused(policy: Any, kwargs: Any, message: str
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="to='pickle' must be one of onnx, safetensors"):
-        export_actor(MODELS["discrete"](), tmp_path / "actor", "pickle")  # type: ignore[arg-type]
+        export_actor(MODELS["discrete"](), tmp_path / "actor", "pickle")
 
 
 @pytest.mark.parametrize(
