@@ -21,6 +21,7 @@ from sb3_a2c_td.checkpoints import tensors
 from sb3_a2c_td.checkpoints.allowed import Refused
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.checkpoints.unpickling import DAMAGE, loads
+from sb3_a2c_td.version import __version__
 
 FORMAT = 1
 """the newest version of saved models that this code knows"""
@@ -77,8 +78,8 @@ def read_checkpoint(
     :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
     :raises FileNotFoundError: if there is no such file
     """
-    content = _content(path)
-    with _naming(path):
+    content = content_of(path)
+    with naming(path):
         return _checked(content, custom_objects or {}, trusted, algorithm)
 
 
@@ -91,24 +92,39 @@ def read_attributes(path: str | pathlib.Path | io.BufferedIOBase, names: Iterabl
     :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
     :raises FileNotFoundError: if there is no such file
     """
-    content = _content(path)
-    with _naming(path):
-        attributes = _attributes(_files(content, OUTER_NAMES))
+    content = content_of(path)
+    with naming(path):
+        attributes = _attributes(files_of(content, OUTER_NAMES))
         wanted = {name: attributes[name] for name in names if name in attributes}
         return _decoded(wanted, {}, OnPolicyAlgorithm)
 
 
 @contextmanager
-def _naming(path: str | pathlib.Path | io.BufferedIOBase) -> Iterator[None]:
+def naming(path: str | pathlib.Path | io.BufferedIOBase) -> Iterator[None]:
+    """Name the file in errors over what it holds.
+
+    :param path: the file
+    """
     try:
         yield
     except (UntrustedCheckpointError, UnreadableCheckpointError) as error:
-        # names in the file are anyone's
-        message = "".join(char if char.isprintable() else "?" for char in f"{_name(path)}: {error}")
-        raise type(error)(message[:MAX_MESSAGE]) from error.__cause__
+        raise type(error)(printable(f"{_name(path)}: {error}", MAX_MESSAGE)) from error.__cause__
 
 
-def _content(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
+def printable(text: str, length: int) -> str:
+    """Give a text that a terminal can show, since names in a file are anyone's.
+
+    :param text: the text
+    :param length: the most characters of it
+    """
+    return "".join(char if char.isprintable() else "?" for char in text[:length])
+
+
+def content_of(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
+    """Read a file.
+
+    :param path: the file, its name with or without ``.zip``, or an open one
+    """
     file = open_path(path, "r", suffix="zip")
     try:
         file.seek(0)
@@ -123,9 +139,9 @@ def _name(path: Any) -> str:
 
 
 def _checked(content: bytes, custom_objects: dict[str, Any], trusted: bool, algorithm: type) -> Checkpoint:
-    files = _files(content, OUTER_NAMES)
+    files = files_of(content, OUTER_NAMES)
     attributes = _attributes(files)
-    with_tensors = {name: _inner_files(name, content) for name, content in files.items() if name.endswith(".pth")}
+    with_tensors = {name: inner_files(name, content) for name, content in files.items() if name.endswith(".pth")}
     if trusted:
         data, network_size = _unpickled_by_sb3(files[DATA], custom_objects), None
     else:
@@ -143,7 +159,7 @@ def _attributes(files: dict[str, bytes]) -> dict[str, Any]:
     for name in NEEDED:
         if name not in files:
             raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
-    attributes = _json(files[DATA], DATA)
+    attributes = json_of(files[DATA], DATA)
     if "critic_learning_rate" not in attributes:
         raise UnreadableCheckpointError("another algorithm than TDA2C saved it: load it with that one")
     return attributes
@@ -152,11 +168,12 @@ def _attributes(files: dict[str, bytes]) -> dict[str, Any]:
 # The zip
 
 
-def _files(content: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
+def files_of(content: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
     """Read every entry of a zip, in memory, and so check that it is whole.
 
     :param content: the zip
     :param names: what entries may be called
+    :raises UnreadableCheckpointError: if it is damaged, or has other entries
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -171,10 +188,15 @@ def _files(content: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
         ) from error
 
 
-def _inner_files(name: str, content: bytes) -> dict[str, bytes]:
-    """Read what ``torch.save`` wrote, a zip too."""
+def inner_files(name: str, content: bytes) -> dict[str, bytes]:
+    """Read what ``torch.save`` wrote, a zip too.
+
+    :param name: the entry's name, for errors
+    :param content: the entry
+    :raises UnreadableCheckpointError: if it is damaged
+    """
     try:
-        return _files(content, INNER_NAMES)
+        return files_of(content, INNER_NAMES)
     except UnreadableCheckpointError as error:
         raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
 
@@ -209,7 +231,13 @@ def _check_entries(entries: list[zipfile.ZipInfo], names: re.Pattern[str], n_byt
 # What its entries say
 
 
-def _json(content: bytes, name: str) -> dict[str, Any]:
+def json_of(content: bytes, name: str) -> dict[str, Any]:
+    """Read an entry that holds a dict as JSON.
+
+    :param content: the entry
+    :param name: its name, for errors
+    :raises UnreadableCheckpointError: if it is damaged
+    """
     try:
         read = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
@@ -221,7 +249,7 @@ def _json(content: bytes, name: str) -> dict[str, Any]:
 
 def _check_format(files: dict[str, bytes]) -> None:
     # SB3's own save() writes none
-    version = _json(files[MANIFEST], MANIFEST).get("format") if MANIFEST in files else FORMAT
+    version = json_of(files[MANIFEST], MANIFEST).get("format") if MANIFEST in files else FORMAT
     if type(version) is not int:
         raise UnreadableCheckpointError(f"its entry {MANIFEST!r} is damaged: the format is no number")
     if version > FORMAT:
@@ -248,11 +276,9 @@ def _decoded(attributes: dict[str, Any], custom_objects: dict[str, Any], algorit
             data[key] = custom_objects[key]
             continue
         try:
-            data[key] = _attribute(key, value, algorithm)
+            data[key] = attribute_of(key, value, algorithm)
         except Refused as what:
             refused[key] = what
-        except UnreadableCheckpointError as error:
-            raise UnreadableCheckpointError(f"its attribute {key!r} is {error}") from error.__cause__
     if refused:
         places = ", ".join(f"{key!r}: ..." for key in refused)
         raise UntrustedCheckpointError(
@@ -271,7 +297,15 @@ def _listed(refused: dict[str, Refused]) -> str:
     )
 
 
-def _attribute(key: str, value: Any, algorithm: type) -> Any:
+def attribute_of(key: str, value: Any, algorithm: type) -> Any:
+    """Unpickle an attribute of a model, if it is pickled.
+
+    :param key: its name
+    :param value: what the entry ``data`` says of it
+    :param algorithm: the class of the model
+    :raises Refused: if it asks for what could run code, saying for what
+    :raises UnreadableCheckpointError: if it is damaged
+    """
     if key == ENV:
         raise Refused("an environment to be made")
     if callable(getattr(algorithm, key, None)):
@@ -279,10 +313,25 @@ def _attribute(key: str, value: Any, algorithm: type) -> Any:
     if not isinstance(value, dict) or ":serialized:" not in value:
         return value
     try:
-        pickled = base64.b64decode(value[":serialized:"], validate=True)
+        return loads(base64.b64decode(value[":serialized:"], validate=True))
+    except UnreadableCheckpointError as error:
+        raise UnreadableCheckpointError(f"its attribute {key!r} is {error}") from error.__cause__
     except (TypeError, ValueError) as error:
-        raise UnreadableCheckpointError(f"damaged ({error})") from error
-    return loads(pickled)
+        raise UnreadableCheckpointError(f"its attribute {key!r} is damaged ({error})") from error
+
+
+def shapes_of(name: str, files: dict[str, bytes]) -> dict[Any, Any]:
+    """Look at the tensors of an entry, see :func:`~sb3_a2c_td.checkpoints.tensors.shapes`.
+
+    :param name: the entry's name, for errors
+    :param files: what it consists of
+    :raises Refused: if it holds something else than tensors and plain data, saying what
+    :raises UnreadableCheckpointError: if it is damaged
+    """
+    try:
+        return tensors.shapes(files)
+    except UnreadableCheckpointError as error:
+        raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
 
 
 def _network_size(files: dict[str, dict[str, bytes]]) -> int:
@@ -290,9 +339,7 @@ def _network_size(files: dict[str, dict[str, bytes]]) -> int:
     saved = {}
     for name, content in files.items():
         try:
-            saved[name] = tensors.shapes(content)
-        except UnreadableCheckpointError as error:
-            raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
+            saved[name] = shapes_of(name, content)
         except Refused as what:
             raise UntrustedCheckpointError(
                 f"{name!r} asks for {what}, where it should hold tensors only, and loading it could run code"
@@ -340,7 +387,7 @@ def add_entries(archive: io.BytesIO, training_state: bytes) -> None:
     :param training_state: a pickle of what resuming a training needs
     """
     with zipfile.ZipFile(archive, "a") as file:
-        file.writestr(MANIFEST, json.dumps({"format": FORMAT}))
+        file.writestr(MANIFEST, json.dumps({"format": FORMAT, "version": __version__}))
         file.writestr(TRAINING_STATE, training_state)
 
 

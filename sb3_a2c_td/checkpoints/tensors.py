@@ -32,7 +32,8 @@ def shapes(files: Mapping[str, bytes]) -> dict[Any, Any]:
     """Look at what ``torch.save`` wrote, for what ``torch.load(..., weights_only=True)`` will give.
 
     :param files: the content of the zip, by name
-    :return: what was saved, with tensors on PyTorch's device "meta", that is without their numbers
+    :return: what was saved, with tensors on PyTorch's device "meta", that is without their numbers; what shared numbers
+        does so there
     :raises Refused: if it holds something else than tensors and plain data, saying what
     :raises UnreadableCheckpointError: if it is damaged
     """
@@ -49,16 +50,16 @@ def shapes(files: Mapping[str, bytes]) -> dict[Any, Any]:
 
 
 class _Storage(NamedTuple):
-    dtype: th.dtype
-    n: int
+    numbers: th.Tensor
+    """on the device "meta"; tensors that share numbers are views of the same"""
 
 
 def _shape(
     storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], requires_grad: Any, hooks: Any
 ) -> th.Tensor:
     require(type(storage) is _Storage and not hooks, "a tensor without numbers")
-    check_view(storage.n, offset, size, stride)
-    return th.empty(size, dtype=storage.dtype, device="meta")
+    check_view(len(storage.numbers), offset, size, stride)
+    return storage.numbers.as_strided(size, stride, offset)
 
 
 class _ShapeUnpickler(Unpickler):
@@ -79,6 +80,7 @@ class _ShapeUnpickler(Unpickler):
     def __init__(self, content: bytes, n_bytes: Mapping[str, int]) -> None:
         super().__init__(content, sum(n_bytes.values()))
         self._n_bytes = n_bytes
+        self._storages: dict[tuple[str, th.dtype], _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Token:
         if (module, name) in self.calls or (module == "torch" and name in STORAGES):
@@ -92,7 +94,7 @@ class _ShapeUnpickler(Unpickler):
         require(type(key) is str and type(n) is int, "a tensor without numbers")
         dtype = STORAGES[storage.name[1]]
         require(self._n_bytes[key] == n * dtype.itemsize, "a tensor with more or fewer numbers than it says")
-        return _Storage(dtype, n)
+        return self._storages.setdefault((key, dtype), _Storage(th.empty(n, dtype=dtype, device="meta")))
 
     def _build(self) -> None:
         state, thing = self.stack.pop(), self.stack[-1]

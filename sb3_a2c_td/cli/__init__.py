@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sb3_a2c_td.cli import compare, evaluate, train
+from sb3_a2c_td.cli import compare, evaluate, export, inspect, train
 
 
 class TrainUnlessToldOtherwise(TyperGroup):
@@ -28,6 +28,8 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(inspect.inspect)
+app.command()(export.export)
 
 
 @app.callback()

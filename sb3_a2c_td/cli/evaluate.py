@@ -39,7 +39,7 @@ def evaluate(
     """
     with mistakes.explained():
         vec_env = _normalized(make_vec_env(env), _statistics_beside(path, env), trusted)
-        model = _load(path, vec_env, device, trusted)
+        model = load(path, vec_env, device, trusted)
     # loading seeds it as it was seeded for training
     vec_env.seed(seed)
     if seed is not None:
@@ -49,7 +49,14 @@ def evaluate(
     print(f"Mean return of {episodes} {actions} evaluation episodes: {mean:.2f} ± {std:.2f}")
 
 
-def _load(path: Path, env: VecEnv, device: str, trusted: bool) -> TDA2C:
+def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
+    """Load a model, and name the option where it is not trusted.
+
+    :param path: the zip
+    :param env: environments for it
+    :param device: where to put it
+    :param trusted: whether what could run code is loaded too
+    """
     try:
         return TDA2C.load(path, env, device, trusted=trusted)
     except UntrustedCheckpointError as error:

@@ -29,7 +29,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, __version__
 from sb3_a2c_td.buffers import TransitionBuffer
 from sb3_a2c_td.checkpoints import (
     UnreadableCheckpointError,
@@ -715,7 +715,7 @@ def test_what_is_loaded_is_what_was_checked(tmp_path: Path) -> None:
     for name, content in files_of(ARCHIVE).items():
         read = files_of if name.endswith(".pth") else bytes
         assert read(files[name]) == read(content)
-    assert json.loads(files["sb3_a2c_td.json"]) == {"format": 1}
+    assert json.loads(files["sb3_a2c_td.json"]) == {"format": 1, "version": __version__}
     assert checkpoint.training_state == files["training_state.pkl"]
     assert checkpoint.data.keys() == attributes_of(ARCHIVE).keys()
     assert checkpoint.data["policy_kwargs"] == {"net_arch": [2]}

@@ -1,0 +1,60 @@
+"""``export``: the actor of a saved model for other programs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.cli.evaluate import load
+from sb3_a2c_td.exporting import export_actor, read_normalization
+from sb3_a2c_td.exporting.checking import N_OBSERVATIONS
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    onnx = "onnx"
+    safetensors = "safetensors"
+
+
+def export(
+    path: Annotated[Path, typer.Argument(metavar="ZIP", exists=True, dir_okay=False, help="The saved model.")],
+    to: Annotated[
+        Format,
+        typer.Option(help="onnx holds the computation, safetensors the named tensors.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file to write, over an earlier one too.", show_default="beside the zip"),
+    ] = None,
+    normalize: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PKL",
+            exists=True,
+            dir_okay=False,
+            help="What VecNormalize.save() wrote: the file then takes observations that are not normalised.",
+        ),
+    ] = None,
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="Load what could run code, too: only for files that you made.")
+    ] = False,
+) -> None:
+    """Write the deterministic actor of a saved model to a file that needs neither SB3 nor this package.
+
+    It takes observations as the environment shows them and gives the actions of predict(..., deterministic=True).
+    It is compared with the model on many observations first, and not written where it acts otherwise.
+
+    \b
+    Examples:
+      sb3-a2c-td export tda2c_CartPole-v1.zip --to onnx
+      sb3-a2c-td export models/pendulum.zip --to safetensors --output pendulum-actor.safetensors
+      sb3-a2c-td export hopper.zip --to onnx --normalize vecnormalize.pkl
+    """
+    written = path.with_suffix(f".{to}") if output is None else output
+    with mistakes.explained():
+        normalization = None if normalize is None else read_normalization(normalize)
+        export_actor(load(path, None, "cpu", trusted), written, to.value, normalization)
+    print(f"Saved to {written}, which acts as the model does on {N_OBSERVATIONS} observations")

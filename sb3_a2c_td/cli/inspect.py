@@ -1,0 +1,101 @@
+"""``inspect``: what a saved model holds, without running code from it."""
+
+import reprlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sb3_a2c_td.checkpoints.archives import printable
+from sb3_a2c_td.checkpoints.contents import SPACES, Contents, read_contents
+from sb3_a2c_td.cli import mistakes
+
+MAX_LENGTH = 300
+"""of what is shown of one value"""
+PIPED_WIDTH = 160
+"""the width of lines that no terminal wraps"""
+
+
+def inspect(path: Annotated[Path, typer.Argument(metavar="ZIP", help="The saved model.")]) -> None:
+    """Show what a saved model holds: versions, spaces, settings, networks, sizes.
+
+    It runs no code from the file, which may be anyone's, and may be of any of SB3's algorithms. What cannot be shown
+    without running code is named, and so is what it asks for.
+
+    \b
+    Examples:
+      sb3-a2c-td inspect tda2c_CartPole-v1.zip
+      sb3-a2c-td inspect tda2c_CartPole-v1.zip | less
+    """
+    with mistakes.explained():
+        contents = read_contents(path)
+    # nothing in the file is markup
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
+    console.print(f"{path}: {_summary(contents)}")
+    for table in _tables(contents):
+        if table.row_count > 0:
+            console.print()
+            console.print(table)
+
+
+def _summary(contents: Contents) -> str:
+    saved_by = (
+        "TDA2C" if contents.is_of_tda2c else "saved by another algorithm than TDA2C (the file does not say which)"
+    )
+    return f"{saved_by}, {_shown(contents.attributes.get('num_timesteps', 'unknown'))} steps trained"
+
+
+def _tables(contents: Contents) -> Iterable[Table]:
+    attributes = contents.attributes
+    yield _table("Saved with", (), contents.versions.items())
+    yield _table("Spaces", (), ((name, attributes[name]) for name in SPACES if name in attributes))
+    yield _table("Settings", (), contents.settings.items())
+    yield _table("Not shown, since it could run code", ("what", "asks for"), contents.unread.items())
+    yield _table(
+        "Networks", ("network", "parameters"), ((name, f"{n:,}") for name, n in contents.network_sizes.items())
+    )
+    yield _table(
+        "Tensors of the policy",
+        ("name", "shape", "dtype"),
+        (
+            (name, str(tuple(tensor.shape)), str(tensor.dtype).removeprefix("torch."))
+            for name, tensor in contents.tensors.get("policy.pth", {}).items()
+        ),
+    )
+    yield _table(
+        "Entries of the zip",
+        ("entry", "bytes", "tensors"),
+        ((name, f"{size:,}", len(contents.tensors.get(name, {})) or "") for name, size in contents.sizes.items()),
+    )
+
+
+def _table(title: str, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=bool(header), show_edge=False)
+    for name in header or ("", ""):
+        is_number = name in ("parameters", "bytes", "tensors")
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_shown, row))
+    return table
+
+
+class _ShortRepr(reprlib.Repr):
+    """Shows what a file may have made as long and deep as it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxdict = self.maxlist = self.maxtuple = 40
+        self.maxstring = self.maxlong = self.maxother = MAX_LENGTH
+
+    def repr1(self, x: Any, level: int) -> str:
+        """Show classes by their names."""
+        return f"{x.__module__}.{x.__qualname__}" if isinstance(x, type) else super().repr1(x, level)
+
+
+def _shown(value: Any) -> str:
+    return printable(value if isinstance(value, str) else _ShortRepr().repr(value), MAX_LENGTH)

@@ -1,0 +1,62 @@
+"""Write the actor of a model to a file for other programs, once it was seen to act as the model does."""
+
+import pathlib
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_a2c_td.buffers import Observations
+from sb3_a2c_td.checkpoints import atomic
+from sb3_a2c_td.exporting.actor import Actor, actor_of
+from sb3_a2c_td.exporting.checking import check_actions
+from sb3_a2c_td.exporting.normalization import Normalization
+from sb3_a2c_td.exporting.onnx import acting_onnx, to_onnx
+from sb3_a2c_td.exporting.safetensors import acting_safetensors, to_safetensors
+from sb3_a2c_td.td_a2c import TDA2C
+
+
+class Format(NamedTuple):
+    """A format of files."""
+
+    write: Callable[[Actor], bytes]
+    acting: Callable[[bytes], Callable[[Observations], np.ndarray]]
+
+
+FORMATS = {"onnx": Format(to_onnx, acting_onnx), "safetensors": Format(to_safetensors, acting_safetensors)}
+
+
+def export_actor(
+    model: TDA2C,
+    path: str | pathlib.Path,
+    to: Literal["onnx", "safetensors"] = "onnx",
+    normalization: VecNormalize | Normalization | None = None,
+) -> None:
+    """Write a model's deterministic actor to a file, which needs neither SB3 nor this package.
+
+    It takes observations as the environment shows them, of the model's observation space in batches of any size, and
+    gives what ``model.predict(observations, deterministic=True)`` gives. What the file computes is compared with the
+    model on 500 observations from all over the space before anything is written.
+
+    :param model: the model
+    :param path: the file to write, which appears whole or not at all
+    :param to: "onnx" holds the computation, for ONNX Runtime and its like; "safetensors" the named tensors, with what
+        the networks are made of as metadata, for :func:`~sb3_a2c_td.exporting.load_actor` or a few lines of numpy
+    :param normalization: the ``VecNormalize`` that the model was trained in, or its statistics, see
+        :func:`~sb3_a2c_td.exporting.read_normalization`. The file then takes observations that are not normalised
+    :raises ExportError: if the actor cannot be exported, or what was exported acts otherwise than the model
+    :raises ImportError: if a package is missing
+    :raises OSError: if the file cannot be written; what was there before is then untouched
+    """
+    if to not in FORMATS:
+        raise ValueError(f"to={to!r} must be one of {', '.join(FORMATS)}")
+    if isinstance(normalization, VecNormalize):
+        normalization = Normalization.of(normalization)
+    # GPUs round otherwise
+    policy = model.policy if model.device.type == "cpu" else deepcopy(model.policy).cpu()
+    content = FORMATS[to].write(actor_of(policy, normalization))
+    check_actions(FORMATS[to].acting(content), policy, normalization)
+    atomic.write(content, Path(path))

@@ -1,0 +1,91 @@
+"""Actors in ONNX, for runtimes without PyTorch."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch as th
+
+from sb3_a2c_td.buffers import Observations
+from sb3_a2c_td.exporting import packages
+from sb3_a2c_td.exporting.actor import Actor, inputs_of
+from sb3_a2c_td.exporting.checking import sampled_observations
+from sb3_a2c_td.exporting.errors import ExportError
+from sb3_a2c_td.exporting.metadata import metadata_of
+
+OPSET = 18
+"""what PyTorch writes since 2.8; runtimes since 2023 have it"""
+ACTION = "action"
+
+
+def to_onnx(actor: Actor) -> bytes:
+    """Write an actor in ONNX.
+
+    :param actor: the actor
+    :raises ExportError: if PyTorch cannot, which is for networks of your own only
+    :return: the file: what the actor's ``inputs`` name goes in, in batches of any size, "action" comes out
+    """
+    with packages.needed():
+        import onnx
+        import onnxscript  # noqa: F401  PyTorch's exporter imports it
+    # PyTorch takes a batch of one for one that is always one
+    example = tuple(map(th.as_tensor, inputs_of(sampled_observations(actor.observation_space, 2))))
+    batch = th.export.Dim("batch")
+    try:
+        with _quietly():
+            program = th.onnx.export(
+                actor,
+                example,
+                input_names=list(actor.inputs),
+                output_names=[ACTION],
+                dynamic_shapes=(tuple({0: batch} for _ in example),),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except th.onnx.OnnxExporterError as error:
+        raise ExportError(
+            "PyTorch cannot write these networks in ONNX, which has no branches that depend on the observations: "
+            f"{error.__cause__ or error}"
+        ) from error
+    assert program is not None
+    proto = program.model_proto
+    for node in proto.graph.node:
+        # it tells where the code lies on this machine
+        node.ClearField("metadata_props")
+    onnx.helper.set_model_props(proto, metadata_of(actor))
+    onnx.checker.check_model(proto)
+    return bytes(proto.SerializeToString())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Hush PyTorch, which warns of its own insides and of packages that no actor needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def acting_onnx(content: bytes) -> Callable[[Observations], np.ndarray]:
+    """Give the function that a file computes, on the CPU.
+
+    :param content: the file
+    """
+    with packages.needed():
+        import onnxruntime
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def act(observations: Observations) -> np.ndarray:
+        (actions,) = session.run([ACTION], dict(zip(names, inputs_of(observations), strict=True)))
+        return np.asarray(actions)
+
+    return act

@@ -1,0 +1,127 @@
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from typer.testing import CliRunner, Result
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import app
+from sb3_a2c_td.exporting import load_actor
+from tests.checkpoints.pickles import PAYLOADS
+from tests.envs import CountingEnv
+from tests.exporting.test_export import Contrary, Doubling, run_loaded, run_onnx
+
+OBSERVATIONS = np.array([[0, 1], [2, 3], [90, 0.5]], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(command_line: str) -> Result:
+    return CliRunner().invoke(app, command_line)
+
+
+def saved(**kwargs: object) -> TDA2C:
+    model = TDA2C("MlpPolicy", **{"env": CountingEnv(7), "device": "cpu", "seed": 0, **kwargs})
+    model.learn(20).save("model.zip")
+    return model
+
+
+@pytest.mark.parametrize(("to", "run_file"), [("onnx", run_onnx), ("safetensors", run_loaded)])
+def test_writes_what_acts_as_the_model(to: str, run_file) -> None:
+    model = saved()
+    done = run(f"export model.zip --to {to}")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"Saved to model.{to}, which acts as the model does on 500 observations\n"
+    assert done.stderr == ""
+    expected, _ = model.predict(OBSERVATIONS, deterministic=True)
+    np.testing.assert_array_equal(run_file(Path(f"model.{to}"), OBSERVATIONS), expected)
+
+
+def test_writes_where_it_is_told() -> None:
+    saved()
+    assert run("export model.zip --to safetensors --output actors/mine").exit_code == 0
+    assert load_actor("actors/mine").inputs.keys() == {"observation"}
+    assert sorted(path.name for path in Path().iterdir()) == ["actors", "model.zip"]
+
+
+def test_normalises_as_the_file_says() -> None:
+    env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
+    model = saved(env=env)
+    env.save("vecnormalize.pkl")
+    assert run("export model.zip --to safetensors --normalize vecnormalize.pkl").exit_code == 0
+    expected, _ = model.predict(env.normalize_obs(OBSERVATIONS), deterministic=True)
+    np.testing.assert_array_equal(run_loaded(Path("model.safetensors"), OBSERVATIONS), expected)
+    tensors = load_actor("model.safetensors").state_dict()
+    np.testing.assert_array_equal(tensors["mean.observation"], env.obs_rms.mean)
+
+
+def test_code_runs_only_where_it_is_trusted() -> None:
+    saved(policy_kwargs={"features_extractor_class": Doubling})
+    done = run("export model.zip --to safetensors")
+    assert done.exit_code == 2
+    assert re.search("policy_kwargs holds .*--trusted", done.stderr)
+    done = run("export model.zip --to safetensors --trusted")
+    assert done.exit_code == 2
+    assert "export to onnx" in done.stderr
+    assert os.listdir() == ["model.zip"]
+
+
+def test_no_code_runs_from_the_statistics() -> None:
+    saved()
+    Path("vecnormalize.pkl").write_bytes(PAYLOADS["a call"]("ran"))
+    for more in ("", " --trusted"):
+        done = run(f"export model.zip --to safetensors --normalize vecnormalize.pkl{more}")
+        assert done.exit_code == 2
+        assert re.search("vecnormalize.pkl: it asks for .*mkdir", done.stderr)
+    assert sorted(os.listdir()) == ["model.zip", "vecnormalize.pkl"]
+
+
+def test_what_acts_otherwise_is_not_written() -> None:
+    TDA2C(Contrary, _three_actions(), device="cpu", seed=0).save("model.zip")
+    done = run("export model.zip --to safetensors --trusted")
+    assert done.exit_code == 2
+    assert "acts otherwise than the model" in done.stderr
+    assert os.listdir() == ["model.zip"]
+
+
+def _three_actions() -> CountingEnv:
+    env = CountingEnv(7)
+    env.action_space = type(env.action_space)(3)
+    return env
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    done = run("export model.zip --to onnx")
+    assert done.exit_code == 2
+    assert "pip install 'sb3-a2c-td[export]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nowhere.zip --to onnx", "'nowhere.zip' does not exist"),
+        ("damaged.zip --to onnx", "damaged.zip: it is damaged"),
+        ("model.zip", "Missing option '--to'"),
+        ("model.zip --to pickle", "'pickle' is not one of"),
+        ("model.zip --to onnx --normalize nowhere.pkl", "'nowhere.pkl' does not exist"),
+        ("model.zip --to onnx --normalize damaged.zip", "damaged.zip: it is damaged, or no file of VecNormalize"),
+        ("model.zip --to safetensors --output damaged.zip/actor", "damaged.zip/actor"),
+    ],
+)
+def test_mistakes_end_with_a_message(arguments: str, message: str) -> None:
+    saved()
+    Path("damaged.zip").write_bytes(b"\x80\x04")
+    done = run(f"export {arguments}")
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+    assert sorted(os.listdir()) == ["damaged.zip", "model.zip"]

@@ -1,0 +1,98 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+from stable_baselines3 import A2C
+from typer.testing import CliRunner, Result
+
+import sb3_a2c_td
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import app
+from tests.checkpoints.pickles import PAYLOADS, with_json, with_pickle
+from tests.envs import CountingEnv
+
+
+@pytest.fixture
+def zip_path(tmp_path: Path) -> Path:
+    TDA2C("MlpPolicy", CountingEnv(7), gamma=0.987, device="cpu").learn(13).save(tmp_path / "model.zip")
+    return tmp_path / "model.zip"
+
+
+def inspect(path: Path) -> Result:
+    return CliRunner().invoke(app, ["inspect", str(path)])
+
+
+def row(result: Result, name: str) -> list[str]:
+    """Give the cells of the one row that begins with a name."""
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.stdout.splitlines() if line.split()[:1] == [name])
+    return re.split(r"\s{2,}", line.strip())[1:]
+
+
+def test_shows_what_the_model_is(zip_path: Path) -> None:
+    done = inspect(zip_path)
+    assert done.stdout.startswith(f"{zip_path}: TDA2C, 13 steps trained\n")
+    assert row(done, "sb3-a2c-td") == [sb3_a2c_td.__version__]
+    assert row(done, "observation_space") == ["Box(0.0, inf, (2,), float32)"]
+    assert row(done, "action_space") == ["Discrete(2)"]
+    assert row(done, "policy_class") == ["sb3_a2c_td.policies.MlpPolicy"]
+    assert row(done, "gamma") == ["0.987"]
+    assert row(done, "actor") == ["658"]
+    assert row(done, "action_net.weight") == ["(2, 16)", "float32"]
+    assert row(done, "policy.pth")[1] == "14"
+    assert "Not shown" not in done.stdout
+
+
+def test_the_name_goes_without_its_suffix(zip_path: Path) -> None:
+    assert row(inspect(zip_path.with_suffix("")), "gamma") == ["0.987"]
+
+
+def test_shows_another_algorithms_model(tmp_path: Path) -> None:
+    A2C("MlpPolicy", CountingEnv(7), vf_coef=0.375, device="cpu").save(tmp_path / "a2c")
+    done = inspect(tmp_path / "a2c.zip")
+    assert "another algorithm than TDA2C" in done.stdout
+    assert row(done, "vf_coef") == ["0.375"]
+    assert row(done, "policy_class") == ["stable_baselines3.common.policies.ActorCriticPolicy"]
+    assert done.stdout.index("Not shown") < done.stdout.index(" policy_class")
+
+
+def test_runs_no_code_and_names_what_was_asked_for(zip_path: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "ran"
+    for key in ("policy_class", "observation_space", "unheard_of"):
+        poisoned = with_pickle(zip_path.read_bytes(), key, PAYLOADS["a call"](str(canary)))
+        (tmp_path / "poisoned.zip").write_bytes(poisoned)
+        assert row(inspect(tmp_path / "poisoned.zip"), key) == [f"{os.mkdir.__module__}.mkdir"]
+    assert not canary.exists()
+
+
+def test_the_file_does_not_steer_the_terminal(zip_path: Path, tmp_path: Path) -> None:
+    strange = with_json(zip_path.read_bytes(), "gamma", "\x1b[31m[red]:smile:" + "x" * 10_000)
+    strange = with_json(strange, "\x1b[2J", [[[[[[[[[[1]]]]]]]]]])
+    (tmp_path / "strange.zip").write_bytes(strange)
+    done = inspect(tmp_path / "strange.zip")
+    assert done.exit_code == 0
+    assert "\x1b" not in done.stdout
+    assert "?[31m[red]:smile:xxx" in done.stdout
+    assert len(done.stdout) < 20_000
+
+
+def test_tables_stay_whole_when_piped(zip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    done = inspect(zip_path)
+    assert "\x1b" not in done.stdout
+    assert row(done, "mlp_extractor.value_net.0.weight") == ["(32, 2)", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "No such file"), (b"", "damaged"), (b"PK\x03\x04 and so on", "damaged")]
+)
+def test_mistakes_end_with_a_message(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "model.zip"
+    if content is not None:
+        path.write_bytes(content)
+    done = inspect(path)
+    assert done.exit_code == 2
+    assert "model.zip" in done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.output
