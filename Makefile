@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test dist clean
 
 demo: $(VENV)/installed
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/sb3-a2c-td compare CartPole-v1 --output demo_output
 
 test: $(VENV)/installed
 	$(BIN)/ruff format --check .

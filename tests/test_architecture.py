@@ -58,6 +58,12 @@ ORDER = [
     "tabular",
     "learning_curves",
     "",
+    "cli.mistakes",
+    "cli.outputs",
+    "cli.train",
+    "cli.evaluate",
+    "cli.compare",
+    "cli",
     "__main__",
 ]
 """modules of the package; each may import those before it"""

@@ -1,0 +1,39 @@
+"""The command line: ``python -m sb3_a2c_td`` and ``sb3-a2c-td``."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sb3_a2c_td.cli import compare, evaluate, train
+
+
+class TrainUnlessToldOtherwise(TyperGroup):
+    """Commands, of which ``train`` is the one that is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``train`` before options that stand alone.
+
+        :param ctx: the context of the call
+        :param args: the arguments of the process
+        :return: the arguments that are left for a command
+        """
+        names_none = not args or (args[0].startswith("-") and args[0] not in self.get_help_option_names(ctx))
+        return super().parse_args(ctx, ["train", *args] if names_none else args)
+
+
+app = typer.Typer(
+    cls=TrainUnlessToldOtherwise, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(compare.compare)
+
+
+@app.callback()
+def describe() -> None:
+    """TDA2C, an advantage actor-critic on one-step TD targets, from the command line.
+
+    Options without a command are those of train: `--env CartPole-v1` is `train --env CartPole-v1`. Each command has a
+    --help of its own.
+    """

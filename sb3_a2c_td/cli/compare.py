@@ -1,0 +1,197 @@
+"""``compare``: TDA2C beside SB3's A2C."""
+
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import torch as th
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3 import A2C
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import mistakes, outputs
+from sb3_a2c_td.cli.train import N_EVAL_EPISODES, policy_for
+
+ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}
+N_REPORTS = 5
+STEPS_BETWEEN_LOOKS = 100
+"""after how many steps a training looks whether it is to stop"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training one algorithm gave."""
+
+    algorithm: str
+    timesteps: int
+    n_episodes: int
+    seconds: float
+    mean_return: float
+    """of ``N_EVAL_EPISODES`` episodes after training"""
+
+
+def compare(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.")],
+    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps for each algorithm.")] = 100_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of both.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for models, logs and picture; earlier ones go.", show_default="a new folder here"),
+    ] = None,
+) -> None:
+    """Train TDA2C beside SB3's A2C, each with its defaults, and show how they learned.
+
+    Both train at the same time, on the CPU, on one core each. The folder holds both models, the logs of their training
+    episodes and a picture of their learning curves. Ctrl-C stops both early, and shows and saves what there is. One
+    seed shows that both run and about how fast; it does not show which is better.
+
+    \b
+    Examples:
+      sb3-a2c-td compare CartPole-v1
+      sb3-a2c-td compare Pendulum-v1 --timesteps 50000 --seed 1 --output pendulum
+    """
+    with mistakes.explained():
+        made = gym.make(env)
+        for algorithm in ALGORITHMS.values():
+            _model(algorithm, made, seed)
+        made.close()
+        folder = output or outputs.new_path(f"compare_{outputs.name_in_files(env)}")
+        outputs.writable_folder(folder, "--output")
+    runs, stopped = _train_both(env, timesteps, seed, folder)
+    Console(width=100).print(_table(runs))
+    print(f"One seed ({seed}): an example, not a comparison.")
+    print(f"Models: {', '.join(f'{folder / run.algorithm.lower()}.zip' for run in runs)}")
+    _plot(runs, env, folder)
+    if stopped:
+        raise typer.Exit(130)
+
+
+def _model(algorithm: type[TDA2C] | type[A2C], env: gym.Env[Any, Any], seed: int) -> TDA2C | A2C:
+    return algorithm(policy_for(env.observation_space), env, seed=seed, device="cpu")
+
+
+# Both at once
+
+
+def _train_both(env_id: str, timesteps: int, seed: int, folder: Path) -> tuple[list[Run], bool]:
+    """Train both algorithms in processes of their own; Ctrl-C lets them stop.
+
+    :return: the runs, and whether they were stopped
+    """
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(len(ALGORITHMS), context, _be_told_when_to_stop, (stop,)) as pool:
+        with _processes_ignore_ctrl_c():
+            futures = [pool.submit(_train, name, env_id, timesteps, seed, folder) for name in ALGORITHMS]
+        stopped = _interrupted(futures)
+        if stopped:
+            print("Stopping ...", file=sys.stderr)
+            stop.set()
+        return [future.result() for future in futures], stopped
+
+
+@contextmanager
+def _processes_ignore_ctrl_c() -> Iterator[None]:
+    """Let processes that start here leave Ctrl-C, which a terminal sends to all of them, to this one."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(futures: list[Future[Run]]) -> bool:
+    try:
+        wait(futures)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+# One, in its process
+
+_stop: Event
+
+
+def _be_told_when_to_stop(stop: Event) -> None:
+    global _stop
+    _stop = stop
+
+
+def _train(name: str, env_id: str, timesteps: int, seed: int, folder: Path) -> Run:
+    """Train an algorithm with its defaults, on one thread, save it and evaluate it."""
+    th.set_num_threads(1)
+    path = folder / name.lower()
+    env = Monitor(gym.make(env_id), str(path))
+    model = _model(ALGORITHMS[name], env, seed)
+    start = time.perf_counter()
+    model.learn(timesteps, _Watch(report_freq=max(timesteps // N_REPORTS, 1)))
+    seconds = time.perf_counter() - start
+    model.save(path)
+    env.close()
+    mean_return, _ = evaluate_policy(model, Monitor(gym.make(env_id)), n_eval_episodes=N_EVAL_EPISODES)
+    assert isinstance(mean_return, float)
+    return Run(name, model.num_timesteps, len(env.get_episode_rewards()), seconds, mean_return)
+
+
+class _Watch(BaseCallback):
+    """Says how far a training is, and stops it when it is to stop.
+
+    :param report_freq: the number of steps between two reports
+    """
+
+    def __init__(self, report_freq: int) -> None:
+        super().__init__()
+        self._report_freq = report_freq
+
+    def _on_step(self) -> bool:
+        if self.n_calls % self._report_freq == 0:
+            print(f"{type(self.model).__name__:>6}: {self.num_timesteps:,} steps", file=sys.stderr, flush=True)
+        return self.n_calls % STEPS_BETWEEN_LOOKS > 0 or not _stop.is_set()
+
+
+# What they gave
+
+
+def _table(runs: list[Run]) -> Table:
+    table = Table("algorithm", box=box.MARKDOWN)
+    for header in (f"mean return, {N_EVAL_EPISODES} evaluation episodes", "steps", "steps/s"):
+        table.add_column(header, justify="right")
+    for run in runs:
+        speed = run.timesteps / run.seconds
+        table.add_row(run.algorithm, f"{run.mean_return:.1f}", f"{run.timesteps:,}", f"{speed:,.0f}")
+    return table
+
+
+def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
+    with_episodes = [run.algorithm for run in runs if run.n_episodes > 0]
+    if not with_episodes:
+        print("No training episode ended, so there are no learning curves: train for longer.")
+        return
+    # importing these takes a second, which --help need not
+    from matplotlib.figure import Figure
+
+    from sb3_a2c_td.learning_curves import plot_learning_curve
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    logs = [folder / f"{name.lower()}.monitor.csv" for name in with_episodes]
+    axes = plot_learning_curve(*logs, labels=with_episodes, ax=figure.subplots())
+    axes.set_title(f"{env_id}, default settings, one seed")
+    picture = folder / "learning_curve.png"
+    figure.savefig(picture, dpi=150)
+    print(f"Learning curves: {picture}")

@@ -1,0 +1,22 @@
+"""Users' mistakes: exit code 2 and a message, no traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gymnasium as gym
+import typer
+
+MISTAKES = (gym.error.Error, ImportError, OSError, RuntimeError, ValueError)
+"""what gymnasium, SB3, PyTorch and this package raise over arguments and files that do not serve"""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn errors over what the user gave into exit code 2 with their messages: ``with mistakes.explained(): ...``.
+
+    It goes around what checks and reads arguments, not around what may fail for other reasons.
+    """
+    try:
+        yield
+    except MISTAKES as error:
+        raise typer.BadParameter(str(error)) from error

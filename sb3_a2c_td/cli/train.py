@@ -1,0 +1,111 @@
+"""``train``: train TDA2C with the flags of the seed."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.preprocessing import is_image_space
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import mistakes, outputs
+
+N_EVAL_EPISODES = 20
+
+
+def train(
+    env: Annotated[str, typer.Option(help="The environment's name.")] = "CartPole-v1",
+    gamma: Annotated[float, typer.Option(min=0.0, max=1.0, help="Discount factor.")] = 0.99,
+    update_interval: Annotated[
+        int, typer.Option("--update_interval", "--update-interval", min=1, help="Steps of an interval.")
+    ] = 5,
+    actor_lr: Annotated[
+        float, typer.Option("--actor_lr", "--actor-lr", min=0.0, help="The actor's learning rate.")
+    ] = 0.0005,
+    critic_lr: Annotated[
+        float, typer.Option("--critic_lr", "--critic-lr", min=0.0, help="The critic's learning rate.")
+    ] = 0.001,
+    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps to train for.")] = 100_000,
+    n_envs: Annotated[int, typer.Option("--n_envs", "--n-envs", min=1, help="Environments to step side by side.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of all generators.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    save: Annotated[
+        Path | None, typer.Option(help="The zip to write, over an earlier one too.", show_default="a new file here")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no line for each episode.")] = False,
+) -> None:
+    """Train TDA2C on a Gymnasium environment, evaluate it and save it.
+
+    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what there is.
+
+    \b
+    Examples:
+      sb3-a2c-td train
+      sb3-a2c-td train --env Acrobot-v1 --gamma 0.99 --update_interval 5 --actor_lr 0.0005 --critic_lr 0.001
+      sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
+    """
+    with mistakes.explained():
+        path = _path_to_save(save, env)
+        vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
+        model = TDA2C(
+            policy_for(vec_env.observation_space),
+            vec_env,
+            learning_rate=actor_lr,
+            critic_learning_rate=critic_lr,
+            n_steps=update_interval,
+            gamma=gamma,
+            seed=seed,
+            device=device,
+        )
+        eval_env = make_vec_env(env, seed=seed)
+    callback = None if quiet else PrintEpisodes()
+    try:
+        model.learn(timesteps, callback, progress_bar=sys.stdout.isatty() and not quiet)
+    except BaseException:
+        # Ctrl-C or a fault: TDA2C is then as it was after its last update
+        model.save(path)
+        print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
+        raise
+    model.save(path)
+    try:
+        mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
+        print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
+    finally:
+        print(f"Saved to {path}")
+
+
+class PrintEpisodes(BaseCallback):
+    """Prints each finished episode's number and raw return, in the words of the seed."""
+
+    def _on_training_start(self) -> None:
+        self.n_episodes = 0
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                print(f"EP{self.n_episodes} EpisodeReward={info['episode']['r']}")
+                self.n_episodes += 1
+        return True
+
+
+def _path_to_save(wanted: Path | None, env_id: str) -> Path:
+    if wanted is None:
+        return outputs.new_path(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
+    outputs.writable_folder(wanted.parent, "--save")
+    if wanted.is_dir():
+        raise ValueError(f"--save {wanted} is a folder; name a file in it")
+    return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
+
+
+def policy_for(observation_space: spaces.Space[object]) -> str:
+    """Name the policy of SB3's that suits observations.
+
+    :param observation_space: their space
+    """
+    if isinstance(observation_space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"

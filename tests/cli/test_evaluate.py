@@ -1,0 +1,146 @@
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecNormalize
+from typer.testing import CliRunner, Result
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def model() -> TDA2C:
+    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").learn(300)
+    model.save("model.zip")
+    return model
+
+
+def run(command_line: str) -> Result:
+    return CliRunner().invoke(app, f"evaluate {command_line}")
+
+
+def evaluated(command_line: str) -> tuple[str, float, float]:
+    """What it says of the actions, the mean and the standard deviation."""
+    done = run(command_line)
+    assert done.exit_code == 0, done.output
+    return tuple(re.search(r"^Mean return of (.*) evaluation episodes: (\S+) ± (\S+)$", done.stdout, re.M).groups())
+
+
+def returns(predict, env_id: str, n_episodes: int, seed: int) -> list[float]:
+    """Run episodes as one would by hand; only the first is seeded."""
+    env = gym.make(env_id)
+    found = []
+    for episode in range(n_episodes):
+        obs, _ = env.reset(seed=seed if episode == 0 else None)
+        total, done = 0.0, False
+        while not done:
+            obs, reward, terminated, truncated, _ = env.step(predict(obs))
+            total, done = total + float(reward), terminated or truncated
+        found.append(total)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["deterministic", "stochastic"])
+def test_the_mean_return_is_that_of_episodes_run_by_hand(kind: str, model: TDA2C) -> None:
+    set_random_seed(7)
+    found = returns(lambda obs: model.predict(obs, deterministic=kind == "deterministic")[0], "CartPole-v1", 6, seed=7)
+    assert len(set(found)) > 1
+    said = evaluated(f"model.zip --env CartPole-v1 --episodes 6 --seed 7 --{kind} --device cpu")
+    assert said == (f"6 {kind}", f"{np.mean(found):.2f}", f"{np.std(found):.2f}")
+
+
+def test_the_seed_of_the_training_does_not_choose_the_episodes() -> None:
+    TDA2C("MlpPolicy", "Pendulum-v1", seed=0, device="cpu").save("model.zip")
+    first, second = (evaluated("model.zip --env Pendulum-v1 --episodes 2 --device cpu") for _ in range(2))
+    assert first != second
+
+
+def test_twenty_deterministic_episodes_are_the_default(model: TDA2C) -> None:
+    assert evaluated("model.zip --env CartPole-v1")[0] == "20 deterministic"
+
+
+@pytest.mark.parametrize(
+    ("zip_name", "statistics"),
+    [
+        ("pendulum.zip", "vec_normalize.pkl"),
+        ("rl_model_400_steps.zip", "rl_model_vecnormalize_400_steps.pkl"),
+        ("Pendulum-v1.zip", "Pendulum-v1/vecnormalize.pkl"),
+    ],
+)
+def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, statistics: str) -> None:
+    env = VecNormalize(make_vec_env("Pendulum-v1", seed=0), clip_obs=1.0)
+    # rates large enough for actions that differ
+    model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu").learn(400)
+    model.save(zip_name)
+    Path(statistics).parent.mkdir(exist_ok=True)
+    env.save(statistics)
+
+    def predict(obs):
+        normalised = (obs - env.obs_rms.mean) / np.sqrt(env.obs_rms.var + env.epsilon)
+        return model.predict(normalised.clip(-1.0, 1.0).astype(np.float32), deterministic=True)[0]
+
+    normalised = np.mean(returns(predict, "Pendulum-v1", 2, seed=3))
+    as_they_are = np.mean(returns(lambda obs: model.predict(obs, deterministic=True)[0], "Pendulum-v1", 2, seed=3))
+    assert abs(normalised - as_they_are) > 1.0
+    arguments = f"{zip_name} --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
+    assert float(evaluated(f"{arguments} --trusted")[1]) == pytest.approx(normalised, abs=0.02)
+
+    done = run(arguments)
+    assert done.exit_code == 2
+    assert re.search(f"Error: .*{statistics} seems to hold the statistics of VecNormalize .*--trusted", done.stderr)
+
+
+def test_other_files_beside_are_not_taken_for_statistics(model: TDA2C) -> None:
+    for name in ("model.pkl", "rl_model_vecnormalize_400_steps.pkl"):
+        Path(name).write_bytes(b"")
+    assert "normalised" not in run("model.zip --env CartPole-v1 --episodes 1").stdout
+
+
+def test_what_could_run_code_is_loaded_only_where_it_is_trusted() -> None:
+    TDA2C("MlpPolicy", "CartPole-v1", learning_rate=lambda progress: 1e-3 * progress, seed=0).save("model.zip")
+    done = run("model.zip --env CartPole-v1 --episodes 1")
+    assert done.exit_code == 2
+    assert re.search("Error: .*learning_rate holds the code of a function.*--trusted", done.stderr)
+    assert evaluated("model.zip --env CartPole-v1 --episodes 1 --trusted")[0] == "1 deterministic"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nothing.zip --env CartPole-v1", "nothing.zip' does not exist"),
+        (". --env CartPole-v1", "is a directory"),
+        ("model.zip", "Missing option '--env'"),
+        ("--env CartPole-v1", "Missing argument 'ZIP'"),
+        ("model.zip --env Nope-v0", "Nope"),
+        ("model.zip --env Acrobot-v1", r"Observation spaces do not match: .*\(4,\).*\(6,\)"),
+        ("model.zip --env CartPole-v1 --episodes 0", "'--episodes': .*1"),
+        ("model.zip --env CartPole-v1 --device warp", "warp"),
+        ("damaged.zip --env CartPole-v1", "damaged.zip: it is damaged"),
+        ("text.zip --env CartPole-v1", "text.zip: it is damaged, or no saved model"),
+    ],
+)
+def test_mistakes_end_with_a_message(arguments: str, message: str, model: TDA2C) -> None:
+    content = Path("model.zip").read_bytes()
+    Path("damaged.zip").write_bytes(content[: len(content) // 2])
+    Path("text.zip").write_text("no model")
+    done = run(arguments)
+    assert done.exit_code == 2
+    assert re.search(f"Error: .*{message}", done.stderr)
+    assert done.stdout == ""
+
+
+def test_statistics_that_are_damaged(model: TDA2C) -> None:
+    Path("vec_normalize.pkl").write_bytes(b"\x80\x04")
+    done = run("model.zip --env CartPole-v1 --trusted")
+    assert done.exit_code == 2
+    assert re.search("Error: .*vec_normalize.pkl is damaged", done.stderr)
