@@ -54,11 +54,11 @@ def compare(
         typer.Option(help="Folder for models, logs and picture; earlier ones go.", show_default="a new folder here"),
     ] = None,
 ) -> None:
-    """Train TDA2C beside SB3's A2C, each with its defaults, and show how they learned.
+    """Train TDA2C beside SB3's A2C, and show how they learned.
 
-    Both train at the same time, on the CPU, on one core each. The folder holds both models, the logs of their training
-    episodes and a picture of their learning curves. Ctrl-C stops both early, and shows and saves what there is. One
-    seed shows that both run and about how fast; it does not show which is better.
+    Both have their defaults, and train at the same time, on the CPU, on one core each. The folder holds both models,
+    the logs of their training episodes and a picture of their learning curves. Ctrl-C stops both early, and shows and
+    saves what there is. One seed shows that both run and about how fast; it does not show which is better.
 
     \b
     Examples:

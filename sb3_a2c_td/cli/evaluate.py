@@ -28,7 +28,7 @@ def evaluate(
         bool, typer.Option("--trusted", help="Load what could run code, too: only for files that you made.")
     ] = False,
 ) -> None:
-    """Run a saved model in an environment, and print the mean return and its standard deviation.
+    """Print mean and standard deviation of a saved model's returns.
 
     Observations are normalised where SB3 or RL Zoo saved the statistics of VecNormalize beside the zip.
 

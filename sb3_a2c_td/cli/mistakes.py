@@ -19,4 +19,4 @@ def explained() -> Iterator[None]:
     try:
         yield
     except MISTAKES as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter("\n".join([str(error), *getattr(error, "__notes__", [])])) from error

@@ -122,8 +122,11 @@ def test_what_could_run_code_is_loaded_only_where_it_is_trusted() -> None:
         ("model.zip", "Missing option '--env'"),
         ("--env CartPole-v1", "Missing argument 'ZIP'"),
         ("model.zip --env Nope-v0", "Nope"),
-        ("model.zip --env Acrobot-v1", r"Observation spaces do not match: .*\(4,\).*\(6,\)"),
-        ("model.zip --env CartPole-v1 --episodes 0", "'--episodes': .*1"),
+        (
+            "model.zip --env Acrobot-v1",
+            r"Observation spaces do not match: .*\(4,\).*\(6,\).*\nwhile model.zip was loaded",
+        ),
+        ("model.zip --env CartPole-v1 --episodes 0", "--episodes.*1"),
         ("model.zip --env CartPole-v1 --device warp", "warp"),
         ("damaged.zip --env CartPole-v1", "damaged.zip: it is damaged"),
         ("text.zip --env CartPole-v1", "text.zip: it is damaged, or no saved model"),

@@ -97,13 +97,13 @@ def test_quiet_prints_the_result_only() -> None:
     [
         ("--env Nope-v0", "Nope"),
         ("--env nomodule:Nope-v0", "nomodule"),
-        ("--gamma 2", "'--gamma': .*1"),
-        ("--gamma much", "'--gamma': .*number"),
-        ("--gamma nan", "'--gamma': .*1"),
+        ("--gamma 2", "gamma.* 1"),
+        ("--gamma much", "'--gamma'"),
+        ("--gamma nan", "gamma.* 1"),
         ("--update-interval 0", "--update_interval.*: .*1"),
         ("--actor_lr=-1", "--actor_lr.*: .*0"),
-        ("--critic-lr=nan", "--critic_lr.*: .*0"),
-        ("--timesteps 0", "'--timesteps': .*1"),
+        ("--critic-lr=nan", "critic_l.* 0"),
+        ("--timesteps 0", "--timesteps.*1"),
         ("--n-envs 0", "--n_envs.*: .*1"),
         ("--device warp", "warp"),
         ("--save .", "--save . is a folder"),
@@ -124,7 +124,7 @@ def test_ctrl_c_saves_what_there_is_and_says_where() -> None:
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
         assert next(process.stdout).startswith("EP0 ")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     steps = int(re.fullmatch(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n", err)[1].replace(",", ""))
     assert TDA2C.load("half.zip", device="cpu").num_timesteps == steps > 0
