@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .make-venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test dist clean
 
 demo: $(VENV)/installed
 	$(BIN)/sb3-a2c-td compare CartPole-v1 --output demo_output
@@ -15,8 +15,14 @@ test: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# builds the packages and installs them beside the lowest and the newest versions of what they require
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/pytest -n 0 -m dist tests/distribution
+
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) demo_output dist
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'

@@ -27,6 +27,7 @@ from sb3_a2c_td.dummy_vec_env import copying_less
 from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
 from sb3_a2c_td.faults import explained
 from sb3_a2c_td.interrupts import Interrupts
+from sb3_a2c_td.logs import excluding_nothing
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
 from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
 from sb3_a2c_td.validation import (
@@ -638,8 +639,16 @@ class TDA2C(OnPolicyAlgorithm):
         self.logger.record("train/learning_rate", rates["actor"])
         self.logger.record("train/critic_learning_rate", rates["critic"])
 
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log. Every format gets the same keys: SB3 itself keeps the numbers of steps from TensorBoard.
+
+        :param iteration: the number of the interval within this training
+        """
+        with excluding_nothing(self.logger):
+            super().dump_logs(iteration)
+
     def _log_update(self, update: Update) -> None:
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/n_updates", self._n_updates)
         if len(update.targets) > 1:
             self.logger.record("train/explained_variance", update.explained_variance)
         self.logger.record("train/td_error", update.td_error)

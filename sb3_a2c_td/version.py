@@ -1,3 +1,3 @@
 """The package's version, which nothing has to be imported for."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"

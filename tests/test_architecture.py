@@ -44,6 +44,7 @@ ORDER = [
     "checkpoints.env_states",
     "checkpoints.training_state",
     "interrupts",
+    "logs",
     "workers",
     "faults",
     "td_a2c",

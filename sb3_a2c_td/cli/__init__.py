@@ -1,11 +1,14 @@
 """The command line: ``python -m sb3_a2c_td`` and ``sb3-a2c-td``."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sb3_a2c_td.cli import compare, evaluate, export, inspect, train
+from sb3_a2c_td.version import __version__
+
+VERSION = "--version"
 
 
 class TrainUnlessToldOtherwise(TyperGroup):
@@ -18,7 +21,8 @@ class TrainUnlessToldOtherwise(TyperGroup):
         :param args: the arguments of the process
         :return: the arguments that are left for a command
         """
-        names_none = not args or (args[0].startswith("-") and args[0] not in self.get_help_option_names(ctx))
+        own = {*self.get_help_option_names(ctx), VERSION}
+        names_none = not args or (args[0].startswith("-") and args[0] not in own)
         return super().parse_args(ctx, ["train", *args] if names_none else args)
 
 
@@ -32,8 +36,19 @@ app.command()(inspect.inspect)
 app.command()(export.export)
 
 
+def print_version(wanted: bool) -> None:
+    """Print the package's version and end, if that is wanted."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def describe() -> None:
+def describe(
+    version: Annotated[
+        bool, typer.Option(VERSION, callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """TDA2C, an advantage actor-critic on one-step TD targets, from the command line.
 
     Options without a command are those of train: `--env CartPole-v1` is `train --env CartPole-v1`. Each command has a

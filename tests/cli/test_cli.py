@@ -8,6 +8,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from sb3_a2c_td import cli
+from sb3_a2c_td.version import __version__
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 COMMANDS = sorted(get_command(cli.app).commands)
@@ -60,3 +61,8 @@ def test_what_no_command_may_need_is_not_imported_at_once() -> None:
     code = "import sys, sb3_a2c_td.cli; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert not {"matplotlib", "pandas", "onnx", "onnxruntime", "safetensors"} & set(done.stdout.split())
+
+
+def test_the_version() -> None:
+    done = CliRunner().invoke(cli.app, "--version")
+    assert (done.exit_code, done.stdout) == (0, f"{__version__}\n")

@@ -1,0 +1,78 @@
+"""What the wheel and the sdist hold."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from configparser import ConfigParser
+from email import message_from_string
+from email.message import Message
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from sb3_a2c_td.version import __version__
+
+ROOT = Path(__file__).parents[2]
+STEM = f"sb3_a2c_td-{__version__}"
+MODULES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sb3_a2c_td").rglob("*.py")}
+EXTRAS = {"fast", "zoo", "bench", "docs", "dev", "export"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build both without a network: the sdist of the repository, the wheel of the sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> dict[str, str]:
+    with zipfile.ZipFile(built / f"{STEM}-py3-none-any.whl") as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: dict[str, str]) -> Message:
+    return message_from_string(wheel[f"{STEM}.dist-info/METADATA"])
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: dict[str, str]) -> None:
+    of_dist_info = {f"{STEM}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    licence = f"{STEM}.dist-info/licenses/LICENSE"
+    assert set(wheel) == {*MODULES, "sb3_a2c_td/py.typed", licence, *of_dist_info}
+    assert wheel[licence] == (ROOT / "LICENSE").read_text()
+
+
+def test_the_sdist_holds_what_is_needed_to_build_and_to_know_it(built: Path) -> None:
+    with tarfile.open(built / f"{STEM}.tar.gz") as archive:
+        names = {member.name.removeprefix(f"{STEM}/") for member in archive.getmembers() if member.isfile()}
+    around = {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "pyproject.toml", ".gitignore", "PKG-INFO"}
+    assert names == {*MODULES, "sb3_a2c_td/py.typed", *around}
+
+
+def test_the_metadata(metadata: Message) -> None:
+    assert metadata["Name"] == "sb3-a2c-td"
+    assert metadata["Version"] == __version__
+    assert metadata["License-Expression"] == "MIT"
+    assert set(metadata.get_all("Provides-Extra", [])) == EXTRAS
+    assert metadata.get_payload() == (ROOT / "README.md").read_text()
+
+
+def test_no_requirement_names_a_place(metadata: Message) -> None:
+    requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    assert {"stable_baselines3", "gymnasium", "torch"} <= {each.name.replace("-", "_") for each in requirements}
+    assert not [each for each in requirements if each.url]
+
+
+def test_the_console_script(wheel: dict[str, str]) -> None:
+    entry_points = ConfigParser()
+    entry_points.read_string(wheel[f"{STEM}.dist-info/entry_points.txt"])
+    assert entry_points.sections() == ["console_scripts"]
+    ((name, value),) = entry_points["console_scripts"].items()
+    assert name == "sb3-a2c-td"
+    assert callable(EntryPoint(name, value, "console_scripts").load())
