@@ -1,6 +1,5 @@
 """``evaluate``: the mean return of a saved model."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +8,11 @@ import typer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, UntrustedCheckpointError
 from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.exporting import read_normalization
 
 
 def evaluate(
@@ -38,7 +38,7 @@ def evaluate(
       sb3-a2c-td evaluate models/pendulum.zip --env Pendulum-v1 --episodes 100 --stochastic --seed 1
     """
     with mistakes.explained():
-        vec_env = _normalized(make_vec_env(env), _statistics_beside(path, env), trusted)
+        vec_env = _normalized(make_vec_env(env), _statistics_beside(path, env))
         model = load(path, vec_env, device, trusted)
     # loading seeds it as it was seeded for training
     vec_env.seed(seed)
@@ -72,18 +72,9 @@ def _statistics_beside(path: Path, env_id: str) -> Path | None:
     return next((file for name in names if (file := path.parent / name).exists()), None)
 
 
-def _normalized(env: VecEnv, statistics: Path | None, trusted: bool) -> VecEnv:
+def _normalized(env: VecEnv, statistics: Path | None) -> VecEnv:
     if statistics is None:
         return env
-    if not trusted:
-        raise ValueError(
-            f"{statistics} seems to hold the statistics of VecNormalize for this model, and loading it could run code: "
-            "--trusted if you made it, or move it elsewhere if it is not the model's"
-        )
+    normalized = read_normalization(statistics).around(env)
     print(f"Observations are normalised by {statistics}")
-    try:
-        normalize = VecNormalize.load(str(statistics), env)
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"{statistics} is damaged ({error})") from error
-    normalize.training = normalize.norm_reward = False
-    return normalize
+    return normalized

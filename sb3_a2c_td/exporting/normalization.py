@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.checkpoints.allowed import CALLS, Name, Refused, Token, require
@@ -58,6 +58,35 @@ class Normalization:
             float(attributes["epsilon"]),
             float(attributes["clip_obs"]),
         )
+
+    def around(self, env: VecEnv) -> VecNormalize:
+        """Let environments show normalised observations; rewards stay as they are.
+
+        :param env: the environments
+        :return: the environments, whose statistics stay as they are too
+        :raises ValueError: if they show observations of other keys or shapes
+        """
+        is_dict = isinstance(env.observation_space, spaces.Dict)
+        shown = env.observation_space.spaces if is_dict else {OBSERVATION: env.observation_space}
+        for key, mean in self.mean.items():
+            if key not in shown or shown[key].shape != mean.shape:
+                raise ValueError(
+                    f"statistics of observations of shape {mean.shape} under {key!r}: the environment shows "
+                    f"{env.observation_space}; take those that were saved with the model, in its environment"
+                )
+        normalize = VecNormalize(
+            env,
+            training=False,
+            norm_obs=bool(self.mean),
+            norm_reward=False,
+            clip_obs=self.clip_obs,
+            epsilon=self.epsilon,
+            norm_obs_keys=list(self.mean) if is_dict else None,
+        )
+        for key, mean in self.mean.items():
+            statistics = normalize.obs_rms[key] if is_dict else normalize.obs_rms
+            statistics.mean, statistics.var = mean, self.var[key]
+        return normalize
 
     def normalized(self, observations: Observations) -> Observations:
         """Do to observations what ``VecNormalize`` does.

@@ -1,3 +1,4 @@
+import pickle
 import re
 from pathlib import Path
 
@@ -93,11 +94,12 @@ def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, sta
     as_they_are = np.mean(returns(lambda obs: model.predict(obs, deterministic=True)[0], "Pendulum-v1", 2, seed=3))
     assert abs(normalised - as_they_are) > 1.0
     arguments = f"{zip_name} --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
-    assert float(evaluated(f"{arguments} --trusted")[1]) == pytest.approx(normalised, abs=0.02)
+    assert float(evaluated(arguments)[1]) == pytest.approx(normalised, abs=0.02)
 
+    Path(statistics).write_bytes(pickle.dumps(print))
     done = run(arguments)
     assert done.exit_code == 2
-    assert re.search(f"Error: .*{statistics} seems to hold the statistics of VecNormalize .*--trusted", done.stderr)
+    assert re.search(f"Error: .*{statistics}: it asks for builtins.print", done.stderr)
 
 
 def test_other_files_beside_are_not_taken_for_statistics(model: TDA2C) -> None:
@@ -144,6 +146,6 @@ def test_mistakes_end_with_a_message(arguments: str, message: str, model: TDA2C)
 
 def test_statistics_that_are_damaged(model: TDA2C) -> None:
     Path("vec_normalize.pkl").write_bytes(b"\x80\x04")
-    done = run("model.zip --env CartPole-v1 --trusted")
+    done = run("model.zip --env CartPole-v1")
     assert done.exit_code == 2
-    assert re.search("Error: .*vec_normalize.pkl is damaged", done.stderr)
+    assert re.search("Error: .*vec_normalize.pkl: it is damaged", done.stderr)

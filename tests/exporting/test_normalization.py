@@ -58,6 +58,24 @@ def test_does_what_vec_normalize_does(name: str, tmp_path: Path) -> None:
     )
     for normalization in (Normalization.of(env), read_normalization(tmp_path / "vecnormalize.pkl")):
         assert_same(normalization.normalized(rows), env.normalize_obs(rows))
+        around = normalization.around(stepped(space, training=False, norm_obs=False).venv)
+        assert_same(around.normalize_obs(rows), env.normalize_obs(rows))
+        assert around.observation_space == env.observation_space
+
+
+def test_environments_around_which_it_is_put_pay_as_before_and_change_nothing() -> None:
+    normalization = Normalization.of(stepped(VECTOR))
+    env = normalization.around(stepped(VECTOR).venv)
+    for _ in range(20):
+        observations, rewards, _, _ = env.step([0, 1])
+        np.testing.assert_array_equal(observations, normalization.normalized(env.get_original_obs()))
+        np.testing.assert_array_equal(rewards, env.get_original_reward())
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (4,)), spaces.Dict({"a": VECTOR}), spaces.Discrete(3)])
+def test_environments_that_it_does_not_fit_are_refused(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match=r"statistics of observations of shape \(3,\) under 'observation'"):
+        Normalization.of(stepped(VECTOR)).around(stepped(space, norm_obs=False).venv)
 
 
 def with_attribute(name: str, value: Any) -> bytes:
