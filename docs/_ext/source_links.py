@@ -93,7 +93,7 @@ class BreaksInCode(SphinxPostTransform):
         for node in [
             literal for entry in self.document.findall(nodes.entry) for literal in entry.findall(nodes.literal)
         ]:
-            parts = re.split(r"(?<=[._/])(?=\w)", node.astext())
+            parts = re.split(r"(?<=[._/])(?=\w)(?!py\b)", node.astext())
             node.children = []
             for part in parts:
                 node += [nodes.raw("", "<wbr>", format="html")] * bool(node.children) + [nodes.Text(part)]

@@ -15,8 +15,12 @@ SIZE = 24.0
 """of the font, in the units in which the formulas are drawn; the pages scale them to that of the text"""
 TAG = re.compile(r"\\tag\{(.+?)\}")
 FUNCTION = r"\\(?:log|cos|operatorname\{\w+\})"
-AFTER_FUNCTION = re.compile(rf"({FUNCTION}) *(?=[A-Za-z\\])(?!\\left|\\,)")
-BEFORE_FUNCTION = re.compile(rf"(?<=[A-Za-z)]) +(?={FUNCTION})")
+SPACING = {
+    rf"({FUNCTION}) *(?=[A-Za-z\\])(?!\\left|\\,)": r"\1\\,",
+    rf"(?<=[A-Za-z)]) +(?={FUNCTION})": r"\\,",
+    r"\(-": "({-}",
+}
+"""TeX's spaces around functions, and none behind a sign, which ziamath does otherwise"""
 
 
 @functools.cache
@@ -26,8 +30,7 @@ def svg(latex: str, is_inline: bool) -> str:
     :param latex: in LaTeX
     :param is_inline: whether it stands in a line of text, on whose baseline it is then put
     """
-    # which ziamath leaves out
-    spaced = BEFORE_FUNCTION.sub(r"\\,", AFTER_FUNCTION.sub(r"\1\\,", latex))
+    spaced = functools.reduce(lambda text, rule: re.sub(*rule, text), SPACING.items(), latex)
     formula = ziamath.Latex(spaced, size=SIZE, inline=is_inline, color="currentColor").svgxml()
     _, top, width, height = (float(number) / SIZE for number in formula.attrib["viewBox"].split())
     baseline = f"; vertical-align: {-(top + height):.3f}em" if is_inline else ""

@@ -19,7 +19,7 @@ model = TDA2C(
     policy_kwargs={"net_arch": [32, 32], "ortho_init": True},
     seed=0,
 )
-model.learn(80_000)
+model.learn(60_000)
 mean, std = evaluate_policy(model, make_vec_env("Pendulum-v1", seed=1), n_eval_episodes=10)
 # random actions give about -1,200
 print(f"Mean return of 10 episodes: {mean:.1f} ± {std:.1f}")

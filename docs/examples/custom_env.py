@@ -23,11 +23,13 @@ class Corridor(gym.Env[np.ndarray, int]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode somewhere in the first half."""
         super().reset(seed=seed)
         self._position = self.np_random.uniform(0.0, 0.5)
         return self._observation(), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take a step of a tenth."""
         self._position = np.clip(self._position + (0.1 if action == RIGHT else -0.1), 0.0, 1.0)
         # the goal terminates; the time limit around it truncates
         return self._observation(), float(self._position) - 1.0, bool(self._position >= 1.0), False, {}
@@ -47,7 +49,7 @@ model = TDA2C(
     bootstrap_on_truncation=True,  # 50 steps are a limit of ours, not an end
     seed=0,
 )
-model.learn(15_000)
+model.learn(10_000)
 mean, _ = evaluate_policy(model, env, n_eval_episodes=20)
 # the best is about -2.5, on the average of the starts
 print(f"Mean return of 20 episodes: {mean:.1f}")

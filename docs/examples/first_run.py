@@ -19,7 +19,7 @@ model = TDA2C(
     policy_kwargs={"activation_fn": torch.nn.Tanh, "net_arch": [64, 64], "ortho_init": True},
     seed=0,
 )
-model.learn(15_000)
+model.learn(10_000)
 mean, std = evaluate_policy(model, make_vec_env("Acrobot-v1", seed=1), n_eval_episodes=10)
 # -500 is an episode that never swings up
 print(f"Mean return of 10 episodes: {mean:.1f} ± {std:.1f}")

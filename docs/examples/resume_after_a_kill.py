@@ -9,7 +9,7 @@ import torch
 
 from sb3_a2c_td import TDA2C, train_resumably
 
-N_STEPS = 20_000
+N_STEPS = 10_000
 
 
 def train(path: Path) -> TDA2C:

@@ -15,6 +15,6 @@ model = TDA2C(
     bootstrap_on_truncation=True,
     seed=0,
 )
-model.learn(2_000_000, log_interval=1_000)
+model.learn(1_500_000, log_interval=1_000)
 mean, std = evaluate_policy(model, make_vec_env("CartPole-v1", seed=1), n_eval_episodes=10)
 print(f"Mean return of 10 episodes: {mean:.1f} ± {std:.1f}")
