@@ -1,0 +1,28 @@
+"""What autodoc writes about types and fields, made shorter."""
+
+from docutils import nodes
+from numpy.typing import ArrayLike
+from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata, stringify_annotation
+
+ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
+
+
+def name_array_like(app: Sphinx, domain: str, object_type: str, content: nodes.Element) -> None:
+    """Write ``ArrayLike`` by its name, not by the dozen types that it stands for."""
+    for annotations in app.env.current_document.autodoc_annotations.values():
+        for name, annotation in annotations.items():
+            annotations[name] = annotation.replace(ARRAY_LIKE, "~numpy.typing.ArrayLike")
+
+
+def drop_field_numbers(app: Sphinx, kind: str, name: str, symbol: object, options: object, lines: list[str]) -> None:
+    """Leave out what Python says about the fields of named tuples: their numbers."""
+    lines[:] = [line for line in lines if not line.startswith("Alias for field number")]
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Connect both."""
+    # before autodoc puts the types into the text
+    app.connect("object-description-transform", name_array_like, priority=400)
+    app.connect("autodoc-process-docstring", drop_field_numbers)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
