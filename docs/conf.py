@@ -43,7 +43,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
-api_packages = ["sb3_a2c_td.checkpoints", "sb3_a2c_td.engines", "sb3_a2c_td.tabular", "sb3_a2c_td"]
+api_package = "sb3_a2c_td"
 # in front of the names that pages write as code
 api_prefixes = ["", "sb3_a2c_td.", "sb3_a2c_td.tabular.", "sb3_a2c_td.tabular.exact."]
 # nothing outside of this package can be referred to without a network; type variables are not documented

@@ -6,6 +6,7 @@ files become downloads, as Sphinx does it. Names of functions and classes in ``c
 """
 
 import importlib
+import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
@@ -102,9 +103,10 @@ class BreaksInCode(SphinxPostTransform):
 def add_reexports(app: Sphinx, env: BuildEnvironment) -> None:
     """Let the API know each symbol also under the names of the packages that export it."""
     domain = env.domains.python_domain
-    for package in app.config.api_packages:
-        module = importlib.import_module(package)
-        for name in module.__all__:
+    root = importlib.import_module(app.config.api_package)
+    names = [found.name for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if found.ispkg]
+    for module in (importlib.import_module(name) for name in [*names, root.__name__]):
+        for name in getattr(module, "__all__", []):
             _add_reexport(domain, module, name)
 
 
@@ -120,7 +122,7 @@ def _add_reexport(domain: PythonDomain, module: ModuleType, name: str) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the transforms, and what they are told in ``conf.py``."""
     app.add_config_value("included_pages", {}, "env")
-    app.add_config_value("api_packages", [], "env")
+    app.add_config_value("api_package", "", "env")
     app.add_config_value("api_prefixes", [], "env")
     app.add_transform(LinksToFiles)
     app.add_post_transform(NamesInCode)
