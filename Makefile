@@ -1,4 +1,4 @@
-# Both commands set up an environment of their own on their first run, from nothing but Python >= 3.11. It is in
+# Each command sets up an environment of its own on its first run, from nothing but Python >= 3.11. It is in
 # .make-venv, and no other environment is touched.
 PYTHON ?= python3
 VENV := .make-venv

@@ -75,7 +75,8 @@ class NamesInCode(SphinxPostTransform):
                 continue
             name = node.astext().removesuffix("()")
             found = next((key for prefix in self.config.api_prefixes if (key := prefix + name) in domain.objects), None)
-            if found is not None:
+            # a single word that is a module's name may be a folder or an extra too
+            if found is not None and ("." in name or domain.objects[found].objtype != "module"):
                 entry = domain.objects[found]
                 link = make_refnode(
                     self.app.builder, self.env.docname, entry.docname, entry.node_id, node.deepcopy(), found

@@ -32,14 +32,11 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def commands() -> list[str]:
     """List the commands in the blocks of all pages, each once."""
-    lines = [
-        line
-        for page in PAGES
-        for block in blocks(page, "sh")
-        for line in block.replace("\\\n", " ").splitlines()
-        if shlex.split(line, comments=True)
-    ]
-    return list(dict.fromkeys(" ".join(shlex.split(line, comments=True)) for line in lines))
+    scripts = [block for page in PAGES for block in blocks(page, "sh")]
+    sessions = [block for page in PAGES for block in blocks(page, "console")]
+    lines = [line for script in scripts for line in script.replace("\\\n", " ").splitlines()]
+    lines += [line.removeprefix("$ ") for session in sessions for line in session.splitlines() if line[:2] == "$ "]
+    return list(dict.fromkeys(shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))))
 
 
 @pytest.fixture
