@@ -162,9 +162,8 @@ class TDA2C(OnPolicyAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv | VectorEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else env
-        vec_env = copying_less(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
-        check_spaces(vec_env.observation_space, vec_env.action_space)
-        return vec_env
+        check_spaces(env.observation_space, env.action_space)
+        return copying_less(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
 
     def _check_arguments(self) -> None:
         if not issubclass(self.policy_class, SeparateActorCriticPolicy):

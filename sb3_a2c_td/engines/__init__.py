@@ -12,6 +12,7 @@ from sb3_a2c_td.engines.torch_engine import TorchEngine
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
 ENGINES = ("auto", "torch", "numba", "cuda")
+"""what ``TDA2C(engine=...)`` takes"""
 
 __all__ = ["ENGINES", "CannotServe", "Diverged", "Engine", "Objective", "Update", "make_engine"]
 

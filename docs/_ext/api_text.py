@@ -1,0 +1,33 @@
+"""What autodoc makes of types, fields and commands, mended."""
+
+from docutils import nodes
+from numpy.typing import ArrayLike
+from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata, stringify_annotation
+
+ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
+AS_IT_STANDS = "\b"
+"""the line that tells Typer not to wrap the next paragraph"""
+
+
+def name_array_like(app: Sphinx, domain: str, object_type: str, content: nodes.Element) -> None:
+    """Write ``ArrayLike`` by its name, not by the dozen types that it stands for."""
+    for annotations in app.env.current_document.autodoc_annotations.values():
+        for name, annotation in annotations.items():
+            annotations[name] = annotation.replace(ARRAY_LIKE, "~numpy.typing.ArrayLike")
+
+
+def mend_docstring(app: Sphinx, kind: str, name: str, symbol: object, options: object, lines: list[str]) -> None:
+    """Leave out the numbers of named tuples' fields, and show commands' examples as they stand."""
+    lines[:] = [line for line in lines if not line.startswith("Alias for field number")]
+    if AS_IT_STANDS in lines:
+        start = lines.index(AS_IT_STANDS)
+        lines[start : start + 2] = [f"{lines[start + 1]}:", ""]
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Connect both."""
+    # before autodoc puts the types into the text
+    app.connect("object-description-transform", name_array_like, priority=400)
+    app.connect("autodoc-process-docstring", mend_docstring)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,132 @@
+"""What pages say about the source becomes links within the site.
+
+On a code host the pages link to files beside them. In the site, links to modules of the package go to the API, links to
+Markdown files outside ``docs`` to the pages that include them, and links to finished HTML files to their copies; other
+files become downloads, as Sphinx does it. Names of functions and classes in ``code`` become links to the API.
+"""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.nodes import make_refnode
+from sphinx.util.typing import ExtensionMetadata
+
+
+class LinksToFiles(SphinxTransform):
+    """Replaces links to files of the repository by links within the site."""
+
+    default_priority = 400
+
+    def apply(self) -> None:
+        """Go through the links that MyST has taken for links to files."""
+        for node in list(self.document.findall(_is_link_of_myst)):
+            assert isinstance(node, nodes.Element)
+            link = self._link(str(node["reftarget"]), is_document=node.get("refdomain") == "doc")
+            if link is not None:
+                link += node.children
+                node.replace_self(link)
+
+    def _link(self, target: str, is_document: bool) -> nodes.Element | None:
+        root = Path(self.app.srcdir).parent
+        base = Path(self.app.srcdir) if is_document else Path(self.env.doc2path(self.env.docname)).parent
+        path = (base / (f"{target}.md" if is_document else target)).resolve()
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+        if name.startswith("sb3_a2c_td/") and name.endswith(".py"):
+            module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            return self._reference("py", "mod", module)
+        # an included page's links start from the root
+        page = self.config.included_pages.get(name) or self.config.included_pages.get(target)
+        if page is not None:
+            return self._reference("std", "doc", f"/{page}")
+        if name.removeprefix("docs/") in self.config.html_extra_path:
+            return nodes.reference(refuri=name.removeprefix("docs/"))
+        return None
+
+    def _reference(self, domain: str, kind: str, target: str) -> addnodes.pending_xref:
+        return addnodes.pending_xref(
+            refdomain=domain, reftype=kind, reftarget=target, refdoc=self.env.docname, refexplicit=True, refwarn=True
+        )
+
+
+def _is_link_of_myst(node: nodes.Node) -> bool:
+    return isinstance(node, addnodes.pending_xref | addnodes.download_reference) and node.get("reftype") == "myst"
+
+
+class NamesInCode(SphinxPostTransform):
+    """Makes links of the names in ``code`` that the API documents, with or without their package in front."""
+
+    default_priority = 5
+
+    def run(self, **kwargs: object) -> None:
+        """Go through a page's code within text."""
+        domain = self.env.domains.python_domain
+        for node in list(self.document.findall(nodes.literal)):
+            if isinstance(node.parent, nodes.title | nodes.reference | addnodes.pending_xref):
+                continue
+            name = node.astext().removesuffix("()")
+            found = next((key for prefix in self.config.api_prefixes if (key := prefix + name) in domain.objects), None)
+            # a single word that is a module's name may be a folder or an extra too
+            if found is not None and ("." in name or domain.objects[found].objtype != "module"):
+                entry = domain.objects[found]
+                link = make_refnode(
+                    self.app.builder, self.env.docname, entry.docname, entry.node_id, node.deepcopy(), found
+                )
+                node.replace_self(link)
+
+
+class BreaksInCode(SphinxPostTransform):
+    """Lets browsers break long names in tables after a dot, a slash or an underscore."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        """Go through the code in a page's tables."""
+        for node in [
+            literal for entry in self.document.findall(nodes.entry) for literal in entry.findall(nodes.literal)
+        ]:
+            parts = re.split(r"(?<=[._/])(?=\w)(?!py\b)", node.astext())
+            node.children = []
+            for part in parts:
+                node += [nodes.raw("", "<wbr>", format="html")] * bool(node.children) + [nodes.Text(part)]
+
+
+def add_reexports(app: Sphinx, env: BuildEnvironment) -> None:
+    """Let the API know each symbol also under the names of the packages that export it."""
+    domain = env.domains.python_domain
+    root = importlib.import_module(app.config.api_package)
+    names = [found.name for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if found.ispkg]
+    for module in (importlib.import_module(name) for name in [*names, root.__name__]):
+        for name in getattr(module, "__all__", []):
+            _add_reexport(domain, module, name)
+
+
+def _add_reexport(domain: PythonDomain, module: ModuleType, name: str) -> None:
+    symbol = getattr(module, name)
+    definition = f"{getattr(symbol, '__module__', module.__name__)}.{getattr(symbol, '__qualname__', name)}"
+    alias = f"{module.__name__}.{name}"
+    for key, entry in list(domain.objects.items()):
+        if key == definition or key.startswith(f"{definition}."):
+            domain.objects.setdefault(alias + key.removeprefix(definition), entry._replace(aliased=True))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the transforms, and what they are told in ``conf.py``."""
+    app.add_config_value("included_pages", {}, "env")
+    app.add_config_value("api_package", "", "env")
+    app.add_config_value("api_prefixes", [], "env")
+    app.add_transform(LinksToFiles)
+    app.add_post_transform(NamesInCode)
+    app.add_post_transform(BreaksInCode)
+    app.connect("env-check-consistency", add_reexports)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,60 @@
+"""The documentation site: ``make docs`` builds it."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+
+from sb3_a2c_td.version import __version__  # noqa: E402
+
+project = "sb3-a2c-td"
+author = "The sb3-a2c-td developers"
+project_copyright = author
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "api_text",
+    "source_links",
+    "svg_maths",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+
+# Markdown
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 4
+included_pages = {
+    "SECURITY.md": "security",
+    "CHANGELOG.md": "changelog",
+    "CONTRIBUTING.md": "contributing",
+    "README.md": "index",
+}
+
+# API
+add_module_names = False
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+api_package = "sb3_a2c_td"
+# in front of the names that pages write as code
+api_prefixes = ["", "sb3_a2c_td.", "sb3_a2c_td.tabular.", "sb3_a2c_td.tabular.exact."]
+# nothing outside of this package can be referred to without a network; type variables are not documented
+nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", r".*\.(ArrayT|Model|Sample)")]
+
+# HTML
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["report.html"]
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False

@@ -1,0 +1,145 @@
+"""The code in README and in the pages: Python runs, and commands are ones that there are."""
+
+import functools
+import importlib.util
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from markdown_it import MarkdownIt
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from tests.docs import PAGES, ROOT, name_of
+
+MOST_STEPS = 6_000
+"""more than an interval of 1,024 environments"""
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+SCRIPTS = {name: target.split(":")[0] for name, target in PYPROJECT["project"].get("scripts", {}).items()}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    tokens = MarkdownIt().parse(page.read_text())
+    return [token.content for token in tokens if token.type == "fence" and token.info.split()[:1] == [language]]
+
+
+def commands() -> list[str]:
+    """List the commands in the blocks of all pages, each once."""
+    scripts = [block for page in PAGES for block in blocks(page, "sh")]
+    sessions = [block for page in PAGES for block in blocks(page, "console")]
+    lines = [line for script in scripts for line in script.replace("\\\n", " ").splitlines()]
+    lines += [line.removeprefix("$ ") for session in sessions for line in session.splitlines() if line[:2] == "$ "]
+    return list(dict.fromkeys(shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))))
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no training take more than ``MOST_STEPS`` steps; the pages' longer ones run as far as that."""
+    learn = OnPolicyAlgorithm.learn
+
+    def at_most(self: OnPolicyAlgorithm, total_timesteps: int, *args: object, **kwargs: object) -> OnPolicyAlgorithm:
+        return learn(self, min(total_timesteps, MOST_STEPS), *args, **kwargs)
+
+    monkeypatch.setattr(OnPolicyAlgorithm, "learn", at_most)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+@pytest.mark.usefixtures("short_training")
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's blocks run one after the other, as a reader would paste them."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page, "python"), start=1):
+        exec(compile(block, f"{name_of(page)}, block {number}", "exec"), namespace)
+
+
+def test_examples_are_found() -> None:
+    assert len(blocks(ROOT / "README.md", "python")) >= 6
+    assert "make demo" in commands()
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_is_one_that_there_is(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(shlex.split(command))
+
+
+def check(words: list[str]) -> None:
+    """Check that a command's program, subcommand, options and files exist, without running it."""
+    if words[:2] == ["python", "-m"]:
+        words = words[2:]
+    program, arguments = words[0].removeprefix(".make-venv/bin/"), words[1:]
+    match program:
+        case "make":
+            assert set(arguments) <= set(TARGETS)
+        case "pip":
+            check_installation(arguments)
+        case "pytest":
+            check_tests(arguments)
+        case "python" if arguments[0] == "-m":
+            check_module(arguments[1], arguments[2:])
+        case "python":
+            assert (ROOT / arguments[0]).is_file()
+        case _:
+            check_module(SCRIPTS.get(program, program), arguments)
+
+
+def check_installation(arguments: list[str]) -> None:
+    assert arguments[0] == "install"
+    for argument in arguments[1:]:
+        if argument.startswith(("sb3-a2c-td", ".")):
+            extras = re.findall(r"\w+", argument.partition("[")[2])
+            assert set(extras) <= set(PYPROJECT["project"]["optional-dependencies"])
+        elif argument.endswith(".txt"):
+            assert (ROOT / argument).is_file()
+
+
+def check_tests(arguments: list[str]) -> None:
+    for argument in arguments:
+        assert "/" not in argument or (ROOT / argument).exists()
+    if "-m" in arguments:
+        markers = [marker.split(":")[0] for marker in PYPROJECT["tool"]["pytest"]["ini_options"]["markers"]]
+        assert arguments[arguments.index("-m") + 1] in markers
+
+
+def check_module(name: str, arguments: list[str]) -> None:
+    """Let a Typer application read the arguments; of another command line, look into what ``--help`` says."""
+    is_package = importlib.util.find_spec(name).submodule_search_locations is not None
+    module = importlib.import_module(f"{name}.__main__" if is_package else name)
+    if hasattr(module, "app"):
+        read(module.app, arguments)
+        return
+    options = [word for word in arguments if re.match("--?[a-z]", word)]
+    subcommands = tuple(itertools.takewhile(lambda word: word not in options, arguments))
+    for option in options:
+        assert re.search(rf"(?<![\w-]){option.partition('=')[0]}(?![\w-])", help_of(name, subcommands)), option
+
+
+def read(app: typer.Typer, arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    for subcommand in getattr(command, "commands", {}).values():
+        subcommand.callback = lambda **_: None
+    for argument in arguments:
+        if argument.endswith(".zip"):
+            Path(argument).touch()
+    command.main(arguments, standalone_mode=False)
+
+
+@functools.cache
+def help_of(module: str, subcommands: tuple[str, ...]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *subcommands, "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

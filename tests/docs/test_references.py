@@ -1,0 +1,70 @@
+"""The tests and files that the pages name are there, and "Can I use it?" says what is so."""
+
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_a2c_td import TDA2C
+from tests.docs import DOCS, PAGES, ROOT, name_of
+from tests.envs import RandomEnv
+
+TESTS = ROOT / "tests"
+IN_CODE = re.compile(r"`([^`\n]+)`")
+SPACES = {
+    "Discrete": spaces.Discrete(3),
+    "Box": spaces.Box(-1, 1, (2,), np.float32),
+    "MultiDiscrete": spaces.MultiDiscrete([3, 2]),
+    "MultiBinary": spaces.MultiBinary(3),
+    "Dict": spaces.Dict({"number": spaces.Discrete(3), "vector": spaces.Box(-1, 1, (2,), np.float32)}),
+    "Tuple": spaces.Tuple([spaces.Discrete(3)]),
+    "Text": spaces.Text(5),
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_tests_that_a_page_names_are_there(page: Path) -> None:
+    functions = {
+        name for path in TESTS.rglob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    for name in IN_CODE.findall(page.read_text()):
+        if re.fullmatch(r"[\w/.]*test_\w+\.py", name):
+            start = name.removeprefix("tests/").removeprefix("../")
+            assert list(TESTS.rglob(start)), name
+        elif re.fullmatch(r"test_\w+", name):
+            assert name in functions, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_files_that_a_page_links_to_are_there(page: Path) -> None:
+    """As a code host shows it: relative to the page."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path = target.partition("#")[0]
+        assert re.match(r"https?:", target) or not path or (page.parent / path).exists(), target
+
+
+def rows() -> list[tuple[str, bool, bool]]:
+    found = re.findall(r"^\| `(\w+)` \| ([✔✘]) \| ([✔✘]) \|", (DOCS / "can_i_use_it.md").read_text(), re.M)
+    return [(name, action == "✔", observation == "✔") for name, action, observation in found]
+
+
+def test_the_table_has_every_space() -> None:
+    assert [name for name, _, _ in rows()] == list(SPACES)
+
+
+@pytest.mark.parametrize(("name", "as_action", "as_observation"), rows())
+def test_the_table_of_spaces_is_true(name: str, as_action: bool, as_observation: bool) -> None:
+    assert learns(SPACES["Box"], SPACES[name]) == as_action
+    assert learns(SPACES[name], SPACES["Discrete"]) == as_observation
+
+
+def learns(observation_space: gym.Space, action_space: gym.Space) -> bool:
+    policy = "MultiInputPolicy" if isinstance(observation_space, spaces.Dict) else "MlpPolicy"
+    try:
+        TDA2C(policy, RandomEnv(observation_space, action_space), device="cpu").learn(20)
+    except ValueError as error:
+        return "is not supported" not in str(error)
+    return True

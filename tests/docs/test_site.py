@@ -1,0 +1,162 @@
+"""The site is built without a warning, is whole, and needs no network."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from latex2mathml.converter import convert
+from playwright.sync_api import Page, sync_playwright
+
+import sb3_a2c_td
+from tests.docs import DOCS, ROOT
+from tests.docs.conftest import COMMAND
+
+CHROMIUM = shutil.which("chromium")
+PHONE = {"width": 390, "height": 844}
+LOADING = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src", "object": "data"}
+"""elements that make a browser load something, and the attribute that says what"""
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> dict[str, BeautifulSoup]:
+    """Read the pages, without those of the source and the benchmark's report, which has tests of its own."""
+    found = {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*.html"))}
+    return {
+        name: BeautifulSoup(path.read_text(), "html.parser")
+        for name, path in found.items()
+        if not name.startswith("_modules/") and name != "report.html"
+    }
+
+
+def test_it_is_built_without_a_warning(build: Path) -> None:
+    assert (build / "sphinx.txt").read_text() == "exit code 0\n"
+
+
+def test_make_docs_is_what_is_tested() -> None:
+    options = [option for option in COMMAND if option != "--quiet"]
+    assert f"$(BIN)/python {' '.join(options)} docs docs/_build/html" in (ROOT / "Makefile").read_text()
+
+
+def test_every_page_is_there(pages: dict[str, BeautifulSoup]) -> None:
+    sources = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.[mr][ds]*")}
+    assert sources <= pages.keys()
+    assert len(sources) > 25
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[str, BeautifulSoup]) -> None:
+    for name, page in pages.items():
+        for element, attribute in LOADING.items():
+            for found in page.find_all(element):
+                target = str(found.get(attribute, ""))
+                assert not urlsplit(target).netloc, f"{name} loads {target}"
+    for sheet in site.rglob("*.css"):
+        for target in re.findall(r"""(?:url\(|@import)\s*["']?([^"')]+)""", sheet.read_text()):
+            assert target.startswith("data:") or not urlsplit(target).netloc, f"{sheet.name} loads {target}"
+
+
+def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, BeautifulSoup]) -> None:
+    anchors = {name: {found["id"] for found in page.find_all(id=True)} for name, page in pages.items()}
+    n_links = 0
+    for name, page in pages.items():
+        for link in page.find_all("a", href=True):
+            target = urlsplit(str(link["href"]))
+            if target.scheme or target.netloc:
+                continue
+            path = (site / name).parent / unquote(target.path) if target.path else site / name
+            assert path.is_file(), f"{name} links to {link['href']}"
+            key = path.resolve().relative_to(site.resolve()).as_posix()
+            if target.fragment and key in anchors:
+                assert unquote(target.fragment) in anchors[key], f"{name} links to {link['href']}"
+            n_links += 1
+    assert n_links > 1_000
+
+
+def test_links_elsewhere_are_not_to_files(pages: dict[str, BeautifulSoup]) -> None:
+    """Links of pages to modules and files of the repository have become links within the site."""
+    reliability = {str(link["href"]) for link in pages["reliability.html"].find_all("a", href=True)}
+    assert "api/checkpoints.html#module-sb3_a2c_td.checkpoints.allowed" in reliability
+    assert "security.html" in reliability
+    assert any(re.fullmatch(r"_downloads/\w+/test_kills\.py", link) for link in reliability)
+    assert "report.html" in {link["href"] for link in pages["index.html"].find_all("a", href=True)}
+    theory = {str(link["href"]) for link in pages["theory.html"].find_all("a", href=True)}
+    assert "api/tabular.html#sb3_a2c_td.tabular.exact.visitation" in theory
+
+
+def modules() -> list[ModuleType]:
+    found = pkgutil.walk_packages(sb3_a2c_td.__path__, "sb3_a2c_td.")
+    return [sb3_a2c_td, *(importlib.import_module(module.name) for module in found)]
+
+
+def public_symbols(module: ModuleType) -> set[str]:
+    """List the names that a module exports: its ``__all__``, or the functions and classes that it defines."""
+    if hasattr(module, "__all__"):
+        return set(module.__all__)
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or callable(value))
+        and getattr(value, "__module__", None) == module.__name__
+        and hasattr(value, "__qualname__")
+    }
+
+
+def test_every_public_symbol_is_in_the_api(site: Path) -> None:
+    content = (site / "objects.inv").read_bytes()
+    lines = zlib.decompress(content.split(b"\n", 4)[4]).decode().splitlines()
+    documented = {line.split()[0] for line in lines if line.split()[1].startswith("py:")}
+    for module in modules():
+        assert module.__name__ == "sb3_a2c_td" or module.__name__ in documented, module.__name__
+        for name in public_symbols(module):
+            assert f"{module.__name__}.{name}" in documented
+    assert {"sb3_a2c_td.TDA2C.learn", "sb3_a2c_td.engines.kernels.update"} <= documented
+
+
+def test_formulas_are_drawn_as_they_are_written(pages: dict[str, BeautifulSoup]) -> None:
+    formulas = {str(found["aria-label"]) for page in pages.values() for found in page.select(".maths svg")}
+    assert len(formulas) > 100
+    for formula in formulas:
+        # a command that is not known would stand there as text
+        assert "\\" not in convert(formula)
+    theory = pages["theory.html"].select("div.maths")
+    assert [found.select_one(".number").text for found in theory if found.select_one(".number")] == [
+        f"({number})" for number in range(1, 12)
+    ]
+
+
+@pytest.fixture(scope="module")
+def browser(site: Path) -> Iterator[Page]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started.new_page(viewport=PHONE)
+        started.close()
+
+
+def test_no_page_scrolls_sideways(browser: Page, site: Path, pages: dict[str, BeautifulSoup]) -> None:
+    for name in pages:
+        browser.goto((site / name).as_uri(), wait_until="load")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+
+
+def test_a_browser_asks_for_nothing_but_files_of_the_site(
+    browser: Page, site: Path, pages: dict[str, BeautifulSoup]
+) -> None:
+    asked: list[str] = []
+    browser.on("request", lambda request: asked.append(request.url))
+    for name in ("theory.html", "benchmarks.html", "api/algorithm.html"):
+        browser.goto((site / name).as_uri(), wait_until="load")
+        broken = "[...document.images].filter(image => image.naturalWidth == 0).map(image => image.src)"
+        assert browser.evaluate(broken) == []
+    assert all(address.startswith((site.as_uri(), "data:")) for address in asked)
+    assert len(asked) > 3
