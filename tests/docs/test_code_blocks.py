@@ -31,9 +31,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """List the commands in the blocks of all pages, each once."""
-    scripts = [block for page in PAGES for block in blocks(page, "sh")]
-    sessions = [block for page in PAGES for block in blocks(page, "console")]
+    """List the commands in the blocks of the pages, each once; ``tests/test_zoo.py`` runs those of RL Zoo's."""
+    pages = [page for page in PAGES if page.name != "zoo.md"]
+    scripts = [block for page in pages for block in blocks(page, "sh")]
+    sessions = [block for page in pages for block in blocks(page, "console")]
     lines = [line for script in scripts for line in script.replace("\\\n", " ").splitlines()]
     lines += [line.removeprefix("$ ") for session in sessions for line in session.splitlines() if line[:2] == "$ "]
     return list(dict.fromkeys(shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))))
@@ -111,8 +112,8 @@ def check_tests(arguments: list[str]) -> None:
 
 def check_module(name: str, arguments: list[str]) -> None:
     """Let a Typer application read the arguments; of another command line, look into what ``--help`` says."""
-    is_package = importlib.util.find_spec(name).submodule_search_locations is not None
-    module = importlib.import_module(f"{name}.__main__" if is_package else name)
+    is_run = importlib.util.find_spec(name).submodule_search_locations is not None and name not in SCRIPTS.values()
+    module = importlib.import_module(f"{name}.__main__" if is_run else name)
     if hasattr(module, "app"):
         read(module.app, arguments)
         return
@@ -127,7 +128,7 @@ def read(app: typer.Typer, arguments: list[str]) -> None:
     for subcommand in getattr(command, "commands", {}).values():
         subcommand.callback = lambda **_: None
     for argument in arguments:
-        if argument.endswith(".zip"):
+        if argument.endswith((".zip", ".pkl")):
             Path(argument).touch()
     command.main(arguments, standalone_mode=False)
 
