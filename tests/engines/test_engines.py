@@ -83,7 +83,7 @@ class SameActions(TDA2C):
 
 TANH = {"activation_fn": nn.Tanh}
 # with PyTorch's own epsilon of 1e-8, Adam makes steps of what rounding leaves of a gradient that nearly vanishes
-ADAM = {"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"betas": (0.8, 0.99), "eps": 1e-6}}
+ADAM = {"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"betas": (0.8, 0.99), "eps": 1e-5}}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "relu": {},
     "plain": {"policy_kwargs": TANH},
