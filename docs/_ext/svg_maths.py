@@ -30,7 +30,9 @@ def svg(latex: str, is_inline: bool) -> str:
     :param latex: in LaTeX
     :param is_inline: whether it stands in a line of text, on whose baseline it is then put
     """
-    spaced = functools.reduce(lambda text, rule: re.sub(*rule, text), SPACING.items(), latex)
+    spaced = latex
+    for pattern, replacement in SPACING.items():
+        spaced = re.sub(pattern, replacement, spaced)
     formula = ziamath.Latex(spaced, size=SIZE, inline=is_inline, color="currentColor").svgxml()
     _, top, width, height = (float(number) / SIZE for number in formula.attrib["viewBox"].split())
     baseline = f"; vertical-align: {-(top + height):.3f}em" if is_inline else ""

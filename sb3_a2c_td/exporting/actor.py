@@ -13,7 +13,7 @@ from torch import nn
 
 from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.exporting.errors import ExportError
-from sb3_a2c_td.exporting.normalization import OBSERVATION, Normalization
+from sb3_a2c_td.exporting.normalization import OBSERVATION, Normalization, spaces_by_key
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
 
 
@@ -86,9 +86,7 @@ class Actor(nn.Module):
     @property
     def inputs(self) -> dict[str, spaces.Space[Any]]:
         """The spaces of what goes in, by name: the keys of dict observations, or "observation"."""
-        if isinstance(self.observation_space, spaces.Dict):
-            return dict(self.observation_space.spaces)
-        return {OBSERVATION: self.observation_space}
+        return spaces_by_key(self.observation_space)
 
     def forward(self, *observations: th.Tensor) -> th.Tensor:
         """Give the actions, as numpy would hold them: ``(n, *action_shape)``.

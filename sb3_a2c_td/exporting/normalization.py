@@ -22,6 +22,14 @@ OBSERVATION = "observation"
 """what observations that are no dicts are called"""
 
 
+def spaces_by_key(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
+    """Give the spaces of dict observations by their keys; that of others under "observation".
+
+    :param space: the space of the observations
+    """
+    return dict(space.spaces) if isinstance(space, spaces.Dict) else {OBSERVATION: space}
+
+
 @dataclass(frozen=True)
 class Normalization:
     """What ``VecNormalize`` does to observations: ``clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs)``.
@@ -66,8 +74,7 @@ class Normalization:
         :return: the environments, whose statistics stay as they are too
         :raises ValueError: if they show observations of other keys or shapes
         """
-        is_dict = isinstance(env.observation_space, spaces.Dict)
-        shown = env.observation_space.spaces if is_dict else {OBSERVATION: env.observation_space}
+        shown = spaces_by_key(env.observation_space)
         for key, mean in self.mean.items():
             if key not in shown or shown[key].shape != mean.shape:
                 raise ValueError(
@@ -81,10 +88,10 @@ class Normalization:
             norm_reward=False,
             clip_obs=self.clip_obs,
             epsilon=self.epsilon,
-            norm_obs_keys=list(self.mean) if is_dict else None,
+            norm_obs_keys=list(self.mean) if isinstance(env.observation_space, spaces.Dict) else None,
         )
         for key, mean in self.mean.items():
-            statistics = normalize.obs_rms[key] if is_dict else normalize.obs_rms
+            statistics = normalize.obs_rms[key] if isinstance(normalize.obs_rms, dict) else normalize.obs_rms
             statistics.mean, statistics.var = mean, self.var[key]
         return normalize
 
