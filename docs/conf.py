@@ -31,12 +31,13 @@ included_pages = {
     "SECURITY.md": "security",
     "CHANGELOG.md": "changelog",
     "CONTRIBUTING.md": "contributing",
+    # its part on goals
     "README.md": "index",
 }
 
 # API
 add_module_names = False
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "show-inheritance": True, "no-value": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "description"
@@ -50,6 +51,8 @@ api_prefixes = ["", "sb3_a2c_td.", "sb3_a2c_td.tabular.", "sb3_a2c_td.tabular.ex
 nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", r".*\.(ArrayT|Model|Sample)")]
 
 # HTML
+# dashes, but no curly quotes
+smartquotes_action = "D"
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]

@@ -13,8 +13,8 @@ from stable_baselines3.common.monitor import get_monitor_files
 from sb3_a2c_td.checkpoints import read_attributes
 from sb3_a2c_td.validation import check_at_least_one
 
-RETURN, LENGTH, TIME = "r", "l", "t"
-"""what Monitor calls an episode's return, its steps, and the seconds until its end"""
+# what Monitor calls an episode's return, its steps, and the seconds until its end
+_RETURN, _LENGTH, _TIME = "r", "l", "t"
 
 
 def plot_learning_curve(
@@ -52,9 +52,9 @@ def plot_learning_curve(
     episodes = [_episodes(Path(run)) for run in runs]
     ax = plt.figure(layout="constrained").subplots() if ax is None else ax
     for run, label in zip(episodes, labels, strict=True):
-        means = run[RETURN].rolling(smoothing).mean().dropna()
+        means = run[_RETURN].rolling(smoothing).mean().dropna()
         (line,) = ax.plot(means.index, means, label=label, zorder=3)
-        ax.plot(run.index, run[RETURN], ".", color=line.get_color(), markersize=3, alpha=0.3)
+        ax.plot(run.index, run[_RETURN], ".", color=line.get_color(), markersize=3, alpha=0.3)
     ax.set(xlabel="environment steps", ylabel=f"return (line: mean of {smoothing} episodes)")
     ax.grid(alpha=0.3)
     ax.legend()
@@ -70,7 +70,7 @@ def _episodes(run: Path) -> pd.DataFrame:
     episodes, first_step = _of_monitor(run) if is_log else _of_model(run)
     if episodes.empty:
         raise ValueError(f"{run}: no episode was finished in it; train for longer")
-    return episodes.set_index(first_step + episodes[LENGTH].cumsum())
+    return episodes.set_index(first_step + episodes[_LENGTH].cumsum())
 
 
 def _of_monitor(run: Path) -> tuple[pd.DataFrame, int]:
@@ -80,16 +80,16 @@ def _of_monitor(run: Path) -> tuple[pd.DataFrame, int]:
         raise FileNotFoundError(f"{run}: no file in it ends in monitor.csv; give make_vec_env a monitor_dir")
     # SB3's load_results would sort by the clock alone, which starts anew where Monitor went on with an earlier log
     logs = pd.concat([_monitor_log(file) for file in files])
-    return logs.sort_values(["part", TIME], kind="stable"), 0
+    return logs.sort_values(["part", _TIME], kind="stable"), 0
 
 
 def _monitor_log(file: str) -> pd.DataFrame:
     with open(file) as lines:
         try:
             header = json.loads(lines.readline().removeprefix("#"))
-            log = pd.read_csv(lines, usecols=[RETURN, LENGTH, TIME], dtype=float)
-            log["part"] = (log[TIME].diff() < 0).cumsum()
-            log[TIME] += header["t_start"]
+            log = pd.read_csv(lines, usecols=[_RETURN, _LENGTH, _TIME], dtype=float)
+            log["part"] = (log[_TIME].diff() < 0).cumsum()
+            log[_TIME] += header["t_start"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file}: Monitor did not write it, or it is damaged ({error})") from error
     return log
@@ -99,7 +99,7 @@ def _of_model(run: Path) -> tuple[pd.DataFrame, int]:
     """Read what a saved model knows of its last episodes, and give the step at which the first of these began."""
     attributes = read_attributes(run, ["ep_info_buffer", "num_timesteps"])
     try:
-        episodes = pd.DataFrame(list(attributes["ep_info_buffer"] or ()), columns=[RETURN, LENGTH], dtype=float)
-        return episodes, attributes["num_timesteps"] - episodes[LENGTH].sum()
+        episodes = pd.DataFrame(list(attributes["ep_info_buffer"] or ()), columns=[_RETURN, _LENGTH], dtype=float)
+        return episodes, attributes["num_timesteps"] - episodes[_LENGTH].sum()
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{run}: it holds no episodes as Monitor describes them ({error})") from error

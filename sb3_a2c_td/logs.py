@@ -22,4 +22,4 @@ def excluding_nothing(logger: Logger) -> Iterator[None]:
     try:
         yield
     finally:
-        logger.record = record  # type: ignore[method-assign]
+        del logger.record

@@ -73,7 +73,8 @@ class TDA2C(OnPolicyAlgorithm):
     :param normalize_advantage: whether to normalise the advantages of a batch, see
         :func:`~sb3_a2c_td.functional.normalized`
     :param engine: what draws actions and takes updates, the same ones up to rounding: ``"torch"``, the reference;
-        ``"numba"``, compiled, for plain MLP policies on the CPU; ``"auto"``, the fastest that can serve the policy
+        ``"numba"``, compiled, for plain MLP policies on the CPU; ``"cuda"``, recorded in CUDA graphs; ``"auto"``,
+        the fastest of the first two that can serve the policy
     :param use_sde: whether to use generalized State Dependent Exploration (gSDE) instead of action noise
     :param sde_sample_freq: sample a new noise matrix every so many steps when using gSDE; -1: only when an interval
         begins

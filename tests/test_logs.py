@@ -141,6 +141,7 @@ def test_the_users_logger_is_left_as_it_was(tmp_path: Path) -> None:
     logger = logged(tmp_path, 20)
     logger.record("kept/from", 1, exclude="tensorboard")
     assert logger.name_to_excluded["kept/from"] == ("tensorboard",)
+    assert vars(logger).keys() == vars(configure(str(tmp_path), [])).keys()
 
 
 def run(code: str, folder: Path) -> None:

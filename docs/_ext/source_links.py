@@ -85,16 +85,15 @@ class NamesInCode(SphinxPostTransform):
 
 
 class BreaksInCode(SphinxPostTransform):
-    """Lets browsers break long names in tables after a dot, a slash or an underscore."""
+    """Lets browsers break long names in tables and titles after a dot, a slash or an underscore."""
 
     default_priority = 900
     formats = ("html",)
 
     def run(self, **kwargs: object) -> None:
-        """Go through the code in a page's tables."""
-        for node in [
-            literal for entry in self.document.findall(nodes.entry) for literal in entry.findall(nodes.literal)
-        ]:
+        """Go through the code in a page's tables and titles."""
+        places = self.document.findall(lambda node: isinstance(node, nodes.entry | nodes.title))
+        for node in [literal for place in places for literal in place.findall(nodes.literal)]:
             parts = re.split(r"(?<=[._/])(?=\w)(?!py\b)", node.astext())
             node.children = []
             for part in parts:

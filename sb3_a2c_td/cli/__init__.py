@@ -52,5 +52,5 @@ def describe(
     """TDA2C, an advantage actor-critic on one-step TD targets, from the command line.
 
     Options without a command are those of train: `--env CartPole-v1` is `train --env CartPole-v1`. Each command has a
-    --help of its own.
+    `--help` of its own.
     """

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
@@ -44,6 +45,20 @@ def test_it_is_built_without_a_warning(build: Path) -> None:
 def test_make_docs_is_what_is_tested() -> None:
     options = [option for option in COMMAND if option != "--quiet"]
     assert f"$(BIN)/python {' '.join(options)} docs docs/_build/html" in (ROOT / "Makefile").read_text()
+
+
+def test_every_page_has_one_title_and_no_conflict(pages: dict[str, BeautifulSoup]) -> None:
+    for name, page in pages.items():
+        assert len(page.find_all("h1")) == (name != "search.html"), name
+    for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.[mr][ds]*")]:
+        assert not re.search(r"^(<{7}|>{7})", path.read_text(), re.MULTILINE), path
+
+
+def test_the_api_says_what_arguments_may_be(pages: dict[str, BeautifulSoup]) -> None:
+    items = pages["api/algorithm.html"].select("dt#sb3_a2c_td\\.td_a2c\\.TDA2C + dd > dl.field-list li p")
+    said = {item.strong.text: " ".join(item.text.split()) for item in items}
+    assert said["policy"].startswith("policy (str | type[ActorCriticPolicy])")
+    assert said["critic_learning_rate"].startswith("critic_learning_rate (float | str | Callable[[float], float])")
 
 
 def test_every_page_is_there(pages: dict[str, BeautifulSoup]) -> None:
@@ -121,12 +136,21 @@ def test_every_public_symbol_is_in_the_api(site: Path) -> None:
     assert {"sb3_a2c_td.TDA2C.learn", "sb3_a2c_td.engines.kernels.update"} <= documented
 
 
+def symbols(formula: str) -> str:
+    """Give the characters of a formula in LaTeX, as MathML has them."""
+    return "".join("".join(ElementTree.fromstring(convert(formula)).itertext()).split())
+
+
 def test_formulas_are_drawn_as_they_are_written(pages: dict[str, BeautifulSoup]) -> None:
-    formulas = {str(found["aria-label"]) for page in pages.values() for found in page.select(".maths svg")}
-    assert len(formulas) > 100
-    for formula in formulas:
+    """Each symbol is one path in the drawing; roots, and the second strokes of norms, are one more."""
+    drawings = {str(found["aria-label"]): found for page in pages.values() for found in page.select(".maths svg")}
+    assert len(drawings) > 100
+    for latex, drawing in drawings.items():
+        formula = re.sub(r"\\tag\{.+?\}", "", latex).strip()
         # a command that is not known would stand there as text
-        assert "\\" not in convert(formula)
+        assert "\\" not in symbols(formula)
+        n_more = len(re.findall(r"\\sqrt|\\[lr]Vert", formula))
+        assert len(drawing.find_all("path")) == len(symbols(formula)) + n_more, formula
     theory = pages["theory.html"].select("div.maths")
     assert [found.select_one(".number").text for found in theory if found.select_one(".number")] == [
         f"({number})" for number in range(1, 12)

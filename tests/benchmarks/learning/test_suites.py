@@ -26,7 +26,7 @@ def test_the_first_seed_of_all_comes_first(suite: Suite) -> None:
     assert suite.jobs(1) == [job for job in suite.jobs() if job.seed == 0]
 
 
-def test_environments_have_as_many_seeds_and_steps_as_the_issue_asks() -> None:
+def test_cartpole_has_twenty_seeds_and_the_others_ten() -> None:
     assert ENVIRONMENTS["CartPole-v1"].n_seeds >= 20
     assert ENVIRONMENTS["CartPole-v1"].n_steps == 100_000
     assert all(environment.n_seeds >= 10 for environment in ENVIRONMENTS.values())
