@@ -1,4 +1,4 @@
-"""The command lines in the documentation run, and print what stands below them."""
+"""The command lines in the documentation run, with fewer steps, and print what stands below them."""
 
 import doctest
 import re
@@ -6,25 +6,64 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+from typer.testing import CliRunner, Result
 
+from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
 
-PAGE = Path(__file__).parents[2] / "docs" / "command_line.md"
-BLOCKS = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-PROGRAMS = {"sb3-a2c-td": 1, "python": 3}
-"""the words that the names of the program have"""
+ROOT = Path(__file__).parents[2]
+PROGRAM = re.compile(r"(sb3-a2c-td|python -m sb3_a2c_td)(?= |$)")
+TRAINING = ("train", "compare", "--env")
+STEPS = ["--timesteps", "500"]
 
 
-def test_examples_print_what_stands_below_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other in one folder, with fewer steps, and whatever the numbers are."""
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run(command: str) -> Result:
+    words = shlex.split(PROGRAM.sub("", command, count=1), comments=True)
+    # of two numbers of steps the last one counts
+    return CliRunner().invoke(
+        app, words + STEPS * (words[0] in TRAINING and "--help" not in words), prog_name="sb3-a2c-td"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = [example for block in BLOCKS for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+
+
+def save_models() -> None:
+    """Save what the page on exporting has from elsewhere."""
+    env = VecNormalize(make_vec_env("Pendulum-v1"))
+    TDA2C("MlpPolicy", env, seed=0, device="cpu").save("hopper")
+    env.save("vecnormalize.pkl")
+    TDA2C("MlpPolicy", "Pendulum-v1", seed=0, device="cpu").save("pendulum")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/exporting.md"])
+def test_command_lines_run(page: str) -> None:
+    """One after the other in one folder."""
+    if page == "docs/exporting.md":
+        save_models()
+    commands = [line for block in blocks(page, "sh") for line in block.splitlines() if PROGRAM.match(line)]
+    assert len(commands) >= 4
+    for command in commands:
+        done = run(command)
+        assert done.exit_code == 0, (command, done.output)
+
+
+def test_examples_print_what_stands_below_them() -> None:
+    """One after the other in one folder, whatever the numbers are."""
+    sessions = blocks("docs/command_line.md", "console")
+    examples = [example for block in sessions for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
     assert len(examples) >= 5
     for example in examples:
         command, _, expected = example.partition("\n")
-        program, *words = shlex.split(re.sub(r"--timesteps \d+", "--timesteps 500", command), comments=True)
-        done = CliRunner().invoke(app, words[PROGRAMS[program] - 1 :], prog_name="sb3-a2c-td")
+        done = run(command)
         assert done.exit_code == (2 if "Error: " in expected else 0), done.output
         output = done.stderr if "Error: " in expected else done.stdout
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -65,6 +65,14 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(block, f"{name_of(page)}, block {number}", "exec"), namespace)
 
 
+def test_code_is_in_languages_that_are_tested() -> None:
+    """Of ``text`` and ``yaml`` none is run: what a program shows, and settings that ``tests/test_zoo.py`` takes."""
+    for page in PAGES:
+        fences = [token.info for token in MarkdownIt().parse(page.read_text()) if token.type == "fence"]
+        languages = {info for info in fences if not info.startswith("{")}
+        assert languages <= {"python", "sh", "console", "text", "yaml"}, page
+
+
 def test_examples_are_found() -> None:
     assert len(blocks(ROOT / "README.md", "python")) >= 6
     assert "make demo" in commands()
