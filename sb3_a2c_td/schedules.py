@@ -47,7 +47,8 @@ def checked_learning_rate(name: str, value: float | str | Schedule) -> float | S
 
 
 def _parsed(name: str, text: str) -> LinearSchedule:
-    if text.startswith(LINEAR):
+    # Python reads "1_000" as a number
+    if text.startswith(LINEAR) and "_" not in text.removeprefix(LINEAR):
         with suppress(ValueError):
             return linear_schedule(float(text.removeprefix(LINEAR)))
     raise ValueError(

@@ -58,8 +58,12 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
     _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
     if isinstance(observation_space, spaces.Dict):
         for key, subspace in observation_space.spaces.items():
+            if "." in key:
+                raise ValueError(f"observation_space has the key {key!r}: PyTorch takes no dots there; rename it")
             _check_kind(f"observation_space[{key!r}]", subspace, BASIC_SPACES)
     _check_kind("action_space", action_space, BASIC_SPACES)
+    if isinstance(action_space, spaces.MultiBinary) and len(action_space.shape) > 1:
+        raise ValueError(f"action_space={action_space} must have one axis; flatten it with a gymnasium wrapper")
     if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
         raise ValueError(
             f"action_space={action_space}: the bounds of a continuous action must be finite; "

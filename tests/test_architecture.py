@@ -73,6 +73,8 @@ ORDER = [
     "",
     "cli.mistakes",
     "cli.outputs",
+    "cli.interrupting",
+    "cli.models",
     "cli.train",
     "cli.evaluate",
     "cli.compare",

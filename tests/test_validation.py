@@ -48,6 +48,8 @@ def test_check_number_bounds() -> None:
         (VECTOR, spaces.MultiDiscrete([3, 2], start=[0, 1]), "action_space=MultiDiscrete.*start at 0"),
         (VECTOR, spaces.MultiDiscrete([[3, 2], [2, 3]]), "must have one axis"),
         (VECTOR, spaces.Box(-1, np.inf, (2,)), "action_space=Box.*finite"),
+        (VECTOR, spaces.MultiBinary([2, 2]), "action_space=MultiBinary.*one axis"),
+        (spaces.Dict({"a.b": VECTOR}), VECTOR, r"key 'a\.b'.*rename"),
     ],
 )
 def test_check_spaces_refuses(observation_space, action_space, message) -> None:

@@ -25,7 +25,7 @@ from stable_baselines3.common.monitor import Monitor
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import mistakes, outputs
-from sb3_a2c_td.cli.train import N_EVAL_EPISODES, policy_for
+from sb3_a2c_td.cli.models import N_EVAL_EPISODES, policy_for
 
 ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}
 N_REPORTS = 5

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sb3_a2c_td.cli import mistakes
-from sb3_a2c_td.cli.evaluate import load
-from sb3_a2c_td.exporting import export_actor, read_normalization
+from sb3_a2c_td.cli.models import AsTheyAre, Statistics, Trusted, Zip, load, normalization_of
+from sb3_a2c_td.exporting import export_actor
 from sb3_a2c_td.exporting.checking import N_OBSERVATIONS
 
 
@@ -20,7 +20,7 @@ class Format(StrEnum):
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="ZIP", exists=True, dir_okay=False, help="The saved model.")],
+    path: Zip,
     to: Annotated[
         Format,
         typer.Option(help="onnx holds the computation, safetensors the named tensors.", show_default=False),
@@ -29,22 +29,14 @@ def export(
         Path | None,
         typer.Option(help="The file to write, over an earlier one too.", show_default="beside the zip"),
     ] = None,
-    normalize: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PKL",
-            exists=True,
-            dir_okay=False,
-            help="What VecNormalize.save() wrote: the file then takes observations that are not normalised.",
-        ),
-    ] = None,
-    trusted: Annotated[
-        bool, typer.Option("--trusted", help="Load what could run code, too: only for files that you made.")
-    ] = False,
+    normalize: Statistics = None,
+    no_normalize: AsTheyAre = False,
+    trusted: Trusted = False,
 ) -> None:
     """Write the deterministic actor of a saved model to a file that needs neither SB3 nor this package.
 
     It takes observations as the environment shows them and gives the actions of predict(..., deterministic=True).
+    It normalises them where SB3 or RL Zoo saved the statistics of VecNormalize beside the zip, unless told otherwise.
     It is compared with the model on many observations first, and not written where it acts otherwise.
 
     \b
@@ -55,6 +47,8 @@ def export(
     """
     written = path.with_suffix(f".{to}") if output is None else output
     with mistakes.explained():
-        normalization = None if normalize is None else read_normalization(normalize)
+        if written.exists() and written.samefile(path):
+            raise ValueError(f"--output {written} is the model itself; name another file")
+        normalization = normalization_of(path, normalize, no_normalize)
         export_actor(load(path, None, "cpu", trusted), written, to.value, normalization)
     print(f"Saved to {written}, which acts as the model does on {N_OBSERVATIONS} observations")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import gymnasium as gym
 import typer
 
-MISTAKES = (gym.error.Error, ImportError, OSError, RuntimeError, ValueError)
+MISTAKES = (gym.error.Error, AssertionError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 """what gymnasium, SB3, PyTorch and this package raise over arguments and files that do not serve"""
 
 

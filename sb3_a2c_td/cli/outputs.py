@@ -1,6 +1,8 @@
 """Where commands write."""
 
+import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -12,17 +14,32 @@ def name_in_files(env_id: str) -> str:
     return env_id.replace("/", "-").replace(":", "-")
 
 
-def new_path(stem: str, suffix: str = "") -> Path:
-    """Name a file or folder that is not there yet, so that nothing earlier is lost.
+def new_file(stem: str, suffix: str) -> Path:
+    """Make an empty file that was not there yet, so that nothing earlier is lost, nor anyone else's.
 
     :param stem: its name, to which a number is added where it is taken
     :param suffix: what comes after the number
     """
-    path, n = Path(f"{stem}{suffix}"), 1
-    while path.exists():
-        n += 1
-        path = Path(f"{stem}_{n}{suffix}")
-    return path
+    return _new(stem, suffix, lambda path: path.touch(exist_ok=False))
+
+
+def new_folder(stem: str) -> Path:
+    """Make a folder that was not there yet.
+
+    :param stem: its name, to which a number is added where it is taken
+    """
+    return _new(stem, "", Path.mkdir)
+
+
+def _new(stem: str, suffix: str, make: Callable[[Path], None]) -> Path:
+    for number in itertools.count(1):
+        path = Path(f"{stem}{suffix}" if number == 1 else f"{stem}_{number}{suffix}")
+        try:
+            make(path)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("there are always more numbers")
 
 
 def writable_folder(folder: Path, option: str) -> Path:

@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.preprocessing import is_image_space
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import mistakes, outputs
-
-N_EVAL_EPISODES = 20
+from sb3_a2c_td.cli import interrupting, mistakes, outputs
+from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
 
 
 def train(
@@ -31,7 +28,7 @@ def train(
     ] = 0.001,
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps to train for.")] = 100_000,
     n_envs: Annotated[int, typer.Option("--n_envs", "--n-envs", min=1, help="Environments to step side by side.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed of all generators.")] = None,
+    seed: Seed = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     save: Annotated[
         Path | None, typer.Option(help="The zip to write, over an earlier one too.", show_default="a new file here")
@@ -49,7 +46,7 @@ def train(
       sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
     """
     with mistakes.explained():
-        path = _path_to_save(save, env)
+        wanted = None if save is None else _place(save)
         vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
         model = TDA2C(
             policy_for(vec_env.observation_space),
@@ -62,15 +59,17 @@ def train(
             device=device,
         )
         eval_env = make_vec_env(env, seed=seed)
+        path = wanted or outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip")
     callback = None if quiet else PrintEpisodes()
-    try:
-        model.learn(timesteps, callback, progress_bar=sys.stdout.isatty() and not quiet)
-    except BaseException:
-        # Ctrl-C or a fault: TDA2C is then as it was after its last update
-        model.save(path)
-        print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
-        raise
-    model.save(path)
+    with interrupting.heard_once():
+        try:
+            model.learn(timesteps, callback, progress_bar=sys.stdout.isatty() and not quiet)
+            model.save(path)
+        except BaseException:
+            # Ctrl-C, which is not heard again, or a fault: TDA2C is then as it was after its last update
+            model.save(path)
+            print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
+            raise
     try:
         mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
         print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
@@ -92,20 +91,8 @@ class PrintEpisodes(BaseCallback):
         return True
 
 
-def _path_to_save(wanted: Path | None, env_id: str) -> Path:
-    if wanted is None:
-        return outputs.new_path(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
+def _place(wanted: Path) -> Path:
     outputs.writable_folder(wanted.parent, "--save")
     if wanted.is_dir():
         raise ValueError(f"--save {wanted} is a folder; name a file in it")
     return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
-
-
-def policy_for(observation_space: spaces.Space[object]) -> str:
-    """Name the policy of SB3's that suits observations.
-
-    :param observation_space: their space
-    """
-    if isinstance(observation_space, spaces.Dict):
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"

@@ -75,7 +75,7 @@ def test_twenty_deterministic_episodes_are_the_default(model: TDA2C) -> None:
     [
         ("pendulum.zip", "vec_normalize.pkl"),
         ("rl_model_400_steps.zip", "rl_model_vecnormalize_400_steps.pkl"),
-        ("Pendulum-v1.zip", "Pendulum-v1/vecnormalize.pkl"),
+        ("best_model.zip", "my-Pendulum-v1/vecnormalize.pkl"),
     ],
 )
 def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, statistics: str) -> None:
@@ -84,6 +84,8 @@ def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, sta
     model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu").learn(400)
     model.save(zip_name)
     Path(statistics).parent.mkdir(exist_ok=True)
+    if Path(statistics).parent != Path():
+        Path(statistics).with_name("config.yml").touch()
     env.save(statistics)
 
     def predict(obs):
@@ -100,6 +102,22 @@ def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, sta
     done = run(arguments)
     assert done.exit_code == 2
     assert re.search(f"Error: .*{statistics}: it asks for builtins.print", done.stderr)
+
+
+def test_what_lies_beside_can_be_overruled(model: TDA2C) -> None:
+    env = VecNormalize(make_vec_env("CartPole-v1", seed=0), clip_obs=0.01)
+    env.save("vecnormalize.pkl")
+    env.save("other.pkl")
+    arguments = "model.zip --env CartPole-v1 --episodes 2 --seed 3 --device cpu"
+    as_they_are = evaluated(f"{arguments} --no-normalize")
+    assert as_they_are != evaluated(arguments)
+    assert "Observations are normalised by other.pkl" in run(f"{arguments} --normalize other.pkl").stdout
+    Path("vecnormalize.pkl").unlink()
+    assert evaluated(arguments) == as_they_are
+
+    done = run(f"{arguments} --normalize other.pkl --no-normalize")
+    assert done.exit_code == 2
+    assert "--normalize other.pkl and --no-normalize exclude each other" in done.stderr
 
 
 def test_other_files_beside_are_not_taken_for_statistics(model: TDA2C) -> None:
@@ -129,6 +147,7 @@ def test_what_could_run_code_is_loaded_only_where_it_is_trusted() -> None:
             r"Observation spaces do not match: .*\(4,\).*\(6,\).*\nwhile model.zip was loaded",
         ),
         ("model.zip --env CartPole-v1 --episodes 0", "--episodes.*1"),
+        ("model.zip --env CartPole-v1 --seed=-3", "--seed.*0"),
         ("model.zip --env CartPole-v1 --device warp", "warp"),
         ("damaged.zip --env CartPole-v1", "damaged.zip: it is damaged"),
         ("text.zip --env CartPole-v1", "text.zip: it is damaged, or no saved model"),

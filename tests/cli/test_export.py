@@ -55,11 +55,30 @@ def test_normalises_as_the_file_says() -> None:
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
     model = saved(env=env)
     env.save("vecnormalize.pkl")
-    assert run("export model.zip --to safetensors --normalize vecnormalize.pkl").exit_code == 0
+    Path("vecnormalize.pkl").rename("elsewhere.pkl")
+    assert run("export model.zip --to safetensors --normalize elsewhere.pkl").exit_code == 0
     expected, _ = model.predict(env.normalize_obs(OBSERVATIONS), deterministic=True)
     np.testing.assert_array_equal(run_loaded(Path("model.safetensors"), OBSERVATIONS), expected)
     tensors = load_actor("model.safetensors").state_dict()
     np.testing.assert_array_equal(tensors["mean.observation"], env.obs_rms.mean)
+
+
+def test_normalises_by_what_lies_beside_unless_told_otherwise() -> None:
+    env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
+    saved(env=env)
+    env.save("vecnormalize.pkl")
+    assert "Observations are normalised by vecnormalize.pkl" in run("export model.zip --to safetensors").stdout
+    assert load_actor("model.safetensors").normalization is not None
+    assert run("export model.zip --to safetensors --no-normalize").exit_code == 0
+    assert load_actor("model.safetensors").normalization is None
+
+
+def test_the_model_is_not_overwritten_by_its_actor() -> None:
+    model = saved()
+    done = run("export model.zip --to onnx --output ./model.zip")
+    assert done.exit_code == 2
+    assert "--output model.zip is the model itself" in done.stderr
+    assert TDA2C.load("model.zip", device="cpu").num_timesteps == model.num_timesteps
 
 
 def test_code_runs_only_where_it_is_trusted() -> None:

@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from subprocess import PIPE
 
@@ -104,6 +105,8 @@ def test_quiet_prints_the_result_only() -> None:
         ("--actor_lr=-1", "--actor_lr.*: .*0"),
         ("--critic-lr=nan", "critic_l.* 0"),
         ("--timesteps 0", "--timesteps.*1"),
+        ("--seed=-1", "--seed.*0"),
+        ("--seed 99999999999", "--seed.*4294967295"),
         ("--n-envs 0", "--n_envs.*: .*1"),
         ("--device warp", "warp"),
         ("--save .", "--save . is a folder"),
@@ -128,6 +131,47 @@ def test_ctrl_c_saves_what_there_is_and_says_where() -> None:
     assert process.returncode == 130
     steps = int(re.fullmatch(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n", err)[1].replace(",", ""))
     assert TDA2C.load("half.zip", device="cpu").num_timesteps == steps > 0
+
+
+@pytest.mark.parametrize("n_milliseconds", [1, 10, 20, 50])
+def test_ctrl_c_again_and_again_does_not_lose_the_model(n_milliseconds: int) -> None:
+    command = [*COMMAND, "--timesteps", "100000000", "--device", "cpu", "--save", "half.zip"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
+        assert next(process.stdout).startswith("EP0 ")
+        for _ in range(4):
+            process.send_signal(signal.SIGINT)
+            time.sleep(n_milliseconds / 1_000)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert re.fullmatch(r"\nStopped after [\d,]+ steps. Saved to half.zip\n", err)
+    assert TDA2C.load("half.zip", device="cpu").num_timesteps > 0
+
+
+def test_ctrl_c_in_the_last_save_does_not_lose_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = TDA2C.save
+
+    def interrupted(model: TDA2C, path: Path) -> None:
+        monkeypatch.setattr(TDA2C, "save", save)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(TDA2C, "save", interrupted)
+    try:
+        done = run("--timesteps 100 --device cpu")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert done.exit_code == 130
+    assert "Stopped after 100 steps. Saved to tda2c_CartPole-v1.zip" in done.stderr
+    assert TDA2C.load("tda2c_CartPole-v1.zip", device="cpu").num_timesteps == 100
+
+
+def test_trainings_side_by_side_save_to_files_of_their_own() -> None:
+    commands = [[*COMMAND, "--timesteps", "50", "--seed", str(seed), "--quiet"] for seed in (1, 2)]
+    processes = [subprocess.Popen(command, stdout=PIPE, text=True, env=ENVIRONMENT) for command in commands]
+    said = [process.communicate(timeout=300)[0].splitlines()[-1] for process in processes]
+    assert sorted(said) == ["Saved to tda2c_CartPole-v1.zip", "Saved to tda2c_CartPole-v1_2.zip"]
+    for seed, line in zip((1, 2), said, strict=True):
+        assert TDA2C.load(line.removeprefix("Saved to "), device="cpu").seed == seed
 
 
 def test_a_fault_of_the_environment_saves_what_there_is_and_stays_an_error() -> None:
