@@ -40,7 +40,7 @@ REVEALED = [*["td_a2c.TDA2C"] * 8, *["program.Mine"] * 2, "vec_env.GymnasiumVecE
 
 
 def test_a_users_file_is_clean_and_keeps_its_types(tmp_path: Path) -> None:
-    """With this project's settings, which are strict and share a cache: alone it would take a minute."""
+    """With this project's settings, which are strict and share a cache; ``make dist`` takes a user's own."""
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", tmp_path / "program.py"], cwd=ROOT, capture_output=True, text=True

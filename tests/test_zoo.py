@@ -264,7 +264,8 @@ def test_without_rl_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_without_minatar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # which changes Gymnasium for this whole process
     monkeypatch.setattr(zoo, "register", lambda: None)
-    monkeypatch.setitem(sys.modules, "minatar", None)
+    for module in ("minatar", "minatar.gym"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit) as exited:
         zoo.main(["train", "--algo", "tda2c", "--env", "MinAtar/Breakout-v1"])
     assert exited.value.code == 2

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from sb3_a2c_td.version import __version__
+from tests.test_types import PROGRAM
 
 pytestmark = pytest.mark.dist
 
@@ -63,6 +64,9 @@ def test_both_packages_install_and_work(constraints: list[str], folder: Path) ->
     run([*pip, "check"], folder)
     smoke = [python, "-I", ROOT / "tests" / "distribution" / "smoke.py", __version__]
     run(smoke, folder)
+    (folder / "program.py").write_text(PROGRAM)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file="]
+    run([*mypy, "--python-executable", python, folder / "program.py"], folder)
     run([*pip, "install", "--no-deps", "--force-reinstall", sdist], folder)
     run(smoke, folder)
 
