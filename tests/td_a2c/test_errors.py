@@ -41,7 +41,7 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
 )
 def test_arguments(kwargs: dict[str, Any]) -> None:
     (name, value), *_ = kwargs.items()
-    with pytest.raises(ValueError, match=f"^{name} .*{value!r}"):
+    with pytest.raises(ValueError, match=f"^{name}[ =].*{value!r}"):
         TDA2C("MlpPolicy", CountingEnv(), device="cpu", **kwargs)
 
 
@@ -66,7 +66,7 @@ def test_spaces() -> None:
         TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Tuple([VECTOR])), device="cpu")
     with pytest.raises(ValueError, match="action_space=Box.*finite"):
         TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Box(-np.inf, np.inf, (2,))), device="cpu")
-    with pytest.raises(AssertionError, match=r"Multi-dimensional MultiBinary\(.*\) action space is not supported"):
+    with pytest.raises(ValueError, match="action_space=MultiBinary.*one axis"):
         TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.MultiBinary([2, 3])), device="cpu")
 
 
