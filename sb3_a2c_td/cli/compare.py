@@ -189,8 +189,10 @@ def _table(runs: list[Run]) -> Table:
 
 
 def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
+    picture = folder / "learning_curve.png"
     with_episodes = [run.algorithm for run in runs if run.n_episodes > 0]
     if not with_episodes:
+        picture.unlink(missing_ok=True)
         print("No training episode ended, so there are no learning curves: train for longer.")
         return
     # importing these takes a second, which --help need not
@@ -202,6 +204,5 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     logs = [folder / f"{name.lower()}.monitor.csv" for name in with_episodes]
     axes = plot_learning_curve(*logs, labels=with_episodes, ax=figure.subplots())
     axes.set_title(f"{env_id}, default settings, one seed")
-    picture = folder / "learning_curve.png"
     figure.savefig(picture, dpi=150)
     print(f"Learning curves: {picture}")

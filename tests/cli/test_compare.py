@@ -108,7 +108,9 @@ def _check_stopped(process: subprocess.Popen[str], out: str, before: int) -> Non
     assert "Models: out/tda2c.zip, out/a2c.zip" in out
 
 
-def test_where_no_episode_ended_there_is_no_picture() -> None:
+def test_where_no_episode_ended_there_is_no_picture_not_even_an_earlier_one() -> None:
+    Path("out").mkdir()
+    Path("out/learning_curve.png").write_bytes(b"an earlier one")
     done = CliRunner().invoke(app, "compare MountainCar-v0 --timesteps 10 --output out")
     assert done.exit_code == 0, done.output
     assert "there are no learning curves: train for longer" in done.stdout
