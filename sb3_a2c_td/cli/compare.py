@@ -72,8 +72,8 @@ def compare(
         for algorithm in ALGORITHMS.values():
             _model(algorithm, made, seed)
         made.close()
-        folder = output or outputs.new_path(f"compare_{outputs.name_in_files(env)}")
-        outputs.writable_folder(folder, "--output")
+        stem = f"compare_{outputs.name_in_files(env)}"
+        folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
     with _ctrl_c_sets(stop):
         runs = _train_both(env, timesteps, seed, folder, stop)
         Console(width=100).print(_table(runs))

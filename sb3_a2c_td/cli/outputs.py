@@ -25,6 +25,21 @@ def new_path(stem: str, suffix: str = "") -> Path:
     return path
 
 
+def new_folder(stem: str) -> Path:
+    """Make a folder that was not there yet, not even for a command that started at the same time.
+
+    :param stem: its name, to which a number is added where it is taken
+    """
+    path, n = Path(stem), 1
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            n += 1
+            path = Path(f"{stem}_{n}")
+
+
 def writable_folder(folder: Path, option: str) -> Path:
     """Make a folder, if it is not there.
 

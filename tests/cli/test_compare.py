@@ -119,6 +119,17 @@ def test_where_no_episode_ended_there_is_no_picture_not_even_an_earlier_one() ->
     ]
 
 
+def test_a_folder_that_another_command_makes_at_the_same_time_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("compare_MountainCar-v0").mkdir()
+    # as if it were made right after a look
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "compare_MountainCar-v0" and exists(path))
+    done = CliRunner().invoke(app, "compare MountainCar-v0 --timesteps 10")
+    assert done.exit_code == 0, done.output
+    assert not list(Path("compare_MountainCar-v0").iterdir())
+    assert Path("compare_MountainCar-v0_2/tda2c.zip").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
