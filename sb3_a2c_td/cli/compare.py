@@ -76,7 +76,7 @@ def compare(
         folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
     with _ctrl_c_sets(stop):
         runs = _train_both(env, timesteps, seed, folder, stop)
-        Console(width=100).print(_table(runs))
+        print(_table(runs))
         print(f"One seed ({seed}): an example, not a comparison.")
         print(f"Models: {', '.join(f'{folder / run.algorithm.lower()}.zip' for run in runs)}")
         _plot(runs, env, folder)
@@ -178,14 +178,18 @@ class _Watch(BaseCallback):
 # What they gave
 
 
-def _table(runs: list[Run]) -> Table:
+def _table(runs: list[Run]) -> str:
     table = Table("algorithm", box=box.MARKDOWN)
     for header in (f"mean return, {N_EVAL_EPISODES} evaluation episodes", "steps", "steps/s"):
         table.add_column(header, justify="right")
     for run in runs:
         speed = run.timesteps / run.seconds
         table.add_row(run.algorithm, f"{run.mean_return:.1f}", f"{run.timesteps:,}", f"{speed:,.0f}")
-    return table
+    console = Console(width=100)
+    with console.capture() as lines:
+        console.print(table)
+    # its edges above and below are of spaces
+    return lines.get().strip()
 
 
 def _plot(runs: list[Run], env_id: str, folder: Path) -> None:

@@ -34,6 +34,7 @@ def test_it_trains_both_and_shows_them() -> None:
     assert [(row[0], row[2]) for row in rows] == [("TDA2C", "1,000"), ("A2C", "1,000")]
     assert all(9 <= float(row[1]) <= 500 for row in rows)
     assert "One seed (3): an example, not a comparison." in done.stdout
+    assert all(line.strip() for line in done.stdout.splitlines())
     reports = [f"{name:>6}: {steps:,} steps" for name in ALGORITHMS for steps in range(200, 1001, 200)]
     assert sorted(done.stderr.splitlines()) == sorted(reports)
     folder = Path("compare_CartPole-v1")
