@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
@@ -27,6 +27,7 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import mistakes, outputs
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, policy_for
 
+PROCESSES = multiprocessing.get_context("spawn")
 ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}
 N_REPORTS = 5
 STEPS_BETWEEN_LOOKS = 100
@@ -48,7 +49,7 @@ class Run:
 def compare(
     env: Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.")],
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps for each algorithm.")] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of both.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of both.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for models, logs and picture; earlier ones go.", show_default="a new folder here"),
@@ -65,19 +66,21 @@ def compare(
       sb3-a2c-td compare CartPole-v1
       sb3-a2c-td compare Pendulum-v1 --timesteps 50000 --seed 1 --output pendulum
     """
+    stop = PROCESSES.Event()
     with mistakes.explained():
         made = gym.make(env)
         for algorithm in ALGORITHMS.values():
             _model(algorithm, made, seed)
         made.close()
-        folder = output or outputs.new_path(f"compare_{outputs.name_in_files(env)}")
-        outputs.writable_folder(folder, "--output")
-    runs, stopped = _train_both(env, timesteps, seed, folder)
-    Console(width=100).print(_table(runs))
-    print(f"One seed ({seed}): an example, not a comparison.")
-    print(f"Models: {', '.join(f'{folder / run.algorithm.lower()}.zip' for run in runs)}")
-    _plot(runs, env, folder)
-    if stopped:
+        stem = f"compare_{outputs.name_in_files(env)}"
+        folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
+    with _ctrl_c_sets(stop):
+        runs = _train_both(env, timesteps, seed, folder, stop)
+        print(_table(runs))
+        print(f"One seed ({seed}): an example, not a comparison.")
+        print(f"Models: {', '.join(f'{folder / run.algorithm.lower()}.zip' for run in runs)}")
+        _plot(runs, env, folder)
+    if stop.is_set():
         raise typer.Exit(130)
 
 
@@ -88,39 +91,44 @@ def _model(algorithm: type[TDA2C] | type[A2C], env: gym.Env[Any, Any], seed: int
 # Both at once
 
 
-def _train_both(env_id: str, timesteps: int, seed: int, folder: Path) -> tuple[list[Run], bool]:
-    """Train both algorithms in processes of their own; Ctrl-C lets them stop.
-
-    :return: the runs, and whether they were stopped
-    """
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(len(ALGORITHMS), context, _be_told_when_to_stop, (stop,)) as pool:
-        with _processes_ignore_ctrl_c():
-            futures = [pool.submit(_train, name, env_id, timesteps, seed, folder) for name in ALGORITHMS]
-        stopped = _interrupted(futures)
-        if stopped:
-            print("Stopping ...", file=sys.stderr)
-            stop.set()
-        return [future.result() for future in futures], stopped
-
-
 @contextmanager
-def _processes_ignore_ctrl_c() -> Iterator[None]:
-    """Let processes that start here leave Ctrl-C, which a terminal sends to all of them, to this one."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ctrl_c_sets(stop: Event) -> Iterator[None]:
+    """Let the first Ctrl-C set an event, and further ones do nothing: what is to be saved and shown after it comes."""
+
+    def set_it(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("Stopping ...", file=sys.stderr)
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, set_it)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _interrupted(futures: list[Future[Run]]) -> bool:
+def _train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Event) -> list[Run]:
+    """Train both algorithms in processes of their own, until they are done or to stop."""
+    with ProcessPoolExecutor(len(ALGORITHMS), PROCESSES, _leave_ctrl_c_to_the_parent, (stop,)) as pool:
+        with _ctrl_c_blocked():
+            futures = [pool.submit(_train, name, env_id, timesteps, seed, folder) for name in ALGORITHMS]
+        # Windows looks at Ctrl-C only between two waits
+        while wait(futures, timeout=1).not_done:
+            pass
+        return [future.result() for future in futures]
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Let processes that start here not see Ctrl-C, which a terminal sends to all; it reaches this one afterwards."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        wait(futures)
-    except KeyboardInterrupt:
-        return True
-    return False
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # One, in its process
@@ -128,7 +136,9 @@ def _interrupted(futures: list[Future[Run]]) -> bool:
 _stop: Event
 
 
-def _be_told_when_to_stop(stop: Event) -> None:
+def _leave_ctrl_c_to_the_parent(stop: Event) -> None:
+    # the mask that this process started with may be undone by what it runs
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _stop
     _stop = stop
 
@@ -168,19 +178,25 @@ class _Watch(BaseCallback):
 # What they gave
 
 
-def _table(runs: list[Run]) -> Table:
+def _table(runs: list[Run]) -> str:
     table = Table("algorithm", box=box.MARKDOWN)
     for header in (f"mean return, {N_EVAL_EPISODES} evaluation episodes", "steps", "steps/s"):
         table.add_column(header, justify="right")
     for run in runs:
         speed = run.timesteps / run.seconds
         table.add_row(run.algorithm, f"{run.mean_return:.1f}", f"{run.timesteps:,}", f"{speed:,.0f}")
-    return table
+    console = Console(width=100)
+    with console.capture() as lines:
+        console.print(table)
+    # its edges above and below are of spaces
+    return lines.get().strip()
 
 
 def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
+    picture = folder / "learning_curve.png"
     with_episodes = [run.algorithm for run in runs if run.n_episodes > 0]
     if not with_episodes:
+        picture.unlink(missing_ok=True)
         print("No training episode ended, so there are no learning curves: train for longer.")
         return
     # importing these takes a second, which --help need not
@@ -192,6 +208,5 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     logs = [folder / f"{name.lower()}.monitor.csv" for name in with_episodes]
     axes = plot_learning_curve(*logs, labels=with_episodes, ax=figure.subplots())
     axes.set_title(f"{env_id}, default settings, one seed")
-    picture = folder / "learning_curve.png"
     figure.savefig(picture, dpi=150)
     print(f"Learning curves: {picture}")

@@ -24,7 +24,7 @@ def new_file(stem: str, suffix: str) -> Path:
 
 
 def new_folder(stem: str) -> Path:
-    """Make a folder that was not there yet.
+    """Make a folder that was not there yet, not even for a command that started at the same time.
 
     :param stem: its name, to which a number is added where it is taken
     """
