@@ -115,3 +115,12 @@ def test_mistakes_end_with_a_message(tmp_path: Path, content: bytes | None, mess
     assert "model.zip" in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_a_file_larger_than_the_memory_that_is_no_zip_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.zip"
+    path.touch()
+    os.truncate(path, 2**42)
+    done = inspect(path)
+    assert done.exit_code == 2, done.exception
+    assert "no saved model" in done.stderr
