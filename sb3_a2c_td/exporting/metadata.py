@@ -97,7 +97,7 @@ def n_bytes_of(description: dict[str, Any]) -> int:
     """
     match description:
         case {"type": "Box", "shape": shape, "dtype": dtype}:
-            return abs(math.prod(shape)) * np.dtype(dtype).itemsize
+            return int(abs(math.prod(shape)) * np.dtype(dtype).itemsize)
         case {"type": "Dict", "spaces": described}:
             return sum(map(n_bytes_of, described.values()))
     return 0
