@@ -121,17 +121,38 @@ def printable(text: str, length: int) -> str:
 
 
 def content_of(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
-    """Read a file.
+    """Read a zip, once its end was seen to be one's.
 
     :param path: the file, its name with or without ``.zip``, or an open one
+    :raises UnreadableCheckpointError: if it is no zip, or larger than the memory
     """
     file = open_path(path, "r", suffix="zip")
     try:
         file.seek(0)
-        return file.read()
+        with naming(path):
+            return _zip_in(file)
     finally:
         if isinstance(path, str | pathlib.Path):
             file.close()
+
+
+def _zip_in(file: io.BufferedIOBase) -> bytes:
+    try:
+        # not all of a file that may be of any size
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile("File is not a zip file")
+        file.seek(0)
+        return file.read()
+    except zipfile.BadZipFile as error:
+        raise _damaged(error) from error
+    except MemoryError as error:
+        raise UnreadableCheckpointError("it is damaged, or no saved model: it is larger than the memory") from error
+
+
+def _damaged(error: Exception) -> UnreadableCheckpointError:
+    return UnreadableCheckpointError(
+        f"it is damaged, or no saved model ({type(error).__name__}: {error}); save it again, or fetch it anew"
+    )
 
 
 def _name(path: Any) -> str:
@@ -183,9 +204,7 @@ def files_of(content: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
     except UnreadableCheckpointError:
         raise
     except DAMAGED_ZIP as error:
-        raise UnreadableCheckpointError(
-            f"it is damaged, or no saved model ({type(error).__name__}: {error}); save it again, or fetch it anew"
-        ) from error
+        raise _damaged(error) from error
 
 
 def inner_files(name: str, content: bytes) -> dict[str, bytes]:

@@ -11,12 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sb3_a2c_td.checkpoints.archives import printable
+from sb3_a2c_td.checkpoints.archives import MAX_MESSAGE, printable
 from sb3_a2c_td.checkpoints.contents import SPACES, Contents, read_contents
 from sb3_a2c_td.cli import mistakes
 
 MAX_LENGTH = 300
 """of what is shown of one value"""
+MAX_BITS = 1000
+"""of an integer that is written out; Python refuses to write out much longer ones"""
 PIPED_WIDTH = 160
 """the width of lines that no terminal wraps"""
 
@@ -36,7 +38,7 @@ def inspect(path: Annotated[Path, typer.Argument(metavar="ZIP", help="The saved 
         contents = read_contents(path)
     # nothing in the file is markup
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
-    console.print(f"{path}: {_summary(contents)}")
+    console.print(f"{printable(str(path), MAX_MESSAGE)}: {_summary(contents)}")
     for table in _tables(contents):
         if table.row_count > 0:
             console.print()
@@ -95,6 +97,11 @@ class _ShortRepr(reprlib.Repr):
     def repr1(self, x: Any, level: int) -> str:
         """Show classes by their names."""
         return f"{x.__module__}.{x.__qualname__}" if isinstance(x, type) else super().repr1(x, level)
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Show very long integers by their length."""
+        n_bits = x.bit_length()
+        return super().repr_int(x, level) if n_bits <= MAX_BITS else f"an integer of {n_bits:,} bits"
 
 
 def _shown(value: Any) -> str:

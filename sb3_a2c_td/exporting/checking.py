@@ -16,8 +16,8 @@ from sb3_a2c_td.policies import SeparateActorCriticPolicy
 N_OBSERVATIONS = 500
 FAR = 1e3
 """bounds further out than this are taken for none: observations are drawn near zero then"""
-MAX_LOG_RATIO = 1e-4
-"""how much likelier one of two actions may be than the other where rounding decides between them"""
+MAX_LOG_RATIO = 1e-5
+"""how much likelier one of two actions may be where rounding decides between them, were the largest logit 1"""
 RTOL, ATOL = 1e-4, 1e-5
 """of actions that are numbers"""
 
@@ -34,9 +34,11 @@ def check_actions(
     :param normalization: what ``VecNormalize`` does to observations before the policy sees them
     :raises ExportError: if it acts otherwise
     """
+    policy.set_training_mode(False)  # as predict() does
     for n in (N_OBSERVATIONS, 1):
         observations = sampled_observations(policy.observation_space, n, normalization)
         seen = observations if normalization is None else normalization.normalized(observations)
+        outputs = _outputs(policy, seen)
         expected, _ = policy.predict(seen, deterministic=True)
         found = act(observations)
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
@@ -44,7 +46,7 @@ def check_actions(
                 f"the exported actor gives actions of shape {found.shape} and {found.dtype}, the model of shape "
                 f"{expected.shape} and {expected.dtype}; nothing was written"
             )
-        differ = _differ(policy, seen, found, expected)
+        differ = _differ(policy, outputs, found, expected)
         if differ.any():
             raise ExportError(
                 f"the exported actor acts otherwise than the model on {differ.sum()} of {n} observations, so nothing "
@@ -52,17 +54,33 @@ def check_actions(
             )
 
 
+def _outputs(policy: SeparateActorCriticPolicy, seen: Observations) -> th.Tensor:
+    """Give what the actor's last layer gives, which PyTorch's distributions take finite only."""
+    with th.no_grad():
+        of_actor, _ = policy.extract_features(policy.obs_to_tensor(seen)[0])
+        outputs: th.Tensor = policy.action_net(policy.mlp_extractor.forward_actor(of_actor))
+    n_bad = int((~outputs.isfinite()).any(dim=1).sum())
+    if n_bad > 0:
+        raise ExportError(
+            f"the model's actions are not finite numbers on {n_bad} of {len(outputs)} observations, so nothing was "
+            "written: its weights or the normalisation are damaged, or its training diverged"
+        )
+    return outputs
+
+
 def _differ(
-    policy: SeparateActorCriticPolicy, seen: Observations, found: np.ndarray, expected: np.ndarray
+    policy: SeparateActorCriticPolicy, outputs: th.Tensor, found: np.ndarray, expected: np.ndarray
 ) -> np.ndarray:
     """Tell which rows of actions differ by more than rounding."""
     if isinstance(policy.action_space, spaces.Box):
         is_close: np.ndarray = np.isclose(found, expected, RTOL, ATOL).reshape(len(found), -1).all(axis=1)
         return ~is_close
-    with th.no_grad():
-        distribution = policy.get_distribution(policy.obs_to_tensor(seen)[0])
-        log_prob, other = (distribution.log_prob(th.as_tensor(actions)).numpy() for actions in (expected, found))
-    # one is as likely as itself, unless it is no number
+    # rounding grows with the logits; doubles add none where the probabilities of many actions are multiplied
+    logits = outputs.double()
+    scale = logits.abs().max().clamp_min(th.finfo(th.double).tiny)
+    distribution = policy.action_dist.proba_distribution(logits / scale)
+    log_prob, other = (distribution.log_prob(th.as_tensor(actions)).numpy() for actions in (expected, found))
+    # one is as likely as itself
     is_as_likely: np.ndarray = np.abs(log_prob - other) <= MAX_LOG_RATIO
     return ~is_as_likely
 

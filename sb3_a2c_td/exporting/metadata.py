@@ -90,6 +90,20 @@ def space_of(description: dict[str, Any]) -> spaces.Space[Any]:
     raise ValueError(f"no description of a space: {description}")
 
 
+def n_bytes_of(description: dict[str, Any]) -> int:
+    """Tell how large the bounds of a space are, before it is made.
+
+    :param description: what :func:`described_space` gave
+    """
+    match description:
+        case {"type": "Box", "shape": shape, "dtype": dtype}:
+            return int(abs(math.prod(shape)) * np.dtype(dtype).itemsize)
+        case {"type": "Dict", "spaces": described}:
+            return sum(map(n_bytes_of, described.values()))
+    return 0
+
+
 def _array(bounds: Any, infinity: float, shape: list[int], dtype: str) -> np.ndarray:
-    numbers = bounds if isinstance(bounds, list) else [bounds] * math.prod(shape)
-    return np.array([infinity if number is None else number for number in numbers], dtype).reshape(shape)
+    if not isinstance(bounds, list):
+        return np.full(shape, infinity if bounds is None else bounds, dtype)
+    return np.array([infinity if number is None else number for number in bounds], dtype).reshape(shape)

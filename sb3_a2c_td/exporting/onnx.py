@@ -24,12 +24,17 @@ def to_onnx(actor: Actor) -> bytes:
     """Write an actor in ONNX.
 
     :param actor: the actor
-    :raises ExportError: if PyTorch cannot, which is for networks of your own only
+    :raises ExportError: if PyTorch cannot, which is for networks of your own only, or an observation's key is "action"
     :return: the file: what the actor's ``inputs`` name goes in, in batches of any size, "action" comes out
     """
     with packages.needed():
         import onnx
         import onnxscript  # noqa: F401  PyTorch's exporter imports it
+    if ACTION in actor.inputs:
+        raise ExportError(
+            f"the observation's key {ACTION!r} is what the output is called in ONNX files, which cannot have a name "
+            "twice: export to safetensors, or train with another key"
+        )
     # PyTorch takes a batch of one for one that is always one
     example = tuple(map(th.as_tensor, inputs_of(sampled_observations(actor.observation_space, 2))))
     batch = th.export.Dim("batch")
@@ -56,7 +61,13 @@ def to_onnx(actor: Actor) -> bytes:
         # it tells where the code lies on this machine
         node.ClearField("metadata_props")
     onnx.helper.set_model_props(proto, metadata_of(actor))
-    onnx.checker.check_model(proto)
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(
+            f"what PyTorch wrote is no valid ONNX file: {error}; its inputs are called {', '.join(actor.inputs)}: if a "
+            "name is in the way, export to safetensors"
+        ) from error
     return bytes(proto.SerializeToString())
 
 

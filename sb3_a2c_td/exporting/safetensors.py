@@ -20,8 +20,11 @@ from sb3_a2c_td.checkpoints.unpickling import DAMAGE
 from sb3_a2c_td.exporting import packages
 from sb3_a2c_td.exporting.actor import Actor, Architecture, inputs_of
 from sb3_a2c_td.exporting.errors import ExportError
-from sb3_a2c_td.exporting.metadata import metadata_of, space_of
+from sb3_a2c_td.exporting.metadata import metadata_of, n_bytes_of, space_of
 from sb3_a2c_td.exporting.normalization import Normalization
+
+MAX_SPACES = 16
+"""how many times larger than the file the spaces may be, of which every number goes into a network"""
 
 
 def to_safetensors(actor: Actor) -> bytes:
@@ -71,12 +74,13 @@ def load_actor(path: str | pathlib.Path) -> Actor:
     :return: the actor, a PyTorch module on the CPU
     :raises UnreadableCheckpointError: if it is damaged, or holds something else
     """
-    content = Path(path).read_bytes()
     with naming(path):
         try:
-            return _actor(content)
+            return _actor(Path(path).read_bytes())
         except DAMAGE as error:
-            raise UnreadableCheckpointError(f"it is damaged, or holds no actor ({error})") from error
+            raise UnreadableCheckpointError(
+                f"it is damaged, or holds no actor ({type(error).__name__}: {error})"
+            ) from error
 
 
 def _actor(content: bytes) -> Actor:
@@ -87,7 +91,10 @@ def _actor(content: bytes) -> Actor:
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
     metadata = {name: json.loads(text) for name, text in _metadata(content).items()}
-    observation_space, action_space = (space_of(metadata[name]) for name in ("observation_space", "action_space"))
+    described = [metadata[name] for name in ("observation_space", "action_space")]
+    if sum(map(n_bytes_of, described)) > MAX_SPACES * len(content):
+        raise ValueError("its spaces are larger than its networks")
+    observation_space, action_space = map(space_of, described)
     architecture = Architecture(
         _class_of(metadata["features_extractor_class"]),
         metadata["features_extractor_kwargs"],

@@ -439,6 +439,27 @@ def test_other_files(content: bytes) -> None:
     assert_unreadable(content, "damaged, or no saved model")
 
 
+class TooLarge(io.BytesIO):
+    """A file of which the memory holds no more than the largest end of a zip."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = len(self.getbuffer()) - self.tell()
+        if (left if size is None or size < 0 else size) > 2**17:
+            raise MemoryError
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(bytes(2**20), "File is not a zip file"), (bytes(2**20) + ARCHIVE, "larger than the memory")],
+    ids=["zeros", "a zip"],
+)
+def test_files_larger_than_the_memory(content: bytes, message: str) -> None:
+    for trusted in (False, True):
+        with pytest.raises(UnreadableCheckpointError, match=f"the file: it is damaged, or no saved model.*{message}"):
+            TDA2C.load(TooLarge(content), trusted=trusted)
+
+
 def test_the_error_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.zip"
     for n_bytes in (1000, len(ARCHIVE) - 100):

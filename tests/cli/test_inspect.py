@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 import sb3_a2c_td
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
-from tests.checkpoints.pickles import PAYLOADS, with_json, with_pickle
+from tests.checkpoints.pickles import PAYLOADS, dumps, with_json, with_pickle
 from tests.envs import CountingEnv
 
 
@@ -77,6 +77,25 @@ def test_the_file_does_not_steer_the_terminal(zip_path: Path, tmp_path: Path) ->
     assert len(done.stdout) < 20_000
 
 
+def test_the_files_name_does_not_steer_the_terminal(zip_path: Path) -> None:
+    strange = zip_path.rename(zip_path.with_name("\x1b[2J.zip"))
+    done = inspect(strange)
+    assert "\x1b" not in done.stdout
+    assert done.stdout.startswith(f"{zip_path.parent}/?[2J.zip: TDA2C")
+
+
+def test_integers_that_python_does_not_write_out_are_shown_by_their_length(zip_path: Path, tmp_path: Path) -> None:
+    content = zip_path.read_bytes()
+    for key, value in {"long": 10**6000, "in_a_list": [10**6000], "as_a_key": {10**6000: 1}, "short": 10**20}.items():
+        content = with_pickle(content, key, dumps(value))
+    (tmp_path / "long.zip").write_bytes(content)
+    done = inspect(tmp_path / "long.zip")
+    assert row(done, "long") == ["an integer of 19,932 bits"]
+    assert row(done, "in_a_list") == ["[an integer of 19,932 bits]"]
+    assert row(done, "as_a_key") == ["{an integer of 19,932 bits: 1}"]
+    assert row(done, "short") == ["100000000000000000000"]
+
+
 def test_tables_stay_whole_when_piped(zip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     done = inspect(zip_path)
@@ -96,3 +115,12 @@ def test_mistakes_end_with_a_message(tmp_path: Path, content: bytes | None, mess
     assert "model.zip" in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_a_file_larger_than_the_memory_that_is_no_zip_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.zip"
+    path.touch()
+    os.truncate(path, 2**42)
+    done = inspect(path)
+    assert done.exit_code == 2, done.exception
+    assert "no saved model" in done.stderr

@@ -66,6 +66,28 @@ def test_between_equally_likely_actions_rounding_decides() -> None:
         check_actions(lambda observations: np.full(len(observations), 2), model.policy)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
+@pytest.mark.parametrize("name", ["discrete", "multi-discrete", "multi-binary"])
+def test_the_size_of_the_logits_hides_nothing(name: str, scale: float) -> None:
+    model = MODELS[name]()
+    with th.no_grad():
+        for parameter in model.policy.action_net.parameters():
+            parameter.mul_(scale)
+    check_actions(lambda observations: model.predict(observations, deterministic=True)[0], model.policy)
+    with pytest.raises(ExportError, match=r"on (49\d|500) of 500"):
+        check_actions(lambda observations: (model.predict(observations, deterministic=True)[0] + 1) % 2, model.policy)
+
+
+@pytest.mark.parametrize("name", ["discrete", "multi-binary", "box", "squashed"])
+def test_models_that_are_no_longer_finite_are_named_in_one_line(name: str) -> None:
+    model = MODELS[name]()
+    with th.no_grad():
+        model.policy.action_net.weight.fill_(np.nan)
+    with pytest.raises(ExportError, match="the model's actions are not finite numbers on 500 of 500") as raised:
+        check_actions(lambda observations: np.zeros(len(observations)), model.policy)
+    assert "\n" not in str(raised.value)
+
+
 def test_observations_come_from_all_over_the_space() -> None:
     drawn = sampled_observations(NARROW, 500)
     assert isinstance(drawn, np.ndarray)

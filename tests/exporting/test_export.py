@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,22 @@ def test_what_onnx_cannot_hold_is_refused(policy: Any, kwargs: Any, message: str
     assert not list(tmp_path.iterdir())
 
 
+def test_onnx_has_no_input_called_as_its_output(tmp_path: Path) -> None:
+    model = model_on(spaces.Dict({"action": VECTOR, "b": VECTOR}), policy="MultiInputPolicy")
+    with pytest.raises(ExportError, match="the observation's key 'action'.*: export to safetensors"):
+        export_actor(model, tmp_path / "actor.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+    assert_exports(model, tmp_path / "actor", "safetensors")
+
+
+def test_what_is_no_valid_onnx_is_not_written(tmp_path: Path) -> None:
+    # a name that PyTorch gives to a result within the network
+    model = model_on(spaces.Dict({"linear": VECTOR}), policy="MultiInputPolicy")
+    with pytest.raises(ExportError, match="no valid ONNX file.*called linear"):
+        export_actor(model, tmp_path / "actor.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="to='pickle' must be one of onnx, safetensors"):
         export_actor(MODELS["discrete"](), tmp_path / "actor", "pickle")
@@ -353,6 +370,32 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UnreadableCheckpointError, match="actor: it is damaged, or holds no actor"):
             load_actor(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('\\"shape\\": [3]', '\\"shape\\": [2147483648]'),
+        ('\\"dtype\\": \\"float32\\"', '\\"dtype\\": \\"U2147483\\"'),
+    ],
+    ids=["long", "texts"],
+)
+def test_spaces_larger_than_the_networks_are_refused_before_they_are_made(old: str, new: str, tmp_path: Path) -> None:
+    path = tmp_path / "actor"
+    export_actor(MODELS["discrete"](), path, "safetensors")
+    content = path.read_bytes()
+    n_header = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + n_header].decode()
+    assert old in header
+    swapped = header.replace(old, new, 1).encode()
+    path.write_bytes(len(swapped).to_bytes(8, "little") + swapped + content[8 + n_header :])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableCheckpointError, match="actor: it is damaged, or holds no actor"):
+            load_actor(path)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+    finally:
+        tracemalloc.stop()
 
 
 def test_spaces_keep_their_order(tmp_path: Path) -> None:
