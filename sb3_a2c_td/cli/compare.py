@@ -171,7 +171,8 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         if self.n_calls % self._report_freq == 0:
-            print(f"{type(self.model).__name__:>6}: {self.num_timesteps:,} steps", file=sys.stderr, flush=True)
+            # in one piece, since two write at once
+            sys.stderr.write(f"{type(self.model).__name__:>6}: {self.num_timesteps:,} steps\n")
         return self.n_calls % STEPS_BETWEEN_LOOKS > 0 or not _stop.is_set()
 
 
