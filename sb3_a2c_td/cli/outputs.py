@@ -1,6 +1,5 @@
 """Where commands write."""
 
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -32,14 +31,14 @@ def new_folder(stem: str) -> Path:
 
 
 def _new(stem: str, suffix: str, make: Callable[[Path], None]) -> Path:
-    for number in itertools.count(1):
-        path = Path(f"{stem}{suffix}" if number == 1 else f"{stem}_{number}{suffix}")
+    path, number = Path(f"{stem}{suffix}"), 1
+    while True:
         try:
             make(path)
+            return path
         except FileExistsError:
-            continue
-        return path
-    raise AssertionError("there are always more numbers")
+            number += 1
+            path = Path(f"{stem}_{number}{suffix}")
 
 
 def writable_folder(folder: Path, option: str) -> Path:
