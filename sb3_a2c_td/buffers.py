@@ -34,6 +34,47 @@ class Transitions(NamedTuple, Generic[ArrayT]):
     truncated: ArrayT
     """bool ``(N,)``"""
 
+    @property
+    def action_masks(self) -> None:
+        """``None``: every action was allowed, see :class:`MaskedTransitions`."""
+        return
+
+
+class MaskedTransitions(NamedTuple, Generic[ArrayT]):
+    """:class:`Transitions` of which some actions were not allowed."""
+
+    observations: ArrayT | dict[str, ArrayT]
+    actions: ArrayT
+    rewards: ArrayT
+    next_observations: ArrayT | dict[str, ArrayT]
+    terminated: ArrayT
+    truncated: ArrayT
+    action_masks: ArrayT
+    """which choices were allowed, bool ``(N, n_choices)``; those of the action's components one after another"""
+
+
+class RecurrentTransitions(NamedTuple, Generic[ArrayT]):
+    """:class:`Transitions` of a policy with a memory. The rows of one environment come in the order of time."""
+
+    observations: ArrayT | dict[str, ArrayT]
+    actions: ArrayT
+    rewards: ArrayT
+    next_observations: ArrayT | dict[str, ArrayT]
+    terminated: ArrayT
+    truncated: ArrayT
+    env: ArrayT
+    """the environment's number, ``(N,)`` int64"""
+    episode_starts: ArrayT
+    """whether the observation is the first of an episode, bool ``(N,)``"""
+    lstm_states: ArrayT
+    """the memory before the observation, ``(N, 4 * n_layers, hidden_size)`` float32, see
+    :class:`~sb3_a2c_td.recurrent_policies.SeparateRecurrentPolicy`"""
+
+    @property
+    def action_masks(self) -> None:
+        """``None``: every action was allowed."""
+        return
+
 
 class TransitionBuffer:
     """Holds the transitions of one interval, in arrays that are allocated once and then used again.

@@ -1,37 +1,40 @@
 """Stable-Baselines3's actor-critic policies, with an actor and a critic that share nothing."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector.utils import create_empty_array
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
+    BasePolicy,
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
     FlattenExtractor,
+    MlpExtractor,
     NatureCNN,
 )
-from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_a2c_td.optimizers import AdamTFLike
 
 
-class SeparateActorCriticPolicy(ActorCriticPolicy):
-    """SB3's ``ActorCriticPolicy`` with separate networks and one optimiser of two parameter groups.
+class SeparateNetworks(BasePolicy):
+    """Makes an actor-critic policy one with separate networks and one optimiser of two parameter groups.
 
     The groups are named ``"actor"`` and ``"critic"``, so that each has its own learning rate; for optimisers that
     treat every parameter by itself (Adam, RMSprop, SGD, ...) this is the same as two optimisers. Where nothing is
     said, the networks are the seed's: ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU,
     Glorot-uniform weights, zero biases, Adam in Keras's form.
 
-    A policy of your own fits in as ``class Mine(SeparateActorCriticPolicy, YourPolicy)``.
+    It goes before the policy: ``class Mine(SeparateNetworks, ActorCriticPolicy)``.
 
     :param observation_space: observation space
     :param action_space: action space
@@ -43,10 +46,23 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
     :param features_extractor_class: features extractor; the actor and the critic get one each
     :param share_features_extractor: must be ``False``
     :param optimizer_class: optimiser
-    :param kwargs: the other arguments of SB3's ``ActorCriticPolicy``: ``use_sde``, ``log_std_init``, ``full_std``,
-        ``use_expln``, ``squash_output``, ``features_extractor_kwargs``, ``normalize_images``, ``optimizer_kwargs``
+    :param kwargs: the other arguments of the policy
     :raises ValueError: for a shared features extractor, or any other parameter that actor and critic share
     """
+
+    action_dist: Any
+    mlp_extractor: MlpExtractor
+    action_net: nn.Module
+    value_net: nn.Linear
+    pi_features_extractor: BaseFeaturesExtractor
+    vf_features_extractor: BaseFeaturesExtractor
+    share_features_extractor: bool
+    ortho_init: bool
+
+    if TYPE_CHECKING:
+
+        def get_distribution(self, *inputs: Any, **kwargs: Any) -> Any: ...  # noqa: D102
+        def predict_values(self, *inputs: Any, **kwargs: Any) -> th.Tensor: ...  # noqa: D102
 
     def __init__(
         self,
@@ -82,9 +98,6 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
             optimizer_class=optimizer_class,
             **kwargs,
         )
-
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
         if not self.ortho_init:
             for module in (self.mlp_extractor, self.action_net, self.value_net):
                 module.apply(self._init_like_keras)
@@ -105,15 +118,15 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
         frozen = [param for param in parameters if not param.requires_grad]
         self.requires_grad_(True).eval()
         observation, _ = self.obs_to_tensor(create_empty_array(self.observation_space, fn=np.zeros))  # type: ignore[arg-type]
-        distribution = self.get_distribution(observation)
+        distribution, value = self._distribution_and_value(observation)
         log_prob = distribution.log_prob(distribution.mode().detach())
-        value = self.predict_values(observation)
         in_actor, in_critic = (
             [grad is not None for grad in th.autograd.grad(output.sum(), parameters, allow_unused=True)]
             for output in (log_prob, value)
         )
         with th.no_grad():
-            self.get_distribution(observation)  # SB3 keeps the last one: leave none with a graph, which has no deepcopy
+            # SB3 keeps the last distribution: leave none with a graph, which has no deepcopy
+            self._distribution_and_value(observation)
         self.train()
         for param in frozen:
             param.requires_grad_(False)
@@ -126,6 +139,9 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
             )
         critic = [param for param, used in zip(parameters, in_critic, strict=True) if used]
         return [param for param, used in zip(parameters, in_critic, strict=True) if not used], critic
+
+    def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
+        return self.get_distribution(observation), self.predict_values(observation)
 
     @staticmethod
     def _init_like_keras(module: nn.Module) -> None:
@@ -146,11 +162,7 @@ class SeparateActorCriticPolicy(ActorCriticPolicy):
         return {**super()._get_constructor_parameters(), "share_features_extractor": self.share_features_extractor}
 
 
-class MlpPolicy(SeparateActorCriticPolicy):
-    """The seed's networks, for observations that are vectors (images and numbers are flattened into one)."""
-
-
-class CnnPolicy(SeparateActorCriticPolicy, ActorCriticCnnPolicy):
+class SeparateCnns(SeparateNetworks):
     """Two ``NatureCNN``, one for the actor and one for the critic, initialised as in SB3's ``CnnPolicy``.
 
     The seed has no network for images, so SB3's stands in: no hidden layers behind the CNN, orthogonal weights.
@@ -180,7 +192,7 @@ class CnnPolicy(SeparateActorCriticPolicy, ActorCriticCnnPolicy):
         )
 
 
-class MultiInputPolicy(SeparateActorCriticPolicy, MultiInputActorCriticPolicy):
+class SeparateCombinedNetworks(SeparateNetworks):
     """The seed's networks behind two ``CombinedExtractor``, for dict observations."""
 
     def __init__(
@@ -200,3 +212,24 @@ class MultiInputPolicy(SeparateActorCriticPolicy, MultiInputActorCriticPolicy):
             features_extractor_class=features_extractor_class,
             **kwargs,
         )
+
+
+class SeparateActorCriticPolicy(SeparateNetworks, ActorCriticPolicy):
+    """SB3's ``ActorCriticPolicy`` with :class:`SeparateNetworks`, whose arguments it takes.
+
+    Also ``use_sde``, ``log_std_init``, ``full_std``, ``use_expln``, ``squash_output``, ``features_extractor_kwargs``,
+    ``normalize_images`` and ``optimizer_kwargs``, as in SB3. A policy of your own fits in as
+    ``class Mine(SeparateActorCriticPolicy, YourPolicy)``.
+    """
+
+
+class MlpPolicy(SeparateActorCriticPolicy):
+    """The seed's networks, for observations that are vectors (images and numbers are flattened into one)."""
+
+
+class CnnPolicy(SeparateCnns, SeparateActorCriticPolicy, ActorCriticCnnPolicy):
+    """For images, see :class:`SeparateCnns`."""
+
+
+class MultiInputPolicy(SeparateCombinedNetworks, SeparateActorCriticPolicy, MultiInputActorCriticPolicy):
+    """For dict observations, see :class:`SeparateCombinedNetworks`."""

@@ -28,7 +28,14 @@ from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
 from sb3_a2c_td.faults import explained
 from sb3_a2c_td.interrupts import Interrupts
 from sb3_a2c_td.logs import excluding_nothing
-from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.policies import (
+    CnnPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    SeparateActorCriticPolicy,
+    SeparateCombinedNetworks,
+    SeparateNetworks,
+)
 from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
 from sb3_a2c_td.validation import (
     STOPPED,
@@ -93,6 +100,8 @@ class TDA2C(OnPolicyAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+    policy_base: ClassVar[type[BasePolicy]] = SeparateActorCriticPolicy
+    """what makes a policy one of this algorithm's"""
     policy: SeparateActorCriticPolicy
     critic_learning_rate: float | Schedule
     rollout_buffer: TransitionBuffer  # type: ignore[assignment]
@@ -167,13 +176,18 @@ class TDA2C(OnPolicyAlgorithm):
         return copying_less(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
 
     def _check_arguments(self) -> None:
-        if not issubclass(self.policy_class, SeparateActorCriticPolicy):
+        if not issubclass(self.policy_class, self.policy_base):
+            if issubclass(self.policy_class, SeparateNetworks):
+                raise ValueError(
+                    f"policy={self.policy_class.__name__} is for another algorithm: {type(self).__name__} takes "
+                    f"{', '.join(self.policy_aliases)}"
+                )
             raise ValueError(
                 f"policy={self.policy_class.__name__} may share layers between the actor and the critic: use one of "
                 f"{', '.join(self.policy_aliases)}, or derive yours as "
-                f"class Mine(SeparateActorCriticPolicy, {self.policy_class.__name__})"
+                f"class Mine({self.policy_base.__name__}, {self.policy_class.__name__})"
             )
-        if issubclass(self.policy_class, MultiInputPolicy) != isinstance(self.observation_space, spaces.Dict):
+        if issubclass(self.policy_class, SeparateCombinedNetworks) != isinstance(self.observation_space, spaces.Dict):
             raise ValueError(
                 f"policy={self.policy_class.__name__} does not go with observation_space={self.observation_space}: "
                 "MultiInputPolicy is for Dict observations, the others are for all but these"
@@ -210,8 +224,11 @@ class TDA2C(OnPolicyAlgorithm):
     def _engine_of_policy(self) -> Engine:
         """Give the engine, anew where the policy or the engine's name was replaced."""
         if self._engine is None or self._engine.policy is not self.policy or self._engine.name != self.engine:
-            self._engine = make_engine(self.engine, self.policy)
+            self._engine = self._make_engine()
         return self._engine
+
+    def _make_engine(self) -> Engine:
+        return make_engine(self.engine, self.policy)
 
     def _setup_lr_schedule(self) -> None:
         super()._setup_lr_schedule()
@@ -460,8 +477,7 @@ class TDA2C(OnPolicyAlgorithm):
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool, copy=False)
             self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), live_rows(env))
-            self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts = dones
+            self._go_on_from(new_obs, dones)
         except BaseException:
             # where the environments are now is not known: the next learn() resets them
             self._last_obs = None
@@ -470,6 +486,10 @@ class TDA2C(OnPolicyAlgorithm):
 
         callback.update_locals(locals())
         return callback.on_step()
+
+    def _go_on_from(self, new_obs: Any, dones: np.ndarray) -> None:
+        self._last_obs = new_obs
+        self._last_episode_starts = dones
 
     def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
         assert isinstance(self.policy.action_dist, StateDependentNoiseDistribution)
@@ -485,9 +505,12 @@ class TDA2C(OnPolicyAlgorithm):
         :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
         """
         try:
-            return self._engine_of_policy().act(observations)
+            return self._act(observations)
         except Diverged as error:
             raise self._explained(error) from error
+
+    def _act(self, observations: Observations) -> np.ndarray:
+        return self._engine_of_policy().act(observations)
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         if not isinstance(self.action_space, spaces.Box):

@@ -38,6 +38,8 @@ ROW_BY_ROW_WRAPPERS = (VecNormalize, VecCheckNan, VecTransposeImage, VecExtractD
 """SB3's wrappers that carry nothing of an observation from one step into the next"""
 FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
 """what SAME_STEP environments say of the episode that ended; the rest is of the next one"""
+MASK_METHOD, MASK_KEY = "action_masks", "action_mask"
+"""where sb3-contrib and Gymnasium look for masks of actions"""
 MASKED_RESETS = (GymnasiumWrapper.reset, VectorObservationWrapper.reset)
 """the ``reset`` of Gymnasium's wrappers that hands on the mask and keeps no state of its own"""
 
@@ -117,6 +119,7 @@ class GymnasiumVecEnv(VecEnv):
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.dead = np.zeros(self.num_envs, dtype=bool)
         """which rows of the last step were dead, bool ``(n_envs,)``"""
+        self._masks_in_infos: np.ndarray | None = None
 
     # Stepping
 
@@ -144,6 +147,7 @@ class GymnasiumVecEnv(VecEnv):
             array[:] = 0
         self.dead = np.zeros(self.num_envs, dtype=bool)
         self.reset_infos = [self._info_of(infos, env) for env in range(self.num_envs)]
+        self._take_masks(infos)
         return self._own(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -177,6 +181,7 @@ class GymnasiumVecEnv(VecEnv):
         dones = np.logical_or(terminated, truncated)
         rewards = np.array(env_rewards, dtype=np.float32)
         infos: list[Info] = [RUNNING] * self.num_envs
+        self._take_masks(env_infos)
         self._n_steps += 1
         self._returns += env_rewards
         if self.has_dead_steps:
@@ -262,6 +267,11 @@ class GymnasiumVecEnv(VecEnv):
     def _keep_reset_infos(self, ended: np.ndarray, first_infos: Info) -> None:
         for env in ended.tolist():
             self.reset_infos[env] = self._info_of(first_infos, env)
+        if self._masks_in_infos is not None and MASK_KEY in first_infos:
+            self._masks_in_infos[ended] = first_infos[MASK_KEY][ended]
+
+    def _take_masks(self, infos: Info) -> None:
+        self._masks_in_infos = np.array(infos[MASK_KEY]) if MASK_KEY in infos else None
 
     def _info_of(self, infos: Info, env: int) -> Info:
         """Give one environment's part of a vector environment's infos, as ``VectorEnv._add_info`` put them together."""
@@ -306,6 +316,25 @@ class GymnasiumVecEnv(VecEnv):
                     f"{type(array).__name__} of shape {tuple(getattr(array, 'shape', ()))}, not as a numpy array of "
                     f"shape {shape}: have all environments stepped at once, and convert to numpy last"
                 )
+
+    def action_masks(self) -> np.ndarray:
+        """Give which actions are allowed now, ``(n_envs, n_choices)``.
+
+        The vector environment says it by a method ``action_masks()``, or by ``infos["action_mask"]`` as Gymnasium's
+        Taxi does; or each of its environments by a method ``action_masks()``, as sb3-contrib has it.
+
+        :raises AttributeError: if there is neither
+        """
+        method = getattr(self.env.unwrapped, MASK_METHOD, None)
+        if method is not None:
+            masks = np.array(method())
+        elif self._masks_in_infos is not None:
+            masks = self._masks_in_infos.copy()
+        else:
+            masks = np.stack(self.env_method(MASK_METHOD))
+        # the step after an episode's end is dead, whatever the action
+        masks[self._ended] = True
+        return masks
 
     # What else a VecEnv can do
 
@@ -410,7 +439,7 @@ def dropping_dead_steps(env: VecEnv | None) -> Iterator[None]:
     :param env: the environments that will be stepped; nothing happens if they have no dead steps
     :raises ValueError: if a wrapper around them would see, or join, what a dead step separates
     """
-    adapter = _adapter_below(env)
+    adapter = adapter_below(env)
     if adapter is None or not adapter.has_dead_steps:
         yield
         return
@@ -427,7 +456,7 @@ def live_rows(env: VecEnv) -> np.ndarray | None:
 
     :param env: the environments, wrapped or not
     """
-    adapter = _adapter_below(env)
+    adapter = adapter_below(env)
     if adapter is None or not np.count_nonzero(adapter.dead):
         return None
     return np.flatnonzero(~adapter.dead)
@@ -449,7 +478,8 @@ def _check_wrappers(env: VecEnv | None, adapter: GymnasiumVecEnv) -> None:
         env = env.venv
 
 
-def _adapter_below(env: VecEnv | None) -> GymnasiumVecEnv | None:
+def adapter_below(env: VecEnv | None) -> GymnasiumVecEnv | None:
+    """Give the adapter below SB3's wrappers, if there is one."""
     while isinstance(env, VecEnvWrapper):
         env = env.venv
     return env if isinstance(env, GymnasiumVecEnv) else None

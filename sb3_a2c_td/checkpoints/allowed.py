@@ -23,10 +23,22 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from torch import nn
 
-from sb3_a2c_td.buffers import TransitionBuffer, Transitions
+from sb3_a2c_td.buffers import MaskedTransitions, RecurrentTransitions, TransitionBuffer, Transitions
+from sb3_a2c_td.maskable_policies import (
+    MaskableCnnPolicy,
+    MaskableMlpPolicy,
+    MaskableMultiInputPolicy,
+    SeparateMaskablePolicy,
+)
 from sb3_a2c_td.minatar import MinAtarCnn, MinAtarPolicy
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.recurrent_policies import (
+    CnnLstmPolicy,
+    MlpLstmPolicy,
+    MultiInputLstmPolicy,
+    SeparateRecurrentPolicy,
+)
 from sb3_a2c_td.schedules import PowerLaw, RobbinsMonroSchedule
 
 Name = tuple[str, str]
@@ -59,6 +71,8 @@ VALUES: dict[Name, Any] = {
         for kind in (
             # policy_class
             *(SeparateActorCriticPolicy, MlpPolicy, CnnPolicy, MultiInputPolicy, MinAtarPolicy),
+            *(SeparateMaskablePolicy, MaskableMlpPolicy, MaskableCnnPolicy, MaskableMultiInputPolicy),
+            *(SeparateRecurrentPolicy, MlpLstmPolicy, CnnLstmPolicy, MultiInputLstmPolicy),
             # policy_kwargs: activation_fn, optimizer_class, features_extractor_class
             *_classes_of(nn, nn.Module),
             *_classes_of(th.optim, th.optim.Optimizer),
@@ -89,11 +103,14 @@ def _buffer() -> TransitionBuffer:
     return TransitionBuffer(capacity=0)
 
 
-def _transitions(*arrays: Any) -> Transitions[np.ndarray]:
-    for array in arrays:
-        for rows in array.values() if isinstance(array, dict) else (array,):
-            require(isinstance(rows, np.ndarray), "transitions that are no arrays")
-    return Transitions(*arrays)
+def _transitions_of(kind: type[Any]) -> Callable[..., Any]:
+    def transitions(*arrays: Any) -> Any:
+        for array in arrays:
+            for rows in array.values() if isinstance(array, dict) else (array,):
+                require(isinstance(rows, np.ndarray), "transitions that are no arrays")
+        return kind(*arrays)
+
+    return transitions
 
 
 def _dtype(kind: str, align: bool = False, copy: bool = True) -> np.dtype[Any]:
@@ -225,7 +242,10 @@ CALLS: dict[Name, Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     # an unfinished interval
     ("sb3_a2c_td.buffers", "TransitionBuffer"): _buffer,
-    ("sb3_a2c_td.buffers", "Transitions"): _transitions,
+    **{
+        (kind.__module__, kind.__qualname__): _transitions_of(kind)
+        for kind in (Transitions, MaskedTransitions, RecurrentTransitions)
+    },
     # spaces and schedules, without attributes yet
     **{
         (kind.__module__, kind.__qualname__): _blank(kind)

@@ -9,7 +9,7 @@ from sb3_a2c_td.engines.auto_engine import AutoEngine
 from sb3_a2c_td.engines.cuda_engine import CudaEngine
 from sb3_a2c_td.engines.interface import CannotServe, Diverged, Engine, Objective, Update
 from sb3_a2c_td.engines.torch_engine import TorchEngine
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import SeparateNetworks
 
 ENGINES = ("auto", "torch", "numba", "cuda")
 """what ``TDA2C(engine=...)`` takes"""
@@ -17,7 +17,7 @@ ENGINES = ("auto", "torch", "numba", "cuda")
 __all__ = ["ENGINES", "CannotServe", "Diverged", "Engine", "Objective", "Update", "make_engine"]
 
 
-def make_engine(name: str, policy: SeparateActorCriticPolicy) -> Engine:
+def make_engine(name: str, policy: SeparateNetworks) -> Engine:
     """Build the engine that a name stands for.
 
     :param name: one of ``ENGINES``

@@ -1,6 +1,7 @@
 """The reference: the networks of any policy, through SB3's interface, with PyTorch's automatic differentiation."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -15,14 +16,18 @@ from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
 from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Update
 from sb3_a2c_td.engines.watching import is_altered
+from sb3_a2c_td.maskable_policies import MaskableCnnPolicy, MaskableMlpPolicy, MaskableMultiInputPolicy
 from sb3_a2c_td.optimizers import largest_step
-from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateNetworks
+from sb3_a2c_td.recurrent_policies import CnnLstmPolicy, MlpLstmPolicy, MultiInputLstmPolicy
 
 MODE_FREE: frozenset[type[nn.Module]] = frozenset(
     {
         *(MlpPolicy, CnnPolicy, MultiInputPolicy),
+        *(MaskableMlpPolicy, MaskableCnnPolicy, MaskableMultiInputPolicy),
         *(MlpExtractor, FlattenExtractor, NatureCNN, CombinedExtractor),
         *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten),
+        *(MlpLstmPolicy, CnnLstmPolicy, MultiInputLstmPolicy, nn.LSTM),
         *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.LayerNorm),
         *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid),
     }
@@ -43,14 +48,14 @@ class AnyNetworks:
     :param policy: the policy
     """
 
-    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+    def __init__(self, policy: SeparateNetworks) -> None:
         self.policy = policy
 
     @th.no_grad()
-    def draw(self, observations: Observations) -> np.ndarray:
+    def draw(self, observations: Observations, action_masks: np.ndarray | None) -> np.ndarray:
         """Draw actions, ``(N, *action_shape)`` or with its axes flattened."""
         obs = obs_as_tensor(observations, self.policy.device)
-        return self._distribution(obs).get_actions().cpu().numpy()
+        return self.distribution(obs, action_masks).get_actions().cpu().numpy()
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions, unless the losses or their gradient are not finite."""
@@ -90,17 +95,28 @@ class AnyNetworks:
         :param successors: ``(N,)`` as in :meth:`~sb3_a2c_td.buffers.TransitionBuffer.successors`; ``None``: not sought
         """
         ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
-        values = self.values(batch.observations)
+        values, next_values = self.values_and_next_values(batch, successors)
         with th.no_grad():
-            next_values = self._next_values(batch, values, successors)
             discount = functional.discounts(ended, objective.gamma)
             targets = functional.td_target(objective.reward_scale * batch.rewards, discount, next_values)
             return targets, functional.td_error(targets, values), values
 
+    def values_of(self, batch: Transitions[th.Tensor]) -> th.Tensor:
+        """Compute V(s), ``(N,)``."""
+        return self.values(batch.observations)
+
+    def values_and_next_values(
+        self, batch: Transitions[th.Tensor], successors: np.ndarray | None
+    ) -> tuple[th.Tensor, th.Tensor]:
+        """Compute V(s) and V(s'), each ``(N,)``; only V(s) can be differentiated."""
+        values = self.values_of(batch)
+        with th.no_grad():
+            return values, self._next_values(batch, values, successors)
+
     def _next_values(
         self, batch: Transitions[th.Tensor], values: th.Tensor, successors: np.ndarray | None
     ) -> th.Tensor:
-        """Compute V(s'), ``(N,)``; where s' is the s of another row, V(s) ``(N,)`` holds it already."""
+        """Compute V(s'); where s' is the s of another row, V(s) holds it already."""
         if successors is None:
             return self.values(batch.next_observations)
         unseen = np.flatnonzero(successors < 0)
@@ -120,9 +136,9 @@ class AnyNetworks:
 
         :param values: V(s) in evaluation mode, computed anew where training mode makes a difference
         """
-        log_prob, entropy = self.log_prob_and_entropy(batch.observations, batch.actions, objective.double_softmax)
+        log_prob, entropy = self.log_prob_and_entropy(batch, objective.double_softmax)
         if self.policy.training and not is_mode_free(self.policy):
-            values = self.values(batch.observations)
+            values = self.values_of(batch)
         if objective.normalize_advantage:
             advantages = functional.normalized(advantages)
         return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
@@ -131,11 +147,16 @@ class AnyNetworks:
         """Compute V, ``(N,)``."""
         return self.policy.predict_values(observations).squeeze(1)
 
-    def log_prob_and_entropy(
-        self, observations: PyTorchObs, actions: th.Tensor, double_softmax: bool
-    ) -> tuple[th.Tensor, th.Tensor]:
+    def log_prob_and_entropy(self, batch: Transitions[th.Tensor], double_softmax: bool) -> tuple[th.Tensor, th.Tensor]:
         r"""Compute :math:`\log \tau(a|s)` (or the double softmax of it) and the entropy, each ``(N,)``."""
-        distribution = self._distribution(observations)
+        return self.of_distribution(
+            self.distribution(batch.observations, batch.action_masks), batch.actions, double_softmax
+        )
+
+    def of_distribution(
+        self, distribution: Distribution, actions: th.Tensor, double_softmax: bool
+    ) -> tuple[th.Tensor, th.Tensor]:
+        """Do what :meth:`log_prob_and_entropy` does for a distribution of actions."""
         if isinstance(self.policy.action_space, spaces.Box | spaces.MultiBinary):
             # (N, *action_shape) -> (N, action_dim)
             actions = actions.flatten(start_dim=1).float()
@@ -149,9 +170,14 @@ class AnyNetworks:
             log_prob = functional.double_softmax_log_prob(distribution.distribution.logits, actions)
         return log_prob, entropy
 
-    def _distribution(self, observations: PyTorchObs) -> Distribution:
+    def distribution(self, observations: PyTorchObs, action_masks: Any = None) -> Distribution:
+        """Give the distribution of actions.
+
+        :raises Diverged: if there is none
+        """
+        masks = () if action_masks is None else (action_masks,)
         try:
-            return self.policy.get_distribution(observations)
+            return self.policy.get_distribution(observations, *masks)  # type: ignore[no-any-return]
         except ValueError as error:
             raise Diverged from error
 
@@ -182,9 +208,13 @@ class AnyNetworks:
             raise
 
 
-def is_mode_free(policy: SeparateActorCriticPolicy) -> bool:
+def is_mode_free(policy: SeparateNetworks) -> bool:
     """Say whether a policy surely computes the same in training mode and in evaluation mode, and row by row."""
-    return all(type(module) in MODE_FREE and not is_altered(module) for module in policy.modules())
+    return all(
+        # an LSTM may drop out by itself
+        type(module) in MODE_FREE and not is_altered(module) and not getattr(module, "dropout", 0.0)
+        for module in policy.modules()
+    )
 
 
 def _size(observations: PyTorchObs) -> int:

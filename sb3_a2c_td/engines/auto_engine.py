@@ -9,7 +9,7 @@ from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines.flat_mlp import why_not_flat
 from sb3_a2c_td.engines.interface import CannotServe, Objective, Update
 from sb3_a2c_td.engines.torch_engine import TorchEngine
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import SeparateNetworks
 
 N_TORCH_UPDATES = 200
 """updates before anything is compiled: short runs are over by then"""
@@ -26,7 +26,7 @@ class AutoEngine:
 
     name = "auto"
 
-    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+    def __init__(self, policy: SeparateNetworks) -> None:
         self.policy = policy
         self._engine = TorchEngine(policy)
         self._why_not_numba = _why_not_numba(policy)
@@ -36,12 +36,12 @@ class AutoEngine:
             return f"torch ({self._why_not_numba})"
         return f"torch for the first {N_TORCH_UPDATES} updates, then numba"
 
-    def act(self, observations: Observations) -> np.ndarray:
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions with the engine that is due."""
         try:
-            return self._due().act(observations)
+            return self._due().act(observations, action_masks)
         except CannotServe as error:
-            return self._fall_back(error).act(observations)
+            return self._fall_back(error).act(observations, action_masks)
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser with the engine that is due."""
@@ -72,7 +72,7 @@ class AutoEngine:
         return self._engine
 
 
-def _why_not_numba(policy: SeparateActorCriticPolicy) -> str | None:
+def _why_not_numba(policy: SeparateNetworks) -> str | None:
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed: pip install 'sb3-a2c-td[fast]'"
     return why_not_flat(policy)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch as th
 
+MASKED_LOGIT = -1e8
+"""of an action that is not allowed, as in sb3-contrib: its probability is 0, and so is the logit's derivative"""
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LARGE = 2**14
 """numbers from which PyTorch's elementwise functions, four times as fast as numpy's, make up for being called"""
@@ -84,6 +86,16 @@ def backward(
         if layer > 0:
             delta = delta @ network[2 * layer]
             delta *= 1 - h[layer] ** 2 if use_tanh else h[layer] > 0
+
+
+def masked(numbers: np.ndarray, action_masks: np.ndarray | None, otherwise: float) -> np.ndarray:
+    """Put another number where an action is not allowed.
+
+    :param numbers: ``(N, n_actions)``
+    :param action_masks: which are allowed, bool ``(N, n_actions)``; ``None``: all
+    :param otherwise: the other number
+    """
+    return numbers if action_masks is None else np.where(action_masks, numbers, numbers.dtype.type(otherwise))
 
 
 def categorical(

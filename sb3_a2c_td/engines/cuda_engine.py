@@ -19,7 +19,7 @@ from sb3_a2c_td.engines.interface import NO_STEP, CannotServe, Diverged, Objecti
 from sb3_a2c_td.engines.static_memory import Layout, StaticMemory
 from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, fused_adam, step_size
-from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateNetworks
 
 Computation = Callable[[], th.Tensor]
 
@@ -66,7 +66,7 @@ class CudaEngine:
     name = "cuda"
 
     def __init__(
-        self, policy: SeparateActorCriticPolicy, record: Callable[[Computation], Computation] = in_a_cuda_graph
+        self, policy: SeparateNetworks, record: Callable[[Computation], Computation] = in_a_cuda_graph
     ) -> None:
         self.policy = policy
         self._record = record
@@ -96,8 +96,9 @@ class CudaEngine:
         self._acting: dict[Any, _Acting] = {}
         self._updating: tuple[Any, _Updating] | None = None
 
-    def act(self, observations: Observations) -> np.ndarray:
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions."""
+        assert action_masks is None
         if not self._modules.are_same():
             self._bind()
         arrays = _named("observations", observations)
@@ -126,9 +127,7 @@ class CudaEngine:
 class _Acting:
     """Draws actions for as many observations as it was recorded with."""
 
-    def __init__(
-        self, policy: SeparateActorCriticPolicy, layout: Layout, record: Callable[[Computation], Computation]
-    ) -> None:
+    def __init__(self, policy: SeparateNetworks, layout: Layout, record: Callable[[Computation], Computation]) -> None:
         self._policy = policy
         self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
         self._memory = StaticMemory(layout, policy.device)
@@ -163,7 +162,7 @@ class _Updating:
 
     def __init__(
         self,
-        policy: SeparateActorCriticPolicy,
+        policy: SeparateNetworks,
         capacity: int,
         layout: Layout,
         objective: Objective,
@@ -223,8 +222,8 @@ class _Updating:
             if objective.normalize_advantage:
                 advantages = _normalized(td_errors, is_row, n)
         with _without_validation():
-            log_prob, entropy = self._networks.log_prob_and_entropy(
-                observations, memory["actions"], objective.double_softmax
+            log_prob, entropy = self._networks.of_distribution(
+                self._networks.distribution(observations), memory["actions"], objective.double_softmax
             )
         # from means over all rows to means over those of the batch
         scale = len(is_row) / n
@@ -309,7 +308,7 @@ def _is_current(device: th.device) -> bool:
     return device.type == "cuda" and device.index in (None, th.cuda.current_device())
 
 
-def _reasons_against(policy: SeparateActorCriticPolicy) -> Iterator[str]:
+def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
     optimizer = policy.optimizer
     if type(policy) not in (MlpPolicy, CnnPolicy, MultiInputPolicy):
         yield f"the policy is a {type(policy).__name__}, not a MlpPolicy, CnnPolicy or MultiInputPolicy"

@@ -17,7 +17,7 @@ from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Update
 from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
 from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import SeparateNetworks
 
 SMALL = 2**17
 """rows times parameters up to which numpy takes one thread by itself"""
@@ -43,7 +43,7 @@ class FlatMlp:
     actor_is_bound: Callable[[], bool]
     """say whether the actor's parameters are still in :attr:`actor`"""
 
-    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+    def __init__(self, policy: SeparateNetworks) -> None:
         assert why_not_flat(policy) is None
         self.policy = policy
         mlp = PlainMlp(policy)
@@ -98,7 +98,7 @@ class FlatMlp:
         )
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def draw(self, observations: Observations) -> np.ndarray:
+    def draw(self, observations: Observations, action_masks: np.ndarray | None) -> np.ndarray:
         """Draw actions, ``(N,)`` or ``(N, action_dim)``.
 
         :raises Diverged: if the actor's outputs are not finite
@@ -109,7 +109,8 @@ class FlatMlp:
             raise Diverged
         noise = self.noise(len(outputs))
         if self._log_std is None:
-            return (outputs - np.log(-np.log(noise))).argmax(axis=1)  # type: ignore[no-any-return]
+            perturbed = outputs - np.log(-np.log(noise))
+            return closed_form.masked(perturbed, action_masks, -np.inf).argmax(axis=1)  # type: ignore[no-any-return]
         actions = outputs + np.exp(self._log_std) * noise.astype(np.float32)
         if not np.isfinite(actions).all():
             raise Diverged
@@ -157,7 +158,9 @@ class FlatMlp:
         advantages = td_errors
         if objective.normalize_advantage and n > 1:
             advantages = (td_errors - mean) / (std * math.sqrt(n / (n - 1)) + 1e-8)
-        actor_loss, entropy = self._actor_gradient(observations, batch.actions, advantages, objective)
+        actor_loss, entropy = self._actor_gradient(
+            observations, batch.actions, batch.action_masks, advantages, objective
+        )
 
         loss = actor_loss + critic_loss - objective.ent_coef * entropy
         norm = math.sqrt(np.dot(self.numbers[1], self.numbers[1]))
@@ -168,7 +171,12 @@ class FlatMlp:
         return Update(targets, values, actor_loss, critic_loss, -entropy, norm, mean, std, explained)
 
     def _actor_gradient(
-        self, observations: np.ndarray, actions: np.ndarray, advantages: np.ndarray, objective: Objective
+        self,
+        observations: np.ndarray,
+        actions: np.ndarray,
+        action_masks: np.ndarray | None,
+        advantages: np.ndarray,
+        objective: Objective,
     ) -> tuple[float, float]:
         """Fill the gradient of the actor's loss with the entropy's; give the loss and the mean entropy."""
         n = len(advantages)
@@ -177,8 +185,9 @@ class FlatMlp:
         weights = advantages[:, None] / -n
         h = closed_form.forward(self._actor_net, observations, self.use_tanh, self._actor_room.of(n))
         if self._log_std is None:
+            logits = closed_form.masked(h[-1], action_masks, closed_form.MASKED_LOGIT)
             log_prob, entropy, score, d_entropy = closed_form.categorical(
-                h[-1], actions.reshape(n), objective.double_softmax
+                logits, actions.reshape(n), objective.double_softmax
             )
             delta = weights * score
             if objective.ent_coef != 0.0:
@@ -255,7 +264,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def why_not_flat(policy: SeparateActorCriticPolicy) -> str | None:
+def why_not_flat(policy: SeparateNetworks) -> str | None:
     """Say why a policy cannot be bound; ``None`` if it can.
 
     It is a plain MLP, in float32 on the CPU, trained by ``AdamTFLike`` or PyTorch's ``Adam`` without extras.

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import SeparateNetworks
 
 
 class Objective(NamedTuple):
@@ -70,16 +70,17 @@ class Engine(Protocol):
 
     name: str
     """as in ``TDA2C(engine=...)``"""
-    policy: SeparateActorCriticPolicy
+    policy: SeparateNetworks
 
     def __str__(self) -> str:
         """Say what is used, and why nothing faster."""
         ...
 
-    def act(self, observations: Observations) -> np.ndarray:
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         r"""Draw an action from :math:`\tau(\cdot|s)` for every environment.
 
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+        :param action_masks: which choices are allowed, bool ``(n_envs, n_choices)``, for policies that take masks
         :return: actions before clipping or unscaling, ``(n_envs, *action_shape)``
         :raises Diverged: if the policy's outputs are not finite
         :raises CannotServe: if the policy was changed to one that the engine cannot serve

@@ -10,10 +10,14 @@ import math
 import numba
 import numpy as np
 
+from sb3_a2c_td.engines import closed_form
+
 # no "nnan" and "ninf": what is not finite must be seen
 compiled = numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+MASKED_LOGIT = np.float32(closed_form.MASKED_LOGIT)
+NO_MASKS = np.empty((0, 0), np.bool_)
 HALF_LOG_2PI = np.float32(0.5 * math.log(2 * math.pi))
 
 
@@ -140,13 +144,24 @@ def fill(array, rows):
 
 
 @compiled
-def draw_categorical(widths, params, use_tanh, observations, uniforms):
+def mask(outputs, action_masks, otherwise):
+    """Put another number into the outputs for actions that are not allowed; without any rows of masks, all are."""
+    for row in range(len(action_masks)):
+        for k in range(action_masks.shape[1]):
+            if not action_masks[row, k]:
+                outputs[row, k] = otherwise
+
+
+@compiled
+def draw_categorical(widths, params, use_tanh, observations, uniforms, action_masks):
     """Draw an action for every row, where the sum of logit and Gumbel's noise, -log(-log(u)), is highest.
 
     :param uniforms: ``(rows, n_actions)`` float64, from 0 (included) to 1
+    :param action_masks: which are allowed, bool ``(rows, n_actions)``, or ``NO_MASKS``
     :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions mean nothing
     """
     outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
+    mask(outputs, action_masks, np.float32(-math.inf))
     actions = np.empty(len(observations), np.int64)
     for row in range(len(observations)):
         highest = -math.inf
@@ -186,6 +201,7 @@ def update(
     continuous,
     observations,
     actions,
+    action_masks,
     rewards,
     next_observations,
     terminated,
@@ -198,6 +214,7 @@ def update(
 
     :param numbers: ``(4, n_params)``: parameters, gradients (filled), and the two moments of Adam; the actor's
         ``n_actor`` numbers come first, then the critic's
+    :param action_masks: which were allowed, bool ``(rows, n_actions)``, or ``NO_MASKS``
     :param objective: the fields of ``Objective``
     :param actor_adam: the last three arguments of :func:`adam`
     :param critic_adam: the same for the critic
@@ -241,6 +258,7 @@ def update(
     fill(activations[0, :n_rows], observations)
     forward(actor_widths, actor, use_tanh, n, activations)
     outputs = activations[len(actor_widths) - 1]
+    mask(outputs, action_masks, MASKED_LOGIT)
     log_std = actor[n_actor - n_outputs :]
     log_std_grad = np.zeros(n_outputs, np.float32)
     actor_loss, entropy = 0.0, 0.0

@@ -30,16 +30,19 @@ class NumbaEngine(TorchEngine):
             raise CannotServe(self.name, reason)
         return FlatMlp(self.policy)
 
-    def act(self, observations: Observations) -> np.ndarray:
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions with one kernel."""
         if len(observations) > MAX_ROWS:
-            return super().act(observations)
+            return super().act(observations, action_masks)
         if not self._mlp.actor_is_bound():
             self._mlp = self._bound()
         mlp = self._mlp
         rows = mlp.rows(observations)
-        draw = kernels.draw_gaussian if mlp.continuous else kernels.draw_categorical
-        actions, are_finite = draw(mlp.actor_widths, mlp.actor, mlp.use_tanh, rows, mlp.noise(len(rows)))
+        network, noise = (mlp.actor_widths, mlp.actor, mlp.use_tanh), mlp.noise(len(rows))
+        if mlp.continuous:
+            actions, are_finite = kernels.draw_gaussian(*network, rows, noise)
+        else:
+            actions, are_finite = kernels.draw_categorical(*network, rows, noise, _as_array(action_masks))
         if not are_finite:
             raise Diverged
         return actions.reshape(-1, *self._action_shape) if mlp.continuous else actions  # type: ignore[no-any-return]
@@ -62,6 +65,7 @@ class NumbaEngine(TorchEngine):
             mlp.continuous,
             mlp.rows(batch.observations),
             as_rows(batch.actions, dtype, n_numbers, "actions"),
+            _as_array(batch.action_masks),
             batch.rewards,
             mlp.rows(batch.next_observations),
             batch.terminated,
@@ -76,6 +80,10 @@ class NumbaEngine(TorchEngine):
         elif was_due:
             raise Diverged(NO_STEP)
         return Update(targets, values, *figures)
+
+
+def _as_array(action_masks: np.ndarray | None) -> np.ndarray:
+    return kernels.NO_MASKS if action_masks is None else action_masks
 
 
 def _as_numbers(objective: Objective) -> tuple[float, float, bool, bool, float, float, bool]:

@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import cast
 
 from gymnasium import spaces
+from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
 from sb3_a2c_td.engines.watching import is_altered
-from sb3_a2c_td.policies import MlpPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.maskable_policies import MaskableMlpPolicy
+from sb3_a2c_td.policies import MlpPolicy, SeparateNetworks
+
+PLAIN = {
+    MlpPolicy: (CategoricalDistribution, DiagGaussianDistribution),
+    MaskableMlpPolicy: (MaskableCategoricalDistribution,),
+}
+"""policies, and their distributions of actions"""
 
 
 class PlainMlp:
@@ -28,43 +37,44 @@ class PlainMlp:
     critic_modules: list[nn.Module]
     """what the critic's output depends on"""
 
-    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+    def __init__(self, policy: SeparateNetworks) -> None:
         assert why_not_plain(policy) is None
         self.continuous = isinstance(policy.action_dist, DiagGaussianDistribution)
         self.use_tanh = any(isinstance(module, nn.Tanh) for module in policy.mlp_extractor.modules())
         actor_layers, critic_layers = _actor_layers(policy), _critic_layers(policy)
         self.actor = [param for layer in actor_layers for param in layer.parameters()]
         if self.continuous:
-            self.actor.append(policy.log_std)
+            self.actor.append(cast(nn.Parameter, policy.log_std))
         self.critic = [param for layer in critic_layers for param in layer.parameters()]
         mlp = policy.mlp_extractor
         self.actor_modules = [policy, mlp, mlp.policy_net, *actor_layers, *policy.pi_features_extractor.modules()]
         self.critic_modules = [policy, mlp, mlp.value_net, *critic_layers, *policy.vf_features_extractor.modules()]
 
 
-def why_not_plain(policy: SeparateActorCriticPolicy) -> str | None:
+def why_not_plain(policy: SeparateNetworks) -> str | None:
     """Say why a policy is no plain MLP; ``None`` if it is.
 
-    It is an ``MlpPolicy`` on vectors, with ReLU or tanh, and categorical or diagonal Gaussian actions.
+    It is an ``MlpPolicy`` or ``MaskableMlpPolicy`` on vectors, with ReLU or tanh, and categorical or diagonal Gaussian
+    actions.
     """
     return next(_reasons_against(policy), None)
 
 
-def _actor_layers(policy: SeparateActorCriticPolicy) -> list[nn.Module]:
+def _actor_layers(policy: SeparateNetworks) -> list[nn.Module]:
     return [*policy.mlp_extractor.policy_net, policy.action_net]
 
 
-def _critic_layers(policy: SeparateActorCriticPolicy) -> list[nn.Module]:
+def _critic_layers(policy: SeparateNetworks) -> list[nn.Module]:
     return [*policy.mlp_extractor.value_net, policy.value_net]
 
 
-def _reasons_against(policy: SeparateActorCriticPolicy) -> Iterator[str]:
+def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
     space = policy.observation_space
-    if type(policy) is not MlpPolicy:
+    if type(policy) not in PLAIN:
         yield f"the policy is a {type(policy).__name__}, not a MlpPolicy"
     if not isinstance(space, spaces.Box) or is_image_space(space):
         yield f"the observations are {space}, not a Box of numbers"
-    if type(policy.action_dist) not in (CategoricalDistribution, DiagGaussianDistribution):
+    if type(policy.action_dist) not in PLAIN.get(type(policy), ()):
         yield f"the distribution is {type(policy.action_dist).__name__}, not categorical or diagonal Gaussian"
     for extractor in (policy.pi_features_extractor, policy.vf_features_extractor):
         if type(extractor) is not FlattenExtractor:

@@ -6,7 +6,7 @@ from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines.any_networks import AnyNetworks
 from sb3_a2c_td.engines.flat_mlp import FlatMlp, why_not_flat
 from sb3_a2c_td.engines.interface import Objective, Update
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import SeparateNetworks
 
 MAX_PRODUCTS = 2**30
 """rows times parameters, up to about where several threads of PyTorch would take less time than one of numpy"""
@@ -24,7 +24,7 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, policy: SeparateActorCriticPolicy) -> None:
+    def __init__(self, policy: SeparateNetworks) -> None:
         self.policy = policy
         self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
         self._any_networks = AnyNetworks(policy)
@@ -36,11 +36,11 @@ class TorchEngine:
     def _bound(self) -> FlatMlp | None:
         return FlatMlp(self.policy) if why_not_flat(self.policy) is None else None
 
-    def act(self, observations: Observations) -> np.ndarray:
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions from the policy's distribution."""
         if self._mlp is not None and not self._mlp.actor_is_bound():
             self._mlp = self._bound()
-        return self._networks(len(observations)).draw(observations).reshape(-1, *self._action_shape)
+        return self._networks(len(observations)).draw(observations, action_masks).reshape(-1, *self._action_shape)
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser on all transitions in the buffer."""

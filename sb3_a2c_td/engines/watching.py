@@ -13,12 +13,12 @@ import torch as th
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import nn
 
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.policies import SeparateNetworks
 
 REPLACEABLE: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Module: ("forward",),
     MlpExtractor: ("forward_actor", "forward_critic"),
-    SeparateActorCriticPolicy: (
+    SeparateNetworks: (
         "extract_features",
         "get_distribution",
         "predict_values",
@@ -42,7 +42,7 @@ class WatchedModules:
     :param modules: those that have a part in its computation, the policy among them
     """
 
-    def __init__(self, policy: SeparateActorCriticPolicy, modules: Iterable[nn.Module]) -> None:
+    def __init__(self, policy: SeparateNetworks, modules: Iterable[nn.Module]) -> None:
         modules = list(dict.fromkeys(modules))
         self._live_submodules = [module._modules.values() for module in modules if module._modules]
         self._submodules = list(chain.from_iterable(self._live_submodules))
@@ -78,7 +78,7 @@ class WatchedOptimizer:
     :param counts_integers: whether it counts steps in integers, which are never the same, or in tensors
     """
 
-    def __init__(self, policy: SeparateActorCriticPolicy, counts_integers: bool) -> None:
+    def __init__(self, policy: SeparateNetworks, counts_integers: bool) -> None:
         self._policy, self._optimizer = policy, policy.optimizer
         self._state, self._states = self._optimizer.state, list(self._optimizer.state.values())
         self._moments = _MOMENTS_WITHOUT_STEP if counts_integers else _MOMENTS

@@ -32,12 +32,12 @@ def test_outputs_that_are_not_finite_are_noticed(fault: float, place: int, rng: 
     params = rng.uniform(0.1, 1.0, N_LAYER_PARAMETERS + 2).astype(np.float32)
     observations = np.full((N_ROWS, 3), -1.0 if fault == -np.inf and place < 15 else 1.0, np.float32)
     noise = np.full((N_ROWS, 2), 0.5)
-    assert kernels.draw_categorical(WIDTHS, params[:-2], False, observations, noise)[1]
+    assert kernels.draw_categorical(WIDTHS, params[:-2], False, observations, noise, kernels.NO_MASKS)[1]
     assert kernels.draw_gaussian(WIDTHS, params, False, observations, noise)[1]
     params[place] = fault
     if fault == -np.inf and place == 15:
         params[20] = params[25] = fault  # ReLU turns minus infinity into zero, which is times infinity not a number
-    assert not kernels.draw_categorical(WIDTHS, params[:-2], False, observations, noise)[1]
+    assert not kernels.draw_categorical(WIDTHS, params[:-2], False, observations, noise, kernels.NO_MASKS)[1]
     assert not kernels.draw_gaussian(WIDTHS, params, False, observations, noise)[1]
 
 
