@@ -10,6 +10,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
+from sb3_a2c_td.action_masks import components
+
 
 class ReplayEnv(gym.Env):
     """Replays recorded transitions, whatever the action."""
@@ -56,6 +58,38 @@ class RandomEnv(gym.Env):
         self.t += 1
         reward = float(self.np_random.normal())
         return self.observation_space.sample(), reward, self.t >= self.episode_length, False, {}
+
+
+class MaskedEnv(RandomEnv):
+    """Allows other actions at every step, and takes no others; truncates every other episode."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_choices = components(self.action_space)
+        self.episode = 0
+
+    def action_masks(self) -> np.ndarray:
+        return self.masks
+
+    def _draw_masks(self) -> None:
+        masks = [self.np_random.random(n) < 0.5 for n in self.n_choices]
+        for mask, n in zip(masks, self.n_choices, strict=True):
+            mask[self.np_random.integers(n)] = True
+        self.masks = np.concatenate(masks)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        observation, info = super().reset(seed=seed)
+        self.episode += 1
+        self._draw_masks()
+        return observation, {**info, "action_mask": self.masks}
+
+    def step(self, action):
+        firsts = np.cumsum([0, *self.n_choices[:-1]])
+        assert self.masks[firsts + np.atleast_1d(action)].all(), f"{action!r} is masked by {self.masks}"
+        observation, reward, ended, _, info = super().step(action)
+        self._draw_masks()
+        truncates = bool(self.episode % 2)
+        return observation, reward, ended and not truncates, ended and truncates, {**info, "action_mask": self.masks}
 
 
 class CountingEnv(gym.Env):

@@ -21,10 +21,9 @@ class TMaze(gym.Env[np.ndarray, int]):
 
     The observation is ``[sign left, sign right, junction]``, all 0 between the two. Actions are forward, left and
     right. Whatever does not lead on costs 0.1 and leaves one where one is; a turn at the junction ends the episode,
-    with 1 for the right one and -1 for the other. Without a memory the turn cannot depend on the sign, so that no policy
-    has
-    a mean return above 0, and with one it can be 1. After Bakker, *Reinforcement Learning with
-    Long Short-Term Memory* (2001).
+    with 1 for the right one and -1 for the other. Without a memory the turn cannot depend on the sign, so that no
+    policy has a mean return above 0; with one it can be 1. After Bakker, *Reinforcement Learning with Long Short-Term
+    Memory* (2001).
 
     :param length: steps from the sign to the junction
     """

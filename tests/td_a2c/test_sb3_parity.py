@@ -6,30 +6,14 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import A2C
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
 from tests.engines import CPU_ENGINES
+from tests.td_a2c.parity import Recorder
 
 N_UPDATES = 300
-
-
-class Recorder(BaseCallback):
-    """Keeps the parameters after every update and the actions of every step."""
-
-    def _init_callback(self) -> None:
-        self.parameters: list[np.ndarray] = []
-        self.actions: list[np.ndarray] = []
-
-    def _on_rollout_start(self) -> None:
-        state = self.model.policy.state_dict()
-        self.parameters.append(np.concatenate([state[key].numpy().ravel() for key in sorted(state)]))
-
-    def _on_step(self) -> bool:
-        self.actions.append(self.locals["actions"].copy())
-        return True
 
 
 class SameActions(TDA2C):
