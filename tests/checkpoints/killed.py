@@ -28,7 +28,7 @@ from tests.checkpoints.comparing import differences, everything
 N_KILLS_OF_SAVES = 200
 N_KILLS_OF_A2C = 20
 N_KILLS_OF_TRAINING = 20
-N_STEPS = 20_000
+N_STEPS = 6_000
 
 
 def killed(action: Callable[[], Any], seconds: float) -> bool:
