@@ -99,8 +99,8 @@ class SeparateNetworks(BasePolicy):
             **kwargs,
         )
         if not self.ortho_init:
-            for module in (self.mlp_extractor, self.action_net, self.value_net):
-                module.apply(self._init_like_keras)
+            for module in self._modules_like_keras():
+                module.apply(_init_like_keras)
         actor, critic = self._separate_parameters()
         self.optimizer = self.optimizer_class(
             [{"params": actor, "name": "actor"}, {"params": critic, "name": "critic"}],
@@ -143,11 +143,8 @@ class SeparateNetworks(BasePolicy):
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
         return self.get_distribution(observation), self.predict_values(observation)
 
-    @staticmethod
-    def _init_like_keras(module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+    def _modules_like_keras(self) -> list[nn.Module]:
+        return [self.mlp_extractor, self.action_net, self.value_net]
 
     def actor_parameters(self) -> list[nn.Parameter]:
         """List the parameters of the optimiser's group ``"actor"``."""
@@ -160,6 +157,28 @@ class SeparateNetworks(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         # SB3 leaves this one out, and load() would fall back on a shared extractor
         return {**super()._get_constructor_parameters(), "share_features_extractor": self.share_features_extractor}
+
+
+def _init_like_keras(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LSTM):
+        for layer in module._flat_weights_names:
+            _init_lstm_like_keras(layer, getattr(module, layer))
+
+
+def _init_lstm_like_keras(name: str, weight: th.Tensor) -> None:
+    """Initialise one of an LSTM's arrays; PyTorch has the four gates one below the other, the forget gate second."""
+    if name.startswith("weight_ih"):
+        nn.init.xavier_uniform_(weight)
+    elif name.startswith("weight_hh"):
+        nn.init.orthogonal_(weight)
+    else:
+        nn.init.zeros_(weight)
+        if name.startswith("bias_ih"):
+            # PyTorch adds two biases
+            nn.init.ones_(weight.chunk(4)[1])
 
 
 class SeparateCnns(SeparateNetworks):

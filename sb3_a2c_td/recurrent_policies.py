@@ -11,6 +11,7 @@ from sb3_contrib.common.recurrent.policies import (
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
 
 from sb3_a2c_td.policies import SeparateCnns, SeparateCombinedNetworks, SeparateNetworks
 
@@ -76,6 +77,10 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
     def to_memory(states: RNNStates) -> th.Tensor:
         """Do the opposite of :meth:`to_states`."""
         return th.cat([*states.pi, *states.vf]).swapaxes(0, 1)
+
+    def _modules_like_keras(self) -> list[nn.Module]:
+        lstms = [self.lstm_actor, self.lstm_critic] if self.enable_critic_lstm else [self.lstm_actor]
+        return [*super()._modules_like_keras(), *lstms]
 
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
         states = self.to_states(th.zeros(1, *self.memory_shape))

@@ -63,8 +63,9 @@ class RandomEnv(gym.Env):
 class MaskedEnv(RandomEnv):
     """Allows other actions at every step, and takes no others; truncates every other episode."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, takes_all: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.takes_all = takes_all
         self.n_choices = components(self.action_space)
         self.episode = 0
 
@@ -85,7 +86,8 @@ class MaskedEnv(RandomEnv):
 
     def step(self, action):
         firsts = np.cumsum([0, *self.n_choices[:-1]])
-        assert self.masks[firsts + np.atleast_1d(action)].all(), f"{action!r} is masked by {self.masks}"
+        is_allowed = self.masks[firsts + np.atleast_1d(action)].all()
+        assert is_allowed or self.takes_all, f"{action!r} is masked by {self.masks}"
         observation, reward, ended, _, info = super().step(action)
         self._draw_masks()
         truncates = bool(self.episode % 2)

@@ -16,7 +16,7 @@ from gymnasium import spaces
 FORWARD, LEFT, RIGHT = range(3)
 
 
-class TMaze(gym.Env[np.ndarray, int]):
+class TMaze(gym.Env[np.ndarray, np.int64]):
     """A corridor with a junction at its end; a sign at its beginning says which way to turn there.
 
     The observation is ``[sign left, sign right, junction]``, all 0 between the two. Actions are forward, left and
@@ -48,7 +48,7 @@ class TMaze(gym.Env[np.ndarray, int]):
         self._sign = LEFT if self.np_random.random() < 0.5 else RIGHT
         return self._observation(), {}
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Go on, or turn."""
         at_junction = self._place == self.length
         if at_junction and action != FORWARD:
@@ -64,14 +64,14 @@ class TMaze(gym.Env[np.ndarray, int]):
         return np.array(shown, np.float32)
 
 
-class LastAction(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
+class LastAction(gym.Wrapper[np.ndarray, np.int64, np.ndarray, np.int64]):
     """Adds the last action to an observation, one-hot; zeros when an episode begins.
 
     :param env: observations are vectors, actions ``Discrete``
     :raises ValueError: for other spaces
     """
 
-    def __init__(self, env: gym.Env[np.ndarray, int]) -> None:
+    def __init__(self, env: gym.Env[np.ndarray, np.int64]) -> None:
         super().__init__(env)
         space, actions = env.observation_space, env.action_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 1 or not isinstance(actions, spaces.Discrete):
@@ -88,24 +88,24 @@ class LastAction(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
         observation, info = self.env.reset(seed=seed, options=options)
         return self._with(observation, None), info
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Take a step, and show the action with what follows."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._with(observation, action), float(reward), terminated, truncated, info
 
-    def _with(self, observation: np.ndarray, action: int | None) -> np.ndarray:
+    def _with(self, observation: np.ndarray, action: np.int64 | None) -> np.ndarray:
         shown = np.zeros(self._n_actions, observation.dtype)
         if action is not None:
             shown[action] = 1.0
         return np.append(observation, shown)
 
 
-class Positions(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
+class Positions(gym.ObservationWrapper[np.ndarray, np.int64, np.ndarray]):
     """CartPole's position and angle, without the velocities."""
 
     SHOWN = (0, 2)
 
-    def __init__(self, env: gym.Env[np.ndarray, int]) -> None:
+    def __init__(self, env: gym.Env[np.ndarray, np.int64]) -> None:
         super().__init__(env)
         space = env.observation_space
         assert isinstance(space, spaces.Box)
@@ -116,7 +116,7 @@ class Positions(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
         return observation[[*self.SHOWN]]
 
 
-def cartpole_without_velocities(**kwargs: Any) -> gym.Env[np.ndarray, int]:
+def cartpole_without_velocities(**kwargs: Any) -> gym.Env[np.ndarray, np.int64]:
     """Make CartPole that shows its positions and the last action.
 
     :param kwargs: arguments of ``gymnasium.make("CartPole-v1")``
