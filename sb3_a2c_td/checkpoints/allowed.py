@@ -222,6 +222,8 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: An
     return tensor
 
 
+KINDS_OF_TRANSITIONS = (Transitions, MaskedTransitions, RecurrentTransitions)
+
 CALLS: dict[Name, Callable[..., Any]] = {
     # containers of episodes' returns and of observations
     ("collections", "deque"): _deque,
@@ -242,10 +244,7 @@ CALLS: dict[Name, Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     # an unfinished interval
     ("sb3_a2c_td.buffers", "TransitionBuffer"): _buffer,
-    **{
-        (kind.__module__, kind.__qualname__): _transitions_of(kind)
-        for kind in (Transitions, MaskedTransitions, RecurrentTransitions)
-    },
+    **{(kind.__module__, kind.__qualname__): _transitions_of(kind) for kind in KINDS_OF_TRANSITIONS},
     # spaces and schedules, without attributes yet
     **{
         (kind.__module__, kind.__qualname__): _blank(kind)

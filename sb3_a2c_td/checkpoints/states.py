@@ -10,8 +10,8 @@ from gymnasium import spaces
 from numpy.random import PCG64, SeedSequence
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
-from sb3_a2c_td.buffers import TransitionBuffer, Transitions
-from sb3_a2c_td.checkpoints.allowed import Refused, Token, check_array, require
+from sb3_a2c_td.buffers import TransitionBuffer
+from sb3_a2c_td.checkpoints.allowed import KINDS_OF_TRANSITIONS, Refused, Token, check_array, require
 from sb3_a2c_td.schedules import PowerLaw, RobbinsMonroSchedule
 
 NUMBER = (int, float, np.integer, np.floating)
@@ -93,7 +93,7 @@ def _fill_seed_sequence(seed: SeedSequence, state: Any) -> None:
 
 def _fill_buffer(buffer: TransitionBuffer, state: Any) -> None:
     rows, n_steps = state["rows"], state["n_steps"]
-    require(type(rows) in (Transitions, NoneType) and type(n_steps) is int, "a buffer without transitions")
+    require(type(rows) in (*KINDS_OF_TRANSITIONS, NoneType) and type(n_steps) is int, "a buffer without transitions")
     require(n_steps >= (rows is not None), "a buffer without steps")
     # room for its rows only: the model makes room for an interval by itself
     capacity = 0 if rows is None else len(rows.rewards)

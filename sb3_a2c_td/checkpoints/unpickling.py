@@ -18,8 +18,8 @@ import numpy as np
 import torch as th
 from numpy.random import PCG64, SeedSequence
 
-from sb3_a2c_td.buffers import TransitionBuffer, Transitions
-from sb3_a2c_td.checkpoints.allowed import CALLS, Name, Refused, Token, named, require
+from sb3_a2c_td.buffers import TransitionBuffer
+from sb3_a2c_td.checkpoints.allowed import CALLS, KINDS_OF_TRANSITIONS, Name, Refused, Token, named, require
 from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.checkpoints.states import ATTRIBUTES, check_attributes, fill
 
@@ -270,7 +270,7 @@ def _items(thing: Any) -> Iterable[Any] | None:
     kind = type(thing)
     if kind in SCALARS:
         return None
-    if kind in (list, tuple, Transitions, deque, set, frozenset):
+    if kind in (list, tuple, *KINDS_OF_TRANSITIONS, deque, set, frozenset):
         return cast(Iterable[Any], thing)
     if kind in (dict, OrderedDict):
         return [*thing, *thing.values()]
