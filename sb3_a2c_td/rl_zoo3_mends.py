@@ -10,12 +10,18 @@ from typing import Any
 
 import huggingface_hub.repocard
 import huggingface_sb3
+import rl_zoo3
 from huggingface_hub.errors import EntryNotFoundError
 from matplotlib import pyplot as plt
 from matplotlib.backends.registry import BackendFilter, backend_registry
 from requests.exceptions import HTTPError
-from rl_zoo3 import exp_manager
+from rl_zoo3 import exp_manager, utils
+from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked_policy
+from stable_baselines3.common import callbacks
+from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td import MaskableTDA2C
+from sb3_a2c_td.action_masks import action_masks
 from sb3_a2c_td.schedules import linear_schedule
 
 # the package has a function of this name
@@ -23,6 +29,9 @@ push_to_hub = import_module("huggingface_sb3.push_to_hub")
 _load_from_hub = huggingface_sb3.load_from_hub
 _metadata_save = huggingface_hub.repocard.metadata_save
 _show = plt.show
+_evaluate_policy = callbacks.evaluate_policy
+_create_test_env = utils.create_test_env
+_predict = MaskableTDA2C.predict
 
 
 def _generate_metadata(*args: Any) -> dict[str, Any]:
@@ -59,6 +68,22 @@ def _show_or_save() -> None:
         print(f"No display: saved {path}")
 
 
+def _evaluate(model: Any, *args: Any, **kwargs: Any) -> Any:
+    evaluate = evaluate_masked_policy if isinstance(model, MaskableTDA2C) else _evaluate_policy
+    return evaluate(model, *args, **kwargs)
+
+
+def _create_shown_env(*args: Any, **kwargs: Any) -> VecEnv:
+    """Make the environment that a model is shown on; a model that takes masks gets this one's."""
+    env: VecEnv = _create_test_env(*args, **kwargs)
+
+    def predict(model: MaskableTDA2C, *args: Any, **kwargs: Any) -> Any:
+        return _predict(model, *args, **{"action_masks": action_masks(env, 0), **kwargs})
+
+    setattr(MaskableTDA2C, "predict", predict)  # noqa: B010, mypy takes no other signature
+    return env
+
+
 MENDS: list[tuple[ModuleType, str, Any]] = [
     # saved models would hold a class of RL Zoo's, which loading without trust refuses
     (exp_manager, "SimpleLinearSchedule", linear_schedule),
@@ -66,6 +91,11 @@ MENDS: list[tuple[ModuleType, str, Any]] = [
     (push_to_hub, "generate_metadata", _generate_metadata),
     # the cards of models would tell commands that do not know TDA2C
     (huggingface_hub.repocard, "metadata_save", _save_card),
+    # models that take masks are evaluated with them
+    (callbacks, "evaluate_policy", _evaluate),
+    # and shown
+    (utils, "create_test_env", _create_shown_env),
+    (rl_zoo3, "create_test_env", _create_shown_env),
     # load_from_hub knows by this error that a model has no VecNormalize
     (huggingface_sb3, "load_from_hub", _load_or_http_error),
     # without a display, nothing would be left of most plots

@@ -1,5 +1,7 @@
 """``python -m sb3_a2c_td.zoo``: RL Zoo's scripts, which know TDA2C as ``--algo tda2c``.
 
+MaskableTDA2C is ``tda2c_maskable``, RecurrentTDA2C ``tda2c_lstm``.
+
 ``train``, ``enjoy``, ``record`` and the others are run as RL Zoo wrote them, with all their options; ``--help`` behind
 a command lists these.
 """
@@ -10,9 +12,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sb3_a2c_td import TDA2C, minatar
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, minatar
 
-NAME = "tda2c"
+ALGORITHMS = {
+    "tda2c": (TDA2C, "sb3_a2c_td.hyperparams"),
+    "tda2c_maskable": (MaskableTDA2C, "sb3_a2c_td.maskable_hyperparams"),
+    "tda2c_lstm": (RecurrentTDA2C, "sb3_a2c_td.recurrent_hyperparams"),
+}
+"""``--algo``: the algorithm, and the module of its settings"""
 COMMANDS = {
     "train": "train",
     "enjoy": "enjoy",
@@ -24,11 +31,12 @@ COMMANDS = {
     "plots.plot_from_file": "plots.plot_from_file",
 }
 """command: module of RL Zoo"""
-EXAMPLES = f"""\
+EXAMPLES = """\
 examples:
-  python -m sb3_a2c_td.zoo train --algo {NAME} --env CartPole-v1
-  python -m sb3_a2c_td.zoo enjoy --algo {NAME} --env CartPole-v1 -f logs
-  python -m sb3_a2c_td.zoo plots plot_train -a {NAME} -e CartPole-v1 -f logs
+  python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1
+  python -m sb3_a2c_td.zoo train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0
+  python -m sb3_a2c_td.zoo enjoy --algo tda2c --env CartPole-v1 -f logs
+  python -m sb3_a2c_td.zoo plots plot_train -a tda2c -e CartPole-v1 -f logs
   python -m sb3_a2c_td.zoo train --help
 """
 
@@ -40,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(
         prog="python -m sb3_a2c_td.zoo",
-        description=f"RL Zoo's scripts, which know TDA2C as --algo {NAME}.",
+        description=f"RL Zoo's scripts, which know also --algo {', '.join(ALGORITHMS)}.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -64,7 +72,7 @@ def _joined(argv: Sequence[str]) -> list[str]:
 
 
 def register() -> None:
-    """Make TDA2C and its search known to RL Zoo, and mend RL Zoo.
+    """Make the algorithms and their search known to RL Zoo, and mend RL Zoo.
 
     :raises ImportError: without RL Zoo
     """
@@ -73,20 +81,21 @@ def register() -> None:
     from sb3_a2c_td import rl_zoo3_mends, search
 
     # in place, since RL Zoo's modules hold these dicts themselves
-    utils.ALGOS[NAME] = TDA2C
-    hyperparams_opt.HYPERPARAMS_SAMPLER[NAME] = search.sample_tda2c_params
-    hyperparams_opt.HYPERPARAMS_CONVERTER[NAME] = search.convert_tda2c_params
+    for name, (algorithm, _) in ALGORITHMS.items():
+        utils.ALGOS[name] = algorithm
+        hyperparams_opt.HYPERPARAMS_SAMPLER[name] = search.sample_tda2c_params
+        hyperparams_opt.HYPERPARAMS_CONVERTER[name] = search.convert_tda2c_params
     rl_zoo3_mends.mend()
 
 
 def with_our_settings(arguments: Sequence[str]) -> list[str]:
-    """Add the file of TDA2C's settings to the arguments of ``train``, where it trains TDA2C and they name none."""
+    """Add the module of an algorithm's settings to the arguments of ``train``, where they name none."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--algo")
     parser.add_argument("-conf", "--conf-file")
     known, _ = parser.parse_known_args(arguments)
-    if known.algo == NAME and known.conf_file is None:
-        return [*arguments, "--conf-file", "sb3_a2c_td.hyperparams"]
+    if known.algo in ALGORITHMS and known.conf_file is None:
+        return [*arguments, "--conf-file", ALGORITHMS[known.algo][1]]
     return list(arguments)
 
 

@@ -79,6 +79,8 @@ ORDER = [
     "memory.registration",
     "memory",
     "hyperparams",
+    "maskable_hyperparams",
+    "recurrent_hyperparams",
     "learning_curves",
     "",
     "cli.mistakes",

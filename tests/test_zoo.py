@@ -1,5 +1,7 @@
 """RL Zoo's scripts, run as a user runs them: what the page on it says, with fewer steps."""
 
+import importlib
+import inspect
 import os
 import pickle
 import re
@@ -19,7 +21,7 @@ from matplotlib import image
 from stable_baselines3.common.monitor import load_results
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sb3_a2c_td import TDA2C, zoo
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, zoo
 from sb3_a2c_td.hyperparams import hyperparams
 from tests.hub import serving
 
@@ -39,6 +41,7 @@ COMMANDS = {
         "tracking": "train --algo tda2c --env CartPole-v1 --track",
         "own settings": "train --algo tda2c --env CartPole-v1 --conf-file mine.yml",
         "MinAtar": "train --algo tda2c --env MinAtar/Breakout-v1",
+        "memory": "train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0",
         "search": "train --algo tda2c --env CartPole-v1 --optimize --n-trials 100 --storage logs/study.log "
         "--study-name first",
         "trial": "train --algo tda2c --env CartPole-v1 --storage logs/study.log --study-name first --trial-id 1",
@@ -238,6 +241,48 @@ def test_the_hub(folder: Path, tmp_path: Path) -> None:
     assert config_of(logs / "CartPole-v1_2") == config_of(logs / "CartPole-v1_1")
 
 
+@pytest.mark.zoo
+def test_a_memory(tmp_path: Path) -> None:
+    run(f"{COMMANDS['memory']} -n 200 --eval-freq 100 --eval-episodes 2 {FEW}", tmp_path)
+    model = RecurrentTDA2C.load(tmp_path / "logs/tda2c_lstm/sb3_a2c_td-TMaze-v0_1/sb3_a2c_td-TMaze-v0.zip")
+    assert model.num_timesteps == 200
+    run(f"{COMMANDS['memory'].replace('train', 'enjoy')} -f logs -n 50 --no-render", tmp_path)
+
+
+MASKED_GAME = """
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class MaskedCartPole(CartPoleEnv):
+    def action_masks(self):
+        # one action at every other step
+        return np.array([True, self.steps_beyond_terminated is None and bool(self.t % 2)])
+    def reset(self, **kwargs):
+        self.t = 0
+        return super().reset(**kwargs)
+    def step(self, action):
+        assert self.action_masks()[action], "this is not allowed"
+        self.t += 1
+        return super().step(action)
+
+gym.register("MaskedCartPole-v0", MaskedCartPole, max_episode_steps=50)
+"""
+
+
+@pytest.mark.zoo
+def test_masks(tmp_path: Path) -> None:
+    """In training, evaluations, and while it is shown: the environment takes no masked action."""
+    (tmp_path / "masked_game.py").write_text(MASKED_GAME)
+    algorithm = "--algo tda2c_maskable --env MaskedCartPole-v0 --gym-packages masked_game"
+    arguments = f"-n 200 --eval-freq 100 --eval-episodes 2 -params normalize:False n_envs:1 {FEW}"
+    run(f"python -m sb3_a2c_td.zoo train {algorithm} {arguments}", tmp_path)
+    logs = tmp_path / "logs/tda2c_maskable/MaskedCartPole-v0_1"
+    assert MaskableTDA2C.load(logs / "MaskedCartPole-v0.zip").num_timesteps == 200
+    np.testing.assert_array_equal(np.load(logs / "evaluations.npz")["timesteps"], [100, 200])
+    run(f"python -m sb3_a2c_td.zoo enjoy {algorithm} -f logs -n 100 --no-render --stochastic", tmp_path)
+
+
 @pytest.mark.parametrize("argv", [["fly"], ["plots"], ["plots", "fly"], []])
 def test_a_command_that_there_is_not(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
@@ -287,3 +332,12 @@ def test_without_minatar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_where_the_shipped_settings_are_taken(arguments: str, added: bool) -> None:
     ours = ["--conf-file", "sb3_a2c_td.hyperparams"] if added else []
     assert zoo.with_our_settings(arguments.split()) == arguments.split() + ours
+
+
+@pytest.mark.parametrize("algo", zoo.ALGORITHMS)
+def test_every_algorithm_has_settings_that_it_takes(algo: str) -> None:
+    algorithm, module = zoo.ALGORITHMS[algo]
+    assert zoo.with_our_settings(["--algo", algo])[-2:] == ["--conf-file", module]
+    for settings in importlib.import_module(module).hyperparams.values():
+        arguments = settings.keys() - {"n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack"}
+        assert arguments <= inspect.signature(algorithm).parameters.keys()

@@ -8,15 +8,19 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from sb3_contrib import MaskablePPO, RecurrentPPO
+from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3 import A2C
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
 from sb3_a2c_td.engines.auto_engine import N_TORCH_UPDATES
 
 REFERENCE = "A2C"
+AS_REFERENCE = " as A2C"
 
 
 class Images(gym.Env[np.ndarray, np.int64]):
@@ -97,6 +101,30 @@ class NativeSetting(Setting):
         return models
 
 
+@dataclass(frozen=True)
+class ContribSetting(Setting):
+    """Masks or memories, beside sb3-contrib's PPO with the settings of A2C: one epoch of one batch of 5 steps."""
+
+    ours: type[TDA2C] = TDA2C
+    theirs: type[OnPolicyAlgorithm] = MaskablePPO
+
+    def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
+        """Make a model of each algorithm."""
+        as_a2c: dict[str, Any] = {"n_steps": 5, "batch_size": 5 * self.n_envs, "n_epochs": 1}
+        return {
+            f"{self.theirs.__name__}{AS_REFERENCE}": self.theirs(
+                self.policy, self._make_vec_env(self.n_envs), device=device, **as_a2c
+            ),
+            self.ours.__name__: self.ours(self.policy, self.make_env(), device=device),
+        }
+
+
+def masked_cartpole() -> gym.Env[Any, Any]:
+    """Make CartPole with a mask, which allows everything."""
+    mask = np.ones(2, bool)
+    return ActionMasker(gym.make("CartPole-v1"), lambda _: mask)
+
+
 SETTINGS = {
     setting.name: setting
     for setting in (
@@ -106,10 +134,14 @@ SETTINGS = {
         Setting("images-8", Images, n_envs=8, policy="CnnPolicy"),
         Setting("images-64", Images, n_envs=64, policy="CnnPolicy"),
         NativeSetting("cartpole-1024", "CartPole-v1", n_envs=1024),
+        ContribSetting("masked-8", masked_cartpole, n_envs=8, ours=MaskableTDA2C, theirs=MaskablePPO),
+        ContribSetting(
+            "recurrent-8", "CartPole-v1", n_envs=8, policy="MlpLstmPolicy", ours=RecurrentTDA2C, theirs=RecurrentPPO
+        ),
     )
 }
 DEFAULTS = {
-    "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024"],
+    "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024", "masked-8", "recurrent-8"],
     "cuda": ["cartpole-16", "images-64"],
 }
 """the settings measured on a device unless others are asked for"""

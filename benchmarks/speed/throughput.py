@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from benchmarks.speed.settings import REFERENCE, Setting, learn
+from benchmarks.speed.settings import AS_REFERENCE, REFERENCE, Setting, learn
 from benchmarks.tables import markdown_table
 
 ENVIRONMENT = "the environments alone"
@@ -68,8 +68,8 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
 
 
 def is_reference(arm: str) -> bool:
-    """Say whether it is A2C that an arm measures."""
-    return arm.startswith(REFERENCE)
+    """Say whether it is A2C, or PPO with its settings, that an arm measures."""
+    return arm.startswith(REFERENCE) or arm.endswith(AS_REFERENCE)
 
 
 def _median_ratio(values: list[float], others: list[float]) -> float:
