@@ -38,6 +38,7 @@ hyperparams["sb3_a2c_td/TMaze-v0"] = {
     "n_steps": 12,
     "reward_scale": 1.0,
     "ent_coef": 0.01,
+    "normalize_advantage": True,
     "bootstrap_on_truncation": True,
     "update_on_episode_end": False,
     "policy_kwargs": {"lstm_hidden_size": 32, "net_arch": [], "activation_fn": nn.Tanh},

@@ -128,3 +128,112 @@ ARMS = {
         ),
     )
 }
+
+_SMALL_TANH = {"net_arch": [64], "activation_fn": "Tanh"}
+_CARTPOLE: dict[str, Any] = {
+    "learning_rate": "lin_1e-3",
+    "critic_learning_rate": "lin_3e-3",
+    "gamma": 0.99,
+    "n_steps": 8,
+    "reward_scale": 1.0,
+    "ent_coef": 0.001,
+    "max_grad_norm": 0.5,
+    "normalize_advantage": True,
+    "bootstrap_on_truncation": True,
+    "update_on_episode_end": False,
+}
+_MAZE: dict[str, Any] = {
+    "learning_rate": "lin_2e-3",
+    "critic_learning_rate": "lin_4e-3",
+    "gamma": 0.98,
+    "n_steps": 12,
+    "reward_scale": 1.0,
+    "ent_coef": 0.01,
+    "normalize_advantage": True,
+    "bootstrap_on_truncation": True,
+    "update_on_episode_end": False,
+}
+
+
+def _memory_settings(algorithm: str, on_cartpole: dict[str, Any], on_maze: dict[str, Any]) -> dict[str, Settings]:
+    """Give the settings that only the policies differ in."""
+    return {
+        "sb3_a2c_td/CartPoleWithoutVelocities-v0": Settings(
+            algorithm, 8, {"norm_reward": True}, {**_CARTPOLE, "policy_kwargs": on_cartpole}
+        ),
+        "sb3_a2c_td/TMaze-v0": Settings(algorithm, 4, None, {**_MAZE, "policy_kwargs": on_maze}),
+    }
+
+
+RECURRENT_PPO = Settings(
+    "RecurrentPPO",
+    n_envs=8,
+    normalize={},
+    arguments={
+        "n_steps": 32,
+        "batch_size": 256,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "n_epochs": 20,
+        "ent_coef": 0.0,
+        "learning_rate": "lin_1e-3",
+        "clip_range": "lin_0.2",
+        "policy_kwargs": {
+            "ortho_init": False,
+            "activation_fn": "ReLU",
+            "lstm_hidden_size": 64,
+            "enable_critic_lstm": True,
+            "net_arch": {"pi": [64], "vf": [64]},
+        },
+    },
+)
+MASKED: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "gamma": 0.0,
+    "normalize_advantage": True,
+    "policy_kwargs": {"net_arch": [64, 64], "activation_fn": "Tanh", "ortho_init": True},
+}
+CONTRIB_ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm(
+            "tda2c-lstm",
+            "RecurrentTDA2C, set by hand on other seeds",
+            settings_of=_memory_settings(
+                "RecurrentTDA2C",
+                {"lstm_hidden_size": 64, **_SMALL_TANH},
+                {"lstm_hidden_size": 32, "net_arch": [], "activation_fn": "Tanh"},
+            ),
+        ),
+        Arm(
+            "tda2c-feed-forward",
+            "TDA2C with the same settings, and two hidden layers in place of LSTM and layer",
+            settings_of=_memory_settings(
+                "TDA2C",
+                {"net_arch": [64, 64], "activation_fn": "Tanh"},
+                {"net_arch": [32, 32], "activation_fn": "Tanh"},
+            ),
+        ),
+        Arm(
+            "recurrent-ppo",
+            "sb3-contrib's RecurrentPPO as RL Zoo tuned it for CartPole without velocities",
+            RECURRENT_PPO,
+        ),
+        Arm(
+            "tda2c-maskable",
+            "MaskableTDA2C: an action's reward is all that matters there, so gamma is 0",
+            Settings("MaskableTDA2C", 8, None, {**MASKED, "critic_learning_rate": 3e-3, "reward_scale": 1.0}),
+        ),
+        Arm(
+            "maskable-ppo-as-a2c",
+            "MaskablePPO with the same settings: one epoch of one batch of 5 steps",
+            Settings("MaskablePPO", 8, None, {**MASKED, "n_steps": 5, "batch_size": 40, "n_epochs": 1}),
+        ),
+        Arm(
+            "maskable-ppo",
+            "MaskablePPO's defaults but for the same gamma, rate and networks, and 256 steps to an update",
+            Settings("MaskablePPO", 8, None, {**MASKED, "n_steps": 256}),
+        ),
+    )
+}
+"""masked and recurrent arms, on environments of their own"""

@@ -13,8 +13,9 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.learning import running
-from benchmarks.learning.arms import ARMS
-from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS
+from benchmarks.learning.curves import area_under_curve, final_score
+from benchmarks.learning.environments import ENVIRONMENTS, MASKED_ENVIRONMENTS, MEMORY_ENVIRONMENTS
 from benchmarks.learning.records import load_all
 from benchmarks.learning.report import pages
 from benchmarks.learning.report.analysis import REPORTED, analyse, load_throughput, plan
@@ -40,10 +41,10 @@ def list_all() -> None:
         for suite in SUITES.values()
         for jobs in [suite.jobs()]
     ]
-    arms = [[arm.name, arm.summary] for arm in ARMS.values()]
+    arms = [[arm.name, arm.summary] for arm in (*ARMS.values(), *CONTRIB_ARMS.values())]
     environments = [
         [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]
-        for environment in ENVIRONMENTS.values()
+        for environment in (*ENVIRONMENTS.values(), *MEMORY_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
     ]
     print(markdown_table(["suite", "what for", "records"], suites), end="\n\n")
     print(markdown_table(["arm", "what it is"], arms), end="\n\n")
@@ -112,6 +113,32 @@ def write_report(
         raise typer.BadParameter(f"{runs} holds no records: make some with `run`", param_hint="--runs")
     found = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
     print(*pages.write(found, output), sep="\n")
+
+
+@app.command("scores")
+def show_scores(
+    suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
+    runs: Runs = None,
+) -> None:
+    """Final scores and areas under the curve of a suite: medians over the runs, and the scores from worst to best."""
+    if suite not in SUITES:
+        raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
+    chosen = SUITES[suite]
+    rows = []
+    for environment in chosen.environments:
+        for arm in chosen.arms:
+            records = [
+                record
+                for record in load_all(runs or chosen.runs)
+                if (record.environment, record.arm) == (environment.name, arm.name)
+            ]
+            curves = [(record.episode_ends, record.episode_returns, record.n_steps) for record in records]
+            scores = sorted(final_score(*curve) for curve in curves)
+            if scores:
+                area = np.median([area_under_curve(*curve) for curve in curves])
+                listed = ", ".join(f"{score:.4g}" for score in scores)
+                rows.append([environment.name, arm.name, f"{np.median(scores):.4g}", f"{area:.4g}", listed])
+    print(markdown_table(["environment", "arm", "final score", "area under the curve", "final scores"], rows))
 
 
 def _refuse_outdated(runs: Path) -> None:

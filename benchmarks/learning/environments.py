@@ -9,6 +9,22 @@ from gymnasium import spaces
 
 from sb3_a2c_td import minatar
 
+INVALID_ACTIONS: dict[str, dict[str, Any]] = {
+    "Discrete": {"dim": 20, "n_invalid_actions": 10},
+    "MultiDiscrete": {"dims": [5, 5], "n_invalid_actions": 4},
+    "MultiBinary": {"dims": 6, "n_invalid_actions": 4},
+}
+"""sb3-contrib's environments with masks, and how large they are"""
+
+for _name, _kwargs in INVALID_ACTIONS.items():
+    gym.register(
+        f"InvalidActions/{_name}-v0",
+        f"sb3_contrib.common.envs:InvalidActionEnv{_name}",
+        # its observations are one-hot, and its seed is the process's
+        disable_env_checker=True,
+        kwargs=_kwargs,
+    )
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -65,3 +81,12 @@ ENVIRONMENTS = {
         Environment("Hopper-v5", n_steps=100_000, n_seeds=10, solved=3800.0),
     )
 }
+MEMORY_ENVIRONMENTS = (
+    Environment("sb3_a2c_td/CartPoleWithoutVelocities-v0", n_steps=150_000, n_seeds=5, solved=400.0),
+    Environment("sb3_a2c_td/TMaze-v0", n_steps=100_000, n_seeds=5, solved=0.9),
+)
+"""that do not show everything"""
+MASKED_ENVIRONMENTS = tuple(
+    Environment(f"InvalidActions/{name}-v0", n_steps=10_000, n_seeds=5, solved=95.0) for name in INVALID_ACTIONS
+)
+"""sb3-contrib's, in which one of the allowed actions is right; they have no thresholds of their own"""

@@ -13,7 +13,8 @@ class Settings:
     optimiser or a features extractor stands for the class; ``{"robbins_monro": {"a": ..., "b": ..., "power": ...}}``
     for :func:`~sb3_a2c_td.schedules.robbins_monro_schedule`.
 
-    :param algorithm: ``"TDA2C"``, ``"A2C"``, ``"PPO"``, or ``"random"`` for actions drawn uniformly
+    :param algorithm: the name of an algorithm of this package, of SB3 or of sb3-contrib, or ``"random"`` for actions
+        drawn uniformly
     :param n_envs: environments side by side
     :param normalize: arguments of SB3's ``VecNormalize``; ``None``: without it
     :param arguments: arguments of the algorithm

@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.learning.arms import ARMS, Arm
-from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, Arm
+from benchmarks.learning.environments import (
+    ENVIRONMENTS,
+    MASKED_ENVIRONMENTS,
+    MEMORY_ENVIRONMENTS,
+    Environment,
+)
 from benchmarks.learning.settings import Settings
 
 RESULTS = Path("benchmarks/results")
@@ -87,6 +92,20 @@ SUITES = {
             "the seed's choices, one at a time",
             _arms(("tda2c", *ABLATION_ARMS)),
             tuple(ENVIRONMENTS[name] for name in ABLATION_ENVIRONMENTS),
+        ),
+        Suite(
+            "memory",
+            "RecurrentTDA2C beside RecurrentPPO where not everything is shown",
+            tuple(CONTRIB_ARMS[name] for name in ("tda2c-lstm", "tda2c-feed-forward", "recurrent-ppo")),
+            MEMORY_ENVIRONMENTS,
+            runs=RESULTS / "contrib",
+        ),
+        Suite(
+            "masks",
+            "MaskableTDA2C beside MaskablePPO where not every action is allowed",
+            tuple(CONTRIB_ARMS[name] for name in ("tda2c-maskable", "maskable-ppo-as-a2c", "maskable-ppo")),
+            MASKED_ENVIRONMENTS,
+            runs=RESULTS / "contrib",
         ),
     )
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -25,11 +26,15 @@ from benchmarks.learning.environments import Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
 from sb3_a2c_td.minatar import MinAtarCnn
 from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"TDA2C": TDA2C, "A2C": A2C, "PPO": PPO}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
+    algorithm.__name__: algorithm
+    for algorithm in (TDA2C, MaskableTDA2C, RecurrentTDA2C, A2C, PPO, MaskablePPO, RecurrentPPO)
+}
+WITH_LSTM = ("RecurrentTDA2C", "RecurrentPPO")
 CLASSES: dict[str, type] = {
     "ReLU": nn.ReLU,
     "Tanh": nn.Tanh,
@@ -115,7 +120,10 @@ def make_model(environment: Environment, settings: Settings, env: VecEnv, seed: 
     """Make the model of a run."""
     policy_kwargs = {**environment.policy_kwargs, **settings.arguments.get("policy_kwargs", {})}
     arguments = _resolved({**settings.arguments, "policy_kwargs": policy_kwargs}, environment.n_steps)
-    return ALGORITHMS[settings.algorithm](environment.policy, env, seed=seed, device="cpu", **arguments)
+    policy = environment.policy
+    if settings.algorithm in WITH_LSTM:
+        policy = policy.replace("Policy", "LstmPolicy")
+    return ALGORITHMS[settings.algorithm](policy, env, seed=seed, device="cpu", **arguments)
 
 
 def _resolved(value: Any, n_steps: int) -> Any:
