@@ -20,7 +20,7 @@ from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from sb3_contrib.common.maskable.evaluation import evaluate_policy
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecNormalize
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, MlpPolicy
@@ -28,7 +28,7 @@ from sb3_a2c_td.action_masks import components
 from sb3_a2c_td.maskable_policies import MaskableMlpPolicy
 from tests.checkpoints.comparing import differences, everything
 from tests.engines import CPU_ENGINES
-from tests.envs import MaskedEnv, RandomEnv
+from tests.envs import MaskedEnv, NextStepVectorEnv, RandomEnv
 from tests.td_a2c.parity import Recorder
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
@@ -212,62 +212,79 @@ def test_it_learns_which_action_is_right(make_env: Callable[[], gym.Env]) -> Non
 # Where masks come from
 
 
-def action_masker(env: gym.Env) -> np.ndarray:
-    return env.unwrapped.masks
+class Shown(MaskedEnv):
+    """Shows its mask, so that every row tells which one belongs to it."""
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Box(0, 1, (5,), np.float32), spaces.Discrete(5))
+
+    def reset(self, **kwargs: Any):
+        _, info = super().reset(**kwargs)
+        return self.masks.astype(np.float32), info
+
+    def step(self, action):
+        _, *others = super().step(action)
+        return self.masks.astype(np.float32), *others
 
 
-class NoMethod(MaskedEnv):
+class NoMethod(Shown):
     """Has its masks in the infos only."""
 
     action_masks = None
 
 
+class NoInfos(Shown):
+    """Has its masks in the method only."""
+
+    def reset(self, **kwargs: Any):
+        return super().reset(**kwargs)[0], {}
+
+    def step(self, action):
+        return *super().step(action)[:-1], {}
+
+
+class NativeWithMethod(NextStepVectorEnv):
+    """Gives all masks at once; at the end of an episode nothing is allowed."""
+
+    def action_masks(self) -> np.ndarray:
+        masks = np.stack([env.masks for env in self._hidden])
+        masks[self._ended] = False
+        return masks
+
+
+def action_masker(env: gym.Env) -> np.ndarray:
+    return env.unwrapped.masks
+
+
 MAKE_ENVS: dict[str, Callable[[], Any]] = {
-    "a method": lambda: make_vec_env(lambda: MaskedEnv(VECTOR, spaces.Discrete(5)), 3, seed=0),
-    "ActionMasker": lambda: make_vec_env(
-        lambda: ActionMasker(MaskedEnv(VECTOR, spaces.Discrete(5)), action_masker), 3, seed=0
-    ),
-    "VecNormalize": lambda: VecNormalize(masked(spaces.Discrete(5))),
-    "SubprocVecEnv": lambda: make_vec_env(
-        lambda: MaskedEnv(VECTOR, spaces.Discrete(5)), 2, seed=0, vec_env_cls=SubprocVecEnv
-    ),
+    "a method": lambda: make_vec_env(NoInfos, 3, seed=0),
+    "ActionMasker": lambda: make_vec_env(lambda: ActionMasker(NoMethod(), action_masker), 3, seed=0),
+    "VecNormalize": lambda: VecNormalize(make_vec_env(NoInfos, 3, seed=0), norm_obs=False),
+    "SubprocVecEnv": lambda: make_vec_env(NoInfos, 2, seed=0, vec_env_cls=SubprocVecEnv),
     **{
         f"SyncVectorEnv {mode.name} {kind.__name__}": lambda mode=mode, kind=kind: SyncVectorEnv(
-            [lambda: kind(VECTOR, spaces.Discrete(5))] * 3, autoreset_mode=mode
+            [kind] * 3, autoreset_mode=mode
         )
         for mode in AutoresetMode
-        for kind in (MaskedEnv, NoMethod)
+        for kind in (NoInfos, NoMethod)
     },
-    "AsyncVectorEnv": lambda: AsyncVectorEnv([lambda: MaskedEnv(VECTOR, spaces.Discrete(5))] * 2),
-    "AsyncVectorEnv, by infos": lambda: AsyncVectorEnv([lambda: NoMethod(VECTOR, spaces.Discrete(5))] * 2),
+    "AsyncVectorEnv NoInfos": lambda: AsyncVectorEnv([NoInfos] * 2),
+    "AsyncVectorEnv NoMethod": lambda: AsyncVectorEnv([NoMethod] * 2),
+    "native NoMethod": lambda: NextStepVectorEnv([NoMethod] * 3),
+    "native with a method": lambda: NativeWithMethod([NoInfos] * 3),
 }
 
 
 @pytest.mark.parametrize("name", MAKE_ENVS)
 def test_masks_come_from(name: str) -> None:
-    """The environments take no others."""
-    model = make(MAKE_ENVS[name](), n_steps=4)
-    model.learn(400)
-    assert model.num_timesteps >= 400
+    """Each stands beside its own observation, behind an episode's end too; the environments take no other actions."""
+    model = make(MAKE_ENVS[name](), n_steps=50, update_on_episode_end=False)
+    model.learn(40 * model.n_envs)
+    rows = model.rollout_buffer.transitions()
+    assert (rows.terminated | rows.truncated).sum() > 5
+    np.testing.assert_array_equal(rows.observations, rows.action_masks)
+    model.learn(400, reset_num_timesteps=False)
     model.env.close()
-
-
-def test_the_mask_is_that_of_the_observation_it_stands_beside() -> None:
-    """The next episode's first one behind an episode's end, whatever the way."""
-    buffers = {}
-    for name in ("a method", "SyncVectorEnv SAME_STEP NoMethod", "SyncVectorEnv DISABLED NoMethod"):
-        # the same environments, so the same masks
-        env = MAKE_ENVS[name]()
-        env.seed(0) if isinstance(env, DummyVecEnv) else None
-        model = make(env, n_steps=20, update_on_episode_end=False)
-        masks: list[np.ndarray] = []
-        act = model._act
-        model._act = lambda obs, act=act, model=model, masks=masks: (act(obs), masks.append(model._masks))[0]
-        model.learn(60)
-        buffers[name] = masks
-    first, *others = buffers.values()
-    for other in others:
-        assert [mask.shape for mask in other] == [mask.shape for mask in first]
 
 
 # What an SB3 user does with it

@@ -14,6 +14,9 @@ import numpy as np
 from gymnasium import spaces
 
 FORWARD, LEFT, RIGHT = range(3)
+CELL = 24
+"""pixels of a square in a picture"""
+WALL, WAY, GOAL, HERE = (255, 255, 255), (214, 220, 228), (64, 148, 96), (226, 112, 32)
 
 
 class TMaze(gym.Env[np.ndarray, np.int64]):
@@ -26,14 +29,18 @@ class TMaze(gym.Env[np.ndarray, np.int64]):
     Memory* (2001).
 
     :param length: steps from the sign to the junction
+    :param render_mode: ``"rgb_array"``: pictures of the maze, with what lies behind the right turn
+    :raises ValueError: for a length below 1, or another kind of rendering
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, as gymnasium has it
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012, as gymnasium has it
 
-    def __init__(self, length: int = 10) -> None:
+    def __init__(self, length: int = 10, render_mode: str | None = None) -> None:
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
-        self.length = length
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        self.length, self.render_mode = length, render_mode
         self.observation_space = spaces.Box(0.0, 1.0, (3,), np.float32)
         self.action_space = spaces.Discrete(3)
         self._place = 0
@@ -57,6 +64,19 @@ class TMaze(gym.Env[np.ndarray, np.int64]):
             return self._observation(), -0.1, False, False, {}
         self._place += 1
         return self._observation(), 0.0, False, False, {}
+
+    def render(self) -> np.ndarray | None:
+        """Draw the corridor, the junction at its right end (left is up), the goal and where one is.
+
+        :return: RGB, ``(height, width, 3)``; ``None`` without a ``render_mode``
+        """
+        if self.render_mode is None:
+            return None
+        squares = np.full((3, self.length + 1, 3), WALL, np.uint8)
+        squares[1], squares[:, -1] = WAY, WAY
+        squares[0 if self._sign == LEFT else 2, -1] = GOAL
+        squares[1, self._place] = HERE
+        return squares.repeat(CELL, axis=0).repeat(CELL, axis=1)
 
     def _observation(self) -> np.ndarray:
         at_sign = self._place == 0
