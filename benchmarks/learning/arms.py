@@ -131,10 +131,10 @@ ARMS = {
 
 _SMALL_TANH = {"net_arch": [64], "activation_fn": "Tanh"}
 _CARTPOLE: dict[str, Any] = {
-    "learning_rate": "lin_1e-3",
-    "critic_learning_rate": "lin_3e-3",
+    "learning_rate": "lin_5e-4",
+    "critic_learning_rate": "lin_2e-3",
     "gamma": 0.99,
-    "n_steps": 8,
+    "n_steps": 4,
     "reward_scale": 1.0,
     "ent_coef": 0.001,
     "max_grad_norm": 0.5,
@@ -159,7 +159,7 @@ def _memory_settings(algorithm: str, on_cartpole: dict[str, Any], on_maze: dict[
     """Give the settings that only the policies differ in."""
     return {
         "sb3_a2c_td/CartPoleWithoutVelocities-v0": Settings(
-            algorithm, 8, {"norm_reward": True}, {**_CARTPOLE, "policy_kwargs": on_cartpole}
+            algorithm, 4, {"norm_reward": True}, {**_CARTPOLE, "policy_kwargs": on_cartpole}
         ),
         "sb3_a2c_td/TMaze-v0": Settings(algorithm, 4, None, {**_MAZE, "policy_kwargs": on_maze}),
     }

@@ -1,19 +1,21 @@
 import inspect
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
-from benchmarks.learning.arms import ARMS, power_law_from
-from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, power_law_from
+from benchmarks.learning.environments import ENVIRONMENTS, MEMORY_ENVIRONMENTS
 from benchmarks.learning.settings import Settings
-from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS
-from benchmarks.learning.training import ALGORITHMS
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, SUITES
+from benchmarks.learning.training import ALGORITHMS, train
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.recurrent_hyperparams import hyperparams as recurrent_hyperparams
 
 EVERYWHERE = [
     (arm.name, environment.name, settings)
@@ -85,3 +87,38 @@ def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
     # what the summaries say of the seed
     assert (defaults["n_steps"], defaults["learning_rate"], defaults["critic_learning_rate"]) == (5, 5e-4, 1e-3)
     assert defaults["reward_scale"] == 0.01
+
+
+def test_memories_are_compared_with_the_settings_that_ship() -> None:
+    """And feed-forward networks with the same, but for the networks."""
+    lstm, feed_forward = CONTRIB_ARMS["tda2c-lstm"], CONTRIB_ARMS["tda2c-feed-forward"]
+    for environment in MEMORY_ENVIRONMENTS:
+        shipped = dict(recurrent_hyperparams[environment.name])
+        assert shipped.pop("n_timesteps") == environment.n_steps
+        assert shipped.pop("policy") == "MlpLstmPolicy"
+        settings, other = lstm.settings_on(environment), feed_forward.settings_on(environment)
+        assert settings is not None
+        assert other is not None
+        arguments = {**settings.arguments, "policy_kwargs": dict(settings.arguments["policy_kwargs"])}
+        arguments["policy_kwargs"]["activation_fn"] = nn.Tanh
+        around = {"n_envs": settings.n_envs, "normalize": settings.normalize}
+        assert {**around, **arguments} == {"normalize": None, **shipped}
+        assert {**other.arguments, "policy_kwargs": settings.arguments["policy_kwargs"]} == settings.arguments
+        assert (other.n_envs, other.normalize) == (settings.n_envs, settings.normalize)
+
+
+def test_masks_are_compared_with_the_same_settings() -> None:
+    ours, theirs = (CONTRIB_ARMS[name].settings for name in ("tda2c-maskable", "maskable-ppo-as-a2c"))
+    assert ours is not None
+    assert theirs is not None
+    only_ours, only_theirs = {"critic_learning_rate": 3e-3, "reward_scale": 1.0}, {"batch_size": 40, "n_epochs": 1}
+    assert {**ours.arguments, "n_steps": 5, **only_theirs} == {**theirs.arguments, **only_ours}
+
+
+@pytest.mark.parametrize("suite", ["memory", "masks"])
+def test_every_masked_and_recurrent_arm_makes_a_record(suite: str) -> None:
+    for job in SUITES[suite].jobs(n_seeds=1):
+        few = replace(job.environment, n_steps=400)
+        record = train(replace(job, environment=few))
+        assert record.arm == job.arm
+        assert record.n_steps == 400

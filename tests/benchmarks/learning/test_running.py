@@ -226,10 +226,23 @@ def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "| CartPole-v1 | 100,000 | 20 | 475 |" in output
 
 
+def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(3):
+        save(train(job(seed=seed)), tmp_path)
+    scores = sorted(float(record.episode_returns[record.episode_ends > 180].mean()) for record in load_all(tmp_path))
+    assert exit_code("scores", "smoke", "--runs", str(tmp_path)) == 0
+    *_, row = capsys.readouterr().out.splitlines()
+    cells = row.strip("| ").split(" | ")
+    assert cells[:2] == ["CartPole-v1", "random"]
+    assert float(cells[2]) == pytest.approx(scores[1], rel=1e-3)
+    assert [float(score) for score in cells[4].split(", ")] == pytest.approx(scores, rel=1e-3)
+    assert exit_code("scores", "chess") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("chess",), "SUITE: 'chess' is not one of smoke, main, ablation"),
+        (("chess",), "SUITE: 'chess' is not one of smoke, main, ablation, memory, masks"),
         (("smoke", "--arms", "a2c,dqn"), "--arms: 'dqn' is not one of a2c, random, tda2c"),
         (("smoke", "--envs", "Go-v0"), "--envs: 'Go-v0' is not one of CartPole-v1"),
         (("smoke", "--backend", "ray"), "'--backend'"),
