@@ -7,7 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 
-from sb3_a2c_td.action_masks import action_masks
+from sb3_a2c_td.action_masks import action_masks, check_masks_are_given
 from sb3_a2c_td.buffers import MaskedTransitions, Observations, Transitions
 from sb3_a2c_td.maskable_policies import (
     MaskableCnnPolicy,
@@ -23,8 +23,8 @@ class MaskableTDA2C(TDA2C):
 
     The policy's distribution is that of the allowed actions, :math:`\tau(a|s) \propto e^{z_a}` where the mask allows
     :math:`a` and 0 elsewhere, when actions are drawn and in the actor's loss, so that no action that is not allowed is
-    ever taken or learned from. The critic and its targets know no masks. All else is as in
-    :class:`~sb3_a2c_td.TDA2C`, and its arguments are the same.
+    ever taken or learned from. (The second softmax of ``double_softmax`` is over all actions.) The critic and its
+    targets know no masks. All else is as in :class:`~sb3_a2c_td.TDA2C`, and its arguments are the same.
 
     The masks come from where sb3-contrib's ``MaskablePPO`` looks for them, the method ``action_masks()`` of each
     environment (or of ``ActionMasker`` around it); for ``gymnasium.vector`` environments see
@@ -73,17 +73,14 @@ class MaskableTDA2C(TDA2C):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
-        # before the first step, so that a missing or wrong mask is told at once
-        self._read_masks()
+        assert self.env is not None
+        check_masks_are_given(self.env)
         return total_timesteps, callback
 
     def _act(self, observations: Observations) -> np.ndarray:
-        self._masks = self._read_masks()
-        return self._engine_of_policy().act(observations, self._masks)
-
-    def _read_masks(self) -> np.ndarray:
         assert self.env is not None
-        return action_masks(self.env, self.num_timesteps)
+        self._masks = action_masks(self.env, self.num_timesteps)
+        return self._engine_of_policy().act(observations, self._masks)
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
         # one field more, with which nothing but the policy has to do

@@ -10,6 +10,7 @@ from sb3_contrib.common.recurrent.policies import (
 )
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
@@ -30,9 +31,9 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
     :param n_lstm_layers: layers of each LSTM
     :param shared_lstm: must be ``False``
     :param enable_critic_lstm: whether the critic has an LSTM; otherwise a linear layer, and no memory
-    :param lstm_kwargs: further arguments of both LSTMs
+    :param lstm_kwargs: further arguments of both LSTMs, ``bias`` and ``dropout``
     :param kwargs: the others of :class:`~sb3_a2c_td.policies.SeparateActorCriticPolicy`
-    :raises ValueError: for a shared LSTM, or any other parameter that actor and critic share
+    :raises ValueError: for a shared LSTM, other arguments of LSTMs, or any other parameter that actor and critic share
     """
 
     def __init__(
@@ -50,6 +51,9 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
                 f"shared_lstm={shared_lstm}: the actor and the critic must not share an LSTM, since each is trained on "
                 "its own loss with its own learning rate; leave the argument out"
             )
+        others = set(lstm_kwargs or {}) - {"bias", "dropout"}
+        if others:
+            raise ValueError(f"lstm_kwargs={lstm_kwargs}: only bias and dropout can be served, not {sorted(others)}")
         super().__init__(
             *args,
             lstm_hidden_size=lstm_hidden_size,
@@ -79,8 +83,16 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
         return th.cat([*states.pi, *states.vf]).swapaxes(0, 1)
 
     def _modules_like_keras(self) -> list[nn.Module]:
-        lstms = [self.lstm_actor, self.lstm_critic] if self.enable_critic_lstm else [self.lstm_actor]
-        return [*super()._modules_like_keras(), *lstms]
+        of_critic = self.lstm_critic or self.critic
+        assert of_critic is not None
+        return [*super()._modules_like_keras(), self.lstm_actor, of_critic]
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Make a features extractor, whose width an LSTM takes."""
+        extractor = super().make_features_extractor()
+        # of MultiDiscrete it is one of numpy's numbers
+        extractor._features_dim = int(extractor.features_dim)
+        return extractor
 
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
         states = self.to_states(th.zeros(1, *self.memory_shape))

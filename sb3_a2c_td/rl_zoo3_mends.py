@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_a2c_td import MaskableTDA2C
 from sb3_a2c_td.action_masks import action_masks
 from sb3_a2c_td.schedules import linear_schedule
+from sb3_a2c_td.vec_env import MASK_METHOD
 
 # the package has a function of this name
 push_to_hub = import_module("huggingface_sb3.push_to_hub")
@@ -76,6 +77,8 @@ def _evaluate(model: Any, *args: Any, **kwargs: Any) -> Any:
 def _create_shown_env(*args: Any, **kwargs: Any) -> VecEnv:
     """Make the environment that a model is shown on; a model that takes masks gets this one's."""
     env: VecEnv = _create_test_env(*args, **kwargs)
+    if not env.has_attr(MASK_METHOD):
+        return env
 
     def predict(model: MaskableTDA2C, *args: Any, **kwargs: Any) -> Any:
         return _predict(model, *args, **{"action_masks": action_masks(env, 0), **kwargs})

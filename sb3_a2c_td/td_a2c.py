@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions, selected
 from sb3_a2c_td.checkpoints import atomic, generators, training_state
 from sb3_a2c_td.checkpoints.archives import Checkpoint, add_entries, loading, read_checkpoint, zip_path
+from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError
 from sb3_a2c_td.checkpoints.tensors import check_moments
 from sb3_a2c_td.dummy_vec_env import copying_less
 from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
@@ -179,8 +180,8 @@ class TDA2C(OnPolicyAlgorithm):
         if not issubclass(self.policy_class, self.policy_base):
             if issubclass(self.policy_class, SeparateNetworks):
                 raise ValueError(
-                    f"policy={self.policy_class.__name__} is for another algorithm: {type(self).__name__} takes "
-                    f"{', '.join(self.policy_aliases)}"
+                    f"policy={self.policy_class.__name__} is for another algorithm: {type(self).__name__} has "
+                    f"{', '.join(policy.__name__ for policy in self.policy_aliases.values())}"
                 )
             raise ValueError(
                 f"policy={self.policy_class.__name__} may share layers between the actor and the critic: use one of "
@@ -190,7 +191,7 @@ class TDA2C(OnPolicyAlgorithm):
         if issubclass(self.policy_class, SeparateCombinedNetworks) != isinstance(self.observation_space, spaces.Dict):
             raise ValueError(
                 f"policy={self.policy_class.__name__} does not go with observation_space={self.observation_space}: "
-                "MultiInputPolicy is for Dict observations, the others are for all but these"
+                "those named MultiInput are for Dict observations, the others are for all but these"
             )
         self.learning_rate = checked_learning_rate("learning_rate", self.learning_rate)
         self.critic_learning_rate = checked_learning_rate("critic_learning_rate", self.critic_learning_rate)
@@ -347,6 +348,7 @@ class TDA2C(OnPolicyAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> Self:
+        _check_algorithm(cls, checkpoint, path)
         with generators.untouched(), loading(path, checkpoint):
             model = super().load(
                 checkpoint.file,
@@ -683,3 +685,19 @@ class TDA2C(OnPolicyAlgorithm):
             log_std = getattr(self.policy, "log_std", None)
             if log_std is not None:
                 self.logger.record("train/std", float(np.exp(log_std.numpy(force=True)).mean()))
+
+
+def _check_algorithm(
+    algorithm: type[TDA2C], checkpoint: Checkpoint, path: str | pathlib.Path | io.BufferedIOBase
+) -> None:
+    """Check that a saved model's policy is not that of one of the package's other algorithms."""
+    policy = checkpoint.data.get("policy_class")
+    if (
+        isinstance(policy, type)
+        and issubclass(policy, SeparateNetworks)
+        and not issubclass(policy, algorithm.policy_base)
+    ):
+        raise UnreadableCheckpointError(
+            f"{path}: its policy is a {policy.__name__}, so another algorithm than {algorithm.__name__} saved it: load "
+            "it with that one"
+        )

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property
 from typing import Any, NoReturn, cast
 
 import gymnasium as gym
@@ -317,26 +318,61 @@ class GymnasiumVecEnv(VecEnv):
                     f"shape {shape}: have all environments stepped at once, and convert to numpy last"
                 )
 
-    def action_masks(self) -> np.ndarray:
+    # Masks of actions
+
+    def action_masks(self) -> np.ndarray | list[Any]:
         """Give which actions are allowed now, ``(n_envs, n_choices)``.
 
-        The vector environment says it by a method ``action_masks()``, or by ``infos["action_mask"]`` as Gymnasium's
-        Taxi does; or each of its environments by a method ``action_masks()``, as sb3-contrib has it.
+        They come from a method ``action_masks()`` of the vector environment; from that method of each of its
+        environments, as sb3-contrib has it; or from ``infos["action_mask"]``, as Gymnasium's Taxi gives it.
 
-        :raises AttributeError: if there is neither
+        :raises AttributeError: if there is none of these
         """
-        method = getattr(self.env.unwrapped, MASK_METHOD, None)
-        if method is not None:
-            masks = np.array(method())
+        vector_env = self.env.unwrapped
+        if hasattr(vector_env, MASK_METHOD):
+            masks = np.array(vector_env.action_masks())  # type: ignore[attr-defined]
+        elif self._environments_have_masks:
+            if isinstance(vector_env, SyncVectorEnv):
+                return [env.get_wrapper_attr(MASK_METHOD)() for env in vector_env.envs]
+            return list(cast(AsyncVectorEnv, vector_env).call(MASK_METHOD))
         elif self._masks_in_infos is not None:
             masks = self._masks_in_infos.copy()
         else:
-            masks = np.stack(self.env_method(MASK_METHOD))
-        # the step after an episode's end is dead, whatever the action
-        masks[self._ended] = True
+            raise AttributeError(f"{self.env} has no {MASK_METHOD}(), nor infos[{MASK_KEY!r}]")
+        if masks.shape[:1] == (self.num_envs,):
+            # the step after an episode's end is dead, whatever the action
+            masks[self._ended] = True
         return masks
 
+    @cached_property
+    def _environments_have_masks(self) -> bool:
+        vector_env = self.env.unwrapped
+        if isinstance(vector_env, SyncVectorEnv):
+            return vector_env.envs[0].has_wrapper_attr(MASK_METHOD)
+        if isinstance(vector_env, AsyncVectorEnv):
+            # its processes end when they are asked for what is not there
+            env = vector_env.env_fns[0]()
+            try:
+                return env.has_wrapper_attr(MASK_METHOD)
+            finally:
+                env.close()
+        return False
+
+    def _has_masks(self) -> bool:
+        if hasattr(self.env.unwrapped, MASK_METHOD) or self._environments_have_masks:
+            return True
+        if not self._was_reset:
+            # only a reset shows what is in the infos; the next one is as if it had not been
+            seeds, options = self._seeds, self._options
+            self.reset()
+            self._seeds, self._options = seeds, options
+        return self._masks_in_infos is not None
+
     # What else a VecEnv can do
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Say whether the single environments have an attribute; ``"action_masks"``, whether there are masks."""
+        return self._has_masks() if attr_name == MASK_METHOD else super().has_attr(attr_name)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Read an attribute of the single environments.
@@ -371,18 +407,21 @@ class GymnasiumVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of the single environments.
+        """Call a method of the single environments; ``"action_masks"`` gives rows of :meth:`action_masks`.
 
         :raises AttributeError: if an environment does not have it, or there are no single environments
         :raises NotImplementedError: if some are meant, and it can only be called in all
         """
         wanted = list(self._get_indices(indices))
         vector_env = self.env.unwrapped
-        if isinstance(vector_env, SyncVectorEnv):
+        if method_name == MASK_METHOD:
+            results: Any = self.action_masks()
+        elif isinstance(vector_env, SyncVectorEnv):
             return [vector_env.envs[i].get_wrapper_attr(method_name)(*method_args, **method_kwargs) for i in wanted]
-        call_all = self._method_of_all("call")
-        self._check_all("env_method", wanted)
-        results = call_all(method_name, *method_args, **method_kwargs)
+        else:
+            call_all = self._method_of_all("call")
+            self._check_all("env_method", wanted)
+            results = call_all(method_name, *method_args, **method_kwargs)
         return [results[i] for i in wanted]
 
     def _method_of_all(self, name: str) -> Any:

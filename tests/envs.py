@@ -60,17 +60,14 @@ class RandomEnv(gym.Env):
         return self.observation_space.sample(), reward, self.t >= self.episode_length, False, {}
 
 
-class MaskedEnv(RandomEnv):
-    """Allows other actions at every step, and takes no others; truncates every other episode."""
+class MaskedInfosEnv(RandomEnv):
+    """Allows other actions at every step, as its infos say, and takes no others; truncates every other episode."""
 
     def __init__(self, *args: Any, takes_all: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.takes_all = takes_all
         self.n_choices = components(self.action_space)
         self.episode = 0
-
-    def action_masks(self) -> np.ndarray:
-        return self.masks
 
     def _draw_masks(self) -> None:
         masks = [self.np_random.random(n) < 0.5 for n in self.n_choices]
@@ -92,6 +89,21 @@ class MaskedEnv(RandomEnv):
         self._draw_masks()
         truncates = bool(self.episode % 2)
         return observation, reward, ended and not truncates, ended and truncates, {**info, "action_mask": self.masks}
+
+
+class MaskedEnv(MaskedInfosEnv):
+    """Says it by a method; its infos are not to be believed."""
+
+    def action_masks(self) -> np.ndarray:
+        return self.masks
+
+    def reset(self, **kwargs: Any):
+        observation, _ = super().reset(**kwargs)
+        return observation, {"action_mask": ~self.masks}
+
+    def step(self, action):
+        *others, _ = super().step(action)
+        return *others, {"action_mask": ~self.masks}
 
 
 class CountingEnv(gym.Env):

@@ -20,15 +20,16 @@ from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from sb3_contrib.common.maskable.evaluation import evaluate_policy
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 from torch import nn
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, MlpPolicy
+from sb3_a2c_td import TDA2C, GymnasiumVecEnv, MaskableTDA2C, MlpPolicy, UnreadableCheckpointError
 from sb3_a2c_td.action_masks import components
+from sb3_a2c_td.exporting import ExportError, export_actor
 from sb3_a2c_td.maskable_policies import MaskableMlpPolicy
 from tests.checkpoints.comparing import differences, everything
 from tests.engines import CPU_ENGINES
-from tests.envs import MaskedEnv, NextStepVectorEnv, RandomEnv
+from tests.envs import MaskedEnv, MaskedInfosEnv, NextStepVectorEnv, RandomEnv
 from tests.td_a2c.parity import Recorder
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
@@ -53,11 +54,17 @@ class PlainOwnPolicy(MlpPolicy):
     """The same without masks."""
 
 
-POLICIES_AND_ENGINES = pytest.mark.parametrize(
-    ("policy", "engine"),
-    [(OwnPolicy, "torch"), *((MaskableMlpPolicy, engine) for engine in CPU_ENGINES)],
-    ids=["autograd", *CPU_ENGINES],
-)
+def spaces_policies_and_engines(*names: str) -> Any:
+    """Each with those that can serve it; numba serves one categorical distribution."""
+    return pytest.mark.parametrize(
+        ("space", "policy", "engine"),
+        [
+            pytest.param(name, policy, engine, id=f"{name}-{'autograd' if policy is OwnPolicy else engine}")
+            for name in names
+            for policy, engine in [(OwnPolicy, "torch"), *((MaskableMlpPolicy, engine) for engine in CPU_ENGINES)]
+            if engine != "numba" or name == "discrete"
+        ],
+    )
 
 
 def masked(action_space: spaces.Space, n_envs: int = 3, observation_space: spaces.Space = VECTOR, **kwargs) -> VecEnv:
@@ -71,12 +78,12 @@ def make(env: Any, policy: Any = "MlpPolicy", **kwargs: Any) -> MaskableTDA2C:
 # Masked actions are never taken
 
 
-@pytest.mark.parametrize("engine", ["torch", "numba"])
-@pytest.mark.parametrize("space", ["discrete", "multi_discrete", "multi_binary"])
+@pytest.mark.parametrize(
+    ("space", "engine"),
+    [("discrete", "torch"), ("discrete", "numba"), ("multi_discrete", "torch"), ("multi_binary", "torch")],
+)
 def test_no_masked_action_among_100_000(space: str, engine: str) -> None:
     """Though the policy would take little else."""
-    if engine == "numba" and space != "discrete":
-        pytest.skip("serves one categorical distribution")
     action_space = ACTION_SPACES[space]
     model = make(masked(action_space), engine=engine)
     n_choices = components(action_space)
@@ -115,13 +122,9 @@ def test_draws_follow_the_masked_policy() -> None:
 # What is learned
 
 
-@POLICIES_AND_ENGINES
-@pytest.mark.parametrize("action_space", [spaces.Discrete(5), spaces.MultiDiscrete([3, 4])], ids=repr)
-def test_where_all_is_allowed_it_is_tda2c(
-    action_space: spaces.Space, policy: type[MaskableMlpPolicy], engine: str
-) -> None:
-    if engine == "numba" and not isinstance(action_space, spaces.Discrete):
-        pytest.skip("serves one categorical distribution")
+@spaces_policies_and_engines("discrete", "multi_discrete")
+def test_where_all_is_allowed_it_is_tda2c(space: str, policy: type[MaskableMlpPolicy], engine: str) -> None:
+    action_space = ACTION_SPACES[space]
     n_choices = sum(components(action_space))
 
     def make_env() -> gym.Env:
@@ -151,12 +154,9 @@ class SameActions(MaskableTDA2C):
         return self.given[self.num_timesteps // self.n_envs]
 
 
-@POLICIES_AND_ENGINES
-@pytest.mark.parametrize("space", ACTION_SPACES)
+@spaces_policies_and_engines(*ACTION_SPACES)
 def test_the_parameters_are_those_of_maskable_ppo(space: str, policy: type[MaskableMlpPolicy], engine: str) -> None:
     """With lambda = 0, and one epoch of one minibatch, in which no ratio is clipped, it takes the same steps."""
-    if engine == "numba" and space != "discrete":
-        pytest.skip("serves one categorical distribution")
     n_updates, n_envs = 100, 4
     common: dict[str, Any] = {"learning_rate": 1e-3, "gamma": 0.95, "n_steps": 5, "seed": 3, "ent_coef": 0.01}
     ppo = MaskablePPO(
@@ -212,67 +212,62 @@ def test_it_learns_which_action_is_right(make_env: Callable[[], gym.Env]) -> Non
 # Where masks come from
 
 
-class Shown(MaskedEnv):
-    """Shows its mask, so that every row tells which one belongs to it."""
+class ShowsItsMask(gym.ObservationWrapper):
+    """So that every row tells which one belongs to it."""
 
-    def __init__(self) -> None:
-        super().__init__(spaces.Box(0, 1, (5,), np.float32), spaces.Discrete(5))
+    def __init__(self, kind: type[MaskedInfosEnv]) -> None:
+        super().__init__(kind(VECTOR, spaces.Discrete(5)))
+        self.observation_space = spaces.Box(0, 1, (5,), np.float32)
 
-    def reset(self, **kwargs: Any):
-        _, info = super().reset(**kwargs)
-        return self.masks.astype(np.float32), info
-
-    def step(self, action):
-        _, *others = super().step(action)
-        return self.masks.astype(np.float32), *others
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return self.unwrapped.masks.astype(np.float32)
 
 
-class NoMethod(Shown):
-    """Has its masks in the infos only."""
-
-    action_masks = None
+def by_method() -> gym.Env:
+    return ShowsItsMask(MaskedEnv)
 
 
-class NoInfos(Shown):
-    """Has its masks in the method only."""
+def by_infos() -> gym.Env:
+    return ShowsItsMask(MaskedInfosEnv)
 
-    def reset(self, **kwargs: Any):
-        return super().reset(**kwargs)[0], {}
 
-    def step(self, action):
-        return *super().step(action)[:-1], {}
+def by_action_masker() -> gym.Env:
+    return ActionMasker(ShowsItsMask(MaskedEnv), lambda env: env.unwrapped.masks)
 
 
 class NativeWithMethod(NextStepVectorEnv):
     """Gives all masks at once; at the end of an episode nothing is allowed."""
 
     def action_masks(self) -> np.ndarray:
-        masks = np.stack([env.masks for env in self._hidden])
+        masks = np.stack([env.unwrapped.masks for env in self._hidden])
         masks[self._ended] = False
         return masks
 
 
-def action_masker(env: gym.Env) -> np.ndarray:
-    return env.unwrapped.masks
-
-
 MAKE_ENVS: dict[str, Callable[[], Any]] = {
-    "a method": lambda: make_vec_env(NoInfos, 3, seed=0),
-    "ActionMasker": lambda: make_vec_env(lambda: ActionMasker(NoMethod(), action_masker), 3, seed=0),
-    "VecNormalize": lambda: VecNormalize(make_vec_env(NoInfos, 3, seed=0), norm_obs=False),
-    "SubprocVecEnv": lambda: make_vec_env(NoInfos, 2, seed=0, vec_env_cls=SubprocVecEnv),
+    "a method": lambda: make_vec_env(by_method, 3, seed=0),
+    "ActionMasker": lambda: make_vec_env(by_action_masker, 3, seed=0),
+    "VecNormalize": lambda: VecNormalize(make_vec_env(by_method, 3, seed=0), norm_obs=False),
+    "SubprocVecEnv": lambda: make_vec_env(by_method, 2, seed=0, vec_env_cls=SubprocVecEnv),
     **{
-        f"SyncVectorEnv {mode.name} {kind.__name__}": lambda mode=mode, kind=kind: SyncVectorEnv(
-            [kind] * 3, autoreset_mode=mode
+        f"SyncVectorEnv {mode.name} {make_env.__name__}": lambda mode=mode, make_env=make_env: SyncVectorEnv(
+            [make_env] * 3, autoreset_mode=mode
         )
         for mode in AutoresetMode
-        for kind in (NoInfos, NoMethod)
+        for make_env in (by_method, by_infos, by_action_masker)
     },
-    "AsyncVectorEnv NoInfos": lambda: AsyncVectorEnv([NoInfos] * 2),
-    "AsyncVectorEnv NoMethod": lambda: AsyncVectorEnv([NoMethod] * 2),
-    "native NoMethod": lambda: NextStepVectorEnv([NoMethod] * 3),
-    "native with a method": lambda: NativeWithMethod([NoInfos] * 3),
+    **{
+        f"AsyncVectorEnv {make_env.__name__}": lambda make_env=make_env: AsyncVectorEnv([make_env] * 2)
+        for make_env in (by_method, by_infos)
+    },
+    "native by_infos": lambda: NextStepVectorEnv([by_infos] * 3),
+    "native with a method": lambda: NativeWithMethod([by_infos] * 3),
 }
+
+
+def evaluated(name: str) -> VecEnv:
+    env = MAKE_ENVS[name]()
+    return env if isinstance(env, VecEnv) else GymnasiumVecEnv(env)
 
 
 @pytest.mark.parametrize("name", MAKE_ENVS)
@@ -285,6 +280,19 @@ def test_masks_come_from(name: str) -> None:
     np.testing.assert_array_equal(rows.observations, rows.action_masks)
     model.learn(400, reset_num_timesteps=False)
     model.env.close()
+    if "native" not in name:
+        # of which only training can drop the dead steps
+        env = evaluated(name)
+        assert np.isfinite(evaluate_policy(model, env, n_eval_episodes=3, warn=False)[0])
+        env.close()
+
+
+def test_to_know_whether_there_are_masks_leaves_the_seed() -> None:
+    first, second = (GymnasiumVecEnv(SyncVectorEnv([by_infos] * 2)) for _ in range(2))
+    for env in (first, second):
+        env.seed(3)
+    assert first.has_attr("action_masks")
+    np.testing.assert_array_equal(first.reset(), second.reset())
 
 
 # What an SB3 user does with it
@@ -340,8 +348,12 @@ class Masks(RandomEnv):
 @pytest.mark.parametrize(
     ("masks", "action_space", "message"),
     [
-        ([True] * 3, spaces.Discrete(4), r"expected 4 booleans of each of 1 environments for Discrete\(4\) at step 0"),
-        ([0.0] * 4, spaces.Discrete(4), "got float64"),
+        (
+            [True] * 3,
+            spaces.Discrete(4),
+            r"environment 0 at step 0: expected 4 booleans for Discrete\(4\), got \[True",
+        ),
+        ([0.0] * 4, spaces.Discrete(4), "are of float64, not booleans"),
         ([False] * 4, spaces.Discrete(4), "of environment 0 at step 0 allow nothing for component 0"),
         ([1, 0, 0, 0], spaces.MultiDiscrete([2, 2]), "allow nothing for component 1"),
         ([1, 0, 0, 1, 0, 0], spaces.MultiBinary(3), "allow nothing for component 2"),
@@ -352,10 +364,41 @@ def test_what_is_no_mask_is_refused(masks: Any, action_space: spaces.Space, mess
         make(Masks(masks, action_space)).learn(10)
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", lambda: gym.make_vec("CartPole-v1", 2)], ids=["one", "native"])
-def test_environments_without_masks_are_refused(env: Any) -> None:
-    with pytest.raises(ValueError, match=r"does not say which actions are allowed: give the environment a method"):
-        make(env if isinstance(env, str) else env()).learn(10)
+WITHOUT_MASKS: dict[str, Callable[[], Any]] = {
+    "DummyVecEnv": lambda: make_vec_env("CartPole-v1"),
+    "SubprocVecEnv": lambda: make_vec_env("CartPole-v1", 2, vec_env_cls=SubprocVecEnv),
+    "SyncVectorEnv": lambda: gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"),
+    "AsyncVectorEnv": lambda: gym.make_vec("CartPole-v1", 2, vectorization_mode="async"),
+    "native": lambda: gym.make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_MASKS)
+def test_environments_without_masks_are_refused(name: str) -> None:
+    model = make(WITHOUT_MASKS[name]())
+    with pytest.raises(ValueError, match=r"VecEnv holds environments that do not say which actions are allowed: give"):
+        model.learn(10)
+    model.env.close()
+
+
+def test_masks_of_other_sizes_name_the_environment() -> None:
+    env = DummyVecEnv([lambda n=n: Masks([True] * n, spaces.Discrete(4)) for n in (4, 3)])
+    with pytest.raises(ValueError, match=r"action_masks of environment 1 at step 0: expected 4 booleans"):
+        make(env).learn(10)
+
+
+def test_an_error_in_the_users_own_function_is_that_error() -> None:
+    env = ActionMasker(RandomEnv(VECTOR, spaces.Discrete(4)), lambda env: env.unwrapped.msaks)
+    with pytest.raises(AttributeError, match="msaks"):
+        make(env).learn(10)
+
+
+def test_masks_of_many_binary_numbers_draw_nothing() -> None:
+    model = make(masked(spaces.MultiBinary(3)))
+    model.env.action_space.seed(0)
+    before = model.env.action_space.np_random.bit_generator.state
+    model.learn(30)
+    assert model.env.action_space.np_random.bit_generator.state == before
 
 
 def test_continuous_actions_gsde_and_others_policies_are_refused() -> None:
@@ -363,9 +406,23 @@ def test_continuous_actions_gsde_and_others_policies_are_refused() -> None:
         make("Pendulum-v1")
     with pytest.raises(ValueError, match="use_sde=True"):
         MaskableMlpPolicy(VECTOR, spaces.Discrete(5), lambda _: 1e-3, use_sde=True)
-    with pytest.raises(ValueError, match="policy=MlpPolicy is for another algorithm: MaskableTDA2C takes MlpPolicy"):
+    with pytest.raises(ValueError, match="policy=MlpPolicy is for another algorithm: MaskableTDA2C has MaskableMlp"):
         make(masked(spaces.Discrete(5)), TDA2C.policy_aliases["MlpPolicy"])
-    with pytest.raises(ValueError, match="policy=MaskableMlpPolicy is for another algorithm: TDA2C takes"):
+    with pytest.raises(ValueError, match="policy=MaskableMlpPolicy is for another algorithm: TDA2C has MlpPolicy"):
         TDA2C(MaskableMlpPolicy, "CartPole-v1")
     with pytest.raises(ValueError, match=r"class Mine\(SeparateMaskablePolicy, MaskableActorCriticPolicy\)"):
         make(masked(spaces.Discrete(5)), MaskablePPO.policy_aliases["MlpPolicy"])
+
+
+def test_models_of_other_algorithms_are_not_loaded(tmp_path: Path) -> None:
+    make(masked(spaces.Discrete(5))).save(tmp_path / "masked")
+    TDA2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "plain")
+    with pytest.raises(UnreadableCheckpointError, match="MaskableMlpPolicy, so another algorithm than TDA2C saved it"):
+        TDA2C.load(tmp_path / "masked")
+    with pytest.raises(UnreadableCheckpointError, match="another algorithm than MaskableTDA2C saved it: load it with"):
+        MaskableTDA2C.load(tmp_path / "plain")
+
+
+def test_actors_that_need_a_mask_are_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="policy=MaskableMlpPolicy: only actors of TDA2C are exported"):
+        export_actor(make(masked(spaces.Discrete(5))), tmp_path / "actor.onnx")

@@ -32,10 +32,14 @@ ACTION_SPACES = {
     "box": spaces.Box(-1, 1, (2,), np.float32),
 }
 OBSERVATION_SPACES = {
-    "MlpLstmPolicy": VECTOR,
-    "CnnLstmPolicy": spaces.Box(0, 255, (36, 36, 1), np.uint8),
-    "MultiInputLstmPolicy": spaces.Dict({"a": VECTOR, "b": spaces.Discrete(3)}),
+    "box": VECTOR,
+    "discrete": spaces.Discrete(4),
+    "multi_discrete": spaces.MultiDiscrete([3, 2]),
+    "multi_binary": spaces.MultiBinary(3),
+    "image": spaces.Box(0, 255, (36, 36, 1), np.uint8),
+    "dict": spaces.Dict({"a": VECTOR, "b": spaces.Discrete(3)}),
 }
+POLICIES = {"image": "CnnLstmPolicy", "dict": "MultiInputLstmPolicy"}
 SMALL = {"lstm_hidden_size": 8, "net_arch": [8]}
 
 
@@ -55,12 +59,15 @@ def cartpoles(n_envs: int = 3, **kwargs: Any) -> VecEnv:
 class StepByStep:
     """Computes V(s), V(s') and log tau(a|s) of every transition as it happens, one environment at a time.
 
-    It keeps a memory for each environment by itself, and begins anew where an episode does.
+    It keeps a memory for each environment by itself. An episode begins behind the end of one, and where all
+    environments were reset.
     """
 
     def __init__(self, model: RecurrentTDA2C) -> None:
         self.policy = model.policy
         self.memories: dict[int, Any] = {}
+        self.n_rows = 0
+        self.reset_at = -1
 
     def zeros(self) -> Any:
         n_layers, _, hidden_size = self.policy.lstm_hidden_state_shape
@@ -71,7 +78,10 @@ class StepByStep:
         found = []
         starts = th.zeros(1)
         for i, env in enumerate(batch.env.tolist()):
-            if env not in self.memories or batch.episode_starts[i]:
+            if self.n_rows == self.reset_at:
+                self.memories.clear()
+            self.n_rows += 1
+            if env not in self.memories:
                 self.memories[env] = self.zeros()
             actor, critic = self.memories[env]
             obs, next_obs = batch.observations[i : i + 1], batch.next_observations[i : i + 1]
@@ -81,6 +91,8 @@ class StepByStep:
             _, critic = self.policy.lstm_critic(self.policy.vf_features_extractor(obs)[None], critic)
             next_value = self.policy.predict_values(next_obs, critic, starts)
             self.memories[env] = [actor, critic]
+            if batch.terminated[i] or batch.truncated[i]:
+                del self.memories[env]
             found.append([value.item(), next_value.item(), log_prob.item()])
         return np.array(found)
 
@@ -123,6 +135,8 @@ def test_batches_are_what_the_steps_were(
     )
     model.found, model.expected, model.n_ends, model.reference = [], [], 0, StepByStep(model)
     model.learn(600)
+    # which begins with a reset, behind what is left of an interval
+    model.reference.reset_at = model.reference.n_rows + len(model.rollout_buffer)
     model.learn(300)
     assert model.n_ends > 20
     np.testing.assert_allclose(np.concatenate(model.found), np.concatenate(model.expected), rtol=0, atol=1e-5)
@@ -137,15 +151,14 @@ def test_an_episode_begins_without_a_memory() -> None:
     assert rows.lstm_states[~begins].any(axis=(1, 2)).all()
 
 
-def test_gradients_reach_back_to_the_intervals_beginning_and_no_further() -> None:
-    """The loss of a batch's last row alone, by the batch's observations."""
+def test_gradients_reach_back_to_the_intervals_beginning() -> None:
+    """The last value of a batch, by all of the batch's observations. What came before is numbers, without a graph."""
     model = make(cartpoles(1), n_steps=6, update_on_episode_end=False)
     model.learn(10)
     batch = model.rollout_buffer.tensors(model.device)
     assert len(batch.rewards) == 4
     assert not batch.episode_starts.any()
     batch.observations.requires_grad_(True)
-    batch.lstm_states.requires_grad_(False)
     values, _ = RecurrentNetworks(model.policy).values_and_next_values(batch, None)
     values[-1].backward()
     assert batch.observations.grad.any(dim=1).all()
@@ -261,13 +274,13 @@ def test_without_anything_to_remember_the_values_are_those_of_a_feed_forward_cri
 # What an SB3 user does with it
 
 
-@pytest.mark.parametrize("policy", OBSERVATION_SPACES)
+@pytest.mark.parametrize("observation_space", OBSERVATION_SPACES)
 @pytest.mark.parametrize("space", ACTION_SPACES)
-def test_every_pair_of_spaces(space: str, policy: str, tmp_path: Path) -> None:
+def test_every_pair_of_spaces(space: str, observation_space: str, tmp_path: Path) -> None:
     def make_env() -> VecEnv:
-        return make_vec_env(lambda: RandomEnv(OBSERVATION_SPACES[policy], ACTION_SPACES[space]), 2, seed=0)
+        return make_vec_env(lambda: RandomEnv(OBSERVATION_SPACES[observation_space], ACTION_SPACES[space]), 2, seed=0)
 
-    model = make(make_env(), policy, n_steps=4).learn(41)
+    model = make(make_env(), POLICIES.get(observation_space, "MlpLstmPolicy"), n_steps=4).learn(41)
     assert model.num_timesteps == 42
     model.save(tmp_path / "model")
     loaded = RecurrentTDA2C.load(tmp_path / "model", make_env(), device="cpu")
@@ -361,9 +374,24 @@ def test_what_cannot_be_served_is_refused() -> None:
         make("CartPole-v1", engine="numba")
     with pytest.raises(ValueError, match="shared_lstm=True: the actor and the critic must not share"):
         make("CartPole-v1", policy_kwargs={"shared_lstm": True})
-    with pytest.raises(ValueError, match="policy=MlpLstmPolicy is for another algorithm: TDA2C takes MlpPolicy"):
+    with pytest.raises(ValueError, match=r"lstm_kwargs=.*only bias and dropout can be served, not \['proj_size'\]"):
+        make("CartPole-v1", policy_kwargs={"lstm_kwargs": {"proj_size": 8}})
+    with pytest.raises(ValueError, match="policy=MlpLstmPolicy is for another algorithm: TDA2C has MlpPolicy"):
         TDA2C(MlpLstmPolicy, "CartPole-v1")
     with pytest.raises(ValueError, match="MlpPolicy unknown"):
         make("CartPole-v1", "MlpPolicy")
     with pytest.raises(ValueError, match=r"class Mine\(SeparateRecurrentPolicy, RecurrentActorCriticPolicy\)"):
         make("CartPole-v1", RecurrentPPO.policy_aliases["MlpLstmPolicy"])  # type: ignore[arg-type]
+
+
+def test_initial_weights_are_keras_but_where_sb3s_are_asked_for() -> None:
+    policy = make("CartPole-v1", policy_kwargs=SMALL | {"n_lstm_layers": 2}).policy
+    for lstm in (policy.lstm_actor, policy.lstm_critic):
+        for layer in range(2):
+            gates = [getattr(lstm, f"{name}_l{layer}").detach() for name in ("bias_ih", "bias_hh")]
+            np.testing.assert_array_equal(sum(gates).reshape(4, 8), np.repeat([[0.0], [1.0], [0.0], [0.0]], 8, axis=1))
+            recurrent = getattr(lstm, f"weight_hh_l{layer}").detach()
+            np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(8), atol=1e-5)
+    assert not make("CartPole-v1", policy_kwargs=SMALL | {"enable_critic_lstm": False}).policy.critic.bias.any()
+    plain = make("CartPole-v1", policy_kwargs=SMALL | {"ortho_init": True}).policy
+    assert plain.lstm_actor.bias_ih_l0.detach().unique().numel() > 20

@@ -226,13 +226,18 @@ CONTRIB_ARMS = {
         ),
         Arm(
             "maskable-ppo-as-a2c",
-            "MaskablePPO with the same settings: one epoch of one batch of 5 steps",
-            Settings("MaskablePPO", 8, None, {**MASKED, "n_steps": 5, "batch_size": 40, "n_epochs": 1}),
+            "MaskablePPO with the same settings, made A2C: one epoch of one batch of 5 steps, no clipping",
+            Settings(
+                "MaskablePPO",
+                8,
+                None,
+                {**MASKED, "n_steps": 5, "batch_size": 40, "n_epochs": 1, "vf_coef": 1.0, "max_grad_norm": 1e9},
+            ),
         ),
         Arm(
             "maskable-ppo",
-            "MaskablePPO's defaults but for the same gamma, rate and networks, and 256 steps to an update",
-            Settings("MaskablePPO", 8, None, {**MASKED, "n_steps": 256}),
+            "MaskablePPO's defaults but for gamma, and 512 rows to an update, not 2,048 of each environment",
+            Settings("MaskablePPO", 8, None, {"gamma": 0.0, "n_steps": 64}),
         ),
     )
 }

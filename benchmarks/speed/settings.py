@@ -15,6 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
 from sb3_a2c_td.engines.auto_engine import N_TORCH_UPDATES
@@ -103,7 +104,10 @@ class NativeSetting(Setting):
 
 @dataclass(frozen=True)
 class ContribSetting(Setting):
-    """Masks or memories, beside sb3-contrib's PPO with the settings of A2C: one epoch of one batch of 5 steps."""
+    """Masks or memories, beside sb3-contrib's PPO with the settings of A2C: one epoch of one batch of 5 steps.
+
+    Both have the same networks.
+    """
 
     ours: type[TDA2C] = TDA2C
     theirs: type[OnPolicyAlgorithm] = MaskablePPO
@@ -111,11 +115,12 @@ class ContribSetting(Setting):
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
         """Make a model of each algorithm."""
         as_a2c: dict[str, Any] = {"n_steps": 5, "batch_size": 5 * self.n_envs, "n_epochs": 1}
+        networks = {"net_arch": [64, 64], "activation_fn": nn.Tanh, "ortho_init": True}
         return {
             f"{self.theirs.__name__}{AS_REFERENCE}": self.theirs(
-                self.policy, self._make_vec_env(self.n_envs), device=device, **as_a2c
+                self.policy, self._make_vec_env(self.n_envs), device=device, policy_kwargs=networks, **as_a2c
             ),
-            self.ours.__name__: self.ours(self.policy, self.make_env(), device=device),
+            self.ours.__name__: self.ours(self.policy, self.make_env(), device=device, policy_kwargs=networks),
         }
 
 

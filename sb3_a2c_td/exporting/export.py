@@ -13,9 +13,11 @@ from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.checkpoints import atomic
 from sb3_a2c_td.exporting.actor import Actor, actor_of
 from sb3_a2c_td.exporting.checking import check_actions
+from sb3_a2c_td.exporting.errors import ExportError
 from sb3_a2c_td.exporting.normalization import Normalization
 from sb3_a2c_td.exporting.onnx import acting_onnx, to_onnx
 from sb3_a2c_td.exporting.safetensors import acting_safetensors, to_safetensors
+from sb3_a2c_td.policies import SeparateActorCriticPolicy
 from sb3_a2c_td.td_a2c import TDA2C
 
 
@@ -55,6 +57,11 @@ def export_actor(
         raise ValueError(f"to={to!r} must be one of {', '.join(FORMATS)}")
     if isinstance(normalization, VecNormalize):
         normalization = Normalization.of(normalization)
+    if not isinstance(model.policy, SeparateActorCriticPolicy):
+        raise ExportError(
+            f"policy={type(model.policy).__name__}: only actors of TDA2C are exported, which take an observation "
+            "alone, no mask and no memory"
+        )
     # GPUs round otherwise
     policy = model.policy if model.device.type == "cpu" else deepcopy(model.policy).cpu()
     content = FORMATS[to].write(actor_of(policy, normalization))

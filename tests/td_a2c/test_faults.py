@@ -51,7 +51,7 @@ def _no_test_hangs() -> Iterator[None]:
         raise TimeoutError("this hangs")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    # far more than any takes, on a machine that is busy with something else too
+    # far more than any takes
     signal.setitimer(signal.ITIMER_REAL, 300, 5)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
