@@ -63,8 +63,8 @@ def mean_return(choices: dict[tuple[float, ...], int], length: int) -> float:
 def test_without_a_memory_the_best_mean_is_0() -> None:
     """Of all policies that map what is shown to an action.
 
-    One that draws its actions is no better: its chance to turn left at the junction cannot depend on the sign, so the turn
-    pays 0 in the mean, and everything else costs.
+    One that draws its actions is no better: its chance to turn left at the junction cannot depend on the sign, so the
+    turn pays 0 in the mean, and everything else costs.
     """
     shown = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
     policies = itertools.product(range(3), repeat=len(shown))
