@@ -146,7 +146,7 @@ SETTINGS = {
     )
 }
 DEFAULTS = {
-    "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024", "masked-8", "recurrent-8"],
+    "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024"],
     "cuda": ["cartpole-16", "images-64"],
 }
 """the settings measured on a device unless others are asked for"""

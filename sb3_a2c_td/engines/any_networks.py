@@ -52,7 +52,7 @@ class AnyNetworks:
         self.policy = policy
 
     @th.no_grad()
-    def draw(self, observations: Observations, action_masks: np.ndarray | None) -> np.ndarray:
+    def draw(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions, ``(N, *action_shape)`` or with its axes flattened."""
         obs = obs_as_tensor(observations, self.policy.device)
         return self.distribution(obs, action_masks).get_actions().cpu().numpy()

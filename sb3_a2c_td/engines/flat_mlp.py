@@ -98,7 +98,7 @@ class FlatMlp:
         )
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def draw(self, observations: Observations, action_masks: np.ndarray | None) -> np.ndarray:
+    def draw(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions, ``(N,)`` or ``(N, action_dim)``.
 
         :raises Diverged: if the actor's outputs are not finite
