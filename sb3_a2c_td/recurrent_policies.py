@@ -10,6 +10,7 @@ from sb3_contrib.common.recurrent.policies import (
 )
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
@@ -81,6 +82,19 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
     def to_memory(states: RNNStates) -> th.Tensor:
         """Do the opposite of :meth:`to_states`."""
         return th.cat([*states.pi, *states.vf]).swapaxes(0, 1)
+
+    def critic_states(self, obs: PyTorchObs, states: Any) -> Any:
+        """Give what the critic's LSTM remembers behind observations; without one, the states as they are.
+
+        :param obs: ``(N, ...)``
+        :param states: before the observations, each ``(n_layers, N, hidden_size)``
+        """
+        if self.lstm_critic is None:
+            return states
+        features = BasePolicy.extract_features(self, obs, self.vf_features_extractor)
+        starts = th.zeros(len(features), device=self.device)
+        _, behind = self._process_sequence(features, states, starts, self.lstm_critic)
+        return behind
 
     def _modules_like_keras(self) -> list[nn.Module]:
         of_critic = self.lstm_critic or self.critic

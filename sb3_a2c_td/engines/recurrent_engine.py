@@ -32,10 +32,12 @@ class RecurrentNetworks(AnyNetworks):
         obs = obs_as_tensor(observations, self.policy.device)
         states, starts = self.policy.to_states(th.from_numpy(memory)), th.zeros(len(memory), device=self.policy.device)
         try:
-            actions, _, _, states = self.policy(obs, states, starts)
+            distribution, actor_states = self.policy.get_distribution(obs, states.pi, starts)
         except ValueError as error:
             raise Diverged from error
-        return actions.cpu().numpy(), self.policy.to_memory(states).cpu().numpy()
+        actions = distribution.get_actions().reshape(-1, *cast(tuple[int, ...], self.policy.action_space.shape))
+        behind = RNNStates(actor_states, self.policy.critic_states(obs, states.vf))
+        return actions.cpu().numpy(), self.policy.to_memory(behind).cpu().numpy()
 
     def values_of(self, batch: Transitions[th.Tensor]) -> th.Tensor:
         """Compute V(s), ``(N,)``."""
