@@ -370,7 +370,7 @@ class TDA2C(OnPolicyAlgorithm):
         total_timesteps: int = 100_000,
         callback: MaybeCallback = None,
         log_interval: int = 100,
-        tb_log_name: str = "TDA2C",
+        tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
@@ -395,7 +395,7 @@ class TDA2C(OnPolicyAlgorithm):
             :class:`~sb3_a2c_td.vec_env.GymnasiumVecEnv`
         :param callback: callback(s) called at every step
         :param log_interval: the number of intervals between two logs
-        :param tb_log_name: the name of the run for TensorBoard
+        :param tb_log_name: the name of the run for TensorBoard, that of the algorithm by default
         :param reset_num_timesteps: whether to count (and to log) from zero and to reset the environments
         :param progress_bar: whether to show a progress bar
         :return: the model itself
@@ -410,7 +410,12 @@ class TDA2C(OnPolicyAlgorithm):
             explained(self.env, lambda: self.num_timesteps, self._interrupts),
         ):
             return super().learn(
-                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+                total_timesteps,
+                callback,
+                log_interval,
+                tb_log_name or type(self).__name__,
+                reset_num_timesteps,
+                progress_bar,
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:

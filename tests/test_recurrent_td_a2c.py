@@ -350,9 +350,10 @@ def test_it_may_be_loaded_for_another_number_of_environments(tmp_path: Path) -> 
     assert model.learn(100).num_timesteps == 100
 
 
-def test_callbacks_and_evaluation() -> None:
+def test_callbacks_and_evaluation(tmp_path: Path) -> None:
     callback = EvalCallback(cartpoles(2), eval_freq=50, n_eval_episodes=3, verbose=0)
-    model = make(cartpoles(2)).learn(300, callback)
+    model = make(cartpoles(2), tensorboard_log=str(tmp_path)).learn(300, callback)
+    assert (tmp_path / "RecurrentTDA2C_1").is_dir()
     assert 8 < callback.last_mean_reward <= 23
     assert 8 < evaluate_policy(model, cartpoles(2), n_eval_episodes=3)[0] <= 23
 

@@ -61,9 +61,7 @@ class AnyNetworks:
         """Take one step of the optimiser on all transitions, unless the losses or their gradient are not finite."""
         batch = buffer.tensors(self.policy.device)
         self._set_training_mode(False)
-        are_sought = _size(batch.observations) > LARGE and is_mode_free(self.policy)
-        successors = buffer.successors() if are_sought else None
-        targets, advantages, values = self.targets_and_advantages(batch, successors, objective)
+        targets, advantages, values = self.targets_and_advantages(batch, self._successors(buffer, batch), objective)
         # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self._set_training_mode(len(targets) > 1)
         actor_loss, critic_loss, entropy_loss = self.losses(batch, values, targets, advantages, objective)
@@ -82,6 +80,10 @@ class AnyNetworks:
             td_error_std=math.sqrt(td_error_var),
             explained_variance=math.nan if target_var == 0.0 else 1.0 - td_error_var / target_var,
         )
+
+    def _successors(self, buffer: TransitionBuffer, batch: Transitions[th.Tensor]) -> np.ndarray | None:
+        are_sought = _size(batch.observations) > LARGE and is_mode_free(self.policy)
+        return buffer.successors() if are_sought else None
 
     def _set_training_mode(self, mode: bool) -> None:
         if self.policy.training != mode:

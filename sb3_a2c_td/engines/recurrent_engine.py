@@ -25,6 +25,8 @@ class RecurrentNetworks(AnyNetworks):
     """
 
     policy: SeparateRecurrentPolicy
+    _last_batch: Transitions[th.Tensor] | None = None
+    _last_cut: tuple[Sequences, RNNStates]
 
     @th.no_grad()
     def draw_and_remember(self, observations: Observations, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,13 +69,19 @@ class RecurrentNetworks(AnyNetworks):
         return log_prob.reshape(rows.shape)[cut.sequence, cut.step], entropy.reshape(rows.shape)[cut.sequence, cut.step]
 
     def _cut(self, batch: Transitions[th.Tensor]) -> tuple[Sequences, RNNStates]:
-        rows = cast(RecurrentTransitions[th.Tensor], batch)
-        cut = sequences(rows.env.cpu().numpy(), rows.episode_starts.cpu().numpy())
-        return cut, self.policy.to_states(rows.lstm_states[cut.firsts])
+        if batch is not self._last_batch:
+            rows = cast(RecurrentTransitions[th.Tensor], batch)
+            cut = sequences(rows.env.cpu().numpy(), rows.episode_starts.cpu().numpy())
+            self._last_batch, self._last_cut = batch, (cut, self.policy.to_states(rows.lstm_states[cut.firsts]))
+        return self._last_cut
+
+    def _successors(self, *_: Any) -> None:
+        # V(s') comes with V(s)
+        return
 
     def _set_training_mode(self, mode: bool) -> None:
         # cuDNN differentiates LSTMs in training mode only
-        super()._set_training_mode(mode or is_mode_free(self.policy))
+        super()._set_training_mode(mode or (self.policy.device.type == "cuda" and is_mode_free(self.policy)))
 
 
 class RecurrentEngine:

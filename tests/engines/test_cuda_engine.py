@@ -10,11 +10,12 @@ import torch as th
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from scipy import stats
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, MaskableTDA2C
 from sb3_a2c_td.buffers import TransitionBuffer, Transitions
 from sb3_a2c_td.engines import CannotServe
 from sb3_a2c_td.engines.any_networks import AnyNetworks
@@ -217,6 +218,12 @@ def test_an_infinite_loss_takes_no_step() -> None:
 def test_what_cannot_be_recorded_is_refused(policy_kwargs: dict[str, Any], reason: str) -> None:
     model = make("MlpPolicy", VECTOR, VECTOR, policy_kwargs=policy_kwargs)
     with pytest.raises(CannotServe, match=f"engine='cuda' cannot serve this model: .*{reason}"):
+        recorded(model)
+
+
+def test_masks_are_refused() -> None:
+    model = MaskableTDA2C("MlpPolicy", InvalidActionEnvDiscrete(dim=4), device="cpu", engine="torch")
+    with pytest.raises(CannotServe, match="engine='cuda' cannot serve this model: the policy is a MaskableMlpPolicy"):
         recorded(model)
 
 
