@@ -120,7 +120,7 @@ def show_scores(
     suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
     runs: Runs = None,
 ) -> None:
-    """Final scores and areas under the curve of a suite: medians over the runs, and the scores from worst to best."""
+    """Final scores and areas under the curve of a suite: medians over the runs, and all of them from worst to best."""
     if suite not in SUITES:
         raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
     chosen = SUITES[suite]
@@ -134,11 +134,13 @@ def show_scores(
             ]
             curves = [(record.episode_ends, record.episode_returns, record.n_steps) for record in records]
             scores = sorted(final_score(*curve) for curve in curves)
-            if scores:
-                area = np.median([area_under_curve(*curve) for curve in curves])
-                listed = ", ".join(f"{score:.4g}" for score in scores)
-                rows.append([environment.name, arm.name, f"{np.median(scores):.4g}", f"{area:.4g}", listed])
-    print(markdown_table(["environment", "arm", "final score", "area under the curve", "final scores"], rows))
+            areas = sorted(area_under_curve(*curve) for curve in curves)
+            if curves:
+                medians = [f"{np.median(scores):.4g}", f"{np.median(areas):.4g}"]
+                listed = [", ".join(f"{figure:.4g}" for figure in figures) for figures in (scores, areas)]
+                rows.append([environment.name, arm.name, *medians, *listed])
+    header = ["environment", "arm", "final score", "area under the curve", "final scores", "areas"]
+    print(markdown_table(header, rows))
 
 
 def _refuse_outdated(runs: Path) -> None:

@@ -236,6 +236,9 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cells[:2] == ["CartPole-v1", "random"]
     assert float(cells[2]) == pytest.approx(scores[1], rel=1e-3)
     assert [float(score) for score in cells[4].split(", ")] == pytest.approx(scores, rel=1e-3)
+    areas = [float(area) for area in cells[5].split(", ")]
+    assert areas == sorted(areas)
+    assert float(cells[3]) == areas[1]
     assert exit_code("scores", "chess") == 2
 
 
