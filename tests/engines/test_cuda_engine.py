@@ -22,7 +22,7 @@ from sb3_a2c_td.engines.any_networks import AnyNetworks
 from sb3_a2c_td.engines.cuda_engine import CudaEngine
 from sb3_a2c_td.engines.static_memory import StaticMemory
 from tests.engines.test_changes import CHANGES
-from tests.engines.test_engines import OBJECTIVES, OwnPolicy, SameActions, assert_same_figures, prepared
+from tests.engines.test_engines import OBJECTIVES, OwnPolicy, SameActions, assert_same_figures, autograd, prepared
 from tests.envs import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -60,13 +60,10 @@ def test_it_computes_what_autograd_computes(env_id: str, objective: str) -> None
     """300 updates on the same transitions."""
     if objective == "double softmax" and env_id == "Pendulum-v1":
         return  # for discrete actions only
-    models: list[SameActions] = []
-    for policy in (OwnPolicy, "MlpPolicy"):
-        model = prepared(policy, "torch", env_id, objective, seed=0)
-        if policy == "MlpPolicy":
-            recorded(model)
-        models.append(model.learn(len(model.given) * 2))
-    reference, ours = models
+    seed, reference = autograd(env_id, objective)
+    ours = prepared("MlpPolicy", "torch", env_id, objective, seed)
+    recorded(ours)
+    ours.learn(len(ours.given) * 2)
     assert len(reference.history) == 300
     atol = 1e-5 if objective == "normalized" else 1e-6
     th.testing.assert_close(th.stack(ours.history), th.stack(reference.history), rtol=0, atol=atol)
