@@ -176,7 +176,7 @@ CHANGES = [
 
 
 N_STEPS = 160
-"""before a change, and after it: enough for each to move a parameter by hundreds of times the tolerance"""
+"""before a change, and after it"""
 
 
 def trained(policy: type[MlpPolicy], engine: str, change: Callable[[TDA2C], None]) -> TDA2C:
