@@ -1,9 +1,10 @@
-"""Logs with the same keys in every format."""
+"""Logs with the same keys in every format, and progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 
 
@@ -23,3 +24,15 @@ def excluding_nothing(logger: Logger) -> Iterator[None]:
         yield
     finally:
         del logger.record
+
+
+class ProgressBar(ProgressBarCallback):
+    """SB3's progress bar, which counts the model's steps, not those of this process's environments alone."""
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self._first_step = self.model.num_timesteps
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.model.num_timesteps - self._first_step - self.pbar.n)
+        return True

@@ -1,6 +1,7 @@
 """Training that goes on where it was, when the same command runs again after a kill."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,9 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import get_system_info
 
 from sb3_a2c_td.checkpoints.archives import zip_path
 from sb3_a2c_td.td_a2c import TDA2C
+from sb3_a2c_td.version import __version__
 
 Model = TypeVar("Model", bound=TDA2C)
 
@@ -55,7 +58,7 @@ def train_resumably(
         model = _resumed(model, path, trusted)
     steps_left = total_timesteps - model.num_timesteps
     if steps_left > 0:
-        callbacks = CallbackList([*_callbacks(callback), _SaveEvery(save_freq, path)])
+        callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, path)])
         model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
         model.save(path)
     return model
@@ -64,10 +67,9 @@ def train_resumably(
 def _resumed(model: Model, path: Path, trusted: bool) -> Model:
     assert model.env is not None
     resumed = type(model).resume(path, model.env, device=model.device, trusted=trusted)
-    for name in {**_arguments(TDA2C), **_arguments(type(model))}.keys() - MAY_CHANGE:
-        attribute = ATTRIBUTES.get(name, name)
-        # a subclass may keep its own arguments elsewhere
-        saved, wanted = getattr(resumed, attribute, None), getattr(model, attribute, None)
+    saved_settings = _settings_of(resumed)
+    for name, wanted in _settings_of(model).items():
+        saved = saved_settings[name]
         if not _are_same(saved, wanted):
             raise ValueError(
                 f"{path} was saved with {name}={saved!r}, and the model has {name}={wanted!r} now: give it another "
@@ -75,6 +77,34 @@ def _resumed(model: Model, path: Path, trusted: bool) -> Model:
             )
     resumed.engine, resumed.verbose, resumed.tensorboard_log = model.engine, model.verbose, model.tensorboard_log
     return resumed
+
+
+def description(model: TDA2C) -> dict[str, str]:
+    """Describe a model in words that are the same in another process, where it is the same model.
+
+    :param model: the model
+    :return: the versions that it runs on, the arguments that change what it learns, and where it stands
+    """
+    versions = {**get_system_info(print_info=False)[0], "sb3_a2c_td": __version__}
+    # not the machine's
+    del versions["OS"]
+    state = {name: getattr(model, name) for name in ("n_envs", "observation_space", "action_space", "num_timesteps")}
+    state["transitions of an unfinished interval"] = len(model.rollout_buffer)
+    state["trained parameters"] = [name for name, param in model.policy.named_parameters() if param.requires_grad]
+    return versions | {name: _as_text(value) for name, value in (_settings_of(model) | state).items()}
+
+
+def _as_text(value: Any) -> str:
+    if callable(value) and not isinstance(value, type):
+        return f"rates {', '.join(str(value(progress)) for progress in (1.0, 0.75, 0.5, 0.25, 0.0))}"
+    # addresses differ
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _settings_of(model: TDA2C) -> dict[str, Any]:
+    names = {**_arguments(TDA2C), **_arguments(type(model))}.keys() - MAY_CHANGE
+    # a subclass may keep its own arguments elsewhere
+    return {name: getattr(model, ATTRIBUTES.get(name, name), None) for name in sorted(names)}
 
 
 def _arguments(kind: type) -> Mapping[str, Any]:
@@ -92,7 +122,8 @@ def _are_same(saved: Any, wanted: Any) -> bool:
     return True
 
 
-def _callbacks(callback: MaybeCallback) -> list[BaseCallback]:
+def callback_list(callback: MaybeCallback) -> list[BaseCallback]:
+    """List callbacks, however they were given."""
     if callback is None:
         return []
     if isinstance(callback, list):
@@ -100,7 +131,7 @@ def _callbacks(callback: MaybeCallback) -> list[BaseCallback]:
     return [callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)]
 
 
-class _SaveEvery(BaseCallback):
+class SaveEvery(BaseCallback):
     """Saves the model whenever so many steps were taken.
 
     :param n_steps: how many

@@ -104,6 +104,8 @@ class TDA2C(OnPolicyAlgorithm):
     policy_base: ClassVar[type[BasePolicy]] = SeparateActorCriticPolicy
     """what makes a policy one of this algorithm's"""
     policy: SeparateActorCriticPolicy
+    _n_ranks: int = 1
+    """processes that step as many environments, and count their steps together"""
     critic_learning_rate: float | Schedule
     rollout_buffer: TransitionBuffer  # type: ignore[assignment]
 
@@ -459,11 +461,14 @@ class TDA2C(OnPolicyAlgorithm):
         return True
 
     def _interval_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
-        ends_with_episode = self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
         is_due = rollout_buffer.n_steps >= n_rollout_steps or (
-            ends_with_episode and np.count_nonzero(self._last_episode_starts) > 0  # type: ignore[arg-type]
+            self._ends_with_episode and np.count_nonzero(self._last_episode_starts) > 0  # type: ignore[arg-type]
         )
         return bool(is_due) and len(rollout_buffer) > 0
+
+    @property
+    def _ends_with_episode(self) -> bool:
+        return self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
 
     def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
         """Take one step in each environment, keep its transition, and ask the callback.
@@ -478,7 +483,7 @@ class TDA2C(OnPolicyAlgorithm):
         actions = self.sample_actions(self._last_observations)
         clipped_actions = self._to_env_actions(actions)
         # a step that fails counts too, so that errors agree on its number
-        self.num_timesteps += env.num_envs
+        self.num_timesteps += env.num_envs * self._n_ranks
         try:
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)

@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
     VecVideoRecorder,
+    unwrap_vec_normalize,
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
@@ -499,6 +500,23 @@ def live_rows(env: VecEnv) -> np.ndarray | None:
     if adapter is None or not np.count_nonzero(adapter.dead):
         return None
     return np.flatnonzero(~adapter.dead)
+
+
+def check_can_be_shared(env: VecEnv | None) -> None:
+    """Check that environments can be a part of those that several processes train one model on.
+
+    :param env: the environments of one process
+    :raises ValueError: if steps are dead, so that intervals are not equally long everywhere, or ``VecNormalize`` would
+        normalise by what this process saw
+    """
+    adapter = adapter_below(env)
+    if adapter is not None and adapter.has_dead_steps:
+        raise ValueError(f"{adapter.env} has dead steps, with which intervals are not fixed; {WAYS_OUT}.")
+    if env is not None and unwrap_vec_normalize(env) is not None:
+        raise ValueError(
+            "VecNormalize has statistics of its own in each process: scale the observations within the environment "
+            "(gymnasium.wrappers.TransformObservation), and the rewards by reward_scale"
+        )
 
 
 def _check_wrappers(env: VecEnv | None, adapter: GymnasiumVecEnv) -> None:

@@ -12,7 +12,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from benchmarks.conditions import conditions, describe
-from benchmarks.speed import adapter, arithmetic, breakdown, footprint, soak, tabular, throughput
+from benchmarks.speed import adapter, arithmetic, breakdown, footprint, scaling, soak, tabular, throughput
 from benchmarks.speed.settings import DEFAULTS, SETTINGS
 from benchmarks.tables import markdown_table
 
@@ -37,10 +37,17 @@ def measure_throughput(
     seconds: Seconds = 2.0,
     threads: Threads = 1,
     output: Output = RESULTS,
+    ranks: Annotated[
+        str | None,
+        typer.Option(metavar="K,K,...", help="Processes that train together, on environments of 1 ms a step instead."),
+    ] = None,
 ) -> None:
     """Steps per second of learn(), with Monitor, logger and a callback in place; the arms take turns."""
     _set_threads(threads)
     facts = conditions()
+    if ranks is not None:
+        _measure_scaling(_numbers(ranks, "--ranks"), rounds, seconds, output, facts)
+        return
     measurements = []
     for name in _settings(setting, device):
         measurements += throughput.measure(SETTINGS[name], device, rounds, seconds)
@@ -49,6 +56,15 @@ def measure_throughput(
     title = f"Training speed, {facts['gpu' if device == 'cuda' else 'cpu']}"
     throughput.plot(measurements, title, output / f"throughput-{device}.png")
     print(f"{describe(facts)}\n\n{throughput.table(measurements)}")
+
+
+def _measure_scaling(ranks: list[int], rounds: int, seconds: float, output: Path, facts: dict[str, Any]) -> None:
+    measurements = []
+    for n_envs in scaling.N_ENVS:
+        measurements += scaling.measure(ranks, n_envs, rounds, seconds)
+        _save(output / "scaling-cpu.json", facts, scaling.as_records(measurements))
+    scaling.plot(measurements, f"Processes that train together, {facts['cpu']}", output / "scaling-cpu.png")
+    print(f"{describe(facts)}\n\n{scaling.table(measurements)}")
 
 
 @app.command("breakdown")
@@ -152,6 +168,16 @@ def _set_threads(n_threads: int) -> None:
     """Limit PyTorch, and the library that numpy multiplies matrices with, for the rest of the run."""
     th.set_num_threads(n_threads)
     threadpool_limits(n_threads)
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers from 1 on, such as 1,2", param_hint=option)
+    return numbers
 
 
 def _settings(names: list[str] | None, device: str) -> list[str]:

@@ -4,9 +4,11 @@ import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple
 
 import torch as th
+from stable_baselines3.common.policies import BasePolicy
 from torch.overrides import TorchFunctionMode
 
 from sb3_a2c_td.checkpoints.allowed import CALLS, Name, Refused, Token, check_view, require
@@ -154,3 +156,10 @@ def check_moments(optimizer: th.optim.Optimizer) -> None:
                 raise UnreadableCheckpointError(
                     f"the optimiser's {name!r} has the shape {tuple(shape)} for a parameter of {tuple(param.shape)}"
                 )
+
+
+def digest(policy: BasePolicy) -> str:
+    """Give the SHA-256 of a policy's weights and of its optimiser's moments."""
+    moments = (value for state in policy.optimizer.state.values() for value in state.values() if value is not None)
+    tensors = [*policy.state_dict().values(), *map(th.as_tensor, moments)]
+    return sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).hexdigest()

@@ -1,6 +1,9 @@
 """``train``: train TDA2C with the flags of the seed."""
 
+import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +15,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import interrupting, mistakes, outputs
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
+from sb3_a2c_td.resumable import SaveEvery
+
+SAVE_FREQ = 10_000
+"""steps between two saves under torchrun, to the last of which restarted processes return"""
 
 
 def train(
@@ -37,18 +44,26 @@ def train(
 ) -> None:
     """Train TDA2C on a Gymnasium environment, evaluate it and save it.
 
-    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what there is.
+    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what there is. Started by
+    torchrun, each process has its own environments, and the steps of all count.
 
     \b
     Examples:
       sb3-a2c-td train
       sb3-a2c-td train --env Acrobot-v1 --gamma 0.99 --update_interval 5 --actor_lr 0.0005 --critic_lr 0.001
       sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
+      torchrun --nproc-per-node 2 -m sb3_a2c_td train --env CartPole-v1 --n-envs 8 --save cartpole.zip
     """
     with mistakes.explained():
         wanted = None if save is None else _place(save)
+        make_model: Callable[..., TDA2C] = TDA2C
+        rank = None
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
+
+            rank, make_model = ranks.join(device, wanted), partial(ranks.made_or_resumed, wanted)
         vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
-        model = TDA2C(
+        model = make_model(
             policy_for(vec_env.observation_space),
             vec_env,
             learning_rate=actor_lr,
@@ -59,17 +74,26 @@ def train(
             device=device,
         )
         eval_env = make_vec_env(env, seed=seed)
-        path = wanted or outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip")
-    callback = None if quiet else PrintEpisodes()
+        # ranks other than 0 write nothing
+        path = wanted or (Path() if rank else outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip"))
+    callbacks: list[BaseCallback] = [] if quiet or rank else [PrintEpisodes()]
+    if rank is not None:
+        callbacks.append(SaveEvery(SAVE_FREQ, path))
+    steps_left = max(0, timesteps - model.num_timesteps)
+    shows_progress = sys.stdout.isatty() and not quiet
     with interrupting.heard_once():
         try:
-            model.learn(timesteps, callback, progress_bar=sys.stdout.isatty() and not quiet)
+            model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=shows_progress)
             model.save(path)
         except BaseException:
             # Ctrl-C, which is not heard again, or a fault: TDA2C is then as it was after its last update
-            model.save(path)
-            print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
+            if rank is None or model.num_timesteps > 0:
+                model.save(path)
+            if not rank:
+                print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
             raise
+    if rank:
+        return
     try:
         mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
         print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")

@@ -14,7 +14,7 @@ from torch import nn
 
 from sb3_a2c_td import functional
 from sb3_a2c_td.buffers import Observations, TransitionBuffer, Transitions
-from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Others, Update
 from sb3_a2c_td.engines.watching import is_altered
 from sb3_a2c_td.maskable_policies import MaskableCnnPolicy, MaskableMlpPolicy, MaskableMultiInputPolicy
 from sb3_a2c_td.optimizers import largest_step
@@ -46,10 +46,12 @@ class AnyNetworks:
     """What the torch engine does with a policy, in SB3's way.
 
     :param policy: the policy
+    :param others: those who train it with this one
     """
 
-    def __init__(self, policy: SeparateNetworks) -> None:
+    def __init__(self, policy: SeparateNetworks, others: Others | None = None) -> None:
         self.policy = policy
+        self._others = others
 
     @th.no_grad()
     def draw(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
@@ -64,10 +66,18 @@ class AnyNetworks:
         targets, advantages, values = self.targets_and_advantages(batch, self._successors(buffer, batch), objective)
         # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self._set_training_mode(len(targets) > 1)
-        actor_loss, critic_loss, entropy_loss = self.losses(batch, values, targets, advantages, objective)
+        losses = self.losses(batch, values, targets, advantages, objective)
         # before the step, after which nothing may run out of memory
         variances, means = th.var_mean(th.stack([advantages, targets]), dim=1, correction=0)
-        norm = self._descend(actor_loss + critic_loss + objective.ent_coef * entropy_loss, objective.max_grad_norm)
+        actor_loss, critic_loss, entropy_loss = losses
+        loss = actor_loss + critic_loss + objective.ent_coef * entropy_loss
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        if self._others is not None:
+            of_all = th.stack([loss, *losses]).detach()
+            self._others.average(self.policy.parameters(), of_all, len(targets))
+            loss, actor_loss, critic_loss, entropy_loss = of_all.unbind()
+        norm = self._descend(loss, objective.max_grad_norm)
         td_error_var, target_var = variances.tolist()
         return Update(
             targets.cpu().numpy(),
@@ -142,7 +152,7 @@ class AnyNetworks:
         if self.policy.training and not is_mode_free(self.policy):
             values = self.values_of(batch)
         if objective.normalize_advantage:
-            advantages = functional.normalized(advantages)
+            advantages = (self._others or functional).normalized(advantages)
         return functional.actor_loss(log_prob, advantages), functional.critic_loss(values, targets), -entropy.mean()
 
     def values(self, observations: PyTorchObs) -> th.Tensor:
@@ -184,9 +194,7 @@ class AnyNetworks:
             raise Diverged from error
 
     def _descend(self, loss: th.Tensor, max_grad_norm: float | None) -> float:
-        """Take one step down the sum of the losses, which share no parameter; give the gradient's norm."""
-        self.policy.optimizer.zero_grad()
-        loss.backward()
+        """Take one step of the optimiser, unless loss or gradient are not finite; give the gradient's norm."""
         norm = th.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm or math.inf)
         if th.isfinite(loss) and th.isfinite(norm):
             self._step()

@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines import closed_form
-from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Others, Update
 from sb3_a2c_td.engines.plain_mlp import PlainMlp, why_not_plain
 from sb3_a2c_td.engines.watching import WatchedModules, WatchedOptimizer, reasons_against
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
@@ -30,6 +30,7 @@ class FlatMlp:
     policy and optimiser see every change that is made to it.
 
     :param policy: a policy that :func:`why_not_flat` has nothing against
+    :param others: those who train it with this one
     """
 
     numbers: np.ndarray
@@ -43,9 +44,10 @@ class FlatMlp:
     actor_is_bound: Callable[[], bool]
     """say whether the actor's parameters are still in :attr:`actor`"""
 
-    def __init__(self, policy: SeparateNetworks) -> None:
+    def __init__(self, policy: SeparateNetworks, others: Others | None = None) -> None:
         assert why_not_flat(policy) is None
         self.policy = policy
+        self._others = others
         mlp = PlainMlp(policy)
         self.continuous, self.use_tanh = mlp.continuous, mlp.use_tanh
         self._optimizer = policy.optimizer
@@ -156,15 +158,21 @@ class FlatMlp:
         )
         mean, std, target_std = float(td_errors.mean()), float(td_errors.std()), float(targets.std(dtype=np.float64))
         advantages = td_errors
-        if objective.normalize_advantage and n > 1:
+        if objective.normalize_advantage and self._others is not None:
+            advantages = self._others.normalized(td_errors)
+        elif objective.normalize_advantage and n > 1:
             advantages = (td_errors - mean) / (std * math.sqrt(n / (n - 1)) + 1e-8)
         actor_loss, entropy = self._actor_gradient(
             observations, batch.actions, batch.action_masks, advantages, objective
         )
 
+        self.show_gradients()
+        if self._others is not None:
+            of_all = th.tensor([actor_loss, critic_loss, entropy])
+            self._others.average(self.policy.parameters(), of_all, n)
+            actor_loss, critic_loss, entropy = of_all.tolist()
         loss = actor_loss + critic_loss - objective.ent_coef * entropy
         norm = math.sqrt(np.dot(self.numbers[1], self.numbers[1]))
-        self.show_gradients()
         if math.isfinite(loss) and math.isfinite(norm):
             self._step(norm, objective.max_grad_norm)
         explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2

@@ -1,10 +1,12 @@
 """What an engine is."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch as th
 
-from sb3_a2c_td.buffers import Observations, TransitionBuffer
+from sb3_a2c_td.buffers import ArrayT, Observations, TransitionBuffer
 from sb3_a2c_td.policies import SeparateNetworks
 
 
@@ -38,6 +40,18 @@ class Update(NamedTuple):
     td_error_std: float
     explained_variance: float
     """of the targets by the values; NaN where the targets are all the same"""
+
+
+class Others(Protocol):
+    """Those who train the same policy at the same time, each on a batch of their own."""
+
+    def average(self, parameters: Iterable[th.Tensor], figures: th.Tensor, n_rows: int) -> None:
+        """Make gradients, and figures, those of all batches together: means weighted by rows, in place."""
+        ...
+
+    def normalized(self, advantages: ArrayT) -> ArrayT:
+        """Do what :func:`~sb3_a2c_td.functional.normalized` does, over all batches together."""
+        ...
 
 
 class CannotServe(ValueError):

@@ -1,11 +1,12 @@
 """The engine that serves every policy on every device."""
 
 import numpy as np
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sb3_a2c_td.buffers import Observations, TransitionBuffer
 from sb3_a2c_td.engines.any_networks import AnyNetworks
 from sb3_a2c_td.engines.flat_mlp import FlatMlp, why_not_flat
-from sb3_a2c_td.engines.interface import Objective, Update
+from sb3_a2c_td.engines.interface import CannotServe, Objective, Others, Update
 from sb3_a2c_td.policies import SeparateNetworks
 
 MAX_PRODUCTS = 2**30
@@ -20,21 +21,28 @@ class TorchEngine:
     PyTorch computes, with its threads.
 
     :param policy: the policy to act for and to update
+    :param others: those who train it with this one
+    :param name: what the model calls it
+    :raises CannotServe: if there are others, and a layer has statistics of what it has seen
     """
 
     name = "torch"
 
-    def __init__(self, policy: SeparateNetworks) -> None:
+    def __init__(self, policy: SeparateNetworks, others: Others | None = None, name: str | None = None) -> None:
         self.policy = policy
+        self.name = name or self.name
+        self._others = others
+        if others is not None and any(isinstance(module, _BatchNorm) for module in policy.modules()):
+            raise CannotServe(self.name, "its BatchNorm would have other statistics in each process")
         self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
-        self._any_networks = AnyNetworks(policy)
+        self._any_networks = AnyNetworks(policy, others)
         self._mlp = self._bound()
 
     def __str__(self) -> str:
         return self.name
 
     def _bound(self) -> FlatMlp | None:
-        return FlatMlp(self.policy) if why_not_flat(self.policy) is None else None
+        return FlatMlp(self.policy, self._others) if why_not_flat(self.policy) is None else None
 
     def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions from the policy's distribution."""

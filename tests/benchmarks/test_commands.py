@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.speed import scaling
 
 ROOT = Path(__file__).parents[2]
 ARMS = ["A2C", 'TDA2C, engine="torch"', 'TDA2C, engine="auto"']
@@ -67,6 +68,35 @@ def test_throughput_compares_with_a2c_at_its_best(tmp_path: Path) -> None:
     assert max(float(row[4]) for row in rows[:-2]) == 1.0
 
 
+def test_throughput_compares_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "N_ENVS", (2, 3))
+    output = run("throughput", "--ranks", "2", "--rounds", "1", "--seconds", "0.1", "--output", str(tmp_path))
+    saved = json.loads((tmp_path / "scaling-cpu.json").read_text())["results"]
+    *measured, model = saved
+    assert [(m["n_envs"], m["ranks"]) for m in measured] == [(2, 1), (2, 2), (3, 1), (3, 2)]
+    for (alone,), (both,) in ((m["speeds"], n["speeds"]) for m, n in zip(measured[::2], measured[1::2], strict=True)):
+        assert both / alone / 2 in [pytest.approx(m["efficiency"]) for m in measured]
+    assert [row[3] for row in rows_of(output)[::2]] == ["100.0%", "100.0%"]
+    assert min(model["model"].values()) >= 0
+    assert "Prediction for 64 machines" in output
+    assert (tmp_path / "scaling-cpu.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_model_of_scaling_is_found_again() -> None:
+    """From speeds that it gives itself."""
+    model = scaling.Model(2e-3, 5e-3, 3e-4)
+    measured = [
+        scaling.Measurement(ranks, n_envs, [model.speed(ranks, n_envs)], model.efficiency(ranks, n_envs))
+        for ranks in (1, 2)
+        for n_envs in scaling.N_ENVS
+    ]
+    found = scaling.fitted(measured)
+    assert [found.fixed, found.per_env, found.per_hop] == pytest.approx([2e-3, 5e-3, 3e-4])
+    # an interval of 10 environments on 3 ranks: 150 steps in 2 + 50 + 4 * 0.3 milliseconds
+    assert found.speed(3, 10) == pytest.approx(150 / 53.2e-3)
+    assert found.efficiency(3, 10) == pytest.approx(52 / 53.2)
+
+
 def test_adapter(tmp_path: Path) -> None:
     output = run("adapter", "--rounds", "1", "--output", str(tmp_path))
     (saved,) = json.loads((tmp_path / "adapter.json").read_text())["results"]
@@ -94,6 +124,11 @@ def test_tabular_measures_every_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--setting", "chess"), ("--device", "abacus")])
 def test_what_is_not_there_is_refused(arguments: tuple[str, str]) -> None:
     assert f"'{arguments[1]}' is not one of" in run("throughput", *arguments, fails=True).replace("\n", "")
+
+
+@pytest.mark.parametrize("ranks", ["0", "two", "1,"])
+def test_what_is_no_list_of_ranks_is_refused(ranks: str) -> None:
+    assert f"'{ranks}' is not a list of numbers" in run("throughput", "--ranks", ranks, fails=True)
 
 
 def test_soak_watches_every_way_to_step(tmp_path: Path) -> None:

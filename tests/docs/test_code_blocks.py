@@ -15,6 +15,7 @@ import pytest
 import typer
 from markdown_it import MarkdownIt
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from torch.distributed.run import get_args_parser
 
 from tests.docs import PAGES, ROOT, name_of
 
@@ -51,8 +52,9 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OnPolicyAlgorithm, "learn", at_most)
 
 
-# Weights & Biases changes a process, so tests/test_logs.py runs that page's in another
-IN_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name != "logging.md"]
+# Weights & Biases changes a process, so tests/test_logs.py runs that page's in another; tests/distributed has processes
+ELSEWHERE = ("logging.md", "scaling.md")
+IN_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("page", IN_PYTHON, ids=name_of)
@@ -96,6 +98,10 @@ def check(words: list[str]) -> None:
             check_installation(arguments)
         case "pytest":
             check_tests(arguments)
+        case "torchrun":
+            started = get_args_parser().parse_args(arguments)
+            assert started.module
+            check_module(started.training_script, started.training_script_args)
         case "python" if arguments[0] == "-m":
             check_module(arguments[1], arguments[2:])
         case "python":

@@ -1,0 +1,246 @@
+"""How training speeds up with processes, on an environment that is slow enough to need them."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+import torch.distributed as dist
+from gymnasium import spaces
+from matplotlib.figure import Figure
+from scipy.optimize import nnls
+from stable_baselines3.common.env_util import make_vec_env
+from threadpoolctl import threadpool_limits
+
+from benchmarks.speed.settings import learn
+from benchmarks.tables import markdown_table
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.distributed import DistributedTDA2C
+
+STEP_SECONDS = 1e-3
+N_ENVS = (1, 4, 8, 16)
+"""environments of each rank"""
+N_STEPS = 5
+N_MACHINES = 64
+"""how many the model's prediction is for"""
+
+
+class Slow(gym.Env[np.ndarray, np.int64]):
+    """Computes for a millisecond of the processor's time in every step, as a simulator might."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-1, 1, (16,), np.float32)
+        self.action_space = spaces.Discrete(4)
+        self._n_steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        self._n_steps = 0
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Compute, and reward one action in four."""
+        until = time.thread_time() + STEP_SECONDS
+        while time.thread_time() < until:
+            pass
+        self._n_steps += 1
+        return self._observation(), float(action == self._n_steps % 4), self._n_steps >= 100, False, {}
+
+    def _observation(self) -> np.ndarray:
+        return self.np_random.uniform(-1, 1, 16).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """So many ranks with so many environments each."""
+
+    ranks: int
+    n_envs: int
+    speeds: list[float]
+    """steps per second of all ranks together, in each round"""
+    efficiency: float
+    """the speed as a share of one process's times the ranks, in the same round: a median"""
+
+    @property
+    def speed(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.speeds)
+
+    @property
+    def interval_seconds(self) -> float:
+        """What an interval takes, with its update."""
+        return N_STEPS * self.n_envs * self.ranks / self.speed
+
+
+def measure(ranks: Sequence[int], n_envs: int, rounds: int, seconds: float) -> list[Measurement]:
+    """Let groups of processes take turns; one rank is TDA2C in one process, without a group.
+
+    :param ranks: the sizes of the groups
+    :param n_envs: environments of each rank
+    :param rounds: the number of turns
+    :param seconds: about how long a turn takes
+    """
+    n_steps = int(seconds / STEP_SECONDS / n_envs) * n_envs
+    speeds: dict[int, list[float]] = {size: [] for size in {1, *ranks}}
+    with _groups(sorted(speeds), n_envs) as groups:
+        for connections in groups.values():
+            _learning_speed(connections, n_steps // 10)
+        for _ in range(rounds):
+            for size, connections in groups.items():
+                speeds[size].append(_learning_speed(connections, n_steps * size))
+    return [
+        Measurement(
+            size,
+            n_envs,
+            values,
+            statistics.median(value / size / alone for value, alone in zip(values, speeds[1], strict=True)),
+        )
+        for size, values in speeds.items()
+    ]
+
+
+@contextmanager
+def _groups(sizes: Sequence[int], n_envs: int) -> Iterator[dict[int, list[Connection]]]:
+    context = get_context("spawn")
+    groups: dict[int, list[Connection]] = {}
+    processes = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            for rank in range(size):
+                ours, theirs = context.Pipe()
+                groups.setdefault(size, []).append(ours)
+                arguments = (theirs, rank, size, n_envs, f"file://{folder}/{size}")
+                processes.append(context.Process(target=_rank, args=arguments, daemon=True))
+                processes[-1].start()
+        yield groups
+        for connection in (connection for group in groups.values() for connection in group):
+            connection.send(None)
+        for process in processes:
+            process.join()
+
+
+def _rank(connection: Connection, rank: int, size: int, n_envs: int, meeting_place: str) -> None:
+    """Train as often as is asked for; give the seconds."""
+    th.set_num_threads(1)
+    kind = TDA2C
+    if size > 1:
+        dist.init_process_group(
+            "gloo", init_method=meeting_place, rank=rank, world_size=size, timeout=timedelta(hours=1)
+        )
+        kind = DistributedTDA2C
+    with threadpool_limits(1):
+        model = kind(
+            "MlpPolicy", make_vec_env(Slow, n_envs), n_steps=N_STEPS, update_on_episode_end=False, device="cpu"
+        )
+        while (n_steps := connection.recv()) is not None:
+            start = time.perf_counter()
+            learn(model, n_steps)
+            connection.send(time.perf_counter() - start)
+
+
+def _learning_speed(connections: Sequence[Connection], n_steps: int) -> float:
+    for connection in connections:
+        connection.send(n_steps)
+    seconds: list[float] = [connection.recv() for connection in connections]
+    return n_steps / max(seconds)
+
+
+@dataclass(frozen=True)
+class Model:
+    """An interval of n environments on each of k ranks takes ``fixed + per_env * n + per_hop * 2 (k - 1)`` seconds.
+
+    An all-reduce in a ring passes 2 (k - 1) messages one after another.
+    """
+
+    fixed: float
+    per_env: float
+    per_hop: float
+
+    def speed(self, ranks: int, n_envs: int) -> float:
+        """Predict the steps per second."""
+        return N_STEPS * n_envs * ranks / (self.fixed + self.per_env * n_envs + self.per_hop * 2 * (ranks - 1))
+
+    def efficiency(self, ranks: int, n_envs: int) -> float:
+        """Predict the speed as a share of one rank's times the ranks."""
+        return self.speed(ranks, n_envs) / (ranks * self.speed(1, n_envs))
+
+
+def fitted(measurements: Sequence[Measurement]) -> Model:
+    """Fit the model by least squares of the relative errors, with no cost below zero."""
+    rows = np.array([[1, m.n_envs, 2 * (m.ranks - 1)] for m in measurements])
+    seconds = np.array([m.interval_seconds for m in measurements])
+    costs, _ = nnls(rows / seconds[:, None], np.ones(len(seconds)))
+    return Model(*map(float, costs))
+
+
+def table(measurements: Sequence[Measurement]) -> str:
+    """Lay the measurements out, beside what the model fitted to them says."""
+    model = fitted(measurements)
+    header = ["environments of each rank", "ranks", "steps/s", "efficiency", "steps/s of the model"]
+    rows = [
+        [
+            str(m.n_envs),
+            str(m.ranks),
+            f"{m.speed:,.0f}",
+            f"{m.efficiency:.1%}",
+            f"{model.speed(m.ranks, m.n_envs):,.0f}",
+        ]
+        for m in measurements
+    ]
+    n_envs = max(m.n_envs for m in measurements)
+    prediction = (
+        f"Prediction for {N_MACHINES} machines of one rank with {n_envs} environments, if a message between them takes "
+        f"as long as here: {model.speed(N_MACHINES, n_envs):,.0f} steps/s, efficiency "
+        f"{model.efficiency(N_MACHINES, n_envs):.1%}."
+    )
+    costs = (
+        f"An interval takes {1e3 * model.fixed:.2f} ms + {1e3 * model.per_env:.2f} ms for each environment + "
+        f"{1e3 * model.per_hop:.2f} ms for each of 2 (k - 1) messages."
+    )
+    return "\n\n".join([markdown_table(header, rows), costs, prediction])
+
+
+def as_records(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """Give the measurements, and the model, as plain data."""
+    records: list[dict[str, Any]] = [{**asdict(m), "speed": m.speed} for m in measurements]
+    return [*records, {"model": asdict(fitted(measurements))}]
+
+
+def plot(measurements: Sequence[Measurement], title: str, path: Path) -> None:
+    """Draw what was measured, and the model's prediction up to :data:`N_MACHINES` ranks."""
+    model = fitted(measurements)
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    ranks = range(1, N_MACHINES + 1)
+    for n_envs in dict.fromkeys(m.n_envs for m in measurements):
+        (line,) = axes.plot(ranks, [model.efficiency(k, n_envs) for k in ranks], "--", linewidth=1)
+        measured = [m for m in measurements if m.n_envs == n_envs]
+        axes.plot(
+            [m.ranks for m in measured],
+            [m.efficiency for m in measured],
+            "o",
+            color=line.get_color(),
+            label=str(n_envs),
+        )
+    axes.set(xscale="log", xlabel="ranks", ylabel="efficiency", ylim=(0, 1.1))
+    axes.set_xticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="environments\nof each rank")
+    axes.set_title("points: measured; dashed: predicted by the model that was fitted to them", fontsize="medium")
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
