@@ -25,7 +25,7 @@ from torch import nn
 from sb3_a2c_td import TDA2C, MlpPolicy, distributed, resumable
 from sb3_a2c_td.buffers import Observations
 from sb3_a2c_td.distributed import DistributedTDA2C
-from sb3_a2c_td.resumable import SaveEvery
+from sb3_a2c_td.resumable import SaveEvery, train_resumably
 
 N_ENVS = 2
 N_UPDATES = 200
@@ -148,6 +148,15 @@ def saving(folder: Path) -> Any:
     begins = resumed.num_timesteps, len(resumed.rollout_buffer), resumed._n_updates
     resumed.learn(2_000 - resumed.num_timesteps, reset_num_timesteps=False)
     return parameters, begins, resumed.num_timesteps, resumed._last_obs
+
+
+def resumably(folder: Path) -> Any:
+    """As if the first training had been killed at its end."""
+    found = []
+    for n_steps in (1_000, 2_000, 2_000):
+        model = train_resumably(make, n_steps, folder / "resumable", save_freq=200)
+        found.append((model.num_timesteps, model._n_updates))
+    return found
 
 
 def logging(folder: Path) -> Any:
@@ -285,7 +294,7 @@ def averaging(folder: Path) -> Any:
 
 SCENARIOS: dict[str, Callable[[Path], Any]] = {
     scenario.__name__: scenario
-    for scenario in (learn, identical, stopping, saving, logging, changing, dying, averaging, refusing)
+    for scenario in (learn, identical, stopping, saving, resumably, logging, changing, dying, averaging, refusing)
 }
 
 

@@ -54,7 +54,7 @@ class Group:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Group:
-    names = "learn,identical,stopping,saving,logging,refusing,averaging,changing"
+    names = "learn,identical,stopping,saving,resumably,logging,refusing,averaging,changing"
     return Group(names, 2, tmp_path_factory.mktemp("two"))
 
 
@@ -123,6 +123,11 @@ def test_rank_0_saves(two: Group) -> None:
         assert begins == (1_012, 0, 50)
         assert n_steps == 2_000
     assert not np.array_equal(ranks[0][3], ranks[1][3])
+
+
+def test_training_goes_on_where_it_was(two: Group) -> None:
+    """The third one was complete."""
+    assert two["resumably"] == [[(1_000, 50), (2_000, 100), (2_000, 100)]] * 2
 
 
 def test_rank_0_logs_and_shows_progress(two: Group) -> None:
