@@ -108,8 +108,7 @@ class DistributedTDA2C(TDA2C):
     def _collect_step(self, *args: Any) -> bool:
         if self._ranks.any_stops:
             return False
-        goes_on = super()._collect_step(*args)
-        self._ranks.wants_stop |= not goes_on
+        self._ranks.wants_stop = not super()._collect_step(*args) or self._ranks.wants_stop
         return True
 
     def train(self) -> None:
@@ -138,6 +137,7 @@ class DistributedTDA2C(TDA2C):
     @classmethod
     def resume(cls, *args: Any, **kwargs: Any) -> Self:
         """Go on with the steps, weights and moments that rank 0 saved, and, unlike TDA2C, with new episodes."""
+        _meet(dist.barrier)  # rank 0 may still be saving
         model = cls.load(*args, **kwargs)
         model.rollout_buffer.reset()
         return model
