@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import gymnasium as gym
 import numpy as np
@@ -123,10 +124,11 @@ class Watch(BaseCallback):
 
 
 def identical(folder: Path) -> Any:
-    """Parameters before every update; the seed is another on no rank, since there is none."""
+    """Parameters before every update, without a seed, and the number of all-reduces."""
     watch = Watch()
-    DistributedTDA2C("MlpPolicy", cartpoles(), device="cpu").learn(2_000, watch)
-    return watch.parameters
+    with patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
+        DistributedTDA2C("MlpPolicy", cartpoles(), device="cpu").learn(2_000, watch)
+    return watch.parameters, all_reduce.call_count
 
 
 def stopping(folder: Path) -> Any:

@@ -100,9 +100,9 @@ def test_the_log_has_the_episodes_and_losses_of_all(two: Group, name: str) -> No
 
 
 def test_parameters_are_the_same_to_the_bit_before_every_update(group: Group) -> None:
-    first, *others = group["identical"]
-    assert len(set(first)) == len(first) == {1: 100, 2: 66}[len(others)]
-    assert all(other == first for other in others)
+    (first, n_all_reduces), *others = group["identical"]
+    assert len(set(first)) == len(first) == n_all_reduces == {1: 100, 2: 66}[len(others)]
+    assert all(other == (first, n_all_reduces) for other in others)
 
 
 def test_where_one_stops_all_stop_behind_the_interval(group: Group) -> None:
