@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +20,11 @@ from tests.docs.test_code_blocks import blocks
 @contextmanager
 def started(arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start torchrun, and end it and its processes with the context."""
+    # its own default is the same for all
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     torchrun = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", *arguments.split()],
+        [sys.executable, "-m", "torch.distributed.run", "--master-port", str(port), *arguments.split()],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
