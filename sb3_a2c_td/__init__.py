@@ -1,18 +1,17 @@
 """TDA2C: an advantage actor-critic on one-step temporal-difference targets, for Stable-Baselines3."""
 
-from sb3_a2c_td.checkpoints.errors import UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.hyperparams import recommended, recommended_env
-from sb3_a2c_td.maskable_policies import SeparateMaskablePolicy
-from sb3_a2c_td.maskable_td_a2c import MaskableTDA2C
-from sb3_a2c_td.memory import registration as memory_registration
+from sb3_a2c_td.algorithms.maskable import MaskableTDA2C
+from sb3_a2c_td.algorithms.recurrent import RecurrentTDA2C
+from sb3_a2c_td.algorithms.resumable import train_resumably
+from sb3_a2c_td.algorithms.tda2c import TDA2C
+from sb3_a2c_td.envs import registration
+from sb3_a2c_td.hyperparams.tda2c import recommended, recommended_env
 from sb3_a2c_td.optimizers import AdamTFLike
-from sb3_a2c_td.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
-from sb3_a2c_td.recurrent_policies import SeparateRecurrentPolicy
-from sb3_a2c_td.recurrent_td_a2c import RecurrentTDA2C
-from sb3_a2c_td.resumable import train_resumably
-from sb3_a2c_td.tabular import registration as tabular_registration
-from sb3_a2c_td.td_a2c import TDA2C
-from sb3_a2c_td.vec_env import GymnasiumVecEnv
+from sb3_a2c_td.policies.maskable import SeparateMaskablePolicy
+from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
+from sb3_a2c_td.policies.separate import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateActorCriticPolicy
+from sb3_a2c_td.saving.errors import UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.version import __version__
 
 __all__ = [
@@ -35,5 +34,4 @@ __all__ = [
     "train_resumably",
 ]
 
-memory_registration.register()
-tabular_registration.register()
+registration.register()

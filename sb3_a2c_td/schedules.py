@@ -13,7 +13,7 @@ import numpy as np
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_a2c_td.validation import check_number, is_finite_number
+from sb3_a2c_td.arguments import check_number, is_finite_number
 
 LINEAR = "lin_"
 """begins the strings that stand for rates that fall to 0, as in RL Zoo"""

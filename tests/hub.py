@@ -70,7 +70,7 @@ def upload_to(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sb3_a2c_td import zoo
+    from sb3_a2c_td.zoo import launcher as zoo
 
     upload_to(Path(sys.argv[1]))
     zoo.main(sys.argv[2:])

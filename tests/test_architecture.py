@@ -135,7 +135,7 @@ def test_one_process_knows_nothing_of_others() -> None:
     importers = [name_of(path) for path in PACKAGE.rglob("*.py") if "distributed" in imports_of(path)]
     assert importers == ["cli.ranks"]
     assert len((PACKAGE / "distributed.py").read_text().splitlines()) <= 150
-    code = "import sys, sb3_a2c_td.cli; print('sb3_a2c_td.distributed' in sys.modules)"
+    code = "import sys, sb3_a2c_td.cli; print('sb3_a2c_td.algorithms.distributed' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 

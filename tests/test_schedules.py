@@ -20,7 +20,7 @@ from sb3_a2c_td.schedules import (
     robbins_monro_schedule,
     scheduled_rate,
 )
-from tests.envs import CountingEnv
+from tests.environments import CountingEnv
 
 POSITIVE = st.floats(0.01, 100.0)
 

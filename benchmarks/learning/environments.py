@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
-from sb3_a2c_td import minatar
+from sb3_a2c_td.envs import minatar
 
 INVALID_ACTIONS: dict[str, dict[str, Any]] = {
     "Discrete": {"dim": 20, "n_invalid_actions": 10},

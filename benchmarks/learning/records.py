@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_a2c_td.checkpoints.atomic import write
+from sb3_a2c_td.saving.atomic import write
 
 SUFFIX = ".json.gz"
 

@@ -27,7 +27,7 @@ from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
-from sb3_a2c_td.minatar import MinAtarCnn
+from sb3_a2c_td.policies.minatar import MinAtarCnn
 from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {

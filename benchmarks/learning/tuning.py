@@ -24,8 +24,8 @@ from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from benchmarks.learning.training import train
-from sb3_a2c_td.checkpoints.atomic import write
-from sb3_a2c_td.search import sample_tda2c_params
+from sb3_a2c_td.hyperparams.search_space import sample_tda2c_params
+from sb3_a2c_td.saving.atomic import write
 
 TRIAL_SEEDS = 1_000_000
 """seed of a trial's first run; a suite's are far below"""

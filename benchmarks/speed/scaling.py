@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.speed.settings import learn
 from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.distributed import DistributedTDA2C
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
 
 STEP_SECONDS = 1e-3
 N_ENVS = (1, 4, 8, 16)

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
-from sb3_a2c_td.engines.auto_engine import N_TORCH_UPDATES
+from sb3_a2c_td.engines.auto import N_TORCH_UPDATES
 
 REFERENCE = "A2C"
 AS_REFERENCE = " as A2C"

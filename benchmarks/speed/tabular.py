@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from benchmarks.tables import markdown_table
-from sb3_a2c_td.tabular.registration import IDS
+from sb3_a2c_td.envs.registration import TABULAR
 
 OBSERVATIONS = ("discrete", "one_hot")
 YARDSTICK = "CartPole-v1"
@@ -44,7 +44,7 @@ def measure(n_envs: int, rounds: int, seconds: float) -> list[EnvironmentSpeed]:
     """
     envs = {
         (env_id, observation): gym.make_vec(env_id, n_envs, observation=observation)
-        for env_id in IDS
+        for env_id in TABULAR
         for observation in OBSERVATIONS
     }
     envs[YARDSTICK, "4 floats"] = gym.make_vec(YARDSTICK, n_envs, vectorization_mode="vector_entry_point")

@@ -12,7 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecVideoRecorder
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.learning_curves import plot_learning_curve
+from sb3_a2c_td.plotting.learning_curves import plot_learning_curve
 
 FOLDER = Path(__file__).parent
 ENV_ID = "CartPole-v1"

@@ -203,7 +203,7 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     # importing these takes a second, which --help need not
     from matplotlib.figure import Figure
 
-    from sb3_a2c_td.learning_curves import plot_learning_curve
+    from sb3_a2c_td.plotting.learning_curves import plot_learning_curve
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     logs = [folder / f"{name.lower()}.monitor.csv" for name in with_episodes]

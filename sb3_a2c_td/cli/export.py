@@ -8,8 +8,8 @@ import typer
 
 from sb3_a2c_td.cli import mistakes
 from sb3_a2c_td.cli.models import AsTheyAre, Statistics, Trusted, Zip, load, normalization_of
-from sb3_a2c_td.exporting import export_actor
-from sb3_a2c_td.exporting.checking import N_OBSERVATIONS
+from sb3_a2c_td.export import export_actor
+from sb3_a2c_td.export.checking import N_OBSERVATIONS
 
 
 class Format(StrEnum):

@@ -11,9 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sb3_a2c_td.checkpoints.archives import MAX_MESSAGE, printable
-from sb3_a2c_td.checkpoints.contents import SPACES, Contents, read_contents
 from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.saving.archives import MAX_MESSAGE, printable
+from sb3_a2c_td.saving.contents import SPACES, Contents, read_contents
 
 MAX_LENGTH = 300
 """of what is shown of one value"""

@@ -10,7 +10,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, UntrustedCheckpointError
-from sb3_a2c_td.exporting import Normalization, read_normalization
+from sb3_a2c_td.export import Normalization, read_normalization
 
 N_EVAL_EPISODES = 20
 

@@ -13,8 +13,8 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 from torch.distributed.rendezvous import rendezvous
 
-from sb3_a2c_td.checkpoints.archives import read_attributes
-from sb3_a2c_td.distributed import DistributedTDA2C
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from sb3_a2c_td.saving.archives import read_attributes
 
 PATIENCE = timedelta(minutes=5)
 """how long a process waits for the others; of those that ended it learns at once"""
@@ -48,7 +48,7 @@ def made_or_resumed(save: Path | None, policy: str, env: VecEnv, **arguments: An
     :param save: the zip; it tells which launch wrote it
     :param policy: the policy
     :param env: the environments of this process
-    :param arguments: more arguments of :class:`~sb3_a2c_td.distributed.DistributedTDA2C`
+    :param arguments: more arguments of :class:`~sb3_a2c_td.algorithms.distributed.DistributedTDA2C`
     """
     # rank 0's, as each machine has a torchrun of its own
     dist.broadcast_object_list(facts := [_launch(), save is not None and _launch_that_saved(save)], src=0)

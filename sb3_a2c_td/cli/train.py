@@ -13,9 +13,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.algorithms.resumable import SaveEvery
 from sb3_a2c_td.cli import interrupting, mistakes, outputs
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
-from sb3_a2c_td.resumable import SaveEvery
 
 SAVE_FREQ = 10_000
 """steps between two saves under torchrun, to the last of which restarted processes return"""

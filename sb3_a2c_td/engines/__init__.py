@@ -5,11 +5,11 @@ plain MLP policies on the CPU. ``"cuda"`` records both in CUDA graphs. ``"auto"`
 the policy; not ``"cuda"``, which has not yet run on a GPU.
 """
 
-from sb3_a2c_td.engines.auto_engine import AutoEngine
-from sb3_a2c_td.engines.cuda_engine import CudaEngine
+from sb3_a2c_td.engines.auto import AutoEngine
+from sb3_a2c_td.engines.cuda_graph import CudaEngine
 from sb3_a2c_td.engines.interface import CannotServe, Diverged, Engine, Objective, Update
-from sb3_a2c_td.engines.torch_engine import TorchEngine
-from sb3_a2c_td.policies import SeparateNetworks
+from sb3_a2c_td.engines.numpy_mlp import TorchEngine
+from sb3_a2c_td.policies.separate import SeparateNetworks
 
 ENGINES = ("auto", "torch", "numba", "cuda")
 """what ``TDA2C(engine=...)`` takes"""
@@ -30,7 +30,7 @@ def make_engine(name: str, policy: SeparateNetworks) -> Engine:
         return TorchEngine(policy)
     if name == "numba":
         try:
-            from sb3_a2c_td.engines.numba_engine import NumbaEngine  # numba is an extra, and slow to import
+            from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # numba is an extra, and slow to import
         except ImportError as error:
             raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
         except RuntimeError as error:

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch as th
 
-from sb3_a2c_td.buffers import ArrayT, Observations, TransitionBuffer
-from sb3_a2c_td.policies import SeparateNetworks
+from sb3_a2c_td.policies.separate import SeparateNetworks
+from sb3_a2c_td.rollout.transitions import ArrayT, Observations, TransitionBuffer
 
 
 class Objective(NamedTuple):
@@ -50,7 +50,7 @@ class Others(Protocol):
         ...
 
     def normalized(self, advantages: ArrayT) -> ArrayT:
-        """Do what :func:`~sb3_a2c_td.functional.normalized` does, over all batches together."""
+        """Do what :func:`~sb3_a2c_td.losses.normalized` does, over all batches together."""
         ...
 
 

@@ -1,7 +1,6 @@
-"""Finite MDPs, their exact solutions, environments that sample them, and what learns on them."""
+"""Finite MDPs, their exact solutions, and what learns on them."""
 
 from sb3_a2c_td.tabular.diagnostics import TabularDiagnosticsCallback
-from sb3_a2c_td.tabular.envs import TabularEnv, TabularVectorEnv
 from sb3_a2c_td.tabular.exact import (
     action_values,
     objective,
@@ -17,9 +16,7 @@ from sb3_a2c_td.tabular.stochastic_approximation import q_learning, robbins_monr
 
 __all__ = [
     "TabularDiagnosticsCallback",
-    "TabularEnv",
     "TabularMDP",
-    "TabularVectorEnv",
     "action_values",
     "chain",
     "garnet",

@@ -11,11 +11,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn.utils import parameters_to_vector
 
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
+from sb3_a2c_td.algorithms.tda2c import TDA2C
+from sb3_a2c_td.arguments import check_at_least_one
+from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.tabular.exact import TIE_TOLERANCE, action_values, objective, state_values, visitation
 from sb3_a2c_td.tabular.mdp import FloatArray, TabularMDP
-from sb3_a2c_td.td_a2c import TDA2C
-from sb3_a2c_td.validation import check_at_least_one
 
 
 class TabularDiagnosticsCallback(BaseCallback):

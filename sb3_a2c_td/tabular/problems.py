@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sb3_a2c_td.arguments import check_at_least_one, check_number
 from sb3_a2c_td.tabular.mdp import TabularMDP, expected_rewards
-from sb3_a2c_td.validation import check_at_least_one, check_number
 
 
 def random_walk(

@@ -10,10 +10,10 @@ from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
-from sb3_a2c_td.exporting import load_actor
-from tests.checkpoints.pickles import PAYLOADS
-from tests.envs import CountingEnv
-from tests.exporting.test_export import Contrary, Doubling, run_loaded, run_onnx
+from sb3_a2c_td.export import load_actor
+from tests.environments import CountingEnv
+from tests.export.test_export import Contrary, Doubling, run_loaded, run_onnx
+from tests.saving.pickles import PAYLOADS
 
 OBSERVATIONS = np.array([[0, 1], [2, 3], [90, 0.5]], np.float32)
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 import sb3_a2c_td
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
-from tests.checkpoints.pickles import PAYLOADS, dumps, with_json, with_pickle
-from tests.envs import CountingEnv
+from tests.environments import CountingEnv
+from tests.saving.pickles import PAYLOADS, dumps, with_json, with_pickle
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_shows_what_the_model_is(zip_path: Path) -> None:
     assert row(done, "sb3-a2c-td") == [sb3_a2c_td.__version__]
     assert row(done, "observation_space") == ["Box(0.0, inf, (2,), float32)"]
     assert row(done, "action_space") == ["Discrete(2)"]
-    assert row(done, "policy_class") == ["sb3_a2c_td.policies.MlpPolicy"]
+    assert row(done, "policy_class") == ["sb3_a2c_td.policies.separate.MlpPolicy"]
     assert row(done, "gamma") == ["0.987"]
     assert row(done, "actor") == ["658"]
     assert row(done, "action_net.weight") == ["(2, 16)", "float32"]

@@ -48,7 +48,7 @@ def check_training() -> None:
     np.testing.assert_array_equal(actions, loaded)
     assert set(actions) <= {0, 1}
 
-    from sb3_a2c_td.learning_curves import plot_learning_curve
+    from sb3_a2c_td.plotting.learning_curves import plot_learning_curve
 
     assert len(plot_learning_curve("model").lines) == 2
 

@@ -52,7 +52,8 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OnPolicyAlgorithm, "learn", at_most)
 
 
-# Weights & Biases changes a process, so tests/test_logs.py runs that page's in another; tests/distributed has processes
+# Weights & Biases changes a process, so tests/algorithms/test_logs.py runs that page's in another;
+# tests/algorithms/distributed starts the processes of the other page
 ELSEWHERE = ("logging.md", "scaling.md")
 IN_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name not in ELSEWHERE]
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from sb3_a2c_td import TDA2C
 from tests.docs import DOCS, PAGES, ROOT, name_of
-from tests.envs import RandomEnv
+from tests.environments import RandomEnv
 
 TESTS = ROOT / "tests"
 IN_CODE = re.compile(r"`([^`\n]+)`")

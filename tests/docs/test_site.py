@@ -98,7 +98,7 @@ def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Beaut
 def test_links_elsewhere_are_not_to_files(pages: dict[str, BeautifulSoup]) -> None:
     """Links of pages to modules and files of the repository have become links within the site."""
     reliability = {str(link["href"]) for link in pages["reliability.html"].find_all("a", href=True)}
-    assert "api/checkpoints.html#module-sb3_a2c_td.checkpoints.allowed" in reliability
+    assert "api/checkpoints.html#module-sb3_a2c_td.saving.allowed" in reliability
     assert "security.html" in reliability
     assert any(re.fullmatch(r"_downloads/\w+/test_kills\.py", link) for link in reliability)
     assert "report.html" in {link["href"] for link in pages["index.html"].find_all("a", href=True)}
@@ -133,7 +133,7 @@ def test_every_public_symbol_is_in_the_api(site: Path) -> None:
         assert module.__name__ == "sb3_a2c_td" or module.__name__ in documented, module.__name__
         for name in public_symbols(module):
             assert f"{module.__name__}.{name}" in documented
-    assert {"sb3_a2c_td.TDA2C.learn", "sb3_a2c_td.engines.kernels.update"} <= documented
+    assert {"sb3_a2c_td.TDA2C.learn", "sb3_a2c_td.engines.numba_kernels.update"} <= documented
 
 
 def symbols(formula: str) -> str:

@@ -16,11 +16,11 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
-from sb3_a2c_td.buffers import TransitionBuffer, Transitions
-from sb3_a2c_td.engines import Update, numba_engine, torch_engine
-from sb3_a2c_td.engines.torch_engine import TorchEngine
+from sb3_a2c_td.engines import Update, numba_mlp, numpy_mlp
+from sb3_a2c_td.engines.numpy_mlp import TorchEngine
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 from tests.engines import CPU_ENGINES
-from tests.envs import CountingEnv, RandomEnv
+from tests.environments import CountingEnv, RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
 N_DRAWS = 20_000
@@ -273,7 +273,7 @@ def test_numba_says_why_it_cannot_serve(policy, env, kwargs: dict[str, Any], rea
 
 def test_numba_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("numba_engine", "kernels"):
+    for name in ("numba_mlp", "numba_kernels"):
         monkeypatch.delitem(sys.modules, f"sb3_a2c_td.engines.{name}", raising=False)
         monkeypatch.delattr(f"sb3_a2c_td.engines.{name}", raising=False)
     with pytest.raises(ValueError, match=r"engine='numba' needs numba: pip install 'sb3-a2c-td\[fast\]'"):
@@ -325,8 +325,8 @@ def test_large_batches_are_left_to_others(
     engine: str, max_rows: int, max_products: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kernels leave them to numpy, and numpy to PyTorch, which changes nothing."""
-    monkeypatch.setattr(numba_engine, "MAX_ROWS", max_rows)
-    monkeypatch.setattr(torch_engine, "MAX_PRODUCTS", max_products)
+    monkeypatch.setattr(numba_mlp, "MAX_ROWS", max_rows)
+    monkeypatch.setattr(numpy_mlp, "MAX_PRODUCTS", max_products)
     n_envs = 2
     reference, model = (
         SameActions(policy, make_vec_env("CartPole-v1", n_envs, seed=0), engine=name, seed=0, device="cpu")

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.envs.tabular import TabularEnv
 from sb3_a2c_td.schedules import robbins_monro_schedule
 from sb3_a2c_td.tabular.diagnostics import (
     TabularDiagnosticsCallback,
@@ -28,7 +29,6 @@ from sb3_a2c_td.tabular.diagnostics import (
     parameter_gradient,
     value_rmse,
 )
-from sb3_a2c_td.tabular.envs import TabularEnv
 from sb3_a2c_td.tabular.exact import (
     action_values,
     objective,

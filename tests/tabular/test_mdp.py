@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sb3_a2c_td.tabular.mdp import TabularMDP, expected_rewards
-from tests.envs import ConstantEnv
+from tests.environments import ConstantEnv
 
 
 def arrays() -> dict[str, np.ndarray]:

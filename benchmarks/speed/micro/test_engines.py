@@ -13,10 +13,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from threadpoolctl import threadpool_limits
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.buffers import TransitionBuffer, Transitions
-from sb3_a2c_td.engines import numba_engine, torch_engine
-from sb3_a2c_td.engines.any_networks import AnyNetworks
+from sb3_a2c_td.engines import numba_mlp, numpy_mlp
+from sb3_a2c_td.engines.autograd import AnyNetworks
 from sb3_a2c_td.engines.interface import Objective
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
 OBJECTIVE = Objective(
     gamma=0.99,
@@ -38,8 +38,8 @@ def rng() -> np.random.Generator:
 @pytest.fixture(autouse=True)
 def _every_size_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No engine hands large batches to another one; one thread."""
-    monkeypatch.setattr(numba_engine, "MAX_ROWS", 2**62)
-    monkeypatch.setattr(torch_engine, "MAX_PRODUCTS", 2**62)
+    monkeypatch.setattr(numba_mlp, "MAX_ROWS", 2**62)
+    monkeypatch.setattr(numpy_mlp, "MAX_PRODUCTS", 2**62)
     n_threads = th.get_num_threads()
     th.set_num_threads(1)
     with threadpool_limits(1):

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from sb3_a2c_td.envs.registration import TABULAR
 from sb3_a2c_td.tabular import exact
 from sb3_a2c_td.tabular.problems import garnet
-from sb3_a2c_td.tabular.registration import IDS
 
 
 @pytest.mark.parametrize("observation", ["discrete", "one_hot"])
 @pytest.mark.parametrize("n_envs", [1, 1024])
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", TABULAR)
 @pytest.mark.benchmark(group="stepping")
 def test_stepping(benchmark: BenchmarkFixture, env_id: str, n_envs: int, observation: str) -> None:
     env = gym.make_vec(env_id, n_envs, observation=observation)

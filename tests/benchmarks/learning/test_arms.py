@@ -14,8 +14,8 @@ from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, SUITES
 from benchmarks.learning.training import ALGORITHMS, train
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.policies import SeparateActorCriticPolicy
-from sb3_a2c_td.recurrent_hyperparams import hyperparams as recurrent_hyperparams
+from sb3_a2c_td.hyperparams.recurrent import hyperparams as recurrent_hyperparams
+from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 
 EVERYWHERE = [
     (arm.name, environment.name, settings)

@@ -16,7 +16,7 @@ from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import SUITES, Job
 from benchmarks.learning.training import EpisodeRecorder, make_env, make_model, train
-from sb3_a2c_td.minatar import MinAtarCnn
+from sb3_a2c_td.policies.minatar import MinAtarCnn
 from tests.benchmarks.learning.faults import job
 
 JOBS = {

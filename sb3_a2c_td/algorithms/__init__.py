@@ -1,0 +1,1 @@
+"""TDA2C, its variants, and resumable training."""

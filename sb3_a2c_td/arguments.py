@@ -1,0 +1,38 @@
+"""Checks of arguments; each error names the argument and its value."""
+
+import math
+import operator
+
+
+def check_at_least_one(name: str, value: int) -> None:
+    """Check an argument that counts something.
+
+    :raises ValueError: if it is not an integer of at least 1
+    """
+    try:
+        valid = operator.index(value) >= 1
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def check_number(
+    name: str, value: float, low: float = -math.inf, high: float = math.inf, low_is_valid: bool = True
+) -> None:
+    """Check an argument that is a finite number between two bounds.
+
+    :raises ValueError: if it is no finite number, or out of bounds
+    """
+    if not is_finite_number(value, low, high) or (value == low and not low_is_valid):
+        left = "" if low == -math.inf else f" {'at least' if low_is_valid else 'above'} {low:g}"
+        right = "" if high == math.inf else f" and at most {high:g}"
+        raise ValueError(f"{name} must be a finite number{left}{right}, got {value!r}")
+
+
+def is_finite_number(value: float, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Say whether something is a finite number between two bounds, these included."""
+    try:
+        return math.isfinite(value) and low <= value <= high
+    except TypeError:
+        return False

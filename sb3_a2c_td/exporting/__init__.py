@@ -1,9 +1,0 @@
-"""Actors for other programs: in ONNX, or as named tensors."""
-
-from sb3_a2c_td.exporting.actor import Actor
-from sb3_a2c_td.exporting.errors import ExportError
-from sb3_a2c_td.exporting.export import export_actor
-from sb3_a2c_td.exporting.normalization import Normalization, read_normalization
-from sb3_a2c_td.exporting.safetensors import load_actor
-
-__all__ = ["Actor", "ExportError", "Normalization", "export_actor", "load_actor", "read_normalization"]

@@ -1,0 +1,1 @@
+"""What goes wrong around a training: exceptions, lost worker processes, Ctrl-C."""

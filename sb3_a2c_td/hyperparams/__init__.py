@@ -1,0 +1,1 @@
+"""Tuned settings, and the space they were searched in."""

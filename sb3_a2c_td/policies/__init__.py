@@ -1,0 +1,1 @@
+"""Policies whose actor and critic share no parameters."""

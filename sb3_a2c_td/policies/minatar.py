@@ -1,0 +1,44 @@
+"""A small CNN and a policy for MinAtar's games.
+
+Source: Young & Tian, *MinAtar: An Atari-Inspired Testbed* (2019), https://arxiv.org/abs/1903.03176.
+"""
+
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from sb3_a2c_td.policies.separate import CnnPolicy
+
+
+class MinAtarCnn(BaseFeaturesExtractor):
+    """The layers of MinAtar's own agents: 16 filters of 3 x 3, then 128 units, both ReLU.
+
+    :param observation_space: images of 10 x 10, channels first
+    """
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, features_dim=128)
+        n_channels, height, width = observation_space.shape
+        self.layers = nn.Sequential(
+            nn.Conv2d(n_channels, 16, kernel_size=3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * (height - 2) * (width - 2), self.features_dim),
+            nn.ReLU(),
+        )
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """Give the features, ``(batch, 128)``, of images, ``(batch, channels, 10, 10)``."""
+        return self.layers(observations)  # type: ignore[no-any-return]
+
+
+class MinAtarPolicy(CnnPolicy):
+    """:class:`~sb3_a2c_td.CnnPolicy` with two :class:`MinAtarCnn`, whatever the other arguments are."""
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = MinAtarCnn, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)

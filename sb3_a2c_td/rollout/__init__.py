@@ -1,0 +1,1 @@
+"""The transitions of a rollout, and checks of what environments return."""

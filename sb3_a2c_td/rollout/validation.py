@@ -1,0 +1,130 @@
+"""Checks of what environments return; each error names the value, the environment and the step."""
+
+from typing import Any, cast
+
+import numpy as np
+from gymnasium import spaces
+
+BASIC_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+NUMBERS = "biuf"
+"""kinds of dtypes that networks take: booleans, integers and floats"""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_MAX_SQUARED = FLOAT32_MAX**2
+STOPPED = "training stopped, and the weights are those of the last update."
+
+
+def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    """Check that TDA2C can serve an environment with these spaces.
+
+    :raises ValueError: for a kind of space that is not supported, for discrete spaces that do not start at 0 or have
+        several axes, for boxes without an axis, and for action boxes without bounds
+    """
+    _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
+    if isinstance(observation_space, spaces.Dict):
+        for key, subspace in observation_space.spaces.items():
+            if "." in key:
+                raise ValueError(f"observation_space has the key {key!r}: PyTorch takes no dots there; rename it")
+            _check_kind(f"observation_space[{key!r}]", subspace, BASIC_SPACES)
+    _check_kind("action_space", action_space, BASIC_SPACES)
+    if isinstance(action_space, spaces.MultiBinary) and len(action_space.shape) > 1:
+        raise ValueError(f"action_space={action_space} must have one axis; flatten it with a gymnasium wrapper")
+    if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
+        raise ValueError(
+            f"action_space={action_space}: the bounds of a continuous action must be finite; "
+            "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction"
+        )
+
+
+def _check_kind(name: str, space: spaces.Space[Any], supported: tuple[type[spaces.Space[Any]], ...]) -> None:
+    if not isinstance(space, supported):
+        names = ", ".join(kind.__name__ for kind in supported)
+        raise ValueError(f"{name}={space} is not supported: use one of {names}")
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start):
+        raise ValueError(f"{name}={space} must start at 0; shift it with a gymnasium wrapper")
+    if isinstance(space, spaces.Box) and space.shape == ():
+        raise ValueError(f"{name}={space} must have an axis; reshape it to (1,) with a gymnasium wrapper")
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
+        raise ValueError(f"{name}={space} must have one axis; flatten it with a gymnasium wrapper")
+
+
+def check_finite(step: int, **values: Any) -> None:
+    """Check what an environment returned.
+
+    :param step: the number of environment steps taken so far
+    :param values: by the names that the error gives them, arrays whose first axis runs over the environments, or dicts
+        of such arrays
+    :raises ValueError: if there is a NaN, an infinity, or more than float32 can hold, naming the environment and the
+        step; if they are not numbers
+    """
+    for name, value in values.items():
+        if isinstance(value, dict):
+            check_finite(step, **{f"{name}[{key!r}]": array for key, array in value.items()})
+        elif value.dtype.kind == "f":
+            # the sum of squares takes a third of the time, and may overflow
+            if not float(np.vdot(value, value)) <= FLOAT32_MAX_SQUARED:
+                _check_every(step, name, value)
+        elif value.dtype.kind not in NUMBERS:
+            raise ValueError(
+                f"{name}={value} at step {step}, a row for each environment, has dtype {value.dtype}, which is not one "
+                f"of numbers: {STOPPED} Mend the environment."
+            )
+
+
+def _check_every(step: int, name: str, value: np.ndarray) -> None:
+    # in float64, since float16 does not know the bound
+    is_valid = np.abs(value, dtype=np.float64) <= FLOAT32_MAX
+    if not is_valid.all():
+        env = int(np.argwhere(~is_valid)[0, 0])
+        fault = "beyond the range of float32" if np.isfinite(value[env]).all() else "not finite"
+        raise ValueError(
+            f"{name}={value[env]} of environment {env} at step {step} is {fault}: {STOPPED} Mend the environment "
+            "(VecCheckNan helps to find the place)."
+        )
+
+
+def mismatch(space: spaces.Space[Any], observation: Any, n_envs: tuple[int, ...] = ()) -> str | None:
+    """Say how observations differ from what their space says; ``None`` if they do not.
+
+    Their dtype may be another one, as long as it is one of numbers: VecNormalize gives floats for a space of integers.
+
+    :param space: the observation space
+    :param observation: an observation, or those of several environments
+    :param n_envs: their number, or nothing
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observation, dict) or not space.spaces.keys() <= observation.keys():
+            found = set(observation) if isinstance(observation, dict) else type(observation).__name__
+            return f"expected a dict of {set(space.spaces)}, got {found}"
+        differences = {key: mismatch(subspace, observation[key], n_envs) for key, subspace in space.spaces.items()}
+        return next((f"[{key!r}] {text}" for key, text in differences.items() if text is not None), None)
+    shape = (*n_envs, *cast(tuple[int, ...], space.shape))
+    try:
+        array = np.asarray(observation)
+    except ValueError:
+        return f"expected numbers of shape {shape}, got {observation!r}"
+    if array.shape == shape and array.dtype.kind in NUMBERS:
+        return None
+    return f"expected numbers of shape {shape}, got {array.dtype} of shape {array.shape}"
+
+
+def check_shapes(step: int, n_envs: int, space: spaces.Space[Any], observations: Any, **numbers: np.ndarray) -> None:
+    """Check the shapes of what environments returned.
+
+    :param step: the number of environment steps taken so far
+    :param n_envs: the number of environments
+    :param space: the observation space
+    :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+    :param numbers: by the names that the error gives them, ``(n_envs,)``
+    :raises ValueError: if they have other shapes, or observations are not numbers, naming the step
+    """
+    differences = {"observations": mismatch(space, observations, (n_envs,))}
+    differences |= {
+        name: f"expected shape {(n_envs,)}, got shape {array.shape}"
+        for name, array in numbers.items()
+        if array.shape != (n_envs,)
+    }
+    for name, difference in differences.items():
+        if difference is not None:
+            raise ValueError(
+                f"{name} of {n_envs} environment(s) at step {step}: {difference}; {STOPPED} Mend the environment."
+            )

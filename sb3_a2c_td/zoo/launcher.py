@@ -1,0 +1,108 @@
+"""``python -m sb3_a2c_td.zoo``: RL Zoo's scripts, which know TDA2C as ``--algo tda2c``.
+
+MaskableTDA2C is ``tda2c_maskable``, RecurrentTDA2C ``tda2c_lstm``.
+
+``train``, ``enjoy``, ``record`` and the others are run as RL Zoo wrote them, with all their options; ``--help`` behind
+a command lists these.
+"""
+
+import argparse
+import runpy
+import sys
+import warnings
+from collections.abc import Sequence
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
+from sb3_a2c_td.envs import minatar
+
+ALGORITHMS = {
+    "tda2c": (TDA2C, "sb3_a2c_td.hyperparams.tda2c"),
+    "tda2c_maskable": (MaskableTDA2C, "sb3_a2c_td.hyperparams.maskable"),
+    "tda2c_lstm": (RecurrentTDA2C, "sb3_a2c_td.hyperparams.recurrent"),
+}
+"""``--algo``: the algorithm, and the module of its settings"""
+COMMANDS = {
+    "train": "train",
+    "enjoy": "enjoy",
+    "record": "record_video",
+    "load_from_hub": "load_from_hub",
+    "push_to_hub": "push_to_hub",
+    "plots.all_plots": "plots.all_plots",
+    "plots.plot_train": "plots.plot_train",
+    "plots.plot_from_file": "plots.plot_from_file",
+}
+"""command: module of RL Zoo"""
+EXAMPLES = """\
+examples:
+  python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1
+  python -m sb3_a2c_td.zoo train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0
+  python -m sb3_a2c_td.zoo enjoy --algo tda2c --env CartPole-v1 -f logs
+  python -m sb3_a2c_td.zoo plots plot_train -a tda2c -e CartPole-v1 -f logs
+  python -m sb3_a2c_td.zoo train --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one of RL Zoo's scripts.
+
+    :param argv: the command and its arguments, those of the process by default
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_a2c_td.zoo",
+        description=f"RL Zoo's scripts, which know also --algo {', '.join(ALGORITHMS)}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, help="'plots NAME' is the same as 'plots.NAME'")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what RL Zoo's script takes")
+    args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    try:
+        register()
+        if any(minatar.PREFIX in argument for argument in args.arguments):
+            minatar.register()
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        needed = "minatar" if missing == "minatar" else "'sb3-a2c-td[zoo]'"
+        parser.exit(2, f"{parser.prog}: {missing} is not installed: pip install {needed}\n")
+    arguments = with_our_settings(args.arguments) if args.command == "train" else args.arguments
+    _run(f"rl_zoo3.{COMMANDS[args.command]}", arguments)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    return [".".join(argv[:2]), *argv[2:]] if argv[:1] == ["plots"] else list(argv)
+
+
+def register() -> None:
+    """Make the algorithms and their search known to RL Zoo, and mend RL Zoo.
+
+    :raises ImportError: without RL Zoo
+    """
+    from rl_zoo3 import hyperparams_opt, utils
+
+    from sb3_a2c_td.hyperparams import search_space
+    from sb3_a2c_td.zoo import patches
+
+    # in place, since RL Zoo's modules hold these dicts themselves
+    for name, (algorithm, _) in ALGORITHMS.items():
+        utils.ALGOS[name] = algorithm
+        hyperparams_opt.HYPERPARAMS_SAMPLER[name] = search_space.sample_tda2c_params
+        hyperparams_opt.HYPERPARAMS_CONVERTER[name] = search_space.convert_tda2c_params
+    patches.apply()
+
+
+def with_our_settings(arguments: Sequence[str]) -> list[str]:
+    """Add the module of an algorithm's settings to the arguments of ``train``, where they name none."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--algo")
+    parser.add_argument("-conf", "--conf-file")
+    known, _ = parser.parse_known_args(arguments)
+    if known.algo in ALGORITHMS and known.conf_file is None:
+        return [*arguments, "--conf-file", ALGORITHMS[known.algo][1]]
+    return list(arguments)
+
+
+def _run(module: str, arguments: Sequence[str]) -> None:
+    # RL Zoo imports some of its scripts when it is imported itself
+    warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,0 +1,205 @@
+"""SB3's callbacks, evaluation, logs and progress bar."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    EveryNTimesteps,
+    StopTrainingOnMaxEpisodes,
+    StopTrainingOnNoModelImprovement,
+    StopTrainingOnRewardThreshold,
+)
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import LinearSchedule
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sb3_a2c_td import TDA2C, SeparateActorCriticPolicy
+from tests.environments import CountingEnv
+
+KEYS = {
+    "rollout/ep_len_mean",
+    "rollout/ep_rew_mean",
+    "time/fps",
+    "time/iterations",
+    "time/time_elapsed",
+    "time/total_timesteps",
+    "train/critic_learning_rate",
+    "train/entropy_loss",
+    "train/explained_variance",
+    "train/learning_rate",
+    "train/n_updates",
+    "train/policy_loss",
+    "train/td_error",
+    "train/td_error_std",
+    "train/value_loss",
+}
+
+
+def make(n_envs: int = 1, **kwargs) -> TDA2C:
+    return TDA2C("MlpPolicy", make_vec_env("CartPole-v1", n_envs=n_envs, seed=0), seed=0, device="cpu", **kwargs)
+
+
+class Journal(BaseCallback):
+    """Writes down the order of the calls and what the callback can read in them."""
+
+    def _init_callback(self) -> None:
+        self.calls: list[str] = []
+
+    def _on_training_start(self) -> None:
+        self.calls.append("training_start")
+
+    def _on_rollout_start(self) -> None:
+        self.calls.append("rollout_start")
+
+    def _on_step(self) -> bool:
+        self.calls.append("step")
+        n_envs = self.training_env.num_envs
+        names = ("infos", "dones", "rewards", "new_obs", "actions", "clipped_actions")
+        assert [len(self.locals[name]) for name in names] == [n_envs] * len(names)
+        assert self.locals["self"] is self.model
+        assert self.num_timesteps == self.model.num_timesteps
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.calls.append("rollout_end")
+        assert self.locals["rollout_buffer"].n_steps == self.locals["n_rollout_steps"]
+
+    def _on_training_end(self) -> None:
+        self.calls.append("training_end")
+
+
+def test_callbacks_are_called_in_sb3s_order() -> None:
+    journal = Journal()
+    make(n_envs=2, n_steps=3).learn(14, journal)
+    interval = ["rollout_start", "step", "step", "step", "rollout_end"]
+    unfinished = ["rollout_start", "step"]
+    assert journal.calls == ["training_start", *interval, *interval, *unfinished, "training_end"]
+
+
+def test_evaluate_policy() -> None:
+    model = make().learn(200)
+    mean, _ = evaluate_policy(model, make_vec_env("CartPole-v1", seed=1), n_eval_episodes=3)
+    assert mean >= 8
+
+
+def test_sb3s_callbacks(tmp_path: Path) -> None:
+    evaluation = EvalCallback(
+        make_vec_env("CartPole-v1", seed=1),
+        callback_after_eval=StopTrainingOnNoModelImprovement(max_no_improvement_evals=100),
+        eval_freq=50,
+        n_eval_episodes=2,
+        log_path=str(tmp_path),
+        best_model_save_path=str(tmp_path),
+        verbose=0,
+    )
+    checkpoints = CheckpointCallback(save_freq=40, save_path=str(tmp_path / "checkpoints"))
+    journal = Journal()
+    make().learn(201, CallbackList([evaluation, checkpoints, EveryNTimesteps(100, journal)]))
+
+    assert np.load(tmp_path / "evaluations.npz")["timesteps"].tolist() == [50, 100, 150, 200]
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {f"rl_model_{n}_steps.zip" for n in (40, 80, 120, 160, 200)}
+    assert TDA2C.load(tmp_path / "best_model", device="cpu").predict(np.zeros(4))[0] in (0, 1)
+    assert journal.calls.count("step") == 2
+
+
+def test_callbacks_that_stop_training() -> None:
+    episodes = StopTrainingOnMaxEpisodes(max_episodes=3)
+    model = make().learn(10_000, episodes)
+    assert len(model.ep_info_buffer) == 3
+    assert model.num_timesteps == sum(info["l"] for info in model.ep_info_buffer)
+
+    stop_at_once = StopTrainingOnRewardThreshold(reward_threshold=1.0)
+    evaluation = EvalCallback(make_vec_env("CartPole-v1"), callback_on_new_best=stop_at_once, eval_freq=20, verbose=0)
+    assert make().learn(10_000, evaluation).num_timesteps == 20
+
+
+def test_functions_as_callbacks() -> None:
+    assert make().learn(100, lambda locals_, globals_: locals_["self"].num_timesteps < 12).num_timesteps == 12
+
+
+def test_logs_hold_sb3s_keys_and_ours(tmp_path: Path) -> None:
+    model = make(tensorboard_log=str(tmp_path), learning_rate=1e-3, critic_learning_rate=LinearSchedule(2e-3, 0.0, 1.0))
+    model.learn(1000, log_interval=10)
+    events = EventAccumulator(str(tmp_path / "TDA2C_1")).Reload()
+    assert set(events.Tags()["scalars"]) == KEYS
+    actor_rates = [event.value for event in events.Scalars("train/learning_rate")]
+    critic_rates = [event.value for event in events.Scalars("train/critic_learning_rate")]
+    assert actor_rates == pytest.approx([1e-3] * len(actor_rates))
+    progress = [event.step / 1000 for event in events.Scalars("train/critic_learning_rate")]
+    # logged before the update of the interval: the rate is that of the interval before
+    assert critic_rates == pytest.approx([2e-3 * (1 - done) for done in progress], abs=2e-5)
+    assert len(critic_rates) > 10
+
+
+def test_the_logged_td_error_is_the_advantages() -> None:
+    """Before the first update, with a critic of zero: A = y = 0.01 r."""
+    model = TDA2C("MlpPolicy", CountingEnv(3), device="cpu", gamma=0.0)
+    for param in model.policy.critic_parameters():
+        param.data.zero_()
+    model.set_logger(configure(format_strings=[]))
+    model.learn(3)
+    logged = model.logger.name_to_value
+    assert logged["train/td_error"] == pytest.approx(0.01)
+    assert logged["train/td_error_std"] == pytest.approx(0.0, abs=1e-9)
+    assert logged["train/value_loss"] == pytest.approx(1e-4)
+    assert logged["train/n_updates"] == 1
+
+
+def test_the_logged_explained_variance_is_of_the_targets() -> None:
+    """Of constant targets there is nothing to explain, though the values vary: SB3 gives NaN, not minus infinity."""
+    model = TDA2C("MlpPolicy", CountingEnv(), device="cpu", gamma=0.0)
+    model.set_logger(configure(format_strings=[]))
+    model.learn(5)
+    assert np.isnan(model.logger.name_to_value["train/explained_variance"])
+
+
+def test_a_batch_of_one_explains_nothing() -> None:
+    model = TDA2C("MlpPolicy", CountingEnv(1), device="cpu")
+    model.set_logger(configure(format_strings=[]))
+    model.learn(3)
+    assert "train/value_loss" in model.logger.name_to_value
+    assert "train/explained_variance" not in model.logger.name_to_value
+
+
+def test_mlp_policy_on_a_gpu_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SeparateActorCriticPolicy, "to", lambda policy, device: policy)
+    monkeypatch.setattr("stable_baselines3.common.base_class.get_device", lambda device: th.device("cuda"))
+    with pytest.warns(UserWarning, match="TDA2C on the GPU"):
+        TDA2C("MlpPolicy", CountingEnv())
+
+
+def test_std_is_logged_for_continuous_actions() -> None:
+    model = TDA2C("MlpPolicy", "Pendulum-v1", device="cpu", seed=0)
+    model.set_logger(configure(format_strings=[]))
+    model.learn(5)
+    assert model.logger.name_to_value["train/std"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_success_rate_is_recorded_when_an_episode_ends() -> None:
+    class Succeeding(CountingEnv):
+        def step(self, action):
+            *step, info = super().step(action)
+            return *step, {**info, "is_success": self.episode % 2 == 0}
+
+    model = TDA2C("MlpPolicy", Succeeding(4), device="cpu").learn(16)
+    assert list(model.ep_success_buffer) == [True, False, True, False]
+
+
+def test_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    make().learn(50, progress_bar=True)
+    assert "50/50" in "".join(capfd.readouterr())
+
+
+def test_verbose_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    make(verbose=1).learn(60, log_interval=2)
+    table = capsys.readouterr().out
+    assert all(key.split("/")[1] in table for key in KEYS)

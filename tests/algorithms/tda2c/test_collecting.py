@@ -1,0 +1,252 @@
+"""Where batches are cut, how many steps are taken, and that no transition is lost or taken twice."""
+
+import numpy as np
+import pytest
+import torch as th
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecNormalize
+
+from sb3_a2c_td import TDA2C
+from tests.environments import CountingEnv, DictCountingEnv, FaultyEnv
+
+
+class BatchRecorder(TDA2C):
+    """Keeps a copy of every batch it trains on."""
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.batches: list[list[np.ndarray]] = []
+
+    def train(self) -> None:
+        self.batches.append([rows.copy() for rows in self.rollout_buffer.transitions()])
+        super().train()
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        return [len(batch[2]) for batch in self.batches]
+
+    def all_rows(self, field: int) -> np.ndarray:
+        """All rows of one field of the transitions, the unfinished interval's included."""
+        unfinished = [self.rollout_buffer.transitions()[field]]
+        return np.concatenate([batch[field] for batch in self.batches] + unfinished)
+
+
+class StopAt(BaseCallback):
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        self.n_steps = n_steps
+
+    def _on_step(self) -> bool:
+        return self.num_timesteps < self.n_steps
+
+
+def make(length: int | None, n_envs: int = 1, truncates: bool = False, **kwargs) -> BatchRecorder:
+    env = DummyVecEnv([lambda: CountingEnv(length, truncates)] * n_envs)
+    return BatchRecorder("MlpPolicy", env, seed=0, device="cpu", **kwargs)
+
+
+def assert_consecutive(model: BatchRecorder, length: int) -> None:
+    """Check that one environment's transitions are all there, once and in order."""
+    n = model.num_timesteps
+    steps = np.arange(n)
+    expected = np.stack([steps // length, steps % length], axis=1)
+    np.testing.assert_array_equal(model.all_rows(0), expected)
+    # s' is what the episode showed at its end, not what the next one shows first
+    np.testing.assert_array_equal(model.all_rows(3) - expected, np.tile([0, 1], (n, 1)))
+    np.testing.assert_array_equal(model.all_rows(4), steps % length == length - 1)
+
+
+def test_one_environment_cuts_at_the_end_of_an_episode() -> None:
+    model = make(length=7).learn(21)
+    assert model.batch_sizes == [5, 2, 5, 2, 5, 2]
+    assert_consecutive(model, length=7)
+
+
+def test_fixed_intervals() -> None:
+    model = make(length=7, update_on_episode_end=False).learn(21)
+    assert model.batch_sizes == [5, 5, 5, 5]
+    assert_consecutive(model, length=7)
+
+
+def test_several_environments_have_fixed_intervals() -> None:
+    model = make(length=7, n_envs=3).learn(60)
+    assert model.batch_sizes == [15, 15, 15, 15]
+
+
+def test_several_environments_may_cut_at_the_end_of_an_episode() -> None:
+    model = make(length=7, n_envs=3, update_on_episode_end=True).learn(42)
+    assert model.batch_sizes == [15, 6, 15, 6]
+
+
+def test_batches_of_one() -> None:
+    model = make(length=6, normalize_advantage=True).learn(12)
+    assert model.batch_sizes == [5, 1, 5, 1]
+    assert all(th.isfinite(param).all() for param in model.policy.parameters())
+
+
+def test_truncated_is_told_from_terminated() -> None:
+    model = make(length=4, truncates=True).learn(8)
+    assert model.all_rows(4).tolist() == [False] * 8
+    assert model.all_rows(5).tolist() == [False, False, False, True] * 2
+
+
+@settings(max_examples=25)
+@given(
+    budgets=st.lists(st.integers(1, 17), min_size=1, max_size=4),
+    length=st.integers(1, 9),
+    n_steps=st.integers(1, 6),
+    update_on_episode_end=st.sampled_from([None, False]),
+)
+def test_learning_in_pieces_is_learning_in_one_go(
+    budgets: list[int], length: int, n_steps: int, update_on_episode_end: bool | None
+) -> None:
+    """learn(N) takes exactly N steps, and its end leaves no trace in the batches and weights."""
+    kwargs = {"n_steps": n_steps, "update_on_episode_end": update_on_episode_end}
+    pieces = make(length, **kwargs)
+    taken = 0
+    for budget in budgets:
+        pieces.learn(budget, reset_num_timesteps=False)
+        taken += budget
+        assert pieces.num_timesteps == taken
+    in_one_go = make(length, **kwargs).learn(taken)
+
+    assert_consecutive(in_one_go, length)
+    assert_consecutive(pieces, length)
+    assert pieces.batch_sizes == in_one_go.batch_sizes
+    for ours, theirs in zip(pieces.policy.parameters(), in_one_go.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("stop", range(1, 15))
+def test_a_callback_that_stops_training_loses_nothing(stop: int) -> None:
+    stopped = make(length=7).learn(100, StopAt(stop))
+    assert stopped.num_timesteps == stop
+    stopped.learn(28 - stop, reset_num_timesteps=False)
+    assert_consecutive(stopped, length=7)
+    through = make(length=7).learn(28)
+    assert stopped.batch_sizes == through.batch_sizes
+    for ours, theirs in zip(stopped.policy.parameters(), through.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+def test_learning_anew_resets_the_environment_and_loses_nothing() -> None:
+    model = make(length=7).learn(3).learn(7)
+    # the reset ended the episode that was under way, and with it the interval
+    assert model.batch_sizes == [3, 5, 2]
+    assert model.num_timesteps == 7
+    assert model.all_rows(0).tolist() == [[0, 0], [0, 1], [0, 2]] + [[1, t] for t in range(7)]
+
+
+def test_several_environments_round_the_budget_up() -> None:
+    model = make(length=7, n_envs=4).learn(21)
+    assert model.num_timesteps == 24
+    assert model.batch_sizes == [20]
+    assert len(model.rollout_buffer) == 4
+
+
+def test_the_default_budget() -> None:
+    model = make(length=7)
+    model.learn(callback=StopAt(5))
+    assert model._total_timesteps == 100_000
+
+
+def test_terminal_observations_are_normalised_like_the_others() -> None:
+    """VecNormalize turns these observations into floats around zero, the last of an episode too."""
+    env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]), norm_reward=False)
+    model = BatchRecorder("MlpPolicy", env, n_steps=4, seed=0, device="cpu")
+    model.learn(700)
+    steps = model.all_rows(3)[-70:, 1]
+    assert np.abs(steps).max() < 2.5
+    assert steps[model.all_rows(4)[-70:]].min() > 1.4
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_dict_observations_are_paired_like_the_others(n_envs: int) -> None:
+    env = DummyVecEnv([lambda: DictCountingEnv(7)] * n_envs)
+    model = BatchRecorder("MultiInputPolicy", env, n_steps=14, update_on_episode_end=False, device="cpu").learn(13)
+    rows = model.rollout_buffer.transitions()
+    expected = np.repeat(np.arange(len(rows.rewards) // n_envs), n_envs)
+    np.testing.assert_array_equal(rows.observations["step"].ravel(), expected % 7)
+    np.testing.assert_array_equal(rows.next_observations["step"].ravel(), expected % 7 + 1)
+    np.testing.assert_array_equal(rows.observations["episode"], rows.next_observations["episode"])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.uint8, np.float32])
+def test_dones_of_any_dtype(dtype: type) -> None:
+    class OddDones(VecEnvWrapper):
+        def reset(self):
+            return self.venv.reset()
+
+        def step_wait(self):
+            observations, rewards, dones, infos = self.venv.step_wait()
+            return observations, rewards, dones.astype(dtype), infos
+
+    odd = BatchRecorder("MlpPolicy", OddDones(DummyVecEnv([lambda: CountingEnv(7)])), seed=0, device="cpu").learn(28)
+    plain = make(length=7).learn(28)
+    assert odd.batch_sizes == plain.batch_sizes
+    for ours, theirs in zip(odd.policy.parameters(), plain.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+def test_rewards_may_change_their_dtype() -> None:
+    """SubprocVecEnv stacks what the environments return: integers while all of it is, then floats."""
+
+    class Halves(CountingEnv):
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            return observation, 0 if self.t == 1 else 0.5, *rest
+
+    env = SubprocVecEnv([lambda: Halves(7)] * 2)
+    try:
+        model = TDA2C("MlpPolicy", env, device="cpu").learn(8)
+    finally:
+        env.close()
+    assert model.rollout_buffer.transitions().rewards.tolist() == [0, 0] + [0.5] * 6
+
+
+def test_transitions_may_be_dropped() -> None:
+    """A variant keeps every third step's only: the updates wait for them."""
+
+    class Dropping(BatchRecorder):
+        def _transitions(self, *args):
+            transitions = super()._transitions(*args)
+            keep = np.full(1, self.num_timesteps % 3 == 0)
+            return transitions._make(rows[keep] for rows in transitions)
+
+    model = Dropping("MlpPolicy", CountingEnv(), n_steps=1, device="cpu").learn(12)
+    assert model.batch_sizes == [1, 1, 1, 1]
+    assert model.all_rows(0)[:, 1].tolist() == [2, 5, 8, 11]
+
+
+def test_an_interrupted_step_is_not_paired_with_the_next() -> None:
+    """After an error the environment is somewhere else: learn() resets it rather than invent a transition."""
+    model = BatchRecorder("MlpPolicy", FaultyEnv(7, reward=np.nan), n_steps=20, device="cpu")
+    with pytest.raises(ValueError, match="reward=nan"):
+        model.learn(10)
+    model.learn(3, reset_num_timesteps=False)
+    assert model.all_rows(0).tolist() == [[0, t] for t in range(6)] + [[1, t] for t in range(3)]
+    assert model.all_rows(3).tolist() == [[0, t + 1] for t in range(6)] + [[1, t + 1] for t in range(3)]
+
+
+def test_schedules_do_not_see_the_overshoot() -> None:
+    """1018 steps are rounded up to 1020: a linear schedule must not become negative."""
+    seen = []
+
+    def linear(progress_remaining: float) -> float:
+        seen.append(progress_remaining)
+        return 1e-3 * progress_remaining
+
+    assert make(length=7, n_envs=4, learning_rate=linear).learn(1018).num_timesteps == 1020
+    assert min(seen) == 0.0
+
+
+def test_sample_actions_is_the_only_place_where_actions_are_drawn() -> None:
+    class Alternating(BatchRecorder):
+        def sample_actions(self, observations):
+            assert observations.shape == (1, 2)
+            return np.array([self.num_timesteps % 2])
+
+    model = Alternating("MlpPolicy", CountingEnv(7), device="cpu").learn(20)
+    assert model.all_rows(1).tolist() == [0, 1] * 10

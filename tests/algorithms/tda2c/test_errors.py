@@ -1,0 +1,185 @@
+"""Bad input gives an error that names it, and leaves the weights alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
+
+from sb3_a2c_td import TDA2C, MlpPolicy
+from tests.engines import CPU_ENGINES
+from tests.environments import CountingEnv, FaultyEnv, RandomEnv
+
+VECTOR = spaces.Box(-1, 1, (2,), np.float32)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"n_steps": 0},
+        {"n_steps": 2.5},
+        {"gamma": 1.01},
+        {"gamma": -0.1},
+        {"gamma": float("nan")},
+        {"reward_scale": 0.0},
+        {"reward_scale": -1.0},
+        {"reward_scale": float("inf")},
+        {"learning_rate": -1e-3},
+        {"critic_learning_rate": -1e-3},
+        {"critic_learning_rate": float("nan")},
+        {"critic_learning_rate": "fast"},
+        {"ent_coef": float("nan")},
+        {"max_grad_norm": 0.0},
+        {"max_grad_norm": -1.0},
+        {"update_on_episode_end": "no"},
+        {"engine": "warp"},
+    ],
+)
+def test_arguments(kwargs: dict[str, Any]) -> None:
+    (name, value), *_ = kwargs.items()
+    with pytest.raises(ValueError, match=f"^{name}[ =].*{value!r}"):
+        TDA2C("MlpPolicy", CountingEnv(), device="cpu", **kwargs)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "critic_learning_rate"])
+def test_a_schedule_that_goes_negative_stops_training(name: str) -> None:
+    model = TDA2C("MlpPolicy", CountingEnv(), device="cpu", **{name: lambda progress: 1e-3 * progress - 7e-4})
+    with pytest.raises(ValueError, match=f"^{name}: the schedule's value at progress_remaining=0.5 .*got -0.000(2|19)"):
+        model.learn(20)
+    assert (model.num_timesteps, model._n_updates) == (10, 1)
+
+
+def test_double_softmax_needs_discrete_actions() -> None:
+    for action_space in (VECTOR, spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)):
+        with pytest.raises(ValueError, match="double_softmax=True needs a Discrete action_space"):
+            TDA2C("MlpPolicy", RandomEnv(VECTOR, action_space), double_softmax=True, device="cpu")
+
+
+def test_spaces() -> None:
+    with pytest.raises(ValueError, match="observation_space=Tuple"):
+        TDA2C("MlpPolicy", RandomEnv(spaces.Tuple([VECTOR]), spaces.Discrete(2)), device="cpu")
+    with pytest.raises(ValueError, match="action_space=Tuple"):
+        TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Tuple([VECTOR])), device="cpu")
+    with pytest.raises(ValueError, match="action_space=Box.*finite"):
+        TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Box(-np.inf, np.inf, (2,))), device="cpu")
+    with pytest.raises(ValueError, match="action_space=MultiBinary.*one axis"):
+        TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.MultiBinary([2, 3])), device="cpu")
+
+
+def test_policies() -> None:
+    with pytest.raises(ValueError, match="policy=ActorCriticPolicy may share.*SeparateActorCriticPolicy"):
+        TDA2C(ActorCriticPolicy, CountingEnv(), device="cpu")
+    with pytest.raises(ValueError, match="policy=MultiInputPolicy does not go with observation_space=Box"):
+        TDA2C("MultiInputPolicy", CountingEnv(), device="cpu")
+    with pytest.raises(ValueError, match="policy=MlpPolicy does not go with observation_space=Dict"):
+        TDA2C(MlpPolicy, RandomEnv(spaces.Dict(a=VECTOR), spaces.Discrete(2)), device="cpu")
+    with pytest.raises(ValueError, match="share_features_extractor=True"):
+        TDA2C("MlpPolicy", CountingEnv(), device="cpu", policy_kwargs={"share_features_extractor": True})
+
+
+def assert_stops_untouched(env: CountingEnv, message: str, last_update: int, **kwargs) -> None:
+    """Training stops with this message, and the weights are those of the last update before it."""
+    model = TDA2C("MlpPolicy", env, seed=0, device="cpu", **kwargs)
+    with pytest.raises(ValueError, match=message):
+        model.learn(1000)
+    sound = TDA2C("MlpPolicy", CountingEnv(env.length), seed=0, device="cpu", **kwargs).learn(last_update)
+    assert sound._n_updates == model._n_updates
+    for ours, theirs in zip(model.policy.parameters(), sound.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_non_finite_rewards(fault: float, engine: str) -> None:
+    message = f"reward={fault} of environment 0 at step 13 is not finite"
+    assert_stops_untouched(FaultyEnv(13, reward=fault), message, last_update=10, engine=engine)
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_non_finite_observations(fault: float, engine: str) -> None:
+    message = rf"^observation=\[{fault} .*of environment 0 at step 13 is not finite"
+    assert_stops_untouched(FaultyEnv(13, observation=fault), message, last_update=10, engine=engine)
+
+
+def test_non_finite_terminal_observations() -> None:
+    message = r"terminal_observation=\[nan .*of environment 0 at step 14 is not finite"
+    assert_stops_untouched(FaultyEnv(14, observation=np.nan, length=7), message, last_update=12)
+
+
+def test_a_non_finite_observation_at_reset() -> None:
+    class Broken(CountingEnv):
+        def _observation(self) -> np.ndarray:
+            return np.full(2, np.nan, np.float32)
+
+    with pytest.raises(ValueError, match="observation=.* at step 0 is not finite"):
+        TDA2C("MlpPolicy", Broken(), device="cpu").learn(10)
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_a_loss_that_overflows(engine: str) -> None:
+    message = "the loss is inf and its gradient's norm .* at step 15, update 3: training stopped"
+    assert_stops_untouched(FaultyEnv(13, reward=1e25), message, last_update=10, engine=engine)
+
+
+def test_a_gradient_that_is_not_finite() -> None:
+    """The loss is fine, its gradient is not: d sqrt(x) / dx at 0."""
+
+    class Rooted(BaseFeaturesExtractor):
+        def __init__(self, observation_space: spaces.Box) -> None:
+            super().__init__(observation_space, features_dim=2)
+            self.scale = th.nn.Parameter(th.zeros(1))
+
+        def forward(self, observations: th.Tensor) -> th.Tensor:
+            return observations + (self.scale * observations).abs().sqrt()
+
+    policy_kwargs = {"features_extractor_class": Rooted}
+    model = TDA2C("MlpPolicy", CountingEnv(7), policy_kwargs=policy_kwargs, seed=0, device="cpu")
+    before = [param.clone() for param in model.policy.parameters()]
+    with pytest.raises(ValueError, match=r"the loss is \d.* gradient's norm nan at step 5, update 1"):
+        model.learn(10)
+    assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_a_policy_that_diverged(env_id: str, engine: str) -> None:
+    """No action is drawn from logits, or a standard deviation, of NaN."""
+    model = TDA2C("MlpPolicy", env_id, engine=engine, seed=0, device="cpu").learn(12)
+    with th.no_grad():
+        broken = model.policy.log_std if env_id == "Pendulum-v1" else model.policy.action_net.bias
+        broken.fill_(th.nan)
+    with pytest.raises(
+        ValueError, match=r"no valid distribution of actions at step 12: training diverged. Lower the learning rates"
+    ):
+        model.learn(20, reset_num_timesteps=False)
+
+
+class ForgetfulVecEnv(VecEnvWrapper):
+    """Breaks the contract: says nothing of an episode's last observation."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            info.pop("terminal_observation", None)
+        return observations, rewards, dones, infos
+
+
+@pytest.mark.parametrize("bootstrap_on_truncation", [False, True])
+def test_a_truncated_episode_without_its_last_observation(bootstrap_on_truncation: bool) -> None:
+    env = ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7, truncates=True)]))
+    model = TDA2C("MlpPolicy", env, bootstrap_on_truncation=bootstrap_on_truncation, device="cpu")
+    with pytest.raises(ValueError, match=r"infos\[0\] of step 7 .*'terminal_observation'"):
+        model.learn(100)
+
+
+def test_a_terminated_episode_needs_no_last_observation() -> None:
+    env = ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7)]))
+    assert TDA2C("MlpPolicy", env, device="cpu").learn(20).num_timesteps == 20

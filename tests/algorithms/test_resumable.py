@@ -1,0 +1,111 @@
+"""Rerunning a training: what is done is kept, what is not goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import LinearSchedule
+
+from sb3_a2c_td import TDA2C, MlpPolicy, train_resumably
+from tests.saving.comparing import differences, everything
+
+
+def make(**kwargs: Any) -> TDA2C:
+    kwargs = {"policy": "MlpPolicy", "seed": 0, "device": "cpu", **kwargs}
+    return TDA2C(env=make_vec_env("CartPole-v1", seed=0), **kwargs)
+
+
+class OwnPolicy(MlpPolicy):
+    pass
+
+
+class Power(BaseCallback):
+    """Fails at a step, and counts those before."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        super().__init__()
+        self.fails_at = fails_at
+        self.steps: list[int] = []
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.fails_at:
+            raise KeyboardInterrupt
+        self.steps.append(self.num_timesteps)
+        return True
+
+
+def test_a_stopped_training_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "model"
+    with pytest.raises(KeyboardInterrupt):
+        train_resumably(make, 500, path, save_freq=100, callback=Power(fails_at=333))
+    assert TDA2C.load(path, device="cpu").num_timesteps == 300
+    power = Power()
+    model = train_resumably(make, 500, path, save_freq=100, callback=[power])
+    assert power.steps == list(range(301, 501))
+    assert differences(everything(model), everything(make().learn(500))) == []
+
+
+def test_a_complete_training_is_not_repeated(tmp_path: Path) -> None:
+    first = everything(train_resumably(make, 150, tmp_path / "model.zip"))
+    before = (tmp_path / "model.zip").read_bytes()
+    power = Power()
+    again = train_resumably(make, 150, tmp_path / "model.zip", callback=power)
+    assert power.steps == []
+    assert (tmp_path / "model.zip").read_bytes() == before
+    assert differences(everything(again), first) == []
+    # but it can go further
+    further = train_resumably(make, 170, tmp_path / "model.zip", callback=lambda *_: True, log_interval=1)
+    assert further.num_timesteps == 170
+
+
+@pytest.mark.parametrize(
+    ("name", "saved", "now"),
+    [
+        ("gamma", 0.9, 0.95),
+        ("n_steps", 5, 6),
+        ("seed", 0, 1),
+        ("max_grad_norm", None, 0.5),
+        ("learning_rate", LinearSchedule(1e-3, 0.0, 1.0), LinearSchedule(1e-3, 1e-4, 1.0)),
+        ("learning_rate", 1e-3, LinearSchedule(1e-3, 1e-4, 1.0)),
+        ("policy_kwargs", {"net_arch": [8]}, {"net_arch": [9]}),
+        ("policy_kwargs", {"net_arch": [8], "log_std_init": np.float32(0)}, {"net_arch": [8, 8]}),
+        ("policy", "MlpPolicy", OwnPolicy),
+        ("stats_window_size", 100, 5),
+    ],
+)
+def test_other_settings_are_an_error(name: str, saved: Any, now: Any, tmp_path: Path) -> None:
+    train_resumably(lambda: make(**{name: saved}), 10, tmp_path / "model")
+    with pytest.raises(ValueError, match=rf"model.zip was saved with {name}=.* and the model has {name}=.* now"):
+        train_resumably(lambda: make(**{name: now}), 20, tmp_path / "model")
+    assert train_resumably(lambda: make(**{name: saved}), 20, tmp_path / "model").num_timesteps == 20
+
+
+def test_what_does_not_change_the_training_may_change(tmp_path: Path) -> None:
+    train_resumably(make, 10, tmp_path / "model")
+    model = train_resumably(lambda: make(engine="torch", tensorboard_log=str(tmp_path)), 20, tmp_path / "model")
+    assert (model.num_timesteps, model.engine, model.tensorboard_log) == (20, "torch", str(tmp_path))
+    assert any(tmp_path.glob("TDA2C_*"))
+
+
+class Own(TDA2C):
+    """Hands its arguments on, and keeps one of its own, and one under another name."""
+
+    def __init__(self, *args: Any, bonus: float = 1.0, malus: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bonus = bonus
+        self.kept = malus
+
+
+def test_subclasses_with_arguments_of_their_own(tmp_path: Path) -> None:
+    def make_own(bonus: float = 2.0) -> Own:
+        env = make_vec_env("CartPole-v1", seed=0)
+        return Own("MlpPolicy", env, bonus=bonus, malus=0.5, seed=0, device="cpu")
+
+    train_resumably(make_own, 20, tmp_path / "model")
+    model = train_resumably(make_own, 30, tmp_path / "model")
+    assert (type(model), model.num_timesteps, model.bonus, model.kept) == (Own, 30, 2.0, 0.5)
+    with pytest.raises(ValueError, match=r"was saved with bonus=2.0, and the model has bonus=3.0 now"):
+        train_resumably(lambda: make_own(3.0), 30, tmp_path / "model")

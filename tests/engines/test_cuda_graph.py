@@ -1,0 +1,251 @@
+"""What the CUDA engine records, done on the CPU without a recording; test_cuda.py of TDA2C has the GPU."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sb3_contrib.common.envs import InvalidActionEnvDiscrete
+from scipy import stats
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C
+from sb3_a2c_td.engines import CannotServe
+from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines.cuda_graph import CudaEngine
+from sb3_a2c_td.engines.static_memory import StaticMemory
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
+from tests.engines.test_changes import CHANGES
+from tests.engines.test_engines import OBJECTIVES, OwnPolicy, SameActions, assert_same_figures, autograd, prepared
+from tests.environments import RandomEnv
+
+VECTOR = spaces.Box(-1, 1, (2,), np.float32)
+IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+
+
+class Recorder:
+    """Counts recordings, and runs what was recorded anew at each call."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def __call__(self, compute: Callable[[], th.Tensor]) -> Callable[[], th.Tensor]:
+        self.n += 1
+        compute()  # as often as not: what is run while it is recorded must leave no trace
+        return compute
+
+
+def recorded(model: TDA2C) -> Recorder:
+    """Have a model act and update by recorded computations."""
+    recorder = Recorder()
+    model.engine, model._engine = "cuda", CudaEngine(model.policy, recorder)
+    return recorder
+
+
+def make(policy: str, observation_space: spaces.Space, action_space: spaces.Space, **kwargs: Any) -> TDA2C:
+    envs = [lambda seed=seed: RandomEnv(observation_space, action_space, 7, seed) for seed in range(3)]
+    return TDA2C(policy, DummyVecEnv(envs), seed=0, device="cpu", engine="torch", **kwargs)
+
+
+# a ReLU may come within rounding of its kink; and Adam is refused
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name not in ("relu", "adam")])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_it_computes_what_autograd_computes(env_id: str, objective: str) -> None:
+    """300 updates on the same transitions."""
+    if objective == "double softmax" and env_id == "Pendulum-v1":
+        return  # for discrete actions only
+    seed, reference = autograd(env_id, objective)
+    ours = prepared("MlpPolicy", "torch", env_id, objective, seed)
+    recorded(ours)
+    ours.learn(len(ours.given) * 2)
+    assert len(reference.history) == 300
+    atol = 1e-5 if objective == "normalized" else 1e-6
+    th.testing.assert_close(th.stack(ours.history), th.stack(reference.history), rtol=0, atol=atol)
+    assert_same_figures(ours.figures, reference.figures)
+
+
+@pytest.mark.parametrize(
+    ("policy", "space"),
+    [("CnnPolicy", IMAGE), ("MultiInputPolicy", spaces.Dict({"image": IMAGE, "number": spaces.Discrete(3)}))],
+)
+def test_images_and_dicts(policy: str, space: spaces.Space) -> None:
+    reference, ours = (make(policy, space, spaces.Discrete(3)).learn(36) for _ in range(2))
+    recorded(ours)
+    assert len(ours.rollout_buffer) > 0
+    for model in (reference, ours):
+        model.train()
+    for a, b in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
+        th.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_one_recording_serves_intervals_of_every_length() -> None:
+    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="torch")
+    recorder = recorded(model)
+    lengths = set()
+    train = model.train
+
+    def watched() -> None:
+        lengths.add(len(model.rollout_buffer))
+        train()
+
+    model.train = watched
+    model.learn(300)
+    assert lengths == {1, 2, 3, 4, 5}
+    assert recorder.n == 2
+    assert all(state["step"] == model._n_updates for state in model.policy.optimizer.state.values())
+
+
+def test_padding_has_no_part_in_figures() -> None:
+    """Rows of an earlier, longer interval, so large that they overflow."""
+    model = make("MlpPolicy", VECTOR, spaces.Discrete(3)).learn(12)
+    rng = np.random.default_rng(0)
+    recorder = recorded(model)
+    for scale, n in ((1e30, 8), (1.0, 3)):
+        s, next_s = scale * rng.normal(size=(2, n, 2)).astype(np.float32)
+        ended = np.zeros(n, bool)
+        batch = Transitions(s, np.zeros(n, np.int64), np.ones(n, np.float32), next_s, ended, ended)
+        buffer = TransitionBuffer(8)
+        buffer.add(batch)
+        with th.no_grad():
+            # SB3 keeps the last distribution, and one with a graph has no deepcopy
+            model.policy.get_distribution(th.zeros(1, 2))
+        reference = copy.deepcopy(model)
+        update = model._engine.update(buffer, model._objective())
+    expected = AnyNetworks(reference.policy).update(buffer, model._objective())
+    assert recorder.n == 1
+    np.testing.assert_allclose(update[2:], expected[2:], rtol=1e-4, atol=1e-6)
+
+
+def test_another_objective_is_recorded_anew() -> None:
+    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="torch")
+    recorder = recorded(model)
+    model.learn(20)
+    model.gamma = 0.5
+    model.learn(20, reset_num_timesteps=False)
+    assert recorder.n == 3
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_count_or_are_refused(change: Callable[[TDA2C], None]) -> None:
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, 2, (200, 1))
+    models = []
+    for policy in (OwnPolicy, "MlpPolicy"):
+        model = SameActions(policy, "CartPole-v1", seed=0, device="cpu", engine="torch")
+        model.given, model.history, model.figures = actions, [], []
+        recorder = recorded(model) if policy == "MlpPolicy" else None
+        model.learn(50)
+        change(model)
+        models.append(model)
+    reference, ours = models
+    assert recorder is not None
+    before = recorder.n
+    if ours._engine.policy is not ours.policy:
+        recorder, before = recorded(ours), 0
+    reference.learn(50, reset_num_timesteps=False)
+    try:
+        ours.learn(50, reset_num_timesteps=False)
+    except CannotServe:
+        return
+    # a graph would have gone on with what it recorded
+    assert recorder.n > before
+    for a, b in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
+        th.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+def test_discrete_actions_follow_the_policy() -> None:
+    model = make("MlpPolicy", VECTOR, spaces.Discrete(5))
+    recorded(model)
+    observations = np.tile(np.array([[0.9, -0.7]], np.float32), (20_000, 1))
+    counts = np.bincount(model.sample_actions(observations), minlength=5)
+    with th.no_grad():
+        probs = model.policy.get_distribution(th.as_tensor(observations[:1])).distribution.probs[0].double().numpy()
+    assert stats.chisquare(counts, probs / probs.sum() * 20_000).pvalue > 1e-4
+
+
+def test_continuous_actions_follow_the_policy() -> None:
+    model = make("MlpPolicy", VECTOR, VECTOR)
+    recorded(model)
+    with th.no_grad():
+        model.policy.log_std.copy_(th.tensor([-1.0, 0.5]))
+    observations = np.tile(np.array([[0.9, -0.7]], np.float32), (20_000, 1))
+    actions = model.sample_actions(observations)
+    with th.no_grad():
+        normal = model.policy.get_distribution(th.as_tensor(observations[:1])).distribution
+    for k in range(2):
+        cdf = stats.norm(normal.mean[0, k].item(), normal.stddev[0, k].item()).cdf
+        assert stats.kstest(actions[:, k], cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(3), VECTOR])
+def test_outputs_that_are_not_finite_are_an_error(action_space: spaces.Space) -> None:
+    model = make("MlpPolicy", VECTOR, action_space)
+    recorded(model)
+    with th.no_grad():
+        model.policy.action_net.bias.fill_(th.nan)
+    with pytest.raises(ValueError, match="gives no valid distribution of actions"):
+        model.learn(5)
+
+
+def test_an_infinite_loss_takes_no_step() -> None:
+    model = make("MlpPolicy", VECTOR, VECTOR).learn(12)
+    recorded(model)
+    with th.no_grad():
+        model.policy.log_std.fill_(th.inf)
+    before = [param.clone() for param in model.policy.parameters()]
+    update = model._engine.update(model.rollout_buffer, model._objective())
+    assert not np.isfinite(update.actor_loss)
+    assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+    assert len({state["step"] for state in model.policy.optimizer.state.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy_kwargs", "reason"),
+    [
+        ({"optimizer_class": th.optim.Adam}, "the optimizer is Adam, not AdamTFLike"),
+        ({"activation_fn": nn.Dropout}, "not known to compute the same at every call"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(policy_kwargs: dict[str, Any], reason: str) -> None:
+    model = make("MlpPolicy", VECTOR, VECTOR, policy_kwargs=policy_kwargs)
+    with pytest.raises(CannotServe, match=f"engine='cuda' cannot serve this model: .*{reason}"):
+        recorded(model)
+
+
+def test_masks_are_refused() -> None:
+    model = MaskableTDA2C("MlpPolicy", InvalidActionEnvDiscrete(dim=4), device="cpu", engine="torch")
+    with pytest.raises(CannotServe, match="engine='cuda' cannot serve this model: the policy is a MaskableMlpPolicy"):
+        recorded(model)
+
+
+def test_a_cpu_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="engine='cuda' cannot serve this model: the device is cpu, not the current GPU"
+    ):
+        TDA2C("MlpPolicy", "CartPole-v1", engine="cuda", device="cpu")
+
+
+SHAPES = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)) | st.just(()), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(SHAPES, st.data())
+def test_static_memory_brings_over_what_was_written(shapes: list[tuple[int, ...]], data: st.DataObject) -> None:
+    kinds = [data.draw(st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])) for _ in shapes]
+    memory = StaticMemory(
+        {str(i): (shape, kind) for i, (shape, kind) in enumerate(zip(shapes, kinds, strict=True))}, th.device("cpu")
+    )
+    rng = np.random.default_rng(0)
+    for array in memory.host.values():
+        array[...] = rng.integers(0, 2, array.shape)
+    memory.upload()
+    for i, (shape, kind) in enumerate(zip(shapes, kinds, strict=True)):
+        assert memory.device[str(i)].numpy().dtype == kind
+        assert memory.device[str(i)].shape == shape
+        np.testing.assert_array_equal(memory.device[str(i)].numpy(), memory.host[str(i)])

@@ -1,0 +1,65 @@
+"""What numpy computes large batches in: memory that is used again, and one thread."""
+
+import numpy as np
+import pytest
+import torch as th
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.engines import mlp_gradients
+from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
+
+
+def make(**kwargs) -> TDA2C:
+    return TDA2C("MlpPolicy", "CartPole-v1", engine="torch", device="cpu", seed=0, **kwargs)
+
+
+def batch(n: int, seed: int) -> TransitionBuffer:
+    rng = np.random.default_rng(seed)
+    observations, next_observations = rng.normal(size=(2, n, 4)).astype(np.float32)
+    ended = rng.random(n) < 0.1
+    buffer = TransitionBuffer(n)
+    rewards = rng.normal(size=n).astype(np.float32)
+    buffer.add(Transitions(observations, rng.integers(0, 2, n), rewards, next_observations, ended, ended & False))
+    return buffer
+
+
+def blas_threads() -> set[int]:
+    """Of numpy's library, and of scipy's where that is imported."""
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("activation", [th.nn.ReLU, th.nn.Tanh])
+def test_batches_of_any_size_follow_one_another(activation: type) -> None:
+    """As automatic differentiation has them."""
+    ours, theirs = (make(policy_kwargs={"activation_fn": activation}) for _ in range(2))
+    reference = AnyNetworks(theirs.policy)
+    for seed, n in enumerate([3, 20_000, 7, 5_000, 20_000]):
+        objective = ours._objective()
+        first, second = ours._engine.update(batch(n, seed), objective), reference.update(batch(n, seed), objective)
+        np.testing.assert_allclose(first.targets, second.targets, atol=1e-6)
+        np.testing.assert_allclose(first.values, second.values, atol=1e-6)
+    for param, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+        th.testing.assert_close(param, other, rtol=0, atol=2e-6)
+
+
+def test_what_an_update_gives_stays() -> None:
+    model = make()
+    update = model._engine.update(batch(50, 0), model._objective())
+    values = update.values.copy()
+    model._engine.update(batch(50, 1), model._objective())
+    np.testing.assert_array_equal(update.values, values)
+
+
+def test_large_batches_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    forward = mlp_gradients.forward
+    monkeypatch.setattr(mlp_gradients, "forward", lambda *args: seen.append(blas_threads()) or forward(*args))
+    model = make()
+    with threadpool_limits(2, "blas"):
+        model._engine.update(batch(1000, 0), model._objective())
+        model._engine.act(np.zeros((1000, 4), np.float32))
+        assert len(seen) == 3
+        assert all(1 in threads for threads in seen)
+        assert blas_threads() == {2}

@@ -1,0 +1,131 @@
+"""What ``VecNormalize`` does, from its own files."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from sb3_a2c_td import UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td.export import Normalization, read_normalization
+from tests.environments import RandomEnv
+from tests.saving.pickles import PAYLOADS, Named, New, Reduced, dumps
+
+VECTOR = spaces.Box(-5, 20, (3,), np.float64)
+IMAGE = spaces.Box(0, 255, (4, 36, 36), np.uint8)
+SPACES: dict[str, tuple[spaces.Space[Any], dict[str, Any]]] = {
+    "vector": (VECTOR, {}),
+    "image": (IMAGE, {"clip_obs": 2.0}),
+    "dict": (spaces.Dict({"a": VECTOR, "b": IMAGE}), {}),
+    "some keys": (spaces.Dict({"a": VECTOR, "b": spaces.Discrete(3)}), {"norm_obs_keys": ["a"]}),
+    "none": (VECTOR, {"norm_obs": False}),
+    "none of a dict": (spaces.Dict({"a": VECTOR}), {"norm_obs": False}),
+}
+
+
+def stepped(space: spaces.Space[Any], **kwargs: Any) -> VecNormalize:
+    env = VecNormalize(DummyVecEnv([lambda: RandomEnv(space, spaces.Discrete(2))] * 2), **kwargs)
+    env.reset()
+    for _ in range(20):
+        env.step([0, 1])
+    return env
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same(found[key], expected[key])
+    else:
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_does_what_vec_normalize_does(name: str, tmp_path: Path) -> None:
+    space, kwargs = SPACES[name]
+    env = stepped(space, **kwargs)
+    env.save(str(tmp_path / "vecnormalize.pkl"))
+    space.seed(1)
+    samples = [space.sample() for _ in range(9)]
+    rows = (
+        {key: np.stack([sample[key] for sample in samples]) for key in space.spaces}
+        if isinstance(space, spaces.Dict)
+        else np.stack(samples)
+    )
+    for normalization in (Normalization.of(env), read_normalization(tmp_path / "vecnormalize.pkl")):
+        assert_same(normalization.normalized(rows), env.normalize_obs(rows))
+        around = normalization.around(stepped(space, training=False, norm_obs=False).venv)
+        assert_same(around.normalize_obs(rows), env.normalize_obs(rows))
+        assert around.observation_space == env.observation_space
+
+
+def test_environments_around_which_it_is_put_pay_as_before_and_change_nothing() -> None:
+    normalization = Normalization.of(stepped(VECTOR))
+    env = normalization.around(stepped(VECTOR).venv)
+    for _ in range(20):
+        observations, rewards, _, _ = env.step([0, 1])
+        np.testing.assert_array_equal(observations, normalization.normalized(env.get_original_obs()))
+        np.testing.assert_array_equal(rewards, env.get_original_reward())
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (4,)), spaces.Dict({"a": VECTOR}), spaces.Discrete(3)])
+def test_environments_that_it_does_not_fit_are_refused(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match=r"statistics of observations of shape \(3,\) under 'observation'"):
+        Normalization.of(stepped(VECTOR)).around(stepped(space, norm_obs=False).venv)
+
+
+def with_attribute(name: str, value: Any) -> bytes:
+    """Give a file of ``VecNormalize.save`` with something else in it."""
+    attributes = {**stepped(VECTOR).__getstate__(), name: value}
+    return dumps(New(VecNormalize, (), attributes))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_runs_no_code(payload: str, tmp_path: Path) -> None:
+    canary, path = tmp_path / "ran", tmp_path / "vecnormalize.pkl"
+    path.write_bytes(PAYLOADS[payload](str(canary)))
+    with pytest.raises((UntrustedCheckpointError, UnreadableCheckpointError)):
+        read_normalization(path)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["obs_rms", "epsilon", "render_mode", "unheard_of"])
+def test_runs_no_code_in_any_place(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "vecnormalize.pkl"
+    path.write_bytes(with_attribute(name, Reduced(Named("os", "mkdir"), (str(tmp_path / "ran"),))))
+    with pytest.raises(UntrustedCheckpointError, match="vecnormalize.pkl: it asks for os.mkdir"):
+        read_normalization(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_files_made_here_are_like_those_of_vec_normalize(tmp_path: Path) -> None:
+    path = tmp_path / "vecnormalize.pkl"
+    path.write_bytes(with_attribute("epsilon", 0.5))
+    assert read_normalization(path).epsilon == 0.5
+    with path.open("rb") as file:
+        assert pickle.load(file).epsilon == 0.5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no pickle",
+        pickle.dumps({"obs_rms": 1}),
+        pickle.dumps([1]),
+        dumps(New(VecNormalize, (), {"norm_obs": True})),
+        with_attribute("obs_rms", {"mean": np.zeros(3), "var": "ones"}),
+        with_attribute("obs_rms", {"mean": np.zeros(3, np.int64), "var": np.ones(3)}),
+        with_attribute("epsilon", "small"),
+    ],
+    ids=["empty", "text", "a dict", "a list", "no statistics", "a text", "integers", "no number"],
+)
+def test_damage_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "vecnormalize.pkl"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableCheckpointError, match="vecnormalize.pkl: it is damaged, or no file of VecNormalize"):
+        read_normalization(path)

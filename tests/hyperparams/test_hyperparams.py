@@ -1,0 +1,139 @@
+"""The settings that ship, held against the studies that found them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+
+from benchmarks.learning.arms import STUDIES, study_path
+from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.settings import Settings
+from benchmarks.learning.training import make_env, make_model
+from sb3_a2c_td import TDA2C, recommended, recommended_env
+from sb3_a2c_td.hyperparams.tda2c import hyperparams
+from tests.environments import CountingEnv
+
+PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
+TUNED = [name for name in hyperparams if name not in ("default", "atari")]
+
+
+class Screen(gym.Env[np.ndarray, Any]):
+    """Noise of the size to which Atari's screens are reduced."""
+
+    observation_space = spaces.Box(0, 255, (84, 84, 1), np.uint8)
+    action_space = spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        return self.screen(), {}
+
+    def step(self, action):
+        return self.screen(), float(action == 2), False, False, {}
+
+    def screen(self) -> np.ndarray:
+        return self.np_random.integers(0, 256, (84, 84, 1), np.uint8)
+
+
+def rows_of(name: str) -> list[str]:
+    """Write an entry as the page's two tables have it."""
+    entry = {"normalize": None, "gamma": 0.99, "n_steps": 5, "ent_coef": 0.0, "policy_kwargs": {}, **hyperparams[name]}
+    normalizes = {None: "", False: "observations", True: "observations, rewards"}
+    layers = entry["policy_kwargs"]
+    others = [
+        f"`{argument}={value}`"
+        for argument, value in [*entry.items(), *layers.items()]
+        if argument in ("max_grad_norm", "normalize_advantage", "use_sde", "log_std_init", "frame_stack")
+    ]
+    cells = [
+        f"{entry['n_timesteps']:,}",
+        entry["n_envs"],
+        normalizes[entry["normalize"] and entry["normalize"]["norm_reward"]],
+        " ".join(map(str, layers["net_arch"])) + f" {layers['activation_fn'].__name__}" if layers else "Nature's CNN",
+        ", ".join(["orthogonal"] * layers.get("ortho_init", name == "atari") + others),
+    ]
+    numbers = ("learning_rate", "critic_learning_rate", "gamma", "n_steps", "reward_scale", "ent_coef")
+    rows = (cells, [entry[number] for number in numbers])
+    return [f"| `{name}` | {' | '.join(map(str, row))} |".replace("  ", " ") for row in rows]
+
+
+def found_by_study(name: str) -> dict[str, Any]:
+    return json.loads(study_path(STUDIES, ENVIRONMENTS[name]).read_text())
+
+
+@pytest.mark.parametrize("name", hyperparams)
+def test_the_page_has_them(name: str) -> None:
+    assert set(rows_of(name)) <= set(PAGE.splitlines())
+
+
+def test_every_environment_of_the_benchmark_has_settings() -> None:
+    assert set(TUNED) == set(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_they_are_what_the_study_found(name: str) -> None:
+    """Trained with them, the benchmark's own model gets the same weights and statistics, to the bit."""
+    study = found_by_study(name)
+    settings = Settings(**study["best"]["settings"])
+    env = make_env(ENVIRONMENTS[name], settings, seed=3)
+    # each is trained at once, since making a model seeds the generators that all share
+    theirs = make_model(ENVIRONMENTS[name], settings, env, seed=3).learn(200)
+    ours = TDA2C(env=recommended_env(name, seed=3), seed=3, device="cpu", **recommended(name)).learn(200)
+    assert hyperparams[name]["n_timesteps"] == study["n_steps"]
+    for ours_, theirs_ in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+        assert ours_.equal(theirs_)
+    assert ours.num_timesteps == theirs.num_timesteps
+    ours_normalize, theirs_normalize = ours.get_vec_normalize_env(), theirs.get_vec_normalize_env()
+    assert (ours_normalize is None) == (theirs_normalize is None)
+    if ours_normalize is not None:
+        np.testing.assert_array_equal(ours_normalize.obs_rms.mean, theirs_normalize.obs_rms.mean)
+        np.testing.assert_array_equal(ours_normalize.ret_rms.var, theirs_normalize.ret_rms.var)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_models_with_them_are_saved_and_resumed(name: str, tmp_path: Path) -> None:
+    model = TDA2C(env=recommended_env(name, seed=0), seed=0, device="cpu", **recommended(name)).learn(40)
+    model.save(tmp_path / "model")
+    loaded = TDA2C.load(tmp_path / "model", env=recommended_env(name), device="cpu")
+    loaded.learn(40, reset_num_timesteps=False)
+    assert type(loaded.policy) is type(model.policy)
+
+
+def test_what_is_handed_out_may_be_changed() -> None:
+    recommended("CartPole-v1")["policy_kwargs"]["net_arch"].append(8)
+    assert recommended("CartPole-v1")["policy_kwargs"]["net_arch"] == [128, 128]
+
+
+def test_arguments_may_be_replaced() -> None:
+    model = TDA2C(env="CartPole-v1", **{**recommended("CartPole-v1"), "gamma": 0.5})
+    assert model.gamma == 0.5
+    assert model.n_steps == 2
+
+
+def test_the_default_settings_train_where_nothing_was_tuned() -> None:
+    env = VecNormalize(make_vec_env(CountingEnv, n_envs=hyperparams["default"]["n_envs"]), norm_reward=False)
+    assert TDA2C(env=env, **recommended("default")).learn(100).num_timesteps == 100
+
+
+def test_the_atari_settings_train_on_screens() -> None:
+    env = VecFrameStack(make_vec_env(Screen, n_envs=2), n_stack=4)
+    model = TDA2C(env=env, device="cpu", **recommended("atari")).learn(30)
+    assert model.observation_space.shape == (4, 84, 84)
+    assert model.num_timesteps == 30
+
+
+@pytest.mark.parametrize("function", [recommended, recommended_env])
+def test_an_environment_without_settings(function) -> None:
+    with pytest.raises(ValueError, match=r"env_id='CartPole-v0': .*only for default, atari, CartPole-v1.*--optimize"):
+        function("CartPole-v0")
+
+
+@pytest.mark.parametrize("name", ["default", "atari"])
+def test_what_is_no_environment(name: str) -> None:
+    with pytest.raises(ValueError, match=f"env_id='{name}' is no environment: make yours with make_vec_env"):
+        recommended_env(name)

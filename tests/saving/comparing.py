@@ -1,0 +1,44 @@
+"""All that a training leaves behind, to be compared."""
+
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.saving import generators
+from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_dead_steps
+
+
+def everything(model: TDA2C) -> dict[str, Any]:
+    """Give all that a training leaves behind, and what the environments do next."""
+    assert model.env is not None
+    assert model.ep_info_buffer is not None
+    env = model.env
+    with dropping_dead_steps(env):
+        steps = [env.step(np.array([env.action_space.sample() * 0] * env.num_envs))[:3] for _ in range(250)]
+    return {
+        "weights": [param.detach().numpy().copy() for param in model.policy.parameters()],
+        "moments": [th.as_tensor(v).numpy().copy() for s in model.policy.optimizer.state.values() for v in s.values()],
+        "rates": [group["lr"] for group in model.policy.optimizer.param_groups],
+        "counts": (model.num_timesteps, model._n_updates, len(model.rollout_buffer), model._current_progress_remaining),
+        "episodes": [(info["r"], info["l"]) for info in model.ep_info_buffer],
+        "observation": model._last_obs,
+        "generators": generators.states(),
+        "statistics": (env.obs_rms.mean, env.obs_rms.var, env.ret_rms.var) if isinstance(env, VecNormalize) else (),
+        "next steps": steps,
+    }
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Name what is not the same, to the bit."""
+    return [name for name in expected if not _are_equal(found[name], expected[name])]
+
+
+def _are_equal(first: Any, second: Any) -> bool:
+    try:
+        np.testing.assert_equal(first, second)
+    except AssertionError:
+        return False
+    return True

@@ -1,0 +1,127 @@
+"""Processes that are killed while they save or train; run by ``test_kills.py``, with what it found on standard output.
+
+One process is started, since importing takes its time, and forks one for each kill.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from stable_baselines3 import A2C
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_a2c_td import TDA2C, train_resumably
+from tests.saving.comparing import differences, everything
+
+N_KILLS_OF_SAVES = 200
+N_KILLS_OF_A2C = 20
+N_KILLS_OF_TRAINING = 20
+N_STEPS = 6_000
+
+
+def killed(action: Callable[[], Any], seconds: float) -> bool:
+    """Run an action in a process of its own, and kill it after so many seconds; tell whether it was still running."""
+    pid = os.fork()
+    if pid == 0:
+        action()
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def saves(algorithm: type[BaseAlgorithm], n_kills: int) -> dict[str, int]:
+    """Kill processes that do nothing but save, and count what state they leave the file in."""
+    models = [algorithm("MlpPolicy", "CartPole-v1", device="cpu") for _ in range(2)]
+    for value, model in enumerate(models):
+        model.num_timesteps = value
+        for param in model.policy.parameters():
+            param.data.fill_(value)
+    counts = {"kills": 0, "whole": 0, "lost": 0, "unfinished files": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.zip"
+        models[0].save(path)
+
+        def save_for_ever() -> None:
+            for model in cycle(models):
+                model.save(path)
+
+        for _ in range(n_kills):
+            counts["kills"] += killed(save_for_ever, random.uniform(0.0, 0.05))
+            counts["whole" if is_whole(path, algorithm) else "lost"] += 1
+        counts["unfinished files"] = len(list(path.parent.iterdir())) - 1
+    return counts
+
+
+def is_whole(path: Path, algorithm: type[BaseAlgorithm]) -> bool:
+    """Tell whether a file holds one of the two models that :func:`saves` saves."""
+    try:
+        model = algorithm.load(path, device="cpu")
+    except Exception:
+        return False
+    return all(bool((param == model.num_timesteps).all()) for param in model.policy.parameters())
+
+
+def cartpole() -> TDA2C:
+    return TDA2C("MlpPolicy", VecNormalize(make_vec_env("CartPole-v1", seed=0)), seed=0, device="cpu")
+
+
+def pendulum() -> TDA2C:
+    return TDA2C(
+        "MlpPolicy",
+        make_vec_env("Pendulum-v1", 3, seed=0),
+        learning_rate=LinearSchedule(1e-3, 1e-4, 1.0),
+        use_sde=True,
+        sde_sample_freq=3,
+        n_steps=7,
+        seed=0,
+        device="cpu",
+    )
+
+
+def training(make_model: Callable[[], TDA2C], n_kills: int) -> dict[str, Any]:
+    """Kill a training so many times, let it end, and compare what comes out with what comes out undisturbed."""
+    with tempfile.TemporaryDirectory() as folder:
+        # the first compiles, after 200 updates
+        train_resumably(make_model, N_STEPS // 4, Path(folder) / "warm-up", save_freq=100)
+        start = time.perf_counter()
+        undisturbed = train_resumably(make_model, N_STEPS, Path(folder) / "undisturbed", save_freq=100)
+        seconds = time.perf_counter() - start
+        expected = everything(undisturbed)
+        counts: dict[str, Any] = {"kills": 0, "steps when killed": []}
+        path = Path(folder) / "disturbed.zip"
+        for _ in range(n_kills):
+            counts["kills"] += killed(
+                lambda: train_resumably(make_model, N_STEPS, path, save_freq=100), random.uniform(0.0, seconds / 15)
+            )
+            steps = TDA2C.load(path, device="cpu").num_timesteps if path.exists() else 0
+            counts["steps when killed"].append(steps)
+        found = everything(train_resumably(make_model, N_STEPS, path, save_freq=100))
+        counts["differences"] = differences(found, expected)
+    return counts
+
+
+if __name__ == "__main__":
+    th.set_num_threads(1)
+    random.seed(int(sys.argv[2]))
+    found = {
+        "saves": lambda: saves(TDA2C, N_KILLS_OF_SAVES),
+        "saves of A2C": lambda: saves(A2C, N_KILLS_OF_A2C),
+        "cartpole": lambda: training(cartpole, N_KILLS_OF_TRAINING),
+        "pendulum": lambda: training(pendulum, N_KILLS_OF_TRAINING),
+    }[sys.argv[1]]()
+    print(json.dumps(found))

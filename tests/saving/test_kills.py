@@ -1,0 +1,42 @@
+"""What SIGKILL leaves behind."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.saving import killed
+
+
+def run(what: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.saving.killed", what, "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_kills_lose_no_saved_model() -> None:
+    counts = run("saves")
+    assert counts["kills"] == counts["whole"] == killed.N_KILLS_OF_SAVES
+    assert counts["lost"] == 0
+    # many fell into the middle of writing
+    assert counts["unfinished files"] > 5
+
+
+def test_the_same_kills_lose_models_of_a2c() -> None:
+    """So the test above can fail."""
+    assert run("saves of A2C")["lost"] > 0
+
+
+@pytest.mark.parametrize("what", ["cartpole", "pendulum"])
+def test_a_training_that_is_killed_and_run_again_ends_as_if_it_had_not_been(what: str) -> None:
+    counts = run(what)
+    assert counts["kills"] == killed.N_KILLS_OF_TRAINING
+    assert counts["differences"] == []
+    # most of the kills came while there was something to lose
+    steps = counts["steps when killed"]
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 5
+    assert steps[-1] < killed.N_STEPS
