@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from sb3_a2c_td import GymnasiumVecEnv
-from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_dead_steps
+from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps
 
 N_ENVS = 1024
 
@@ -35,7 +35,7 @@ def microseconds(rounds: int, n_steps: int = 200) -> tuple[float, float]:
     adapter.reset()
     actions = np.random.default_rng(0).integers(0, 2, (n_steps, N_ENVS))
     alone, added = [], []
-    with dropping_dead_steps(adapter):
+    with dropping_autoreset_steps(adapter):
         for _ in range(rounds):
             alone.append(_microseconds_of_a_step(bare.step, actions))
             added.append(_microseconds_of_a_step(adapter.step, actions) - alone[-1])

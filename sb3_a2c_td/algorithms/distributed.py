@@ -11,10 +11,10 @@ from stable_baselines3.common.logger import Logger
 from sb3_a2c_td.algorithms.logs import ProgressBar
 from sb3_a2c_td.algorithms.resumable import callback_list, description
 from sb3_a2c_td.algorithms.tda2c import TDA2C
-from sb3_a2c_td.engines import CannotServe, Engine
+from sb3_a2c_td.engines import Engine, UnsupportedPolicyError
 from sb3_a2c_td.engines.numpy_mlp import TorchEngine
 from sb3_a2c_td.saving.tensors import digest
-from sb3_a2c_td.vec_env.gymnasium_vec_env import check_can_be_shared
+from sb3_a2c_td.vec_env.gymnasium_vec_env import check_distributable
 
 
 class Ranks:
@@ -72,7 +72,7 @@ class DistributedTDA2C(TDA2C):
 
     def _make_engine(self) -> Engine:
         if self.engine not in ("auto", "torch"):
-            raise CannotServe(self.engine, "its gradients are averaged over processes")
+            raise UnsupportedPolicyError(self.engine, "its gradients are averaged over processes")
         self._ranks = Ranks()
         return TorchEngine(self.policy, self._ranks, name=self.engine)
 
@@ -95,7 +95,7 @@ class DistributedTDA2C(TDA2C):
         self._ranks.check_same({**description(self), **arguments})
         if self._ends_with_episode:
             raise ValueError(f"update_on_episode_end={self.update_on_episode_end}: must be False, for fixed intervals")
-        check_can_be_shared(self.env)
+        check_distributable(self.env)
         for tensor in self.policy.state_dict().values():
             _meet(dist.broadcast, tensor, 0)
         self._check_weights()

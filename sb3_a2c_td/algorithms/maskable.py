@@ -14,8 +14,9 @@ from sb3_a2c_td.policies.maskable import (
     MaskableMultiInputPolicy,
     SeparateMaskablePolicy,
 )
-from sb3_a2c_td.rollout.transitions import MaskedTransitions, Observations, Transitions
-from sb3_a2c_td.vec_env.action_masks import action_masks, check_masks_are_given
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import MaskedTransitions, Transitions
+from sb3_a2c_td.vec_env.action_masks import action_masks, check_masks_available
 
 
 class MaskableTDA2C(TDA2C):
@@ -74,7 +75,7 @@ class MaskableTDA2C(TDA2C):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
         assert self.env is not None
-        check_masks_are_given(self.env)
+        check_masks_available(self.env)
         return total_timesteps, callback
 
     def _act(self, observations: Observations) -> np.ndarray:

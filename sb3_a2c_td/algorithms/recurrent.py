@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.engines import Engine
-from sb3_a2c_td.engines.interface import CannotServe
+from sb3_a2c_td.engines.interface import UnsupportedPolicyError
 from sb3_a2c_td.engines.recurrent import RecurrentEngine
 from sb3_a2c_td.policies.recurrent import (
     CnnLstmPolicy,
@@ -16,8 +16,9 @@ from sb3_a2c_td.policies.recurrent import (
     MultiInputLstmPolicy,
     SeparateRecurrentPolicy,
 )
-from sb3_a2c_td.rollout.transitions import Observations, RecurrentTransitions, Transitions
-from sb3_a2c_td.vec_env.gymnasium_vec_env import live_rows
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import RecurrentTransitions, Transitions
+from sb3_a2c_td.vec_env.gymnasium_vec_env import transition_rows
 
 
 class RecurrentTDA2C(TDA2C):
@@ -48,7 +49,7 @@ class RecurrentTDA2C(TDA2C):
 
     def _make_engine(self) -> Engine:
         if self.engine not in ("auto", "torch"):
-            raise CannotServe(self.engine, "its policy has a memory")
+            raise UnsupportedPolicyError(self.engine, "its policy has a memory")
         return cast(Engine, RecurrentEngine(self.policy, self.engine))
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
@@ -68,7 +69,7 @@ class RecurrentTDA2C(TDA2C):
     def _episode_starts(self) -> np.ndarray:
         assert self.env is not None
         assert self._last_episode_starts is not None
-        live = live_rows(self.env)
+        live = transition_rows(self.env)
         if live is None:
             return self._last_episode_starts
         # behind a dead step an episode begins
@@ -83,6 +84,6 @@ class RecurrentTDA2C(TDA2C):
         # fields more, with which nothing but the engine has to do
         return cast(Transitions[np.ndarray], rows)
 
-    def _go_on_from(self, new_obs: Any, dones: np.ndarray) -> None:
-        super()._go_on_from(new_obs, dones)
+    def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
+        super()._store_last_obs(new_obs, dones)
         self._memory = self._memory_behind

@@ -21,8 +21,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.logs import excluding_nothing
 from sb3_a2c_td.arguments import check_at_least_one, check_number
-from sb3_a2c_td.engines import Diverged, Engine, Objective, Update, make_engine
-from sb3_a2c_td.faults.error_notes import explained
+from sb3_a2c_td.engines import DivergenceError, Engine, Objective, Update, make_engine
+from sb3_a2c_td.faults.error_notes import annotate_errors
 from sb3_a2c_td.faults.interrupts import Interrupts
 from sb3_a2c_td.policies.separate import (
     CnnPolicy,
@@ -32,15 +32,16 @@ from sb3_a2c_td.policies.separate import (
     SeparateCombinedNetworks,
     SeparateNetworks,
 )
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer, Transitions, selected
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
 from sb3_a2c_td.rollout.validation import STOPPED, check_finite, check_shapes, check_spaces
 from sb3_a2c_td.saving import atomic, generators, training_state
 from sb3_a2c_td.saving.archives import Checkpoint, add_entries, loading, read_checkpoint, zip_path
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 from sb3_a2c_td.saving.tensors import check_moments
 from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
-from sb3_a2c_td.vec_env.cheap_copies import copying_less
-from sb3_a2c_td.vec_env.gymnasium_vec_env import RUNNING, GymnasiumVecEnv, dropping_dead_steps, live_rows
+from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
+from sb3_a2c_td.vec_env.gymnasium_vec_env import RUNNING, GymnasiumVecEnv, dropping_autoreset_steps, transition_rows
 
 
 class TDA2C(OnPolicyAlgorithm):
@@ -170,7 +171,7 @@ class TDA2C(OnPolicyAlgorithm):
     def _wrap_env(env: GymEnv | VectorEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else env
         check_spaces(env.observation_space, env.action_space)
-        return copying_less(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
+        return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
 
     def _check_arguments(self) -> None:
         if not issubclass(self.policy_class, self.policy_base):
@@ -298,7 +299,7 @@ class TDA2C(OnPolicyAlgorithm):
         :raises ValueError: if the environments have other spaces
         """
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
-        return cls._made_of(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+        return cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
 
     @classmethod
     def resume(
@@ -329,12 +330,12 @@ class TDA2C(OnPolicyAlgorithm):
         if env is None:
             raise ValueError("env=None: resume() needs environments made like those that the model was saved with")
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
-        model = cls._made_of(checkpoint, path, env, device, force_reset=False)
+        model = cls._from_checkpoint(checkpoint, path, env, device, force_reset=False)
         training_state.restore(model, checkpoint.training_state)
         return model
 
     @classmethod
-    def _made_of(
+    def _from_checkpoint(
         cls,
         checkpoint: Checkpoint,
         path: str | pathlib.Path | io.BufferedIOBase,
@@ -401,9 +402,9 @@ class TDA2C(OnPolicyAlgorithm):
         :raises RuntimeError: if a process of the environment ended
         """
         with (
-            dropping_dead_steps(self.env),
-            self._interrupts.are_mine(),
-            explained(self.env, lambda: self.num_timesteps, self._interrupts),
+            dropping_autoreset_steps(self.env),
+            self._interrupts.installed(),
+            annotate_errors(self.env, lambda: self.num_timesteps, self._interrupts),
         ):
             return super().learn(
                 total_timesteps,
@@ -445,7 +446,7 @@ class TDA2C(OnPolicyAlgorithm):
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        while not self._interval_is_complete(rollout_buffer, n_rollout_steps):
+        while not self._rollout_is_complete(rollout_buffer, n_rollout_steps):
             if self.num_timesteps >= self._total_timesteps:
                 return False
             if not self._collect_step(env, callback, rollout_buffer):
@@ -454,7 +455,7 @@ class TDA2C(OnPolicyAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def _interval_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
+    def _rollout_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
         is_due = rollout_buffer.n_steps >= n_rollout_steps or (
             self._ends_with_episode and np.count_nonzero(self._last_episode_starts) > 0  # type: ignore[arg-type]
         )
@@ -482,8 +483,8 @@ class TDA2C(OnPolicyAlgorithm):
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool, copy=False)
-            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), live_rows(env))
-            self._go_on_from(new_obs, dones)
+            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))
+            self._store_last_obs(new_obs, dones)
         except BaseException:
             # where the environments are now is not known: the next learn() resets them
             self._last_obs = None
@@ -493,7 +494,7 @@ class TDA2C(OnPolicyAlgorithm):
         callback.update_locals(locals())
         return callback.on_step()
 
-    def _go_on_from(self, new_obs: Any, dones: np.ndarray) -> None:
+    def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
         self._last_obs = new_obs
         self._last_episode_starts = dones
 
@@ -512,7 +513,7 @@ class TDA2C(OnPolicyAlgorithm):
         """
         try:
             return self._act(observations)
-        except Diverged as error:
+        except DivergenceError as error:
             raise self._explained(error) from error
 
     def _act(self, observations: Observations) -> np.ndarray:
@@ -620,7 +621,7 @@ class TDA2C(OnPolicyAlgorithm):
     def _checked_update(self) -> Update:
         try:
             update = self._engine_of_policy().update(self.rollout_buffer, self._objective())
-        except Diverged as error:
+        except DivergenceError as error:
             raise self._explained(error) from error
         loss = update.actor_loss + update.critic_loss + self.ent_coef * update.entropy_loss
         if not (math.isfinite(loss) and math.isfinite(update.grad_norm)):
@@ -631,7 +632,7 @@ class TDA2C(OnPolicyAlgorithm):
             )
         return update
 
-    def _explained(self, error: Diverged) -> ValueError:
+    def _explained(self, error: DivergenceError) -> ValueError:
         return ValueError(
             f"{error} at step {self.num_timesteps}: training diverged. Lower the learning rates, or set max_grad_norm. "
             "The weights are those of the last update."

@@ -24,7 +24,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import mistakes, outputs
+from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, policy_for
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -67,7 +67,7 @@ def compare(
       sb3-a2c-td compare Pendulum-v1 --timesteps 50000 --seed 1 --output pendulum
     """
     stop = PROCESSES.Event()
-    with mistakes.explained():
+    with usage_errors.reported():
         made = gym.make(env)
         for algorithm in ALGORITHMS.values():
             _model(algorithm, made, seed)

@@ -7,7 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
 
-from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.cli import usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, AsTheyAre, Seed, Statistics, Trusted, Zip, load, normalization_of
 
 
@@ -34,7 +34,7 @@ def evaluate(
       sb3-a2c-td evaluate tda2c_CartPole-v1.zip --env CartPole-v1
       sb3-a2c-td evaluate models/pendulum.zip --env Pendulum-v1 --episodes 100 --stochastic --seed 1
     """
-    with mistakes.explained():
+    with usage_errors.reported():
         vec_env = make_vec_env(env)
         normalization = normalization_of(path, normalize, no_normalize)
         if normalization is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.cli import usage_errors
 from sb3_a2c_td.cli.models import AsTheyAre, Statistics, Trusted, Zip, load, normalization_of
 from sb3_a2c_td.export import export_actor
 from sb3_a2c_td.export.checking import N_OBSERVATIONS
@@ -46,7 +46,7 @@ def export(
       sb3-a2c-td export hopper.zip --to onnx --normalize vecnormalize.pkl
     """
     written = path.with_suffix(f".{to}") if output is None else output
-    with mistakes.explained():
+    with usage_errors.reported():
         if written.exists() and written.samefile(path):
             raise ValueError(f"--output {written} is the model itself; name another file")
         normalization = normalization_of(path, normalize, no_normalize)

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sb3_a2c_td.cli import mistakes
+from sb3_a2c_td.cli import usage_errors
 from sb3_a2c_td.saving.archives import MAX_MESSAGE, printable
 from sb3_a2c_td.saving.contents import SPACES, Contents, read_contents
 
@@ -34,7 +34,7 @@ def inspect(path: Annotated[Path, typer.Argument(metavar="ZIP", help="The saved 
       sb3-a2c-td inspect tda2c_CartPole-v1.zip
       sb3-a2c-td inspect tda2c_CartPole-v1.zip | less
     """
-    with mistakes.explained():
+    with usage_errors.reported():
         contents = read_contents(path)
     # nothing in the file is markup
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)

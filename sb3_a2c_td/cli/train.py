@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms.resumable import SaveEvery
-from sb3_a2c_td.cli import interrupting, mistakes, outputs
+from sb3_a2c_td.cli import interrupting, outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
 
 SAVE_FREQ = 10_000
@@ -54,7 +54,7 @@ def train(
       sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
       torchrun --nproc-per-node 2 -m sb3_a2c_td train --env CartPole-v1 --n-envs 8 --save cartpole.zip
     """
-    with mistakes.explained():
+    with usage_errors.reported():
         wanted = None if save is None else _place(save)
         make_model: Callable[..., TDA2C] = TDA2C
         rank = None

@@ -7,14 +7,14 @@ the policy; not ``"cuda"``, which has not yet run on a GPU.
 
 from sb3_a2c_td.engines.auto import AutoEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
-from sb3_a2c_td.engines.interface import CannotServe, Diverged, Engine, Objective, Update
+from sb3_a2c_td.engines.interface import DivergenceError, Engine, Objective, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.numpy_mlp import TorchEngine
 from sb3_a2c_td.policies.separate import SeparateNetworks
 
 ENGINES = ("auto", "torch", "numba", "cuda")
 """what ``TDA2C(engine=...)`` takes"""
 
-__all__ = ["ENGINES", "CannotServe", "Diverged", "Engine", "Objective", "Update", "make_engine"]
+__all__ = ["ENGINES", "DivergenceError", "Engine", "Objective", "UnsupportedPolicyError", "Update", "make_engine"]
 
 
 def make_engine(name: str, policy: SeparateNetworks) -> Engine:
@@ -34,7 +34,7 @@ def make_engine(name: str, policy: SeparateNetworks) -> Engine:
         except ImportError as error:
             raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
         except RuntimeError as error:
-            raise CannotServe(name, f"numba failed: {error}") from error
+            raise UnsupportedPolicyError(name, f"numba failed: {error}") from error
         return NumbaEngine(policy)
     if name == "cuda":
         return CudaEngine(policy)

@@ -5,11 +5,12 @@ import warnings
 
 import numpy as np
 
-from sb3_a2c_td.engines.interface import CannotServe, Objective, Update
-from sb3_a2c_td.engines.mlp_parameters import why_not_flat
+from sb3_a2c_td.engines.interface import Objective, UnsupportedPolicyError, Update
+from sb3_a2c_td.engines.mlp_parameters import unsupported_reason
 from sb3_a2c_td.engines.numpy_mlp import TorchEngine
 from sb3_a2c_td.policies.separate import SeparateNetworks
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 N_TORCH_UPDATES = 200
 """updates before anything is compiled: short runs are over by then"""
@@ -40,14 +41,14 @@ class AutoEngine:
         """Draw actions with the engine that is due."""
         try:
             return self._due().act(observations, action_masks)
-        except CannotServe as error:
+        except UnsupportedPolicyError as error:
             return self._fall_back(error).act(observations, action_masks)
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
         """Take one step of the optimiser with the engine that is due."""
         try:
             return self._due().update(buffer, objective)
-        except CannotServe as error:
+        except UnsupportedPolicyError as error:
             return self._fall_back(error).update(buffer, objective)
 
     def _due(self) -> TorchEngine:
@@ -65,7 +66,7 @@ class AutoEngine:
         state = next(iter(self.policy.optimizer.state.values()), None)
         return 0 if state is None else int(state.get("step", 0))
 
-    def _fall_back(self, error: CannotServe) -> TorchEngine:
+    def _fall_back(self, error: UnsupportedPolicyError) -> TorchEngine:
         """The policy was changed into one that numba cannot serve."""
         self._why_not_numba = error.reason
         self._engine = TorchEngine(self.policy)
@@ -75,4 +76,4 @@ class AutoEngine:
 def _why_not_numba(policy: SeparateNetworks) -> str | None:
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed: pip install 'sb3-a2c-td[fast]'"
-    return why_not_flat(policy)
+    return unsupported_reason(policy)

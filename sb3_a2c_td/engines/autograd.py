@@ -14,12 +14,13 @@ from torch import nn
 
 from sb3_a2c_td import losses
 from sb3_a2c_td.engines.change_detection import is_altered
-from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Others, Update
+from sb3_a2c_td.engines.interface import NO_STEP, DivergenceError, Objective, Others, Update
 from sb3_a2c_td.optimizers import largest_step
 from sb3_a2c_td.policies.maskable import MaskableCnnPolicy, MaskableMlpPolicy, MaskableMultiInputPolicy
 from sb3_a2c_td.policies.recurrent import CnnLstmPolicy, MlpLstmPolicy, MultiInputLstmPolicy
 from sb3_a2c_td.policies.separate import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateNetworks
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer, Transitions
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
 MODE_FREE: frozenset[type[nn.Module]] = frozenset(
     {
@@ -185,13 +186,13 @@ class AnyNetworks:
     def distribution(self, observations: PyTorchObs, action_masks: Any = None) -> Distribution:
         """Give the distribution of actions.
 
-        :raises Diverged: if there is none
+        :raises DivergenceError: if there is none
         """
         masks = () if action_masks is None else (action_masks,)
         try:
             return self.policy.get_distribution(observations, *masks)  # type: ignore[no-any-return]
         except ValueError as error:
-            raise Diverged from error
+            raise DivergenceError from error
 
     def _descend(self, loss: th.Tensor, max_grad_norm: float | None) -> float:
         """Take one step of the optimiser, unless loss or gradient are not finite; give the gradient's norm."""
@@ -211,7 +212,7 @@ class AnyNetworks:
         try:
             self.policy.optimizer.step()
             if not th.stack(th._foreach_norm(params, math.inf)).isfinite().all():
-                raise Diverged(NO_STEP)
+                raise DivergenceError(NO_STEP)
         except BaseException:
             for param, last in zip(params, before, strict=True):
                 param.copy_(last)

@@ -35,7 +35,7 @@ _ACCUMULATE_HOOKS = attrgetter("_post_accumulate_grad_hooks")
 _REQUIRES_GRAD = attrgetter("requires_grad")
 
 
-class WatchedModules:
+class ModuleSnapshot:
     """Modules of a policy as they were when this was made.
 
     :param policy: the policy
@@ -71,7 +71,7 @@ class WatchedModules:
         )
 
 
-class WatchedOptimizer:
+class OptimizerSnapshot:
     """A policy's optimiser as it was when this was made: ``AdamTFLike`` or PyTorch's ``Adam``.
 
     :param policy: the policy

@@ -14,12 +14,13 @@ from torch import nn
 
 from sb3_a2c_td import losses
 from sb3_a2c_td.engines.autograd import AnyNetworks, is_mode_free
-from sb3_a2c_td.engines.change_detection import WatchedModules, WatchedOptimizer, reasons_against
-from sb3_a2c_td.engines.interface import NO_STEP, CannotServe, Diverged, Objective, Update
+from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, reasons_against
+from sb3_a2c_td.engines.interface import NO_STEP, DivergenceError, Objective, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.static_memory import Layout, StaticMemory
 from sb3_a2c_td.optimizers import AdamTFLike, fused_adam, step_size
 from sb3_a2c_td.policies.separate import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateNetworks
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 Computation = Callable[[], th.Tensor]
 
@@ -60,7 +61,7 @@ class CudaEngine:
 
     :param policy: the policy to act for and to update, on a GPU
     :param record: turns a computation into one that is done again at each call
-    :raises CannotServe: if the policy is not on a GPU, or waits for it, saying why
+    :raises UnsupportedPolicyError: if the policy is not on a GPU, or waits for it, saying why
     """
 
     name = "cuda"
@@ -79,10 +80,10 @@ class CudaEngine:
         """Forget all recordings."""
         device = self.policy.device
         if self._record is in_a_cuda_graph and not _is_current(device):
-            raise CannotServe(self.name, f"the device is {device}, not the current GPU")
+            raise UnsupportedPolicyError(self.name, f"the device is {device}, not the current GPU")
         reason = next(_reasons_against(self.policy), None)
         if reason is not None:
-            raise CannotServe(self.name, reason)
+            raise UnsupportedPolicyError(self.name, reason)
         optimizer = self.policy.optimizer
         for group in optimizer.param_groups:
             for param in group["params"]:
@@ -91,8 +92,8 @@ class CudaEngine:
                     "exp_avg": th.zeros_like(param),
                     "exp_avg_sq": th.zeros_like(param),
                 } | optimizer.state[param]
-        self._modules = WatchedModules(self.policy, self.policy.modules())
-        self._optimizer = WatchedOptimizer(self.policy, counts_integers=True)
+        self._modules = ModuleSnapshot(self.policy, self.policy.modules())
+        self._optimizer = OptimizerSnapshot(self.policy, counts_integers=True)
         self._acting: dict[Any, _Acting] = {}
         self._updating: tuple[Any, _Updating] | None = None
 
@@ -140,7 +141,7 @@ class _Acting:
         self._memory.upload()
         actions = self._replay().cpu().numpy()
         if (actions < 0).any() if actions.dtype.kind == "i" else not np.isfinite(actions).all():
-            raise Diverged
+            raise DivergenceError
         return actions.reshape(-1, *self._action_shape)
 
     @th.no_grad()
@@ -203,7 +204,7 @@ class _Updating:
             for state in self._states:
                 state["step"] += 1
         elif is_due:
-            raise Diverged(NO_STEP)
+            raise DivergenceError(NO_STEP)
         explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2
         return Update(targets, values, actor_loss, critic_loss, entropy_loss, norm, td_error, std, explained)
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch as th
 
 from sb3_a2c_td.policies.separate import SeparateNetworks
-from sb3_a2c_td.rollout.transitions import ArrayT, Observations, TransitionBuffer
+from sb3_a2c_td.rollout.observations import ArrayT, Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 
 class Objective(NamedTuple):
@@ -54,7 +55,7 @@ class Others(Protocol):
         ...
 
 
-class CannotServe(ValueError):
+class UnsupportedPolicyError(ValueError):
     """An engine cannot serve a policy.
 
     :param reason: why
@@ -65,7 +66,7 @@ class CannotServe(ValueError):
         self.reason = reason
 
 
-class Diverged(ValueError):
+class DivergenceError(ValueError):
     """The policy's outputs are not finite, so that no action can be drawn from them, or its parameters would be."""
 
     def __init__(self, reason: str = "the policy gives no valid distribution of actions") -> None:
@@ -96,8 +97,8 @@ class Engine(Protocol):
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
         :param action_masks: which choices are allowed, bool ``(n_envs, n_choices)``, for policies that take masks
         :return: actions before clipping or unscaling, ``(n_envs, *action_shape)``
-        :raises Diverged: if the policy's outputs are not finite
-        :raises CannotServe: if the policy was changed to one that the engine cannot serve
+        :raises DivergenceError: if the policy's outputs are not finite
+        :raises UnsupportedPolicyError: if the policy was changed to one that the engine cannot serve
         """
         ...
 
@@ -107,7 +108,7 @@ class Engine(Protocol):
         If the losses or their gradient's norm are not finite, the parameters stay as they are, and also if anything
         is raised.
 
-        :raises Diverged: if the policy's outputs are not finite, or its parameters would not be after the step
-        :raises CannotServe: if the policy was changed to one that the engine cannot serve
+        :raises DivergenceError: if the policy's outputs are not finite, or its parameters would not be after the step
+        :raises UnsupportedPolicyError: if the policy was changed to one that the engine cannot serve
         """
         ...

@@ -12,12 +12,13 @@ import torch as th
 from threadpoolctl import ThreadpoolController
 
 from sb3_a2c_td.engines import mlp_gradients
-from sb3_a2c_td.engines.change_detection import WatchedModules, WatchedOptimizer, reasons_against
-from sb3_a2c_td.engines.interface import NO_STEP, Diverged, Objective, Others, Update
-from sb3_a2c_td.engines.mlp_policy import PlainMlp, why_not_plain
+from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, reasons_against
+from sb3_a2c_td.engines.interface import NO_STEP, DivergenceError, Objective, Others, Update
+from sb3_a2c_td.engines.mlp_policy import PlainMlp, why_not_plain_mlp
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies.separate import SeparateNetworks
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 SMALL = 2**17
 """rows times parameters up to which numpy takes one thread by itself"""
@@ -29,7 +30,7 @@ class FlatMlp:
     The policy's parameters, their gradients and the optimiser's moments become views of the rows of one array, so that
     policy and optimiser see every change that is made to it.
 
-    :param policy: a policy that :func:`why_not_flat` has nothing against
+    :param policy: a policy that :func:`unsupported_reason` has nothing against
     :param others: those who train it with this one
     """
 
@@ -45,7 +46,7 @@ class FlatMlp:
     """say whether the actor's parameters are still in :attr:`actor`"""
 
     def __init__(self, policy: SeparateNetworks, others: Others | None = None) -> None:
-        assert why_not_flat(policy) is None
+        assert unsupported_reason(policy) is None
         self.policy = policy
         self._others = others
         mlp = PlainMlp(policy)
@@ -70,9 +71,9 @@ class FlatMlp:
         self._critic_net, self._critic_grads = arrays[n:], grads[n:]
         self._actor_room = mlp_gradients.Room(self.actor_widths[1:].tolist())
         self._critic_room = mlp_gradients.Room(self.critic_widths[1:].tolist())
-        self.actor_is_bound = WatchedModules(policy, mlp.actor_modules).are_same
-        self._watched_modules = WatchedModules(policy, mlp.actor_modules + mlp.critic_modules)
-        self._watched_optimizer = WatchedOptimizer(policy, self._counts_integers)
+        self.actor_is_bound = ModuleSnapshot(policy, mlp.actor_modules).are_same
+        self._watched_modules = ModuleSnapshot(policy, mlp.actor_modules + mlp.critic_modules)
+        self._watched_optimizer = OptimizerSnapshot(policy, self._counts_integers)
 
     def _move(self) -> list[np.ndarray]:
         """Move parameters and moments into :attr:`numbers`; give the gradients."""
@@ -103,19 +104,19 @@ class FlatMlp:
     def draw(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions, ``(N,)`` or ``(N, action_dim)``.
 
-        :raises Diverged: if the actor's outputs are not finite
+        :raises DivergenceError: if the actor's outputs are not finite
         """
         with self._one_thread(len(observations)):
             outputs = mlp_gradients.forward(self._actor_net, self.rows(observations), self.use_tanh)[-1]
         if not _are_finite(outputs):
-            raise Diverged
+            raise DivergenceError
         noise = self.noise(len(outputs))
         if self._log_std is None:
             perturbed = outputs - np.log(-np.log(noise))
             return mlp_gradients.masked(perturbed, action_masks, -np.inf).argmax(axis=1)  # type: ignore[no-any-return]
         actions = outputs + np.exp(self._log_std) * noise.astype(np.float32)
         if not np.isfinite(actions).all():
-            raise Diverged
+            raise DivergenceError
         return actions  # type: ignore[no-any-return]
 
     def noise(self, n: int) -> np.ndarray:
@@ -219,7 +220,7 @@ class FlatMlp:
             mlp_gradients.adam(networks[1], *self.critic_adam()),
         )
         if not all(_are_finite(params) for params, _, _ in steps):
-            raise Diverged(NO_STEP)
+            raise DivergenceError(NO_STEP)
         for numbers, (params, exp_avg, exp_avg_sq) in zip(networks, steps, strict=True):
             numbers[0], numbers[2], numbers[3] = params, exp_avg, exp_avg_sq
         self.count_step()
@@ -277,12 +278,12 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def why_not_flat(policy: SeparateNetworks) -> str | None:
+def unsupported_reason(policy: SeparateNetworks) -> str | None:
     """Say why a policy cannot be bound; ``None`` if it can.
 
     It is a plain MLP, in float32 on the CPU, trained by ``AdamTFLike`` or PyTorch's ``Adam`` without extras.
     """
-    return why_not_plain(policy) or next(_reasons_against(PlainMlp(policy), policy.optimizer), None)
+    return why_not_plain_mlp(policy) or next(_reasons_against(PlainMlp(policy), policy.optimizer), None)
 
 
 def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) -> np.ndarray:

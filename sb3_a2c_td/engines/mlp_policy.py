@@ -25,7 +25,7 @@ PLAIN = {
 class PlainMlp:
     """The dense layers of a policy that consists of nothing else.
 
-    :param policy: a policy that :func:`why_not_plain` has nothing against
+    :param policy: a policy that :func:`why_not_plain_mlp` has nothing against
     """
 
     actor: list[nn.Parameter]
@@ -38,7 +38,7 @@ class PlainMlp:
     """what the critic's output depends on"""
 
     def __init__(self, policy: SeparateNetworks) -> None:
-        assert why_not_plain(policy) is None
+        assert why_not_plain_mlp(policy) is None
         self.continuous = isinstance(policy.action_dist, DiagGaussianDistribution)
         self.use_tanh = any(isinstance(module, nn.Tanh) for module in policy.mlp_extractor.modules())
         actor_layers, critic_layers = _actor_layers(policy), _critic_layers(policy)
@@ -51,7 +51,7 @@ class PlainMlp:
         self.critic_modules = [policy, mlp, mlp.value_net, *critic_layers, *policy.vf_features_extractor.modules()]
 
 
-def why_not_plain(policy: SeparateNetworks) -> str | None:
+def why_not_plain_mlp(policy: SeparateNetworks) -> str | None:
     """Say why a policy is no plain MLP; ``None`` if it is.
 
     It is an ``MlpPolicy`` or ``MaskableMlpPolicy`` on vectors, with ReLU or tanh, and categorical or diagonal Gaussian

@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from sb3_a2c_td.engines import numba_kernels
-from sb3_a2c_td.engines.interface import NO_STEP, CannotServe, Diverged, Objective, Update
-from sb3_a2c_td.engines.mlp_parameters import FlatMlp, as_rows, why_not_flat
+from sb3_a2c_td.engines.interface import NO_STEP, DivergenceError, Objective, UnsupportedPolicyError, Update
+from sb3_a2c_td.engines.mlp_parameters import FlatMlp, as_rows, unsupported_reason
 from sb3_a2c_td.engines.numpy_mlp import TorchEngine
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 MAX_ROWS = 512
 """up to about where the kernels take less time than numpy, which multiplies large matrices by a library"""
@@ -18,16 +19,16 @@ class NumbaEngine(TorchEngine):
     """See :class:`~sb3_a2c_td.engines.interface.Engine`. Large batches are left to numpy, as ``"torch"`` takes them.
 
     :param policy: a plain MLP, in float32 on the CPU, with ``AdamTFLike`` or ``Adam``
-    :raises CannotServe: if it is another one, saying why
+    :raises UnsupportedPolicyError: if it is another one, saying why
     """
 
     name = "numba"
     _mlp: FlatMlp
 
     def _bound(self) -> FlatMlp:
-        reason = why_not_flat(self.policy)
+        reason = unsupported_reason(self.policy)
         if reason is not None:
-            raise CannotServe(self.name, reason)
+            raise UnsupportedPolicyError(self.name, reason)
         return FlatMlp(self.policy)
 
     def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
@@ -44,7 +45,7 @@ class NumbaEngine(TorchEngine):
         else:
             actions, are_finite = numba_kernels.draw_categorical(*network, rows, noise, _as_array(action_masks))
         if not are_finite:
-            raise Diverged
+            raise DivergenceError
         return actions.reshape(-1, *self._action_shape) if mlp.continuous else actions  # type: ignore[no-any-return]
 
     def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
@@ -78,7 +79,7 @@ class NumbaEngine(TorchEngine):
         if was_taken:
             mlp.count_step()
         elif was_due:
-            raise Diverged(NO_STEP)
+            raise DivergenceError(NO_STEP)
         return Update(targets, values, *figures)
 
 

@@ -4,10 +4,11 @@ import numpy as np
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sb3_a2c_td.engines.autograd import AnyNetworks
-from sb3_a2c_td.engines.interface import CannotServe, Objective, Others, Update
-from sb3_a2c_td.engines.mlp_parameters import FlatMlp, why_not_flat
+from sb3_a2c_td.engines.interface import Objective, Others, UnsupportedPolicyError, Update
+from sb3_a2c_td.engines.mlp_parameters import FlatMlp, unsupported_reason
 from sb3_a2c_td.policies.separate import SeparateNetworks
-from sb3_a2c_td.rollout.transitions import Observations, TransitionBuffer
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 MAX_PRODUCTS = 2**30
 """rows times parameters, up to about where several threads of PyTorch would take less time than one of numpy"""
@@ -23,7 +24,7 @@ class TorchEngine:
     :param policy: the policy to act for and to update
     :param others: those who train it with this one
     :param name: what the model calls it
-    :raises CannotServe: if there are others, and a layer has statistics of what it has seen
+    :raises UnsupportedPolicyError: if there are others, and a layer has statistics of what it has seen
     """
 
     name = "torch"
@@ -33,7 +34,7 @@ class TorchEngine:
         self.name = name or self.name
         self._others = others
         if others is not None and any(isinstance(module, _BatchNorm) for module in policy.modules()):
-            raise CannotServe(self.name, "its BatchNorm would have other statistics in each process")
+            raise UnsupportedPolicyError(self.name, "its BatchNorm would have other statistics in each process")
         self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
         self._any_networks = AnyNetworks(policy, others)
         self._mlp = self._bound()
@@ -42,7 +43,7 @@ class TorchEngine:
         return self.name
 
     def _bound(self) -> FlatMlp | None:
-        return FlatMlp(self.policy, self._others) if why_not_flat(self.policy) is None else None
+        return FlatMlp(self.policy, self._others) if unsupported_reason(self.policy) is None else None
 
     def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
         """Draw actions from the policy's distribution."""

@@ -9,10 +9,11 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_a2c_td.engines.autograd import AnyNetworks, is_mode_free
-from sb3_a2c_td.engines.interface import Diverged, Objective, Update
+from sb3_a2c_td.engines.interface import DivergenceError, Objective, Update
 from sb3_a2c_td.engines.sequences import Sequences, sequences
 from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
-from sb3_a2c_td.rollout.transitions import Observations, RecurrentTransitions, TransitionBuffer, Transitions
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import RecurrentTransitions, TransitionBuffer, Transitions
 
 
 class RecurrentNetworks(AnyNetworks):
@@ -36,7 +37,7 @@ class RecurrentNetworks(AnyNetworks):
         try:
             distribution, actor_states = self.policy.get_distribution(obs, states.pi, starts)
         except ValueError as error:
-            raise Diverged from error
+            raise DivergenceError from error
         actions = distribution.get_actions().reshape(-1, *cast(tuple[int, ...], self.policy.action_space.shape))
         behind = RNNStates(actor_states, self.policy.critic_states(obs, states.vf))
         return actions.cpu().numpy(), self.policy.to_memory(behind).cpu().numpy()
@@ -64,7 +65,7 @@ class RecurrentNetworks(AnyNetworks):
         try:
             distribution, _ = self.policy.get_distribution(_taken(rows, batch.observations), states.pi, starts)
         except ValueError as error:
-            raise Diverged from error
+            raise DivergenceError from error
         log_prob, entropy = self.of_distribution(distribution, batch.actions[rows.ravel()], double_softmax)
         return log_prob.reshape(rows.shape)[cut.sequence, cut.step], entropy.reshape(rows.shape)[cut.sequence, cut.step]
 
@@ -104,7 +105,7 @@ class RecurrentEngine:
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
         :param memory: before the observations, ``(n_envs, 4 * n_layers, hidden_size)``
         :return: the actions, ``(n_envs, *action_shape)``, and the memory behind the observations
-        :raises Diverged: if the policy's outputs are not finite
+        :raises DivergenceError: if the policy's outputs are not finite
         """
         return self._networks.draw_and_remember(observations, memory)
 

@@ -14,7 +14,7 @@ from torch import nn
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.normalization import OBSERVATION, Normalization, spaces_by_key
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 
 
 @dataclass(frozen=True)

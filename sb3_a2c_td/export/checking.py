@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.normalization import OBSERVATION, Normalization
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 
 N_OBSERVATIONS = 500
 FAR = 1e3

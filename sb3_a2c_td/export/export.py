@@ -17,7 +17,7 @@ from sb3_a2c_td.export.normalization import Normalization
 from sb3_a2c_td.export.onnx import acting_onnx, to_onnx
 from sb3_a2c_td.export.safetensors import acting_safetensors, to_safetensors
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving import atomic
 
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving.allowed import CALLS, Name, Refused, Token, require
 from sb3_a2c_td.saving.archives import naming
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, UntrustedCheckpointError

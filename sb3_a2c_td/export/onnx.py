@@ -13,7 +13,7 @@ from sb3_a2c_td.export.actor import Actor, inputs_of
 from sb3_a2c_td.export.checking import sampled_observations
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.metadata import metadata_of
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 
 OPSET = 18
 """what PyTorch writes since 2.8; runtimes since 2023 have it"""

@@ -17,7 +17,7 @@ from sb3_a2c_td.export.actor import Actor, Architecture, inputs_of
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.metadata import metadata_of, n_bytes_of, space_of
 from sb3_a2c_td.export.normalization import Normalization
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving.allowed import VALUES
 from sb3_a2c_td.saving.archives import naming
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError

@@ -19,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from sb3_a2c_td.faults.interrupts import Interrupts
-from sb3_a2c_td.faults.workers import PATIENCE, Workers, fates, workers_of
+from sb3_a2c_td.faults.workers import PATIENCE, Workers, describe_exit_codes, workers_of
 from sb3_a2c_td.rollout.validation import mismatch
 
 INDEX_NAMES: dict[type, str] = {DummyVecEnv: "env_idx", SyncVectorEnv: "i", AsyncVectorEnv: "index"}
@@ -34,7 +34,7 @@ LESS_MEMORY = "Smaller n_steps, fewer environments or smaller networks (policy_k
 
 
 @contextmanager
-def explained(env: VecEnv | None, step: Callable[[], int], interrupts: Interrupts) -> Iterator[None]:
+def annotate_errors(env: VecEnv | None, step: Callable[[], int], interrupts: Interrupts) -> Iterator[None]:
     """Explain exceptions, and end the worker processes of environments that cannot go on.
 
     :param env: the training environments
@@ -85,7 +85,9 @@ def _explain(error: BaseException, workers: Workers | None, step: int) -> BaseEx
 
 
 def _lost(workers: Workers, codes: dict[int, int], when: str) -> RuntimeError:
-    return RuntimeError(f"processes of {type(workers.env).__name__} ended {when}: {fates(codes)}. {_closed(workers)}")
+    return RuntimeError(
+        f"processes of {type(workers.env).__name__} ended {when}: {describe_exit_codes(codes)}. {_closed(workers)}"
+    )
 
 
 def _closed(workers: Workers) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 class Interrupts:
     """Lets Ctrl-C wait while something is done that must not be left half done: ``with interrupts: ...``.
 
-    That works inside of :meth:`are_mine`, in the main thread, where Python handles signals; elsewhere nothing happens.
+    That works inside of :meth:`installed`, in the main thread, where Python handles signals; elsewhere nothing happens.
     A second Ctrl-C does not wait.
     """
 
@@ -21,7 +21,7 @@ class Interrupts:
         self._waiting: tuple[int, FrameType | None] | None = None
 
     @contextmanager
-    def are_mine(self) -> Iterator[None]:
+    def installed(self) -> Iterator[None]:
         """Take SIGINT over as long as the context lasts, and hand it on to whoever handled it before."""
         before = signal.getsignal(signal.SIGINT)
         if not callable(before) or threading.current_thread() is not threading.main_thread():

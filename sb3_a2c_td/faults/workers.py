@@ -132,7 +132,7 @@ def workers_of(env: VecEnv | None) -> Workers | None:
     return Workers(innermost) if isinstance(innermost, SubprocVecEnv | AsyncVectorEnv) else None
 
 
-def fates(codes: dict[int, int]) -> str:
+def describe_exit_codes(codes: dict[int, int]) -> str:
     """Put into words how workers ended.
 
     :param codes: exit codes, by the index of their environment

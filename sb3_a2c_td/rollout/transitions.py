@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Self, cast
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.utils import obs_as_tensor
 
-Observations = np.ndarray | dict[str, np.ndarray]
-ArrayT = TypeVar("ArrayT", np.ndarray, th.Tensor)
+from sb3_a2c_td.rollout.observations import ArrayT, Observations, map_arrays
 
 _SHAPE_AND_DTYPE = attrgetter("shape", "dtype")
 
@@ -202,7 +201,7 @@ def selected(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transiti
     :param transitions: ``N`` rows
     :param rows: their indices, from 0 to ``N - 1``
     """
-    return type(transitions)._make(_taken(values, rows) for values in transitions)
+    return type(transitions)._make(map_arrays(lambda array: array.take(rows, axis=0), values) for values in transitions)
 
 
 def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[np.ndarray], list[Any]]:
@@ -245,16 +244,8 @@ def _layout(rows: Any) -> Any:
     return f"{rows.dtype}{list(rows.shape[1:])}"
 
 
-def _read(storage: Observations, index: slice) -> Observations:
-    if isinstance(storage, dict):
-        return {key: values[index] for key, values in storage.items()}
-    return storage[index]
-
-
-def _taken(values: Any, rows: np.ndarray) -> Any:
-    if isinstance(values, dict):
-        return {key: array.take(rows, axis=0) for key, array in values.items()}
-    return values.take(rows, axis=0)
+def _read(storage: Observations, index: slice) -> Any:
+    return map_arrays(lambda array: array[index], storage)
 
 
 def _equal_rows(first: Observations, second: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from sb3_a2c_td.rollout.validation import STOPPED
 from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD, adapter_below
 
 
-def check_masks_are_given(env: VecEnv) -> None:
+def check_masks_available(env: VecEnv) -> None:
     """Check that the environments say which actions are allowed.
 
     :param env: the environments

@@ -34,7 +34,7 @@ def _is_flat(info: dict[str, Any]) -> bool:
     return type(info) is dict and IMMUTABLE.issuperset(map(type, info.values()))
 
 
-def copying_less(env: VecEnv) -> VecEnv:
+def with_cheap_copies(env: VecEnv) -> VecEnv:
     """Let a ``DummyVecEnv`` copy what it gives in less time; what it gives stays the same.
 
     :param env: environments, in wrappers or not; nothing happens if no ``DummyVecEnv`` is below

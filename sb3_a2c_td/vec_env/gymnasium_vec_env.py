@@ -27,7 +27,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.validation import BASIC_SPACES
 
 Info = dict[str, Any]
@@ -78,7 +78,7 @@ class GymnasiumVecEnv(VecEnv):
     - ``NEXT_STEP`` of any other: such an environment resets itself in the step *after* an end. This step is dead: its
       action is ignored, its reward is 0, and from the last observation of one episode it goes to the first of the
       next, which is no transition. :attr:`dead` marks it, and only those who leave it out may step such an
-      environment, see :func:`dropping_dead_steps`.
+      environment, see :func:`dropping_autoreset_steps`.
 
     Other than with ``DummyVecEnv``, the infos of running episodes hold ``TimeLimit.truncated`` and nothing else, and
     all share one dict that cannot be written into; all environments are reset with the same options; and a vector
@@ -98,11 +98,11 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env
         self._autoreset_mode = _autoreset_mode(env)
         self._is_built_in = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self.has_dead_steps = self._autoreset_mode == AutoresetMode.NEXT_STEP and not self._is_built_in
+        self.has_autoreset_steps = self._autoreset_mode == AutoresetMode.NEXT_STEP and not self._is_built_in
         """whether the step after an episode's end is dead"""
-        self.dead_steps_are_dropped = False
-        """whether the one who steps leaves dead steps out, see :func:`dropping_dead_steps`"""
-        if self._autoreset_mode != AutoresetMode.SAME_STEP and not self.has_dead_steps:
+        self.autoreset_steps_are_dropped = False
+        """whether the one who steps leaves dead steps out, see :func:`dropping_autoreset_steps`"""
+        if self._autoreset_mode != AutoresetMode.SAME_STEP and not self.has_autoreset_steps:
             _check_partial_resets(env)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.metadata = dict(env.metadata)
@@ -119,7 +119,7 @@ class GymnasiumVecEnv(VecEnv):
         self._first_steps = np.zeros(self.num_envs, dtype=np.int64)
         self._returns = np.zeros(self.num_envs)
         self._ended = np.zeros(self.num_envs, dtype=bool)
-        self.dead = np.zeros(self.num_envs, dtype=bool)
+        self.autoreset_rows = np.zeros(self.num_envs, dtype=bool)
         """which rows of the last step were dead, bool ``(n_envs,)``"""
         self._masks_in_infos: np.ndarray | None = None
 
@@ -147,7 +147,7 @@ class GymnasiumVecEnv(VecEnv):
         self._n_steps = 0
         for array in (self._first_steps, self._returns, self._ended):
             array[:] = 0
-        self.dead = np.zeros(self.num_envs, dtype=bool)
+        self.autoreset_rows = np.zeros(self.num_envs, dtype=bool)
         self.reset_infos = [self._info_of(infos, env) for env in range(self.num_envs)]
         self._take_masks(infos)
         return self._own(observations)
@@ -161,7 +161,7 @@ class GymnasiumVecEnv(VecEnv):
         """
         if not self._was_reset:
             raise RuntimeError(f"call reset() first: where the episodes of {self.env} stand is not known")
-        if self.has_dead_steps and not self.dead_steps_are_dropped:
+        if self.has_autoreset_steps and not self.autoreset_steps_are_dropped:
             raise RuntimeError(
                 f"{self.env} resets itself in the step after an episode's end: that step's action is ignored, and it "
                 "leads from one episode into the next. Whoever takes it for a transition learns from, or counts, "
@@ -186,10 +186,10 @@ class GymnasiumVecEnv(VecEnv):
         self._take_masks(env_infos)
         self._n_steps += 1
         self._returns += env_rewards
-        if self.has_dead_steps:
+        if self.has_autoreset_steps:
             self._mark_dead(dones, env_infos)
             # wrappers may have made something of the 0
-            rewards[self.dead] = 0.0
+            rewards[self.autoreset_rows] = 0.0
         if np.count_nonzero(dones):
             ended = np.flatnonzero(dones)
             last_observations, last_infos = self._last_of(ended, dones, observations, env_infos)
@@ -212,16 +212,16 @@ class GymnasiumVecEnv(VecEnv):
         return self._array(observations, dtype=self.observation_space.dtype, order="C")
 
     def _mark_dead(self, dones: np.ndarray, env_infos: Info) -> None:
-        self.dead, self._ended = self._ended, dones.copy()
-        if np.count_nonzero(self.dead):
-            if np.count_nonzero(self.dead & dones):
+        self.autoreset_rows, self._ended = self._ended, dones.copy()
+        if np.count_nonzero(self.autoreset_rows):
+            if np.count_nonzero(self.autoreset_rows & dones):
                 raise RuntimeError(
                     f"{self.env} ended an episode in the step after another's end, so its autoreset mode is not "
                     f"{self._autoreset_mode}, which its metadata say: put metadata['autoreset_mode'] right"
                 )
-            self._returns[self.dead] = 0.0
-            self._first_steps[self.dead] = self._n_steps
-            for env in np.flatnonzero(self.dead).tolist():
+            self._returns[self.autoreset_rows] = 0.0
+            self._first_steps[self.autoreset_rows] = self._n_steps
+            for env in np.flatnonzero(self.autoreset_rows).tolist():
                 self.reset_infos[env] = self._info_of(env_infos, env)
 
     def _last_of(
@@ -249,7 +249,7 @@ class GymnasiumVecEnv(VecEnv):
             return last, [self._info_of(final_info, env) for env in ended.tolist()]
         last_rows = _rows(observations, ended)
         last_infos = [self._info_of(env_infos, env) for env in ended.tolist()]
-        if not self.has_dead_steps:
+        if not self.has_autoreset_steps:
             first_observations, first_infos = self.env.reset(options={"reset_mask": dones.copy()})
             if not self._is_built_in:
                 self._check_left_alone(np.flatnonzero(~dones), observations, first_observations)
@@ -473,36 +473,36 @@ class GymnasiumVecEnv(VecEnv):
 
 
 @contextmanager
-def dropping_dead_steps(env: VecEnv | None) -> Iterator[None]:
-    """Promise to leave the rows out that :func:`live_rows` does not list, as long as the context lasts.
+def dropping_autoreset_steps(env: VecEnv | None) -> Iterator[None]:
+    """Promise to leave the rows out that :func:`transition_rows` does not list, as long as the context lasts.
 
     :param env: the environments that will be stepped; nothing happens if they have no dead steps
     :raises ValueError: if a wrapper around them would see, or join, what a dead step separates
     """
     adapter = adapter_below(env)
-    if adapter is None or not adapter.has_dead_steps:
+    if adapter is None or not adapter.has_autoreset_steps:
         yield
         return
     _check_wrappers(env, adapter)
-    promised_before, adapter.dead_steps_are_dropped = adapter.dead_steps_are_dropped, True
+    promised_before, adapter.autoreset_steps_are_dropped = adapter.autoreset_steps_are_dropped, True
     try:
         yield
     finally:
-        adapter.dead_steps_are_dropped = promised_before
+        adapter.autoreset_steps_are_dropped = promised_before
 
 
-def live_rows(env: VecEnv) -> np.ndarray | None:
+def transition_rows(env: VecEnv) -> np.ndarray | None:
     """Give the indices of the environments whose last step was a transition; ``None`` if all were.
 
     :param env: the environments, wrapped or not
     """
     adapter = adapter_below(env)
-    if adapter is None or not np.count_nonzero(adapter.dead):
+    if adapter is None or not np.count_nonzero(adapter.autoreset_rows):
         return None
-    return np.flatnonzero(~adapter.dead)
+    return np.flatnonzero(~adapter.autoreset_rows)
 
 
-def check_can_be_shared(env: VecEnv | None) -> None:
+def check_distributable(env: VecEnv | None) -> None:
     """Check that environments can be a part of those that several processes train one model on.
 
     :param env: the environments of one process
@@ -510,7 +510,7 @@ def check_can_be_shared(env: VecEnv | None) -> None:
         normalise by what this process saw
     """
     adapter = adapter_below(env)
-    if adapter is not None and adapter.has_dead_steps:
+    if adapter is not None and adapter.has_autoreset_steps:
         raise ValueError(f"{adapter.env} has dead steps, with which intervals are not fixed; {WAYS_OUT}.")
     if env is not None and unwrap_vec_normalize(env) is not None:
         raise ValueError(

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C
-from sb3_a2c_td.engines import CannotServe
+from sb3_a2c_td.engines import UnsupportedPolicyError
 from sb3_a2c_td.engines.autograd import AnyNetworks
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
 from sb3_a2c_td.engines.static_memory import StaticMemory
@@ -151,7 +151,7 @@ def test_changes_count_or_are_refused(change: Callable[[TDA2C], None]) -> None:
     reference.learn(50, reset_num_timesteps=False)
     try:
         ours.learn(50, reset_num_timesteps=False)
-    except CannotServe:
+    except UnsupportedPolicyError:
         return
     # a graph would have gone on with what it recorded
     assert recorder.n > before
@@ -214,13 +214,15 @@ def test_an_infinite_loss_takes_no_step() -> None:
 )
 def test_what_cannot_be_recorded_is_refused(policy_kwargs: dict[str, Any], reason: str) -> None:
     model = make("MlpPolicy", VECTOR, VECTOR, policy_kwargs=policy_kwargs)
-    with pytest.raises(CannotServe, match=f"engine='cuda' cannot serve this model: .*{reason}"):
+    with pytest.raises(UnsupportedPolicyError, match=f"engine='cuda' cannot serve this model: .*{reason}"):
         recorded(model)
 
 
 def test_masks_are_refused() -> None:
     model = MaskableTDA2C("MlpPolicy", InvalidActionEnvDiscrete(dim=4), device="cpu", engine="torch")
-    with pytest.raises(CannotServe, match="engine='cuda' cannot serve this model: the policy is a MaskableMlpPolicy"):
+    with pytest.raises(
+        UnsupportedPolicyError, match="engine='cuda' cannot serve this model: the policy is a MaskableMlpPolicy"
+    ):
         recorded(model)
 
 

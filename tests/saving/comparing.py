@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.saving import generators
-from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_dead_steps
+from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps
 
 
 def everything(model: TDA2C) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def everything(model: TDA2C) -> dict[str, Any]:
     assert model.env is not None
     assert model.ep_info_buffer is not None
     env = model.env
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         steps = [env.step(np.array([env.action_space.sample() * 0] * env.num_envs))[:3] for _ in range(250)]
     return {
         "weights": [param.detach().numpy().copy() for param in model.policy.parameters()],

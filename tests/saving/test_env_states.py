@@ -35,21 +35,21 @@ from sb3_a2c_td import TDA2C, GymnasiumVecEnv
 from sb3_a2c_td.saving import UnreadableCheckpointError, object_states, restricted_loads
 from sb3_a2c_td.saving.env_states import LayerState, restore, states_of
 from sb3_a2c_td.saving.object_states import CannotRestoreError
-from sb3_a2c_td.vec_env.cheap_copies import copying_less
+from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 from tests.environments import CountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 
 MakeVecEnv = Callable[[int], VecEnv]
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 
 
-def dummy(env: str | Callable[[], gym.Env], n_envs: int = 2, wrapper: Any = copying_less) -> MakeVecEnv:
+def dummy(env: str | Callable[[], gym.Env], n_envs: int = 2, wrapper: Any = with_cheap_copies) -> MakeVecEnv:
     return lambda seed: wrapper(make_vec_env(env, n_envs, seed=seed))
 
 
 def vectorised(**kwargs: Any) -> MakeVecEnv:
     def make(seed: int) -> VecEnv:
         env = GymnasiumVecEnv(gym.make_vec("CartPole-v1", 3, **kwargs))
-        env.dead_steps_are_dropped = True
+        env.autoreset_steps_are_dropped = True
         env.seed(seed)
         return env
 
@@ -64,7 +64,7 @@ def random_episodes(seed: int) -> RandomEpisodesEnv:
 
 def next_step(seed: int) -> VecEnv:
     env = GymnasiumVecEnv(NextStepVectorEnv([lambda: RandomEpisodesEnv(BOX, spaces.Discrete(2))] * 2))
-    env.dead_steps_are_dropped = True
+    env.autoreset_steps_are_dropped = True
     env.seed(seed)
     return env
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.vec_env.cheap_copies import copying_less
+from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 OBSERVATION_SPACES = [BOX, spaces.Discrete(4), spaces.Dict({"vector": BOX, "number": spaces.Discrete(3)})]
@@ -72,13 +72,13 @@ def played(env: VecEnv, n_steps: int = 12) -> list[Any]:
 @pytest.mark.parametrize("space", OBSERVATION_SPACES)
 @given(infos=st.lists(INFOS, min_size=1, max_size=4))
 def test_gives_what_sb3_gives(space: spaces.Space, infos: list[dict[str, Any]]) -> None:
-    usual, less = played(made(space, infos)), played(copying_less(made(space, infos)))
+    usual, less = played(made(space, infos)), played(with_cheap_copies(made(space, infos)))
     # pickles of equal objects of equal types; NaN is not equal to itself
     assert [pickle.dumps(step) for step in map(deepcopy, less)] == [pickle.dumps(step) for step in map(deepcopy, usual)]
 
 
 def test_what_was_given_may_be_written_into() -> None:
-    env = copying_less(made(BOX, [{"number": 1.0, "list": [1]}, {"number": 1.0}]))
+    env = with_cheap_copies(made(BOX, [{"number": 1.0, "list": [1]}, {"number": 1.0}]))
     for _ in range(4):
         observations, rewards, dones, infos = env.step(np.zeros(2, np.int64))
         assert [info["number"] for info in infos] == [1.0, 1.0]
@@ -91,7 +91,7 @@ def test_what_was_given_may_be_written_into() -> None:
 
 
 def test_flat_infos_and_arrays_are_not_deep_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = copying_less(made(BOX, [{"number": np.float64(1.0), "name": "a"}]))
+    env = with_cheap_copies(made(BOX, [{"number": np.float64(1.0), "name": "a"}]))
 
     def refuse(*_: Any) -> None:
         raise AssertionError("a deep copy was made")
@@ -114,6 +114,6 @@ def test_a_model_lets_its_environments_copy_less() -> None:
 def test_leaves_others_alone() -> None:
     env = SubprocVecEnv([lambda: WritingEnv(BOX, [{}])])
     before = dict(vars(env))
-    assert copying_less(env) is env
+    assert with_cheap_copies(env) is env
     assert vars(env) == before
     env.close()

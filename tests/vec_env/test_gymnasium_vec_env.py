@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from sb3_a2c_td import GymnasiumVecEnv
-from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_dead_steps, live_rows
+from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps, transition_rows
 from tests.environments import CountingEnv, DictCountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 
 IMAGE = spaces.Box(0, 255, (4, 3, 3), np.uint8)
@@ -168,21 +168,21 @@ def test_without_its_dead_steps_a_native_environment_is_the_same(
         observations = new_observations
 
     ours = GymnasiumVecEnv(NextStepVectorEnv(makers))
-    assert ours.has_dead_steps
+    assert ours.has_autoreset_steps
     found: list[list[Any]] = [[] for _ in range(n_envs)]
     ours.seed(seed)
     observations = ours.reset()
     assert ours.reset_infos == [{"n_resets": 1}] * n_envs
     ended = np.zeros(n_envs, dtype=bool)
-    with dropping_dead_steps(ours):
+    with dropping_autoreset_steps(ours):
         for _ in range(25):
             action = np.array([actions[len(found[i])][i] for i in range(n_envs)])
             new_observations, rewards, dones, infos = ours.step(action)
-            np.testing.assert_array_equal(ours.dead, ended)
-            live = live_rows(ours)
+            np.testing.assert_array_equal(ours.autoreset_rows, ended)
+            live = transition_rows(ours)
             assert (live is None) == (not ended.any())
             np.testing.assert_array_equal(np.arange(n_envs) if live is None else live, np.flatnonzero(~ended))
-            for i in np.flatnonzero(~ours.dead):
+            for i in np.flatnonzero(~ours.autoreset_rows):
                 # at an end, the observation itself is the last one
                 if dones[i]:
                     assert_equal(infos[i]["terminal_observation"], row(new_observations, i))
@@ -211,12 +211,12 @@ def test_native_cartpole_follows_cartpole() -> None:
     observations = vec_env.reset()
     actions = random_actions(single.action_space, 120, 8)
     returns, n_dead, n_ended = np.zeros(8), 0, 0
-    with dropping_dead_steps(vec_env):
+    with dropping_autoreset_steps(vec_env):
         for action in actions:
             new_observations, rewards, dones, infos = vec_env.step(action)
-            returns[~vec_env.dead] += 1
+            returns[~vec_env.autoreset_rows] += 1
             for i in range(8):
-                if vec_env.dead[i]:
+                if vec_env.autoreset_rows[i]:
                     assert rewards[i] == 0
                     assert np.abs(new_observations[i]).max() <= 0.05
                     continue
@@ -228,7 +228,7 @@ def test_native_cartpole_follows_cartpole() -> None:
                 if dones[i]:
                     assert infos[i]["episode"]["r"] == infos[i]["episode"]["l"] == returns[i]
                     returns[i] = 0
-            n_dead += np.count_nonzero(vec_env.dead)
+            n_dead += np.count_nonzero(vec_env.autoreset_rows)
             n_ended += np.count_nonzero(dones)
             observations = new_observations
     assert 20 < n_dead <= n_ended
@@ -337,7 +337,7 @@ def test_infos_without_masks() -> None:
 
     env = GymnasiumVecEnv(Native([lambda: CountingEnv(1)] * 2))
     env.reset()
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         info = env.step(np.zeros(2, int))[3][1]
     assert info["lives"] == 4
     assert info["players"] == {"id": 1}
@@ -360,13 +360,13 @@ def test_what_a_native_environment_writes_over_is_copied() -> None:
 
     env = GymnasiumVecEnv(Reusing([lambda: CountingEnv(1), lambda: CountingEnv(9)]))
     env.reset()
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         _, rewards, dones, infos = env.step(np.zeros(2, int))
         dones[:] = True
         env.step(np.zeros(2, int))
     assert infos[0]["score"] == 1
     assert rewards.tolist() == [1, 1]
-    assert env.dead.tolist() == [True, False]
+    assert env.autoreset_rows.tolist() == [True, False]
 
 
 def test_what_a_vector_wrapper_writes_over_is_copied() -> None:
@@ -417,7 +417,7 @@ def test_observations_have_the_dtype_of_their_space() -> None:
     doubled = vector_wrappers.TransformObservation(NextStepVectorEnv([CountingEnv]), lambda obs: obs * np.float64(2))
     env = GymnasiumVecEnv(doubled)
     assert env.reset().dtype == np.float32
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         observations = env.step(np.zeros(1, int))[0]
     assert observations.dtype == np.float32
     assert observations.tolist() == [[0, 2]]
@@ -426,7 +426,7 @@ def test_observations_have_the_dtype_of_their_space() -> None:
 def test_what_wrappers_pay_for_dead_steps_is_not_counted() -> None:
     env = GymnasiumVecEnv(vector_wrappers.TransformReward(NextStepVectorEnv([lambda: CountingEnv(3)]), lambda r: r + 1))
     env.reset()
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         steps = [env.step(np.zeros(1, int)) for _ in range(11)]
     assert [float(rewards[0]) for _, rewards, _, _ in steps] == [2, 2, 2, 0] * 2 + [2, 2, 2]
     infos = [infos[0] for _, _, _, infos in steps]
@@ -446,7 +446,7 @@ def test_native_environments_get_actions_of_their_dtype(action_space: spaces.Spa
     """The environment checks it; SB3 draws for MultiBinary in float32, and DDPG's noise is in float64."""
     env = GymnasiumVecEnv(NextStepVectorEnv(random_envs(OBSERVATION_SPACES[0], action_space, 2)))
     env.reset()
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         env.step(np.ones((2, 2)))
 
 
@@ -468,18 +468,18 @@ def test_it_must_be_reset_before_it_is_stepped() -> None:
     env.reset()
     env.step(np.zeros(1, int))
     adapter = GymnasiumVecEnv(env)
-    with dropping_dead_steps(adapter), pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+    with dropping_autoreset_steps(adapter), pytest.raises(RuntimeError, match=r"call reset\(\) first"):
         adapter.step(np.zeros(1, int))
 
 
 def test_a_reset_leaves_no_dead_step() -> None:
     env = GymnasiumVecEnv(NextStepVectorEnv([lambda: CountingEnv(1)]))
     env.reset()
-    with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
         env.step(np.zeros(1, int)), env.step(np.zeros(1, int))
-        assert live_rows(env).tolist() == []
+        assert transition_rows(env).tolist() == []
         env.reset()
-        assert live_rows(env) is None
+        assert transition_rows(env) is None
 
 
 @pytest.mark.parametrize("kind", [CountingEnv, DictCountingEnv])
@@ -497,11 +497,11 @@ def test_partial_resets_that_are_not_partial_are_found_out(kind: type) -> None:
 def test_normalised_rewards_do_not_go_with_dead_steps() -> None:
     """The zeros would make them look smaller than they are."""
     env = GymnasiumVecEnv(CartPoleVectorEnv(2))
-    with pytest.raises(ValueError, match=r"norm_reward=False"), dropping_dead_steps(VecNormalize(env)):
+    with pytest.raises(ValueError, match=r"norm_reward=False"), dropping_autoreset_steps(VecNormalize(env)):
         pass
     for sound in (VecNormalize(env, norm_reward=False), VecNormalize(env, training=False)):
-        with dropping_dead_steps(sound):
-            assert env.dead_steps_are_dropped
+        with dropping_autoreset_steps(sound):
+            assert env.autoreset_steps_are_dropped
 
 
 def test_wrappers_of_ones_own_are_refused_dead_steps() -> None:
@@ -509,7 +509,7 @@ def test_wrappers_of_ones_own_are_refused_dead_steps() -> None:
         pass
 
     env = Mine(GymnasiumVecEnv(CartPoleVectorEnv(2)), norm_reward=False)
-    with pytest.raises(ValueError, match="Mine may"), dropping_dead_steps(env):
+    with pytest.raises(ValueError, match="Mine may"), dropping_autoreset_steps(env):
         pass
 
 
@@ -519,7 +519,7 @@ def test_wrappers_that_would_join_or_count_dead_steps_are_refused(wrap: Callable
     wrapped = wrap(GymnasiumVecEnv(CartPoleVectorEnv(2)), *([2] if wrap is VecFrameStack else []))
     env = VecNormalize(wrapped, norm_reward=False)
     message = rf"{wrap.__name__} may.*VecNormalize, VecCheckNan, VecTransposeImage.*sync"
-    with pytest.raises(ValueError, match=message), dropping_dead_steps(env):
+    with pytest.raises(ValueError, match=message), dropping_autoreset_steps(env):
         pass
     with pytest.raises(RuntimeError, match="action is ignored"):
         env.reset(), env.step(np.zeros(2, int))
@@ -528,11 +528,11 @@ def test_wrappers_that_would_join_or_count_dead_steps_are_refused(wrap: Callable
 def test_the_promise_ends_with_its_context() -> None:
     env = VecCheckNan(VecNormalize(GymnasiumVecEnv(CartPoleVectorEnv(2)), norm_reward=False))
     env.reset()
-    with dropping_dead_steps(env):
-        with dropping_dead_steps(env):
+    with dropping_autoreset_steps(env):
+        with dropping_autoreset_steps(env):
             env.step(np.zeros(2, int))
         env.step(np.zeros(2, int))
-    with pytest.raises(KeyError), dropping_dead_steps(env):
+    with pytest.raises(KeyError), dropping_autoreset_steps(env):
         raise KeyError
     with pytest.raises(RuntimeError):
         env.step(np.zeros(2, int))
@@ -540,8 +540,8 @@ def test_the_promise_ends_with_its_context() -> None:
 
 def test_environments_without_dead_steps_need_no_promise() -> None:
     for env in (DummyVecEnv([CountingEnv]), VecFrameStack(GymnasiumVecEnv(SyncVectorEnv([CountingEnv])), 2), None):
-        with dropping_dead_steps(env):
-            assert live_rows(env) is None
+        with dropping_autoreset_steps(env):
+            assert transition_rows(env) is None
 
 
 @pytest.mark.parametrize("wrong", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
@@ -556,7 +556,7 @@ def test_metadata_that_are_wrong_are_found_out(wrong: AutoresetMode) -> None:
     env = GymnasiumVecEnv(SameStep(random_envs(OBSERVATION_SPACES[0], ACTION_SPACES[0], 1, 1.0)))
     env.reset()
     message = rf"not {wrong}.*put metadata\['autoreset_mode'\] right"
-    with dropping_dead_steps(env), pytest.raises(RuntimeError, match=message):
+    with dropping_autoreset_steps(env), pytest.raises(RuntimeError, match=message):
         env.step(np.zeros(1, int)), env.step(np.zeros(1, int))
 
 
@@ -720,7 +720,7 @@ def test_the_autoreset_mode_must_be_known(metadata: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"autoreset_mode.*env\.metadata = .*NEXT_STEP"):
         GymnasiumVecEnv(vector_env)
     vector_env.metadata = {"autoreset_mode": "NextStep"}
-    assert GymnasiumVecEnv(vector_env).has_dead_steps
+    assert GymnasiumVecEnv(vector_env).has_autoreset_steps
 
 
 @pytest.mark.parametrize("name", ["NormalizeObservation", "NormalizeReward", "RecordEpisodeStatistics"])
@@ -728,7 +728,7 @@ def test_vector_wrappers_that_do_not_know_partial_resets_are_refused(name: str) 
     wrap = getattr(vector_wrappers, name)
     with pytest.raises(ValueError, match=f"{name} has a reset.*VecNormalize.*SAME_STEP"):
         GymnasiumVecEnv(wrap(SyncVectorEnv([CountingEnv])))
-    assert GymnasiumVecEnv(wrap(CartPoleVectorEnv(2))).has_dead_steps
+    assert GymnasiumVecEnv(wrap(CartPoleVectorEnv(2))).has_autoreset_steps
 
 
 def test_workers_that_would_reset_twice_are_refused() -> None:

@@ -26,7 +26,7 @@ from torch import nn
 from sb3_a2c_td import TDA2C, MlpPolicy, distributed, resumable
 from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
 from sb3_a2c_td.algorithms.resumable import SaveEvery, train_resumably
-from sb3_a2c_td.rollout.transitions import Observations
+from sb3_a2c_td.rollout.observations import Observations
 
 N_ENVS = 2
 N_UPDATES = 200

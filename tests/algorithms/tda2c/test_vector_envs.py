@@ -235,5 +235,5 @@ def test_atari() -> None:
     ale_py = pytest.importorskip("ale_py")
     gym.register_envs(ale_py)
     model = TDA2C("CnnPolicy", gym.make_vec("ALE/Pong-v5", 2), device="cpu")
-    assert model.get_env().has_dead_steps
+    assert model.get_env().has_autoreset_steps
     assert model.learn(20).num_timesteps == 20

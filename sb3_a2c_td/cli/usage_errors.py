@@ -11,8 +11,8 @@ MISTAKES = (gym.error.Error, AssertionError, ImportError, OSError, RuntimeError,
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turn errors over what the user gave into exit code 2 with their messages: ``with mistakes.explained(): ...``.
+def reported() -> Iterator[None]:
+    """Turn errors over what the user gave into exit code 2 with their messages: ``with usage_errors.reported(): ...``.
 
     It goes around what checks and reads arguments, not around what may fail for other reasons.
     """
