@@ -37,7 +37,7 @@ class Recorder(TDA2C):
 def recorded(total_timesteps: int, n_envs: int = 1, **kwargs) -> Recorder:
     env = make_vec_env(CountingEnv, n_envs=n_envs)
     kwargs = {"learning_rate": robbins_monro_schedule(0.5, 100, 0.75, total_timesteps), "device": "cpu"} | kwargs
-    return Recorder("MlpPolicy", env, reward_scale=1e-3, seed=0, engine="torch", **kwargs)
+    return Recorder("MlpPolicy", env, reward_scale=1e-3, seed=0, engine="autograd", **kwargs)
 
 
 @pytest.mark.parametrize("value", [-1e-3, np.nan, None])

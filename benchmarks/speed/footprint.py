@@ -21,7 +21,7 @@ print(middle - start, time.perf_counter() - middle)
 FIRST_UPDATE = """
 import time
 from sb3_a2c_td import TDA2C
-model = TDA2C("MlpPolicy", "CartPole-v1", engine="torch", device="cpu").learn(5)
+model = TDA2C("MlpPolicy", "CartPole-v1", engine="autograd", device="cpu").learn(5)
 model.engine = "numba"
 start = time.perf_counter()
 model.learn(5, reset_num_timesteps=False)

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
-from sb3_a2c_td.engines.auto import N_TORCH_UPDATES
+from sb3_a2c_td.engines.auto import N_NUMPY_UPDATES
 
 REFERENCE = "A2C"
 AS_REFERENCE = " as A2C"
@@ -69,7 +69,8 @@ class Setting:
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
         """Make a model for each arm."""
         models: dict[str, BaseAlgorithm] = {REFERENCE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
-        for engine in ("torch", "cuda" if device == "cuda" else "auto"):
+        plain = "numpy" if self.policy == "MlpPolicy" and device == "cpu" else "autograd"
+        for engine in (plain, "cuda" if device == "cuda" else "auto"):
             models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
         return models
 
@@ -77,7 +78,7 @@ class Setting:
         """Give the steps after which everything is compiled that will be."""
         n_updates = 2
         if self.policy == "MlpPolicy":
-            n_updates = 20 + (N_TORCH_UPDATES if isinstance(model, TDA2C) else 0)
+            n_updates = 20 + (N_NUMPY_UPDATES if isinstance(model, TDA2C) else 0)
         return n_updates * 5 * model.n_envs
 
 

@@ -11,8 +11,7 @@ from stable_baselines3.common.logger import Logger
 from sb3_a2c_td.algorithms.logs import ProgressBar
 from sb3_a2c_td.algorithms.resumable import callback_list, description
 from sb3_a2c_td.algorithms.tda2c import TDA2C
-from sb3_a2c_td.engines import Engine, UnsupportedPolicyError
-from sb3_a2c_td.engines.numpy_mlp import TorchEngine
+from sb3_a2c_td.engines import Engine, make_engine
 from sb3_a2c_td.saving.tensors import digest
 from sb3_a2c_td.vec_env.gymnasium_vec_env import check_distributable
 
@@ -24,7 +23,7 @@ class Ranks:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.wants_stop = self.has_saved = self.any_stops = self.any_saved = False  # since, and at, the last update
 
-    def average(self, parameters: Iterable[th.Tensor], figures: th.Tensor, n_rows: int) -> None:
+    def reduce(self, parameters: Iterable[th.Tensor], figures: th.Tensor, n_rows: int) -> None:
         """Average gradients and figures, each rank's weighted by its rows, by one all-reduce, which brings news too."""
         params = [param for param in parameters if param.requires_grad]
         grads = [th.zeros_like(param) if param.grad is None else param.grad for param in params]
@@ -38,7 +37,7 @@ class Ranks:
         figures.copy_(sums[-1] / n_rows_of_all)
         self.wants_stop, self.has_saved, self.any_stops, self.any_saved = False, False, n_stop > 0, n_saved > 0
 
-    def normalized(self, advantages: Any) -> Any:
+    def normalize(self, advantages: Any) -> Any:
         """Normalise advantages by the mean and the deviation of all ranks'."""
         rows = th.as_tensor(advantages).double()
         _meet(dist.all_reduce, sums := th.stack([th.ones_like(rows), rows, rows**2]).sum(dim=1))
@@ -71,10 +70,9 @@ class DistributedTDA2C(TDA2C):
         return [*super()._excluded_save_params(), "_ranks", "_n_ranks"]
 
     def _make_engine(self) -> Engine:
-        if self.engine not in ("auto", "torch"):
-            raise UnsupportedPolicyError(self.engine, "its gradients are averaged over processes")
         self._ranks = Ranks()
-        return TorchEngine(self.policy, self._ranks, name=self.engine)
+        self._engine_name = self.engine
+        return make_engine(self.engine, self.policy, self._ranks)
 
     def learn(  # type: ignore[override]
         self, total_timesteps: int = 100_000, callback: Any = None, log_interval: int = 100, **kwargs: Any

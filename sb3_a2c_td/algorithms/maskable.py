@@ -81,7 +81,7 @@ class MaskableTDA2C(TDA2C):
     def _act(self, observations: Observations) -> np.ndarray:
         assert self.env is not None
         self._masks = action_masks(self.env, self.num_timesteps)
-        return self._engine_of_policy().act(observations, self._masks)
+        return self._current_engine.act(observations, self._masks)
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
         # one field more, with which nothing but the policy has to do

@@ -28,8 +28,8 @@ class RecurrentTDA2C(TDA2C):
     target is :math:`y = \tilde r + \gamma V(s', h')`, the advantage :math:`A = y - V(s, h)`, and the actor draws from
     :math:`\tau(\cdot|s, h)`. An interval's gradients reach back to its beginning, or to that of the episode, and no
     further: ``n_steps`` is how far back the networks learn to look, though they may remember for longer. All else is
-    as in :class:`~sb3_a2c_td.TDA2C`, and its arguments are the same; ``engine`` is ``"auto"`` or ``"torch"``, which
-    are one here.
+    as in :class:`~sb3_a2c_td.TDA2C`, and its arguments are the same; ``engine`` is ``"auto"`` or ``"autograd"``,
+    which are the same here.
 
     :raises ValueError: as :class:`~sb3_a2c_td.TDA2C`
     """
@@ -48,9 +48,10 @@ class RecurrentTDA2C(TDA2C):
         return [*super()._excluded_save_params(), "_starts", "_memory_before", "_memory_behind"]
 
     def _make_engine(self) -> Engine:
-        if self.engine not in ("auto", "torch"):
-            raise UnsupportedPolicyError(self.engine, "its policy has a memory")
-        return cast(Engine, RecurrentEngine(self.policy, self.engine))
+        if self.engine not in ("auto", "autograd"):
+            raise UnsupportedPolicyError(self.engine, "its policy is recurrent")
+        self._engine_name = self.engine
+        return cast(Engine, RecurrentEngine(self.policy))
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
@@ -62,8 +63,8 @@ class RecurrentTDA2C(TDA2C):
     def _act(self, observations: Observations) -> np.ndarray:
         self._starts = self._episode_starts()
         self._memory_before = np.where(self._starts[:, None, None], np.float32(0.0), self._memory)
-        engine = cast(RecurrentEngine, self._engine_of_policy())
-        actions, self._memory_behind = engine.act(observations, self._memory_before)
+        engine = cast(RecurrentEngine, self._current_engine)
+        actions, self._memory_behind = engine.act_and_advance(observations, self._memory_before)
         return actions
 
     def _episode_starts(self) -> np.ndarray:

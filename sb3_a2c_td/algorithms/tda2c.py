@@ -1,27 +1,25 @@
-"""TDA2C: an actor and a critic, trained on one-step TD targets in short intervals."""
+"""TDA2C: an actor and a critic that learn from one-step TD targets in short rollouts."""
 
-import io
 import math
-import pathlib
-from collections.abc import Iterable
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
 from sb3_a2c_td.algorithms.logs import excluding_nothing
 from sb3_a2c_td.arguments import check_at_least_one, check_number
-from sb3_a2c_td.engines import DivergenceError, Engine, Objective, Update, make_engine
+from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
 from sb3_a2c_td.faults.error_notes import annotate_errors
 from sb3_a2c_td.faults.interrupts import Interrupts
 from sb3_a2c_td.policies.separate import (
@@ -32,26 +30,32 @@ from sb3_a2c_td.policies.separate import (
     SeparateCombinedNetworks,
     SeparateNetworks,
 )
+from sb3_a2c_td.rollout.collection import step_transitions
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
 from sb3_a2c_td.rollout.validation import STOPPED, check_finite, check_shapes, check_spaces
-from sb3_a2c_td.saving import atomic, generators, training_state
-from sb3_a2c_td.saving.archives import Checkpoint, add_entries, loading, read_checkpoint, zip_path
-from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.tensors import check_moments
 from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
 from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 from sb3_a2c_td.vec_env.gymnasium_vec_env import RUNNING, GymnasiumVecEnv, dropping_autoreset_steps, transition_rows
 
 
-class TDA2C(OnPolicyAlgorithm):
+class TDA2C(CheckpointedAlgorithm):
     r"""One-step temporal-difference advantage actor-critic (TDA2C).
 
-    At every step the critic gives the target :math:`y = \tilde r + \gamma V(s')`, or :math:`y = \tilde r` where the
-    episode ended, with :math:`\tilde r` the scaled reward, and the advantage :math:`A = y - V(s)`. Every ``n_steps``
-    steps, or when the episode ends, the actor descends :math:`\operatorname{mean}(-A \log \tau(a|s))` and the critic
-    :math:`\operatorname{mean}((y - V(s))^2)`, one step each on all transitions of the interval, which is then
-    forgotten. The defaults are those of the seed, the document that this package restores.
+    .. code-block:: text
+
+        until the budget is used up:
+            collect a rollout of n_steps transitions (s, a, r, s') with a ~ π(·|s); with one environment, the end of an
+                episode ends the rollout
+            y = reward_scale · r + γ V(s')        y = reward_scale · r where the episode ended
+            A = y − V(s)
+            one step of the actor's optimizer down   mean(−A log π(a|s))        A held constant
+            one step of the critic's optimizer down  mean((y − V(s))²)          y held constant
+            forget the rollout
+
+    The defaults are the settings of the reference program. The update stands in
+    :meth:`AutogradEngine.update <sb3_a2c_td.engines.autograd.AutogradEngine.update>`, its mathematics in
+    :mod:`sb3_a2c_td.losses`.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a subclass of
         :class:`~sb3_a2c_td.SeparateActorCriticPolicy`
@@ -59,36 +63,35 @@ class TDA2C(OnPolicyAlgorithm):
         :class:`~sb3_a2c_td.GymnasiumVecEnv`
     :param learning_rate: the actor's learning rate: a number, a string such as ``"lin_1e-3"`` for one that falls
         linearly from 1e-3 to 0, or a function of the progress remaining (from 1 to 0)
-    :param n_steps: the length of an interval, in steps of each environment (the seed's ``update_interval``)
+    :param n_steps: the length of a rollout, in steps of each environment (the reference's ``update_interval``)
     :param gamma: discount factor :math:`\gamma`
-    :param critic_learning_rate: the critic's learning rate, like ``learning_rate``
-    :param reward_scale: :math:`\tilde r` = ``reward_scale`` · r; the returns in the logs are not scaled
-    :param update_on_episode_end: whether the end of an episode ends the interval too. ``None``: with one environment
-        as in the seed, with several not, since each one's end would cut the others' batch. One-step targets never
-        cross an episode's end, so this moves only where batches are cut
-    :param bootstrap_on_truncation: whether :math:`y = \tilde r + \gamma V(s')` where a time limit cut the episode.
-        The seed, older than the distinction, takes truncation for an end
-    :param double_softmax: whether the actor's loss takes the softmax of the policy's probabilities, as the first
-        TensorFlow 2 releases made of the seed's code, see :func:`~sb3_a2c_td.losses.double_softmax_log_prob`
+    :param critic_learning_rate: the critic's learning rate, given like ``learning_rate``
+    :param reward_scale: the factor of the rewards in the targets; the returns in the logs are not scaled
+    :param update_on_episode_end: whether the end of an episode ends the rollout. ``None``: yes with one environment,
+        as in the reference; no with several, where each end would cut the batch of the others. One-step targets never
+        cross the end of an episode, so this changes only where batches are cut
+    :param bootstrap_on_truncation: whether :math:`y = \tilde r + \gamma V(s')` where a time limit truncated the
+        episode. The reference, older than the distinction, treats truncation as termination
+    :param double_softmax: whether the actor's loss uses the softmax of the policy's probabilities, as the reference
+        program did in the first releases of TensorFlow 2, see :func:`~sb3_a2c_td.losses.double_softmax_log_prob`
         (``Discrete`` actions only)
     :param ent_coef: entropy coefficient of the loss
-    :param max_grad_norm: the maximum norm of the gradient, of all parameters together as in SB3; ``None``: no clipping
-    :param normalize_advantage: whether to normalise the advantages of a batch, see
+    :param max_grad_norm: the maximum norm of the gradient of all parameters together, as in SB3; ``None``: no clipping
+    :param normalize_advantage: whether to normalize the advantages of a batch, see
         :func:`~sb3_a2c_td.losses.normalized`
-    :param engine: what draws actions and takes updates, the same ones up to rounding: ``"torch"``, the reference;
-        ``"numba"``, compiled, for plain MLP policies on the CPU; ``"cuda"``, recorded in CUDA graphs; ``"auto"``,
-        the fastest of the first two that can serve the policy
+    :param engine: what draws actions and takes updates, all with the same results up to rounding: ``"autograd"``, the
+        reference, for any policy; ``"numpy"`` and ``"numba"`` (compiled) for plain MLP policies on the CPU;
+        ``"cuda"``, recorded in CUDA graphs; ``"auto"``, the fastest of the first three that supports the policy
     :param use_sde: whether to use generalized State Dependent Exploration (gSDE) instead of action noise
-    :param sde_sample_freq: sample a new noise matrix every so many steps when using gSDE; -1: only when an interval
-        begins
-    :param stats_window_size: over how many episodes ``rollout/ep_rew_mean`` and its like are averaged
-    :param tensorboard_log: folder for TensorBoard (``None``: no logging)
+    :param sde_sample_freq: sample a new noise matrix every n steps when using gSDE; -1: only at the start of a rollout
+    :param stats_window_size: the number of episodes over which the rollout logging is averaged
+    :param tensorboard_log: the log location for TensorBoard (``None``: no logging)
     :param policy_kwargs: arguments of the policy, see :class:`~sb3_a2c_td.SeparateActorCriticPolicy`
     :param verbose: 0 no output, 1 info, 2 debug
     :param seed: seed of the pseudo-random generators
     :param device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``
-    :param _init_setup_model: whether to build the networks at once
-    :raises ValueError: for arguments, spaces and policies that cannot be served, naming them
+    :param _init_setup_model: whether to build the networks in the constructor
+    :raises ValueError: for unsupported arguments, spaces and policies, naming them
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -97,10 +100,10 @@ class TDA2C(OnPolicyAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateActorCriticPolicy
-    """what makes a policy one of this algorithm's"""
+    """the base class of this algorithm's policies"""
     policy: SeparateActorCriticPolicy
     _n_ranks: int = 1
-    """processes that step as many environments, and count their steps together"""
+    """processes that train the model together, and count their steps together"""
     critic_learning_rate: float | Schedule
     rollout_buffer: TransitionBuffer  # type: ignore[assignment]
 
@@ -168,8 +171,8 @@ class TDA2C(OnPolicyAlgorithm):
     # Setting up
 
     @staticmethod
-    def _wrap_env(env: GymEnv | VectorEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else env
+    def _wrap_env(env: GymEnv | VectorEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
         check_spaces(env.observation_space, env.action_space)
         return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
 
@@ -177,7 +180,7 @@ class TDA2C(OnPolicyAlgorithm):
         if not issubclass(self.policy_class, self.policy_base):
             if issubclass(self.policy_class, SeparateNetworks):
                 raise ValueError(
-                    f"policy={self.policy_class.__name__} is for another algorithm: {type(self).__name__} has "
+                    f"policy={self.policy_class.__name__} is for another algorithm: {type(self).__name__} takes "
                     f"{', '.join(policy.__name__ for policy in self.policy_aliases.values())}"
                 )
             raise ValueError(
@@ -187,8 +190,8 @@ class TDA2C(OnPolicyAlgorithm):
             )
         if issubclass(self.policy_class, SeparateCombinedNetworks) != isinstance(self.observation_space, spaces.Dict):
             raise ValueError(
-                f"policy={self.policy_class.__name__} does not go with observation_space={self.observation_space}: "
-                "those named MultiInput are for Dict observations, the others are for all but these"
+                f"policy={self.policy_class.__name__} does not fit observation_space={self.observation_space}: use a "
+                "MultiInput policy for Dict observations, and another one for all others"
             )
         self.learning_rate = checked_learning_rate("learning_rate", self.learning_rate)
         self.critic_learning_rate = checked_learning_rate("critic_learning_rate", self.critic_learning_rate)
@@ -207,160 +210,50 @@ class TDA2C(OnPolicyAlgorithm):
         self._check_arguments()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        # load() may have put an interval here that was not finished when the model was saved
+        # load() may have set a rollout here that was unfinished when the model was saved
         self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )
         self.policy = cast(SeparateActorCriticPolicy, policy.to(self.device))
         self._set_learning_rates()
-        engine = self._engine_of_policy()
+        self._engine = self._make_engine()
         if self.verbose >= 1:
-            print(f"Using the engine {engine}")
+            print(f"Using the engine {self._engine}")
         self._maybe_recommend_cpu(MlpPolicy.__name__)
 
-    def _engine_of_policy(self) -> Engine:
-        """Give the engine, anew where the policy or the engine's name was replaced."""
-        if self._engine is None or self._engine.policy is not self.policy or self._engine.name != self.engine:
+    def _make_engine(self) -> Engine:
+        self._engine_name = self.engine
+        return make_engine(self.engine, self.policy)
+
+    def _refresh_engine(self) -> None:
+        """Let the engine adapt to structural changes; replace it if there is another policy or ``self.engine``."""
+        engine = self._engine
+        if engine is None or engine.policy is not self.policy or self._engine_name != self.engine:
+            self._engine = self._make_engine()
+        else:
+            engine.refresh()
+
+    @property
+    def _current_engine(self) -> Engine:
+        if self._engine is None:
             self._engine = self._make_engine()
         return self._engine
-
-    def _make_engine(self) -> Engine:
-        return make_engine(self.engine, self.policy)
 
     def _setup_lr_schedule(self) -> None:
         super()._setup_lr_schedule()
         self.critic_lr_schedule = FloatSchedule(self.critic_learning_rate)
 
     def _excluded_save_params(self) -> list[str]:
-        # what an unfinished interval holds is saved, so that no transition is lost
-        return [name for name in super()._excluded_save_params() if name != "rollout_buffer"] + [
-            "_engine",
-            "_interrupts",
-        ]
+        # the buffer is saved, so that no transition of an unfinished rollout is lost
+        excluded = [name for name in super()._excluded_save_params() if name != "rollout_buffer"]
+        return [*excluded, "_engine", "_engine_name", "_interrupts"]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy's engine works on the copy's policy, and Ctrl-C is not the copy's
+        # a copy needs an engine for its own policy, and does not handle the original's Ctrl-C
         return {**self.__dict__, "_engine": None, "_interrupts": Interrupts()}
 
-    # Saving and loading
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save the model, with what :meth:`resume` needs, to a zip, which appears whole or not at all.
-
-        :param path: the zip, its name with or without ``.zip``, or an open file. A file of that name stays as it is
-            until the new one is complete
-        :param exclude: attributes to leave out
-        :param include: attributes to keep that are usually left out
-        :raises OSError: if the file cannot be written; what was there before is then untouched
-        """
-        archive = io.BytesIO()
-        super().save(archive, exclude, include)
-        add_entries(archive, training_state.dumps(self))
-        if isinstance(path, str | pathlib.Path):
-            atomic.write(archive.getbuffer(), zip_path(path))
-        else:
-            open_path(path, "w").write(archive.getbuffer())
-
-    @classmethod
-    def load(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | VectorEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        *,
-        trusted: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a saved model, without running code that the file holds.
-
-        Global generators of random numbers stay as they are; :meth:`resume` restores them.
-
-        :param path: the zip, its name with or without ``.zip``, or an open file
-        :param env: environments for the model, which it will reset; none are needed to predict
-        :param device: where to put it
-        :param custom_objects: values to take in the place of attributes in the file, which are then not unpickled
-        :param print_system_info: whether to print the systems that it was saved on and is loaded on
-        :param force_reset: whether training begins with a reset of the environments
-        :param trusted: whether to unpickle whatever the file holds, such as your own classes and functions. That can
-            run any code: only for files that you made
-        :param kwargs: attributes to change
-        :raises UntrustedCheckpointError: if the file holds what could run code, naming it
-        :raises UnreadableCheckpointError: if the file is damaged, of another algorithm, or of a newer version of this
-            package
-        :raises ValueError: if the environments have other spaces
-        """
-        checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
-        return cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
-
-    @classmethod
-    def resume(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | VectorEnv,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        *,
-        trusted: bool = False,
-    ) -> Self:
-        """Load a saved model to go on with its training exactly where it was.
-
-        ``learn(..., reset_num_timesteps=False)`` then does what it would have done without the stop, bit for bit. The
-        global generators of random numbers, the environments and the statistics of ``VecNormalize`` are put into the
-        state in which they were saved. Environments whose state lies outside of Python objects (in a physics engine,
-        in worker processes) cannot be: a warning says so, and they begin a new episode. Resume only what you saved
-        yourself: what the file says is written into the attributes of the environments.
-
-        :param path: the zip, its name with or without ``.zip``, or an open file
-        :param env: environments made like those that it was saved with
-        :param device: where to put it
-        :param custom_objects: as in :meth:`load`
-        :param trusted: as in :meth:`load`
-        :raises ValueError: if there are other environments now: more or fewer, or in other wrappers of SB3's; and
-            as in :meth:`load`
-        """
-        if env is None:
-            raise ValueError("env=None: resume() needs environments made like those that the model was saved with")
-        checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
-        model = cls._from_checkpoint(checkpoint, path, env, device, force_reset=False)
-        training_state.restore(model, checkpoint.training_state)
-        return model
-
-    @classmethod
-    def _from_checkpoint(
-        cls,
-        checkpoint: Checkpoint,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | VectorEnv | None,
-        device: th.device | str,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> Self:
-        _check_algorithm(cls, checkpoint, path)
-        with generators.untouched(), loading(path, checkpoint):
-            model = super().load(
-                checkpoint.file,
-                env,  # type: ignore[arg-type]
-                device,
-                # in whose place SB3 unpickles nothing
-                checkpoint.data,
-                print_system_info,
-                force_reset,
-                **kwargs,
-            )
-            check_moments(model.policy.optimizer)
-        return model
-
-    # Collecting an interval
+    # Collecting a rollout
 
     def learn(
         self,
@@ -371,35 +264,34 @@ class TDA2C(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Train for ``total_timesteps`` steps: with one environment exactly, with several rounded up to all of them.
+        """Train for ``total_timesteps`` steps: exactly with one environment, rounded up to a multiple with several.
 
-        Training may stop within an interval, here or through a callback. Its transitions stay in the buffer (and in
-        saved models), and the next call of ``learn`` goes on with them.
+        Training may stop in the middle of a rollout, here or through a callback. Its transitions stay in the buffer
+        (and in saved models), and the next call of ``learn`` continues with them.
 
-        Whatever raises, in the environment, a callback, or as Ctrl-C anywhere, passes with a note that names the step
-        and where it came from, and leaves the model as it was after its last update: it can be saved, and ``learn``
-        goes on with it. Ctrl-C waits for the end of an update, a second one does not. What becomes of the environment:
+        An exception in the environment or a callback, or a Ctrl-C, leaves the model as it was after its last update:
+        it can be saved, and ``learn`` can continue. The exception gets a note that names the step and the place. A
+        first Ctrl-C during an update takes effect after it; a second one takes effect at once. The environment:
 
-        - Between two steps (a callback raised, or Ctrl-C came there), it is left alone. The transition of the step is
-          kept, and ``learn(..., reset_num_timesteps=False)`` goes on after it.
-        - Within a step, where the environment stands is not known: the next ``learn`` resets it, and the step counts
-          without a transition.
-        - If its environments are in processes (``SubprocVecEnv``, ``AsyncVectorEnv``), and one of these ended or may
-          still reply to a command, nothing can go on. All the processes are ended and the environment is closed;
-          ``set_env`` with a new one, then ``learn(..., reset_num_timesteps=False)`` goes on.
+        - Between two steps (in a callback, say), it is left alone, and the transition of the last step is kept:
+          ``learn(..., reset_num_timesteps=False)`` continues after it.
+        - During a step, its state is unknown: the next ``learn`` resets it, and the step counts without a transition.
+        - If it runs in worker processes (``SubprocVecEnv``, ``AsyncVectorEnv``), and one of them ended or may still
+          reply to a command, it cannot continue: all workers are terminated and it is closed. Call ``set_env`` with a
+          new one, then ``learn(..., reset_num_timesteps=False)``.
 
-        :param total_timesteps: the number of environment steps; the dead ones of a vector environment count, see
-            :class:`~sb3_a2c_td.GymnasiumVecEnv`
+        :param total_timesteps: the number of environment steps, including the autoreset steps of a vector environment,
+            see :class:`~sb3_a2c_td.GymnasiumVecEnv`
         :param callback: callback(s) called at every step
-        :param log_interval: the number of intervals between two logs
-        :param tb_log_name: the name of the run for TensorBoard, that of the algorithm by default
-        :param reset_num_timesteps: whether to count (and to log) from zero and to reset the environments
+        :param log_interval: the number of rollouts between two logs
+        :param tb_log_name: the name of the run for TensorBoard; ``None``: that of the algorithm
+        :param reset_num_timesteps: whether to count (and log) from zero and to reset the environments
         :param progress_bar: whether to show a progress bar
         :return: the model itself
-        :raises ValueError: if the environment returns anything else than finite numbers of its spaces' shapes, or the
-            loss, its gradient, or the parameters that an update would give are not finite; the weights are then those
-            of the last update
-        :raises RuntimeError: if a process of the environment ended
+        :raises ValueError: if the environment returns anything but finite numbers of its spaces' shapes, or if the
+            loss, its gradient, or the parameters after an update are not finite; the weights are then those of the
+            last update
+        :raises RuntimeError: if a worker process of the environment ended
         """
         with (
             dropping_autoreset_steps(self.env),
@@ -421,13 +313,13 @@ class TDA2C(OnPolicyAlgorithm):
             check_shapes(self.num_timesteps, self.n_envs, self.observation_space, self._last_observations)
             check_finite(self.num_timesteps, observation=self._last_observations)
         except BaseException:
-            # it may be left over from before a reset that failed
+            # this observation may be from before a reset that failed
             self._last_obs = None
-            # SB3 makes both of these where the first is missing
+            # SB3 creates both of these if the first is missing
             if self.ep_success_buffer is None:
                 self.ep_info_buffer = None
             raise
-        # anew, since set_env() may have brought in other shapes and dtypes
+        # a new buffer, since set_env() may have brought other shapes and dtypes
         self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
         self.rollout_buffer.check = self._check_shapes
         return total_timesteps, callback
@@ -435,17 +327,22 @@ class TDA2C(OnPolicyAlgorithm):
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer, n_rollout_steps: int
     ) -> bool:
-        """Step the environments until the interval is complete.
+        """Step the environments until the rollout is complete.
+
+        Structural changes of the policy and its optimizer (another layer, tensor, optimizer or hook) are detected
+        here, once: one that a callback makes later counts from the next rollout. Asking before every action and update
+        instead would cost a tenth of the speed with one environment.
 
         :param env: the training environments
-        :param callback: called at every step, and when the interval begins and is complete
+        :param callback: called at every step, and at the start and the end of the rollout
         :param rollout_buffer: receives the transitions
-        :param n_rollout_steps: the interval's length in steps of each environment
-        :return: whether the interval is complete; otherwise the callback stopped training, or its budget is used up
+        :param n_rollout_steps: the length of the rollout in steps of each environment
+        :return: whether the rollout is complete; otherwise the callback stopped training, or the budget is used up
         """
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
+        self._refresh_engine()
         while not self._rollout_is_complete(rollout_buffer, n_rollout_steps):
             if self.num_timesteps >= self._total_timesteps:
                 return False
@@ -466,18 +363,18 @@ class TDA2C(OnPolicyAlgorithm):
         return self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
 
     def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
-        """Take one step in each environment, keep its transition, and ask the callback.
+        """Take one step in each environment, store the transitions, and call the callback.
 
-        The local variables have the names that callbacks know from SB3. The transition is kept before the callback is
-        asked, so that a model saved or stopped there is whole.
+        The local variables have the names that callbacks know from SB3. The transitions are stored before the callback
+        is called, so that a model saved or stopped there is complete.
 
-        :return: whether to go on, as the callback says
+        :return: whether to continue, as the callback says
         """
         if self.use_sde:
             self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
         actions = self.sample_actions(self._last_observations)
         clipped_actions = self._to_env_actions(actions)
-        # a step that fails counts too, so that errors agree on its number
+        # before the step, so that all errors in it name the same number
         self.num_timesteps += env.num_envs * self._n_ranks
         try:
             new_obs, rewards, dones, infos = env.step(clipped_actions)
@@ -486,7 +383,7 @@ class TDA2C(OnPolicyAlgorithm):
             self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))
             self._store_last_obs(new_obs, dones)
         except BaseException:
-            # where the environments are now is not known: the next learn() resets them
+            # the state of the environments is unknown: the next learn() resets them
             self._last_obs = None
             raise
         self._update_info_buffer(infos, dones)
@@ -500,13 +397,13 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
         assert isinstance(self.policy.action_dist, StateDependentNoiseDistribution)
-        # load() leaves the noise of one environment
+        # after load() there is noise for one environment only
         has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
         if n_steps == 0 or not has_noise or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0):
             self.policy.reset_noise(n_envs)
 
     def sample_actions(self, observations: Observations) -> np.ndarray:
-        r"""Draw an action from :math:`\tau(\cdot|s)` for every environment. A subclass may draw them otherwise.
+        r"""Draw an action from :math:`\pi(\cdot|s)` for every environment. A subclass may override this.
 
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
         :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
@@ -514,10 +411,10 @@ class TDA2C(OnPolicyAlgorithm):
         try:
             return self._act(observations)
         except DivergenceError as error:
-            raise self._explained(error) from error
+            raise self._divergence(error) from error
 
     def _act(self, observations: Observations) -> np.ndarray:
-        return self._engine_of_policy().act(observations)
+        return self._current_engine.act(observations)
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         if not isinstance(self.action_space, spaces.Box):
@@ -534,52 +431,14 @@ class TDA2C(OnPolicyAlgorithm):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> Transitions[np.ndarray]:
-        """Put together what one step gives to the buffer: one row for each environment."""
-        rewards = rewards.astype(np.float32, copy=False)
-        if not np.count_nonzero(dones):
-            return Transitions(self._last_observations, actions, rewards, new_obs, dones, dones)
-        ended: list[int] = np.flatnonzero(dones).tolist()
-        truncated = dones.copy()
-        for env in ended:
-            truncated[env] = infos[env].get("TimeLimit.truncated", False)
-        next_obs = self._with_terminal_observations(new_obs, ended, truncated, infos)
-        return Transitions(self._last_observations, actions, rewards, next_obs, dones ^ truncated, truncated)
-
-    def _with_terminal_observations(
-        self, new_obs: Any, ended: list[int], truncated: np.ndarray, infos: list[dict[str, Any]]
-    ) -> Observations:
-        """Replace what an ended episode's environment shows after its reset by what it showed at the end."""
-        next_obs = {key: rows.copy() for key, rows in new_obs.items()} if isinstance(new_obs, dict) else new_obs.copy()
-        for env in ended:
-            terminal_obs = infos[env].get("terminal_observation")
-            if terminal_obs is None:
-                if truncated[env]:
-                    raise ValueError(
-                        f"infos[{env}] of step {self.num_timesteps} has 'TimeLimit.truncated' but no "
-                        "'terminal_observation': the environment must give the last observation of an episode"
-                    )
-            elif isinstance(next_obs, dict):
-                for key, rows in next_obs.items():
-                    self._overwrite(rows, env, terminal_obs[key])
-            else:
-                self._overwrite(next_obs, env, terminal_obs)
-        check_finite(self.num_timesteps, terminal_observation=next_obs)
-        return next_obs
-
-    def _overwrite(self, rows: np.ndarray, env: int, terminal_obs: Any) -> None:
-        # numpy would broadcast it
-        if np.shape(terminal_obs) != rows.shape[1:]:
-            raise ValueError(
-                f"terminal_observation of environment {env} at step {self.num_timesteps}: expected shape "
-                f"{rows.shape[1:]}, got shape {np.shape(terminal_obs)}; {STOPPED} Mend the environment."
-            )
-        rows[env] = terminal_obs
+        """Put together the rows that one step adds to the buffer."""
+        return step_transitions(self._last_observations, actions, new_obs, rewards, dones, infos, self.num_timesteps)
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
-        # what running episodes share has nothing to tell
+        # the info that running episodes share reports no episode
         if infos[0] is RUNNING or infos[-1] is RUNNING:
-            told = [env for env, info in enumerate(infos) if info is not RUNNING]
-            infos, dones = [infos[env] for env in told], None if dones is None else dones[told]
+            ended = [env for env, info in enumerate(infos) if info is not RUNNING]
+            infos, dones = [infos[env] for env in ended], None if dones is None else dones[ended]
         super()._update_info_buffer(infos, dones)
 
     def _check_shapes(self, rows: Transitions[np.ndarray]) -> None:
@@ -594,24 +453,24 @@ class TDA2C(OnPolicyAlgorithm):
         )
 
     @staticmethod
-    def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], live: np.ndarray | None) -> None:
-        """Keep the rows that are transitions; a step without any does not count in the interval."""
-        if live is None:
+    def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], rows: np.ndarray | None) -> None:
+        """Store the rows that are transitions (``None``: all); a step without any does not count in the rollout."""
+        if rows is None:
             buffer.add(transitions)
-        elif len(live) > 0:
-            buffer.add(selected(transitions, live))
+        elif len(rows) > 0:
+            buffer.add(selected(transitions, rows))
 
     @property
     def _last_observations(self) -> Observations:
         assert self._last_obs is not None, "no observation yet: the environments were not reset"
         return self._last_obs
 
-    # Learning from it
+    # Learning from a rollout
 
     def train(self) -> None:
-        """Take one step of each optimiser on all transitions of the interval, then forget them."""
+        """Take one step of each optimizer on all transitions of the rollout, then forget them."""
         self._update_learning_rate(self.policy.optimizer)
-        # Ctrl-C finds the model before or after an update, and the interval with it
+        # Ctrl-C finds model and rollout before an update or after it
         with self._interrupts:
             update = self._checked_update()
             self.rollout_buffer.reset()
@@ -620,26 +479,26 @@ class TDA2C(OnPolicyAlgorithm):
 
     def _checked_update(self) -> Update:
         try:
-            update = self._engine_of_policy().update(self.rollout_buffer, self._objective())
+            update = self._current_engine.update(self.rollout_buffer, self._loss_config())
         except DivergenceError as error:
-            raise self._explained(error) from error
+            raise self._divergence(error) from error
         loss = update.actor_loss + update.critic_loss + self.ent_coef * update.entropy_loss
         if not (math.isfinite(loss) and math.isfinite(update.grad_norm)):
             raise ValueError(
-                f"the loss is {loss} and its gradient's norm {update.grad_norm} at step {self.num_timesteps}, "
+                f"the loss is {loss} and its gradient norm {update.grad_norm} at step {self.num_timesteps}, "
                 f"update {self._n_updates + 1}: {STOPPED} "
                 "Lower the learning rates or reward_scale, or scale the observations (VecNormalize)."
             )
         return update
 
-    def _explained(self, error: DivergenceError) -> ValueError:
+    def _divergence(self, error: DivergenceError) -> ValueError:
         return ValueError(
             f"{error} at step {self.num_timesteps}: training diverged. Lower the learning rates, or set max_grad_norm. "
             "The weights are those of the last update."
         )
 
-    def _objective(self) -> Objective:
-        return Objective(
+    def _loss_config(self) -> LossConfig:
+        return LossConfig(
             self.gamma,
             self.reward_scale,
             self.bootstrap_on_truncation,
@@ -650,11 +509,11 @@ class TDA2C(OnPolicyAlgorithm):
         )
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        # several environments overshoot the budget: schedules must not see less than nothing
+        # several environments overshoot the budget: schedules must not see a negative remainder
         super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
 
     def _set_learning_rates(self) -> dict[str, float]:
-        """Give each group of parameters the learning rate that its schedule says."""
+        """Set the learning rate of each parameter group to the value of its schedule."""
         progress_remaining = self._current_progress_remaining
         rates = {
             "actor": scheduled_rate("learning_rate", self.lr_schedule, progress_remaining),
@@ -690,19 +549,3 @@ class TDA2C(OnPolicyAlgorithm):
             log_std = getattr(self.policy, "log_std", None)
             if log_std is not None:
                 self.logger.record("train/std", float(np.exp(log_std.numpy(force=True)).mean()))
-
-
-def _check_algorithm(
-    algorithm: type[TDA2C], checkpoint: Checkpoint, path: str | pathlib.Path | io.BufferedIOBase
-) -> None:
-    """Check that a saved model's policy is not that of one of the package's other algorithms."""
-    policy = checkpoint.data.get("policy_class")
-    if (
-        isinstance(policy, type)
-        and issubclass(policy, SeparateNetworks)
-        and not issubclass(policy, algorithm.policy_base)
-    ):
-        raise UnreadableCheckpointError(
-            f"{path}: its policy is a {policy.__name__}, so another algorithm than {algorithm.__name__} saved it: load "
-            "it with that one"
-        )

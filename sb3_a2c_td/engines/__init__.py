@@ -1,41 +1,67 @@
 """Engines: how TDA2C draws actions and takes an update. They compute the same and differ in speed.
 
-``"torch"``, the reference, serves every policy on every device. ``"numba"`` (the extra ``[fast]``) compiles both for
-plain MLP policies on the CPU. ``"cuda"`` records both in CUDA graphs. ``"auto"`` takes the fastest that is exact for
-the policy; not ``"cuda"``, which has not yet run on a GPU.
+- ``"autograd"``, the reference: any policy on any device, with PyTorch's automatic differentiation;
+- ``"numpy"``: plain MLP policies on the CPU, with gradients in closed form;
+- ``"numba"`` (the extra ``[fast]``): the same, compiled;
+- ``"cuda"``: both steps recorded in CUDA graphs. Experimental: it has not run on a GPU yet;
+- ``"auto"``: the fastest of the first three that supports the policy.
 """
 
 from sb3_a2c_td.engines.auto import AutoEngine
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
-from sb3_a2c_td.engines.interface import DivergenceError, Engine, Objective, UnsupportedPolicyError, Update
-from sb3_a2c_td.engines.numpy_mlp import TorchEngine
+from sb3_a2c_td.engines.interface import (
+    DivergenceError,
+    Engine,
+    GradientReducer,
+    LossConfig,
+    UnsupportedPolicyError,
+    Update,
+)
+from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
 from sb3_a2c_td.policies.separate import SeparateNetworks
 
-ENGINES = ("auto", "torch", "numba", "cuda")
-"""what ``TDA2C(engine=...)`` takes"""
+ENGINES = ("auto", "autograd", "numpy", "numba", "cuda")
+"""values of ``TDA2C(engine=...)``"""
 
-__all__ = ["ENGINES", "DivergenceError", "Engine", "Objective", "UnsupportedPolicyError", "Update", "make_engine"]
+__all__ = [
+    "ENGINES",
+    "DivergenceError",
+    "Engine",
+    "GradientReducer",
+    "LossConfig",
+    "UnsupportedPolicyError",
+    "Update",
+    "make_engine",
+]
 
 
-def make_engine(name: str, policy: SeparateNetworks) -> Engine:
-    """Build the engine that a name stands for.
+def make_engine(name: str, policy: SeparateNetworks, reducer: GradientReducer | None = None) -> Engine:
+    """Build an engine.
 
     :param name: one of ``ENGINES``
     :param policy: the policy to act for and to update
-    :raises ValueError: if there is no such engine, or if it cannot serve the policy, saying why
+    :param reducer: combines the gradients of several processes; ``None``: there is one process
+    :raises ValueError: if there is no such engine, or if it does not support the policy or the reducer
     """
+    if name not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
     if name == "auto":
-        return AutoEngine(policy)
-    if name == "torch":
-        return TorchEngine(policy)
-    if name == "numba":
-        try:
-            from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # numba is an extra, and slow to import
-        except ImportError as error:
-            raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
-        except RuntimeError as error:
-            raise UnsupportedPolicyError(name, f"numba failed: {error}") from error
-        return NumbaEngine(policy)
-    if name == "cuda":
-        return CudaEngine(policy)
-    raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
+        return AutoEngine(policy, reducer)
+    if name == "autograd":
+        return AutogradEngine(policy, reducer)
+    if name == "numpy":
+        return NumpyEngine(policy, reducer)
+    if reducer is not None:
+        raise UnsupportedPolicyError(name, "it does not combine gradients of several processes")
+    return _make_numba_engine(policy) if name == "numba" else CudaEngine(policy)
+
+
+def _make_numba_engine(policy: SeparateNetworks) -> Engine:
+    try:
+        from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # numba is an extra, and slow to import
+    except ImportError as error:
+        raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
+    except RuntimeError as error:
+        raise UnsupportedPolicyError("numba", f"numba failed: {error}") from error
+    return NumbaEngine(policy)

@@ -5,75 +5,80 @@ import warnings
 
 import numpy as np
 
-from sb3_a2c_td.engines.interface import Objective, UnsupportedPolicyError, Update
+from sb3_a2c_td.engines.autograd import AutogradEngine
+from sb3_a2c_td.engines.interface import Engine, GradientReducer, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.mlp_parameters import unsupported_reason
-from sb3_a2c_td.engines.numpy_mlp import TorchEngine
+from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
-N_TORCH_UPDATES = 200
+N_NUMPY_UPDATES = 200
 """updates before anything is compiled: short runs are over by then"""
 
 
 class AutoEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
-    Torch, and where numba is installed and can serve the policy, the compiled kernels from update 201 on. The state of
-    the optimiser counts the updates, so that a run takes the same way when it is saved and resumed.
+    Plain MLPs are computed in numpy, and where numba is installed by its kernels from update 201 on; all other
+    policies by autograd. The optimizer's state counts the updates, so that a resumed run changes at the same one.
 
     :param policy: the policy to act for and to update
+    :param reducer: combines the gradients of several processes, which numba does not; ``None``: there is one process
     """
 
-    name = "auto"
-
-    def __init__(self, policy: SeparateNetworks) -> None:
+    def __init__(self, policy: SeparateNetworks, reducer: GradientReducer | None = None) -> None:
         self.policy = policy
-        self._engine = TorchEngine(policy)
-        self._why_not_numba = _why_not_numba(policy)
+        self._reducer = reducer
+        self._why_not_numpy = unsupported_reason(policy)
+        self._why_not_numba = self._why_not_numpy or _why_not_numba(reducer)
+        self._engine: Engine = (
+            NumpyEngine(policy, reducer) if self._why_not_numpy is None else AutogradEngine(policy, reducer)
+        )
 
     def __str__(self) -> str:
+        if self._why_not_numpy is not None:
+            return f"autograd ({self._why_not_numpy})"
         if self._why_not_numba is not None:
-            return f"torch ({self._why_not_numba})"
-        return f"torch for the first {N_TORCH_UPDATES} updates, then numba"
+            return f"numpy ({self._why_not_numba})"
+        return f"numpy for the first {N_NUMPY_UPDATES} updates, then numba"
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
-        """Draw actions with the engine that is due."""
+    def refresh(self) -> None:
+        """Change to numba when it is due, and to autograd when the policy is no plain MLP any more."""
         try:
-            return self._due().act(observations, action_masks)
+            self._engine.refresh()
         except UnsupportedPolicyError as error:
-            return self._fall_back(error).act(observations, action_masks)
+            self._why_not_numpy = self._why_not_numba = error.reason
+            self._engine = AutogradEngine(self.policy, self._reducer)
+        if self._why_not_numba is None and type(self._engine) is NumpyEngine and self._n_updates() >= N_NUMPY_UPDATES:
+            self._engine = self._numba_engine()
 
-    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
-        """Take one step of the optimiser with the engine that is due."""
+    def _numba_engine(self) -> Engine:
         try:
-            return self._due().update(buffer, objective)
-        except UnsupportedPolicyError as error:
-            return self._fall_back(error).update(buffer, objective)
+            from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # compiles, or loads what was compiled
 
-    def _due(self) -> TorchEngine:
-        if self._why_not_numba is None and type(self._engine) is TorchEngine and self._n_updates() >= N_TORCH_UPDATES:
-            try:
-                from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # compiles, or loads what was compiled
-
-                self._engine = NumbaEngine(self.policy)
-            except Exception as error:  # a numba that does not import, a cache that cannot be written, ...
-                self._why_not_numba = f"numba failed: {error}"
-                warnings.warn(f"engine='auto' goes on with torch, since numba failed: {error}", stacklevel=2)
-        return self._engine
+            return NumbaEngine(self.policy)
+        except Exception as error:  # a numba that does not import, a cache that cannot be written, ...
+            self._why_not_numba = f"numba failed: {error}"
+            warnings.warn(f"engine='auto' continues with numpy, since numba failed: {error}", stacklevel=2)
+            return self._engine
 
     def _n_updates(self) -> int:
         state = next(iter(self.policy.optimizer.state.values()), None)
         return 0 if state is None else int(state.get("step", 0))
 
-    def _fall_back(self, error: UnsupportedPolicyError) -> TorchEngine:
-        """The policy was changed into one that numba cannot serve."""
-        self._why_not_numba = error.reason
-        self._engine = TorchEngine(self.policy)
-        return self._engine
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+        """Draw actions with the engine that is due."""
+        return self._engine.act(observations, action_masks)
+
+    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+        """Take one step of the optimizer with the engine that is due."""
+        return self._engine.update(buffer, config)
 
 
-def _why_not_numba(policy: SeparateNetworks) -> str | None:
+def _why_not_numba(reducer: GradientReducer | None) -> str | None:
+    if reducer is not None:
+        return "numba does not combine gradients of several processes"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed: pip install 'sb3-a2c-td[fast]'"
-    return unsupported_reason(policy)
+    return None

@@ -1,7 +1,7 @@
-"""Noticing that parts of a policy or its optimiser were replaced, or that something listens to them.
+"""Detects that parts of a policy or its optimizer were replaced, or got hooks.
 
-It is asked at every step, so the answer comes from the dicts in which PyTorch keeps the parts: attributes of modules
-are many times slower.
+It runs once a rollout, which may be one step long, so it reads the dicts in which PyTorch keeps the parts: attributes
+of modules are many times slower.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,10 +36,10 @@ _REQUIRES_GRAD = attrgetter("requires_grad")
 
 
 class ModuleSnapshot:
-    """Modules of a policy as they were when this was made.
+    """The parts of a policy's modules at one moment.
 
     :param policy: the policy
-    :param modules: those that have a part in its computation, the policy among them
+    :param modules: those that its outputs depend on, the policy among them
     """
 
     def __init__(self, policy: SeparateNetworks, modules: Iterable[nn.Module]) -> None:
@@ -56,9 +56,9 @@ class ModuleSnapshot:
         self._attributes, self._methods = zip(*methods, strict=True)
 
     def are_same(self) -> bool:
-        """Say whether they still have the same submodules and parameters in the same memory.
+        """Check whether they still have the same submodules, and the same parameters in the same memory.
 
-        Nor may they have got hooks or methods of their own, or the policy another distribution.
+        They must have got neither hooks nor replaced methods, and the policy no other distribution.
         """
         return (
             # modules are equal only to themselves; tensors are not so simple
@@ -72,10 +72,10 @@ class ModuleSnapshot:
 
 
 class OptimizerSnapshot:
-    """A policy's optimiser as it was when this was made: ``AdamTFLike`` or PyTorch's ``Adam``.
+    """The parts of a policy's optimizer, ``AdamTFLike`` or PyTorch's ``Adam``, at one moment.
 
     :param policy: the policy
-    :param counts_integers: whether it counts steps in integers, which are never the same, or in tensors
+    :param counts_integers: whether it counts steps in integers, which change, or in tensors
     """
 
     def __init__(self, policy: SeparateNetworks, counts_integers: bool) -> None:
@@ -87,7 +87,7 @@ class OptimizerSnapshot:
         self._requires_grad = list(map(_REQUIRES_GRAD, self._parameters))
 
     def is_same(self) -> bool:
-        """Say whether it still has the same parameters and moments, and gradients flow as they did."""
+        """Check whether it still has the same parameters and moments, which get their gradients as before."""
         return (
             self._policy.optimizer is self._optimizer
             and self._optimizer.state is self._state
@@ -109,7 +109,7 @@ def module_hooks(module: nn.Module) -> tuple[Any, ...]:
 
 
 def is_altered(module: nn.Module) -> bool:
-    """Say whether a module has hooks or methods of its own."""
+    """Check whether a module has hooks or replaced methods."""
     return any(module_hooks(module)) or not vars(module).keys().isdisjoint(_replaceable(module))
 
 
@@ -118,17 +118,17 @@ def _replaceable(module: nn.Module) -> list[str]:
 
 
 def is_customized(optimizer: th.optim.Optimizer) -> bool:
-    """Say whether an optimiser's ``step`` is patched or has hooks."""
+    """Check whether an optimizer's ``step`` is patched or has hooks."""
     return "step" in vars(optimizer) or bool(
         optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     )
 
 
 def reasons_against(parameters: list[nn.Parameter], optimizer: th.optim.Optimizer) -> Iterator[str]:
-    """Say what keeps an engine from computing gradients and steps by itself.
+    """Return the reasons why an engine must leave gradients or steps to PyTorch.
 
-    :param parameters: those of the policy
-    :param optimizer: the policy's
+    :param parameters: the policy's parameters
+    :param optimizer: the policy's optimizer
     """
     for param in parameters:
         if param.dtype != th.float32:

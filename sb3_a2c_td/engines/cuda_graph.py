@@ -1,4 +1,4 @@
-"""Acting and updating on a GPU, each recorded once in a CUDA graph: one launch in place of some hundred."""
+"""Acting and updating on a GPU, each recorded once in a CUDA graph: one launch in place of about a hundred."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,9 +13,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_a2c_td import losses
-from sb3_a2c_td.engines.autograd import AnyNetworks, is_mode_free
 from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, reasons_against
-from sb3_a2c_td.engines.interface import NO_STEP, DivergenceError, Objective, UnsupportedPolicyError, Update
+from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, UnsupportedPolicyError, Update
+from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
+from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.engines.static_memory import Layout, StaticMemory
 from sb3_a2c_td.optimizers import AdamTFLike, fused_adam, step_size
 from sb3_a2c_td.policies.separate import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateNetworks
@@ -24,8 +25,8 @@ from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 Computation = Callable[[], th.Tensor]
 
-N_FIGURES = 9
-"""numbers that an update reports beside targets and values"""
+N_METRICS = 9
+"""numbers that an update returns before targets and values"""
 
 
 def in_a_cuda_graph(compute: Computation) -> Computation:
@@ -56,12 +57,12 @@ def in_a_cuda_graph(compute: Computation) -> Computation:
 class CudaEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
-    A batch is padded to the buffer's capacity, so that one recording serves intervals of every length. What changes
-    the computation, another layer or tensor, objective or shape, has it recorded anew.
+    A batch is padded to the buffer's capacity, so that one recording fits rollouts of every length. What changes
+    the computation (another layer or tensor, another loss or shape) is recorded anew.
 
     :param policy: the policy to act for and to update, on a GPU
-    :param record: turns a computation into one that is done again at each call
-    :raises UnsupportedPolicyError: if the policy is not on a GPU, or waits for it, saying why
+    :param record: records a computation, and returns what replays it
+    :raises UnsupportedPolicyError: if the policy is not on the current GPU, or needs the CPU in between
     """
 
     name = "cuda"
@@ -97,11 +98,14 @@ class CudaEngine:
         self._acting: dict[Any, _Acting] = {}
         self._updating: tuple[Any, _Updating] | None = None
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
-        """Draw actions."""
-        assert action_masks is None
-        if not self._modules.are_same():
+    def refresh(self) -> None:
+        """Record anew where parts of the policy or its optimizer were replaced."""
+        if not (self._modules.are_same() and self._optimizer.is_same()):
             self._bind()
+
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+        """Draw actions with a recorded graph."""
+        assert action_masks is None
         arrays = _named("observations", observations)
         layout = {name: (rows.shape, rows.dtype) for name, rows in arrays.items()}
         key = tuple(layout.items())
@@ -109,19 +113,17 @@ class CudaEngine:
             self._acting[key] = _Acting(self.policy, layout, self._record)
         return self._acting[key].draw(arrays)
 
-    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
         """Take one step of the optimiser on all transitions in the buffer."""
-        if not (self._modules.are_same() and self._optimizer.is_same()):
-            self._bind()
         batch = buffer.transitions()
         arrays = _named("observations", batch.observations) | _named("next_observations", batch.next_observations)
         arrays |= {"actions": batch.actions, "rewards": batch.rewards}
         layout = {name: ((buffer.capacity, *rows.shape[1:]), rows.dtype) for name, rows in arrays.items()}
         settings = [(group["betas"], group["eps"]) for group in self.policy.optimizer.param_groups]
-        key = (layout, objective, settings)
+        key = (layout, config, settings)
         if self._updating is None or self._updating[0] != key:
-            self._updating = key, _Updating(self.policy, buffer.capacity, layout, objective, self._record)
-        ended = batch.terminated if objective.bootstrap_on_truncation else batch.terminated | batch.truncated
+            self._updating = key, _Updating(self.policy, buffer.capacity, layout, config, self._record)
+        ended = batch.terminated if config.bootstrap_on_truncation else batch.terminated | batch.truncated
         return self._updating[1].step(arrays, ended)
 
 
@@ -166,11 +168,11 @@ class _Updating:
         policy: SeparateNetworks,
         capacity: int,
         layout: Layout,
-        objective: Objective,
+        config: LossConfig,
         record: Callable[[Computation], Computation],
     ) -> None:
-        self._policy, self._networks = policy, AnyNetworks(policy)
-        self._objective = objective
+        self._policy = policy
+        self._config = config
         self._groups: list[dict[str, Any]] = policy.optimizer.param_groups
         self._states = list(policy.optimizer.state.values())
         self._params = [param for group in self._groups for param in group["params"]]
@@ -186,7 +188,7 @@ class _Updating:
         n, host = len(ended), self._memory.host
         for name, rows in batch.items():
             host[name][:n], host[name][n:] = rows, 0
-        host["discounts"][:n] = self._objective.gamma * ~ended
+        host["discounts"][:n] = self._config.gamma * ~ended
         host["is_row"][:n], host["is_row"][n:] = True, False
         host["n_rows"][...] = n
         host["is_due"][...] = True
@@ -197,46 +199,49 @@ class _Updating:
         computed = self._replay().cpu().numpy()
         for param, grad in zip(self._params, self._grads, strict=True):
             param.grad = grad
-        is_due, is_taken, *figures, target_std = computed[:N_FIGURES].tolist()
-        actor_loss, critic_loss, entropy_loss, norm, td_error, std = figures
-        targets, values = computed[N_FIGURES:].reshape(2, -1)[:, :n]
+        is_due, is_taken, *metrics, target_std = computed[:N_METRICS].tolist()
+        actor_loss, critic_loss, entropy_loss, norm, td_error, std = metrics
+        targets, values = computed[N_METRICS:].reshape(2, -1)[:, :n]
         if is_taken:
             for state in self._states:
                 state["step"] += 1
         elif is_due:
-            raise DivergenceError(NO_STEP)
+            raise DivergenceError(INFINITE_STEP)
         explained = math.nan if target_std == 0.0 else 1.0 - (std / target_std) ** 2
         return Update(targets, values, actor_loss, critic_loss, entropy_loss, norm, td_error, std, explained)
 
     def _compute(self) -> th.Tensor:
-        """Take a step if it is due and finite; give the figures of an update, the targets and V(s), in one vector."""
-        objective, memory = self._objective, self._memory.device
+        """Take a step if it is due and finite; return the metrics of an update, the targets and V(s), in one vector."""
+        config, memory = self._config, self._memory.device
         is_row, n = memory["is_row"], memory["n_rows"]
         observations = _unnamed("observations", memory)
-        values = self._networks.values(observations)
+        values = state_values(self._policy, observations)
         with th.no_grad():
-            next_values = self._networks.values(_unnamed("next_observations", memory))
-            targets = losses.td_target(objective.reward_scale * memory["rewards"], memory["discounts"], next_values)
+            next_values = state_values(self._policy, _unnamed("next_observations", memory))
+            targets = losses.td_target(config.reward_scale * memory["rewards"], memory["discounts"], next_values)
             # padding meets its targets, and has no part in the losses
             targets = th.where(is_row, targets, values)
             advantages = td_errors = losses.td_error(targets, values)
-            if objective.normalize_advantage:
+            if config.normalize_advantage:
                 advantages = _normalized(td_errors, is_row, n)
         with _without_validation():
-            log_prob, entropy = self._networks.of_distribution(
-                self._networks.distribution(observations), memory["actions"], objective.double_softmax
+            log_prob, entropy = log_prob_and_entropy(
+                self._policy,
+                action_distribution(self._policy, observations),
+                memory["actions"],
+                config.double_softmax,
             )
         # from means over all rows to means over those of the batch
         scale = len(is_row) / n
         actor_loss = losses.actor_loss(log_prob, advantages) * scale
         critic_loss = losses.critic_loss(values, targets) * scale
         entropy_loss = -entropy.where(is_row, 0.0).sum() / n
-        loss = actor_loss + critic_loss + objective.ent_coef * entropy_loss
+        loss = actor_loss + critic_loss + config.ent_coef * entropy_loss
         norm, is_due, is_taken = self._descend(loss)
         td_error, std = _mean_and_std(td_errors, is_row, n)
         _, target_std = _mean_and_std(targets, is_row, n)
-        figures = th.stack([is_due, is_taken, actor_loss, critic_loss, entropy_loss, norm, td_error, std, target_std])
-        return th.cat([figures, targets, values]).detach()
+        metrics = th.stack([is_due, is_taken, actor_loss, critic_loss, entropy_loss, norm, td_error, std, target_std])
+        return th.cat([metrics, targets, values]).detach()
 
     def _descend(self, loss: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         """Take one step down the loss if it and what it leads to are finite.
@@ -245,8 +250,8 @@ class _Updating:
         """
         self._grads = grads = list(th.autograd.grad(loss, self._params))
         norm = th.nn.utils.get_total_norm(grads)
-        if self._objective.max_grad_norm is not None:
-            th._foreach_mul_(grads, (self._objective.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+        if self._config.max_grad_norm is not None:
+            th._foreach_mul_(grads, (self._config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         is_due = self._memory.device["is_due"] & loss.isfinite() & norm.isfinite()
         rest, steps = iter(grads), []
         for group, step in zip(self._groups, self._memory.device["step_sizes"], strict=True):
@@ -315,7 +320,7 @@ def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
         yield f"the policy is a {type(policy).__name__}, not a MlpPolicy, CnnPolicy or MultiInputPolicy"
     if type(policy.action_dist) not in (CategoricalDistribution, DiagGaussianDistribution):
         yield f"the distribution is {type(policy.action_dist).__name__}, not categorical or diagonal Gaussian"
-    if not is_mode_free(policy):
+    if not is_stateless(policy):
         yield "one of its modules is not known to compute the same at every call"
     if type(optimizer) is not AdamTFLike:
         yield f"the optimizer is {type(optimizer).__name__}, not AdamTFLike"

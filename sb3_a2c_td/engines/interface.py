@@ -11,8 +11,8 @@ from sb3_a2c_td.rollout.observations import ArrayT, Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 
-class Objective(NamedTuple):
-    """What an update descends; the arguments of :class:`~sb3_a2c_td.TDA2C` of the same names say more."""
+class LossConfig(NamedTuple):
+    """The settings of the loss; see the arguments of :class:`~sb3_a2c_td.TDA2C` of the same names."""
 
     gamma: float
     reward_scale: float
@@ -24,91 +24,107 @@ class Objective(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What an update computed. All of it is as it was before the step was taken."""
+    """What an update computed, with the parameters from before its step."""
 
     targets: np.ndarray
     """TD targets, ``(N,)`` float32"""
     values: np.ndarray
-    """``(N,)`` float32"""
+    """V(s), ``(N,)`` float32"""
     actor_loss: float
     critic_loss: float
     entropy_loss: float
     """the mean entropy, negated"""
     grad_norm: float
-    """of all parameters together, before clipping"""
+    """norm of the gradient of all parameters together, before clipping"""
     td_error: float
-    """the mean of the advantages"""
+    """mean of the TD errors"""
     td_error_std: float
     explained_variance: float
-    """of the targets by the values; NaN where the targets are all the same"""
+    """the share of the targets' variance that the values explain; NaN if all targets are equal"""
 
 
-class Others(Protocol):
-    """Those who train the same policy at the same time, each on a batch of their own."""
+class GradientReducer(Protocol):
+    """Combines the gradients of the processes that train one policy together, each on its own batch."""
 
-    def average(self, parameters: Iterable[th.Tensor], figures: th.Tensor, n_rows: int) -> None:
-        """Make gradients, and figures, those of all batches together: means weighted by rows, in place."""
+    def reduce(self, parameters: Iterable[th.Tensor], metrics: th.Tensor, n_rows: int) -> None:
+        """Average gradients and metrics over all processes, weighted by their rows, in place.
+
+        :param parameters: the parameters, whose ``grad`` is averaged
+        :param metrics: numbers to average with them, one axis
+        :param n_rows: rows in the batch of this process
+        """
         ...
 
-    def normalized(self, advantages: ArrayT) -> ArrayT:
-        """Do what :func:`~sb3_a2c_td.losses.normalized` does, over all batches together."""
+    def normalize(self, advantages: ArrayT) -> ArrayT:
+        """Normalize advantages over the batches of all processes, see :func:`~sb3_a2c_td.losses.normalized`.
+
+        :param advantages: those of this process, ``(N,)``
+        """
         ...
 
 
 class UnsupportedPolicyError(ValueError):
-    """An engine cannot serve a policy.
+    """An engine does not support a policy.
 
-    :param reason: why
+    :param engine: the engine's name
+    :param reason: what it does not support
     """
 
     def __init__(self, engine: str, reason: str) -> None:
-        super().__init__(f"engine={engine!r} cannot serve this model: {reason}; use engine='auto'")
+        super().__init__(f"engine={engine!r} does not support this model: {reason}; use engine='auto'")
         self.reason = reason
 
 
 class DivergenceError(ValueError):
-    """The policy's outputs are not finite, so that no action can be drawn from them, or its parameters would be."""
+    """The policy's outputs are not finite, or its parameters would not be after an update.
 
-    def __init__(self, reason: str = "the policy gives no valid distribution of actions") -> None:
+    :param reason: which of the two
+    """
+
+    def __init__(self, reason: str = "the policy's action distribution is not finite") -> None:
         super().__init__(reason)
 
 
-NO_STEP = "an update would make parameters infinite or NaN"
+INFINITE_STEP = "an update would make parameters infinite or NaN"
 
 
 class Engine(Protocol):
     """Acts for one policy and updates it, in place.
 
-    Whatever is put into the policy or its optimiser between two calls, weights, layers, moments or settings, counts in
-    the next one.
+    Weights, moments and settings that change in place count at the next call. A structural change (another layer,
+    tensor, optimizer or hook) counts after the next :meth:`refresh`.
     """
 
-    name: str
-    """as in ``TDA2C(engine=...)``"""
     policy: SeparateNetworks
 
     def __str__(self) -> str:
-        """Say what is used, and why nothing faster."""
+        """Return what computes, and why nothing faster does."""
         ...
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
-        r"""Draw an action from :math:`\tau(\cdot|s)` for every environment.
+    def refresh(self) -> None:
+        """Look for structural changes of the policy and its optimizer, and adapt to them.
 
-        :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
-        :param action_masks: which choices are allowed, bool ``(n_envs, n_choices)``, for policies that take masks
-        :return: actions before clipping or unscaling, ``(n_envs, *action_shape)``
-        :raises DivergenceError: if the policy's outputs are not finite
-        :raises UnsupportedPolicyError: if the policy was changed to one that the engine cannot serve
+        :raises UnsupportedPolicyError: if the engine does not support the policy any more
         """
         ...
 
-    def update(self, buffer: TransitionBuffer, objective: Objective) -> Update:
-        """Take one step of the optimiser on all transitions in the buffer.
+    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+        r"""Draw an action from :math:`\pi(\cdot|s)` for every environment.
 
-        If the losses or their gradient's norm are not finite, the parameters stay as they are, and also if anything
-        is raised.
+        :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+        :param action_masks: which choices are allowed, bool ``(n_envs, n_choices)``, for maskable policies
+        :return: actions before clipping or unscaling, ``(n_envs, *action_shape)``
+        :raises DivergenceError: if the policy's outputs are not finite
+        """
+        ...
 
+    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+        """Take one step of the optimizer on all transitions in the buffer.
+
+        The parameters stay as they are if anything is raised, or if a loss or the gradient's norm is not finite.
+
+        :param buffer: the transitions of a rollout
+        :param config: the settings of the loss
         :raises DivergenceError: if the policy's outputs are not finite, or its parameters would not be after the step
-        :raises UnsupportedPolicyError: if the policy was changed to one that the engine cannot serve
         """
         ...

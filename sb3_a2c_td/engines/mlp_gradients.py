@@ -1,4 +1,4 @@
-"""The gradients of a plain MLP in closed form, in numpy: for small layers most of PyTorch's time goes into its graph.
+"""The gradients of a plain MLP in closed form, in numpy: with small layers, PyTorch's graph takes most of the time.
 
 All arrays are float32. A network is the list of its layers' parameters, as in ``torch.nn.Linear``: weight
 ``(n_out, n_in)``, bias ``(n_out,)``, and so on.
@@ -11,16 +11,16 @@ import numpy as np
 import torch as th
 
 MASKED_LOGIT = -1e8
-"""of an action that is not allowed, as in sb3-contrib: its probability is 0, and so is the logit's derivative"""
+"""logit of an action that is not allowed, as in sb3-contrib: its probability is 0, and so is the logit's derivative"""
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-LARGE = 2**14
-"""numbers from which PyTorch's elementwise functions, four times as fast as numpy's, make up for being called"""
+WORTH_CALLING_TORCH = 2**14
+"""numbers from which PyTorch's elementwise functions, four times as fast as numpy's, make up for the call"""
 
 
-class Room:
+class Workspace:
     """Memory for the activations of a network, kept from batch to batch.
 
-    Taking large arrays from the system and giving them back takes longer than computing what is in them.
+    Allocating and freeing large arrays takes longer than computing their contents.
 
     :param widths: of the layers' outputs
     """
@@ -29,28 +29,28 @@ class Room:
         self._widths = widths
         self._arrays: list[np.ndarray] = []
 
-    def of(self, n: int) -> list[np.ndarray]:
-        """Give an array ``(n, width)`` float32 for each layer; what it holds, the next call may overwrite."""
+    def arrays(self, n: int) -> list[np.ndarray]:
+        """Return an array ``(n, width)`` float32 for each layer; the next call may overwrite them."""
         if not self._arrays or len(self._arrays[0]) < n:
             self._arrays = [np.empty((n, width), np.float32) for width in self._widths]
         return [array[:n] for array in self._arrays]
 
 
 def forward(
-    network: list[np.ndarray], x: np.ndarray, use_tanh: bool, room: list[np.ndarray] | None = None
+    network: list[np.ndarray], x: np.ndarray, use_tanh: bool, workspace: list[np.ndarray] | None = None
 ) -> list[np.ndarray]:
     r"""Compute :math:`h_{i+1} = \sigma(h_i W_i^\top + b_i)`, the last layer without :math:`\sigma`.
 
     :param network: weights and biases
     :param x: inputs :math:`h_0`, ``(N, n_in)``
     :param use_tanh: whether :math:`\sigma` is tanh, or else ReLU
-    :param room: arrays for all :math:`h_i` but the first, see :class:`Room`; ``None``: new ones
+    :param workspace: arrays for all :math:`h_i` but the first, see :class:`Workspace`; ``None``: new ones
     :return: all :math:`h_i`: the inputs first, the outputs last
     """
     h = [x]
     last = len(network) // 2 - 1
     for layer, (weight, bias) in enumerate(zip(network[::2], network[1::2], strict=True)):
-        z = np.matmul(h[-1], weight.T, out=None if room is None else room[layer])
+        z = np.matmul(h[-1], weight.T, out=None if workspace is None else workspace[layer])
         z += bias
         if layer < last:
             _activate(z, use_tanh)
@@ -59,7 +59,7 @@ def forward(
 
 
 def _activate(z: np.ndarray, use_tanh: bool) -> None:
-    if z.size > LARGE:
+    if z.size > WORTH_CALLING_TORCH:
         (th.tanh_ if use_tanh else th.relu_)(th.from_numpy(z))
     elif use_tanh:
         np.tanh(z, out=z)
@@ -70,11 +70,11 @@ def _activate(z: np.ndarray, use_tanh: bool) -> None:
 def backward(
     network: list[np.ndarray], h: list[np.ndarray], delta: np.ndarray, use_tanh: bool, grads: list[np.ndarray]
 ) -> None:
-    """Compute a loss's derivatives by the parameters from those by the outputs.
+    """Compute the derivatives of a loss with respect to the parameters, from those with respect to the outputs.
 
     :param network: weights and biases
     :param h: what :func:`forward` returned
-    :param delta: the loss's derivatives by the outputs, ``(N, n_out)``
+    :param delta: the derivatives with respect to the outputs, ``(N, n_out)``
     :param use_tanh: as in :func:`forward`
     :param grads: filled, in the order of ``network``
     """
@@ -88,20 +88,20 @@ def backward(
             delta *= 1 - h[layer] ** 2 if use_tanh else h[layer] > 0
 
 
-def masked(numbers: np.ndarray, action_masks: np.ndarray | None, otherwise: float) -> np.ndarray:
-    """Put another number where an action is not allowed.
+def masked(logits: np.ndarray, action_masks: np.ndarray | None, masked_logit: float) -> np.ndarray:
+    """Replace the logits of actions that are not allowed.
 
-    :param numbers: ``(N, n_actions)``
-    :param action_masks: which are allowed, bool ``(N, n_actions)``; ``None``: all
-    :param otherwise: the other number
+    :param logits: ``(N, n_actions)``
+    :param action_masks: which actions are allowed, bool ``(N, n_actions)``; ``None``: all
+    :param masked_logit: the logit of the others
     """
-    return numbers if action_masks is None else np.where(action_masks, numbers, numbers.dtype.type(otherwise))
+    return logits if action_masks is None else np.where(action_masks, logits, logits.dtype.type(masked_logit))
 
 
 def categorical(
     logits: np.ndarray, actions: np.ndarray, double_softmax: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    r"""Compute :math:`\log p_a`, the entropy :math:`H`, and their derivatives by the logits.
+    r"""Compute :math:`\log p_a`, the entropy :math:`H`, and their derivatives with respect to the logits.
 
     :math:`\partial \log p_a / \partial z = e_a - p` and :math:`\partial H / \partial z = -p (\log p + H)`; with the
     double softmax, :math:`\log \operatorname{softmax}(p)_a` has :math:`g - p \, (g \cdot p)` with
@@ -113,7 +113,7 @@ def categorical(
     :return: ``(N,)``, ``(N,)``, ``(N, n_actions)``, ``(N, n_actions)``
     """
     rows = np.arange(len(actions))
-    # (n_actions, N): numpy takes sums and maxima over the first axis many times faster than over a short last one
+    # (n_actions, N): numpy reduces the first axis many times faster than a short last one
     log_probs = _log_softmax(np.ascontiguousarray(logits.T))
     probs = np.exp(log_probs)
     entropy = -np.add.reduce(probs * log_probs)
@@ -131,7 +131,7 @@ def categorical(
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Compute it over the first axis."""
+    """Compute the log-softmax over the first axis."""
     shifted = logits - np.maximum.reduce(logits)
     shifted -= np.log(np.add.reduce(np.exp(shifted)))
     return shifted  # type: ignore[no-any-return]
@@ -140,10 +140,10 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 def gaussian(
     mean: np.ndarray, log_std: np.ndarray, actions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    r"""Compute the log-density of actions, the entropy, and the former's derivatives by mean and log std.
+    r"""Compute the log-density of actions, the entropy, and the derivatives of the former in mean and log std.
 
     With :math:`\zeta = (a - \mu) / \sigma` these are :math:`\zeta / \sigma` and :math:`\zeta^2 - 1`. The entropy's
-    derivative by each log std is 1.
+    derivative with respect to each log std is 1.
 
     :param mean: ``(N, action_dim)``
     :param log_std: ``(action_dim,)``
@@ -167,7 +167,7 @@ def adam(
     :param betas: decay rates of the two moments
     :param alpha_t: step size with the bias correction
     :param eps: :math:`\epsilon`
-    :return: parameters, first and second moments after it, each ``(n,)``
+    :return: parameters, first and second moments after the step, each ``(n,)``
     """
     params, grads, exp_avg, exp_avg_sq = numbers
     new_avg = grads - exp_avg

@@ -1,4 +1,4 @@
-"""What makes a policy a plain MLP, whose layers an engine may compute by itself."""
+"""Plain MLP policies, whose layers an engine can compute by itself."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,17 +15,17 @@ from sb3_a2c_td.engines.change_detection import is_altered
 from sb3_a2c_td.policies.maskable import MaskableMlpPolicy
 from sb3_a2c_td.policies.separate import MlpPolicy, SeparateNetworks
 
-PLAIN = {
+PLAIN_MLPS = {
     MlpPolicy: (CategoricalDistribution, DiagGaussianDistribution),
     MaskableMlpPolicy: (MaskableCategoricalDistribution,),
 }
-"""policies, and their distributions of actions"""
+"""policies, and the action distributions that they may have"""
 
 
 class PlainMlp:
     """The dense layers of a policy that consists of nothing else.
 
-    :param policy: a policy that :func:`why_not_plain_mlp` has nothing against
+    :param policy: a policy for which :func:`why_not_plain_mlp` returns ``None``
     """
 
     actor: list[nn.Parameter]
@@ -33,9 +33,9 @@ class PlainMlp:
     critic: list[nn.Parameter]
     """weight ``(n_out, n_in)`` and bias ``(n_out,)`` of each layer"""
     actor_modules: list[nn.Module]
-    """what the actor's outputs depend on"""
+    """modules that the actor's outputs depend on"""
     critic_modules: list[nn.Module]
-    """what the critic's output depends on"""
+    """modules that the critic's output depends on"""
 
     def __init__(self, policy: SeparateNetworks) -> None:
         assert why_not_plain_mlp(policy) is None
@@ -52,10 +52,10 @@ class PlainMlp:
 
 
 def why_not_plain_mlp(policy: SeparateNetworks) -> str | None:
-    """Say why a policy is no plain MLP; ``None`` if it is.
+    """Return why a policy is no plain MLP; ``None`` if it is one.
 
-    It is an ``MlpPolicy`` or ``MaskableMlpPolicy`` on vectors, with ReLU or tanh, and categorical or diagonal Gaussian
-    actions.
+    A plain MLP is an ``MlpPolicy`` or ``MaskableMlpPolicy`` on vectors, with ReLU or tanh, and categorical or diagonal
+    Gaussian actions.
     """
     return next(_reasons_against(policy), None)
 
@@ -70,11 +70,11 @@ def _critic_layers(policy: SeparateNetworks) -> list[nn.Module]:
 
 def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
     space = policy.observation_space
-    if type(policy) not in PLAIN:
+    if type(policy) not in PLAIN_MLPS:
         yield f"the policy is a {type(policy).__name__}, not a MlpPolicy"
     if not isinstance(space, spaces.Box) or is_image_space(space):
         yield f"the observations are {space}, not a Box of numbers"
-    if type(policy.action_dist) not in PLAIN.get(type(policy), ()):
+    if type(policy.action_dist) not in PLAIN_MLPS.get(type(policy), ()):
         yield f"the distribution is {type(policy.action_dist).__name__}, not categorical or diagonal Gaussian"
     for extractor in (policy.pi_features_extractor, policy.vf_features_extractor):
         if type(extractor) is not FlattenExtractor:

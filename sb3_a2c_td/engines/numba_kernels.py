@@ -1,8 +1,8 @@
-"""The compiled kernels: two draw actions, one does a whole update.
+"""Compiled kernels: two draw actions, one takes a whole update.
 
 A network of dense layers is a vector of layer widths (int64) and a flat float32 vector of parameters: for each layer
 the weight ``(n_out, n_in)``, row by row as in ``torch.nn.Linear``, then the bias. The hidden layers have ReLU or tanh,
-the last has none. An actor of continuous actions has log std behind its layers.
+the last has none. An actor of continuous actions has log std after its layers.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 from sb3_a2c_td.engines import mlp_gradients
 
-# no "nnan" and "ninf": what is not finite must be seen
+# without "nnan" and "ninf", so that NaN and infinity are noticed
 compiled = numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
@@ -23,16 +23,16 @@ HALF_LOG_2PI = np.float32(0.5 * math.log(2 * math.pi))
 
 @compiled
 def is_finite(x):
-    """Say whether a number is neither infinite nor NaN.
+    """Check whether a number is neither infinite nor NaN.
 
-    ``math.isfinite`` asks whether x - x is a number, which "reassoc" takes for granted.
+    ``math.isfinite`` computes x - x, which "reassoc" simplifies to 0.
     """
     return abs(x) < math.inf
 
 
 @compiled
-def room(n, widths):
-    """Give the shape that ``n`` rows of a network's activations take: whole blocks of four, and the widest layer."""
+def padded_shape(n, widths):
+    """Return a shape for ``n`` rows of a network's activations: whole blocks of four rows, the widest layer."""
     widest = 0
     for width in widths:
         widest = max(widest, width)
@@ -41,9 +41,9 @@ def room(n, widths):
 
 @compiled
 def forward(widths, params, use_tanh, n, activations):
-    """Fill the first ``n`` rows of ``activations``, ``(n_layers + 1, *room)``, from those of the inputs.
+    """Fill the first ``n`` rows of ``activations``, ``(n_layers + 1, *padded_shape)``, from those of the inputs.
 
-    A weight is loaded once for four rows. What the last of four does beyond row ``n`` means nothing.
+    A weight is loaded once for four rows. Rows from ``n`` on, up to a multiple of four, are padding.
     """
     n_layers = len(widths) - 1
     begin = 0
@@ -64,7 +64,7 @@ def forward(widths, params, use_tanh, n, activations):
         if layer < n_layers - 1:
             for row in range(n):
                 for o in range(n_out):
-                    # a comparison that lets NaN through
+                    # this comparison keeps NaN
                     y[row, o] = (
                         np.float32(math.tanh(y[row, o])) if use_tanh else (ZERO if y[row, o] < ZERO else y[row, o])
                     )
@@ -73,9 +73,9 @@ def forward(widths, params, use_tanh, n, activations):
 
 @compiled
 def backward(widths, params, use_tanh, n, activations, deltas, grads):
-    """Fill the gradients, from the loss's derivatives by the outputs in the first ``n`` rows of ``deltas``, ``room``.
+    """Fill the gradients, from the derivatives with respect to the outputs in the first ``n`` rows of ``deltas``.
 
-    The rows behind them, up to a multiple of four, are zeros in ``deltas`` and finite in ``activations``.
+    ``deltas`` has the padded shape. Its padding is zero, and that of ``activations`` finite.
     """
     for i in range(len(grads)):
         grads[i] = ZERO
@@ -120,10 +120,10 @@ def n_parameters(widths):
 
 
 @compiled
-def outputs_of(widths, params, use_tanh, observations):
-    """Give what a network makes of observations, ``room``, and whether all of it is finite."""
+def network_outputs(widths, params, use_tanh, observations):
+    """Compute a network's outputs, in the padded shape, and whether all of them are finite."""
     n = len(observations)
-    n_rows, width = room(n, widths)
+    n_rows, width = padded_shape(n, widths)
     activations = np.empty((len(widths), n_rows, width), np.float32)
     fill(activations[0], observations)
     forward(widths, params, use_tanh, n, activations)
@@ -137,30 +137,30 @@ def outputs_of(widths, params, use_tanh, observations):
 
 @compiled
 def fill(array, rows):
-    """Copy rows to the beginning of a larger array, with zeros behind them."""
+    """Copy rows to the beginning of a larger array, and fill the rest with zeros."""
     for row in range(len(array)):
         for i in range(rows.shape[1]):
             array[row, i] = rows[row, i] if row < len(rows) else ZERO
 
 
 @compiled
-def mask(outputs, action_masks, otherwise):
-    """Put another number into the outputs for actions that are not allowed; without any rows of masks, all are."""
+def mask(logits, action_masks, masked_logit):
+    """Replace the logits of actions that are not allowed; with ``NO_MASKS``, all are allowed."""
     for row in range(len(action_masks)):
         for k in range(action_masks.shape[1]):
             if not action_masks[row, k]:
-                outputs[row, k] = otherwise
+                logits[row, k] = masked_logit
 
 
 @compiled
 def draw_categorical(widths, params, use_tanh, observations, uniforms, action_masks):
-    """Draw an action for every row, where the sum of logit and Gumbel's noise, -log(-log(u)), is highest.
+    """Draw an action for every row, where the sum of logit and Gumbel noise, -log(-log(u)), is highest.
 
     :param uniforms: ``(rows, n_actions)`` float64, from 0 (included) to 1
     :param action_masks: which are allowed, bool ``(rows, n_actions)``, or ``NO_MASKS``
-    :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions mean nothing
+    :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions are meaningless
     """
-    outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
+    outputs, are_finite = network_outputs(widths, params, use_tanh, observations)
     mask(outputs, action_masks, np.float32(-math.inf))
     actions = np.empty(len(observations), np.int64)
     for row in range(len(observations)):
@@ -178,9 +178,9 @@ def draw_gaussian(widths, params, use_tanh, observations, normals):
     """Draw an action for every row from a diagonal Gaussian: mean + std * noise.
 
     :param normals: standard normals, ``(rows, action_dim)`` float64
-    :return: ``(rows, action_dim)`` float32, and whether all was finite; if not, the actions mean nothing
+    :return: ``(rows, action_dim)`` float32, and whether all numbers were finite; if not, the actions are meaningless
     """
-    outputs, are_finite = outputs_of(widths, params, use_tanh, observations)
+    outputs, are_finite = network_outputs(widths, params, use_tanh, observations)
     action_dim = widths[-1]
     log_std = params[len(params) - action_dim :]
     actions = np.empty((len(observations), action_dim), np.float32)
@@ -196,7 +196,7 @@ def update(
     actor_widths,
     critic_widths,
     n_actor,
-    numbers,
+    flat,
     use_tanh,
     continuous,
     observations,
@@ -206,28 +206,27 @@ def update(
     next_observations,
     terminated,
     truncated,
-    objective,
+    config,
     actor_adam,
     critic_adam,
 ):
     """Take one step of both networks on one batch, in place, unless the loss, its gradient or the result is not finite.
 
-    :param numbers: ``(4, n_params)``: parameters, gradients (filled), and the two moments of Adam; the actor's
-        ``n_actor`` numbers come first, then the critic's
+    :param flat: ``(4, n_params)``: parameters, gradients (filled), and the two moments of Adam; the actor's
+        ``n_actor`` columns come first, then the critic's
     :param action_masks: which were allowed, bool ``(rows, n_actions)``, or ``NO_MASKS``
-    :param objective: the fields of ``Objective``
+    :param config: the fields of ``LossConfig``
     :param actor_adam: the last three arguments of :func:`adam`
     :param critic_adam: the same for the critic
     :return: whether the loss and its gradient were finite, and whether the step was taken; targets and values,
-        ``(rows,)``; the losses of actor, critic and entropy, the gradient's norm, mean and standard deviation of the TD
-        error, and the explained variance
+        ``(rows,)``; the losses of actor, critic and entropy, the gradient's norm, and the TD statistics
     """
-    gamma, reward_scale, bootstrap_on_truncation, double_softmax, ent_coef, max_grad_norm, normalize = objective
+    gamma, reward_scale, bootstrap_on_truncation, double_softmax, ent_coef, max_grad_norm, normalize = config
     n, n_outputs = len(rewards), actor_widths[-1]
-    actor, critic = numbers[0, :n_actor], numbers[0, n_actor:]
-    actor_grad, critic_grad = numbers[1, :n_actor], numbers[1, n_actor:]
-    n_rows, actor_width = room(n, actor_widths)
-    n_critic_rows, critic_width = room(2 * n, critic_widths)
+    actor, critic = flat[0, :n_actor], flat[0, n_actor:]
+    actor_grad, critic_grad = flat[1, :n_actor], flat[1, n_actor:]
+    n_rows, actor_width = padded_shape(n, actor_widths)
+    n_critic_rows, critic_width = padded_shape(2 * n, critic_widths)
     width = max(actor_width, critic_width)
     activations = np.empty((max(len(actor_widths), len(critic_widths)), n_critic_rows, width), np.float32)
     deltas = np.zeros((n_rows, width), np.float32)
@@ -282,28 +281,28 @@ def update(
             actor_grad[n_actor - n_outputs + k] = log_std_grad[k] - np.float32(ent_coef)
 
     norm = 0.0
-    for g in numbers[1]:
+    for g in flat[1]:
         norm += g * g
     norm = math.sqrt(norm)
     losses_are_finite = is_finite(actor_loss) and is_finite(critic_loss) and is_finite(ent_coef * entropy_loss)
     is_due = is_taken = losses_are_finite and is_finite(norm)
     if is_due:
         if max_grad_norm < norm + 1e-6:
-            for i in range(numbers.shape[1]):
-                numbers[1, i] *= np.float32(max_grad_norm / (norm + 1e-6))
+            for i in range(flat.shape[1]):
+                flat[1, i] *= np.float32(max_grad_norm / (norm + 1e-6))
         # computing it twice takes less time than keeping the first result, or what it replaces
-        is_taken = stays_finite(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
-        is_taken &= stays_finite(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
+        is_taken = stays_finite(actor, actor_grad, flat[2, :n_actor], flat[3, :n_actor], *actor_adam)
+        is_taken &= stays_finite(critic, critic_grad, flat[2, n_actor:], flat[3, n_actor:], *critic_adam)
     if is_taken:
-        adam(actor, actor_grad, numbers[2, :n_actor], numbers[3, :n_actor], *actor_adam)
-        adam(critic, critic_grad, numbers[2, n_actor:], numbers[3, n_actor:], *critic_adam)
-    figures = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
-    return is_due, is_taken, targets, values, figures
+        adam(actor, actor_grad, flat[2, :n_actor], flat[3, :n_actor], *actor_adam)
+        adam(critic, critic_grad, flat[2, n_actor:], flat[3, n_actor:], *critic_adam)
+    metrics = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
+    return is_due, is_taken, targets, values, metrics
 
 
 @compiled
 def statistics(targets, values):
-    """Give mean and standard deviation of ``targets - values``, and the share of the targets' variance explained."""
+    """Compute mean and standard deviation of ``targets - values``, and the explained variance."""
     n = len(targets)
     mean_error, mean_target = 0.0, 0.0
     for row in range(n):
@@ -321,10 +320,10 @@ def statistics(targets, values):
 
 @compiled
 def categorical(logits, action, advantage, ent_coef, double_softmax, delta):
-    """Give ``log tau(a|s)`` (or the double softmax of it) and the entropy; fill the loss's derivatives by the logits.
+    """Compute ``log pi(a|s)`` (or its double softmax) and the entropy; fill the loss's derivatives in the logits.
 
-    :param advantage: the advantage over the number of rows
-    :param ent_coef: the entropy coefficient over the number of rows
+    :param advantage: the advantage, divided by the number of rows
+    :param ent_coef: the entropy coefficient, divided by the number of rows
     :raises IndexError: if there is no such action
     """
     n_actions = len(logits)
@@ -367,9 +366,9 @@ def categorical(logits, action, advantage, ent_coef, double_softmax, delta):
 
 @compiled
 def gaussian(mean, log_std, action, advantage, delta, log_std_grad):
-    """Give ``log tau(a|s)`` and the entropy; fill the loss's derivatives by the mean, add those by log std.
+    """Compute ``log pi(a|s)`` and the entropy; fill the loss's derivatives in the mean, add those in log std.
 
-    :param advantage: the advantage over the number of rows
+    :param advantage: the advantage, divided by the number of rows
     """
     log_prob, entropy = ZERO, ZERO
     for k in range(len(mean)):
@@ -393,7 +392,7 @@ def adam(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
 
 @compiled
 def stays_finite(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
-    """Say whether the parameters would be finite after :func:`adam`."""
+    """Check whether the parameters would be finite after :func:`adam`."""
     are_finite = True
     for i in range(len(params)):
         param, _, _ = stepped(params[i], grads[i], exp_avg[i], exp_avg_sq[i], betas, alpha_t, eps)
@@ -403,7 +402,7 @@ def stays_finite(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
 
 @compiled
 def stepped(param, grad, exp_avg, exp_avg_sq, betas, alpha_t, eps):
-    """Give a parameter and its moments after one step."""
+    """Return a parameter and its moments after one step."""
     exp_avg += np.float32(1.0 - betas[0]) * (grad - exp_avg)
     exp_avg_sq += np.float32(1.0 - betas[1]) * (grad * grad - exp_avg_sq)
     param -= np.float32(alpha_t) * exp_avg / (np.float32(math.sqrt(exp_avg_sq)) + np.float32(eps))

@@ -12,7 +12,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C, CnnPolicy, losses
-from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines import autograd, value_reuse
+from sb3_a2c_td.engines.autograd import AutogradEngine
+from sb3_a2c_td.engines.policy_outputs import state_values
+from sb3_a2c_td.policies.separate import SeparateNetworks
 from tests.environments import RandomEnv
 
 IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
@@ -22,26 +25,27 @@ EPISODE_LENGTH = 7
 
 
 def collected(policy: Any, space: spaces.Space, n_envs: int, n_steps: int, **policy_kwargs: Any) -> TDA2C:
-    """Fill the buffer of a model with one interval of ``n_steps`` steps."""
+    """Fill the buffer of a model with a rollout of ``n_steps`` steps."""
     envs = [lambda seed=seed: RandomEnv(space, spaces.Discrete(3), EPISODE_LENGTH, seed) for seed in range(n_envs)]
-    # the interval has room for one step more, so that it stays in the buffer
+    # the rollout is one step longer, so that it stays in the buffer
     kwargs = {"n_steps": n_steps + 1, "update_on_episode_end": False, "policy_kwargs": policy_kwargs}
-    return TDA2C(policy, DummyVecEnv(envs), seed=0, device="cpu", engine="torch", **kwargs).learn(n_steps * n_envs)
-
-
-class Passes(AnyNetworks):
-    """Remembers each pass of the critic: its mode and its rows."""
-
-    def values(self, observations):
-        values = super().values(observations)
-        self.seen = [*getattr(self, "seen", []), ("training" if self.policy.training else "evaluation", len(values))]
-        return values
+    return TDA2C(policy, DummyVecEnv(envs), seed=0, device="cpu", engine="autograd", **kwargs).learn(n_steps * n_envs)
 
 
 def passes(model: TDA2C) -> list[tuple[str, int]]:
-    networks = Passes(model.policy)
-    networks.update(model.rollout_buffer, model._objective())
-    return networks.seen
+    """Take an update; return the mode and the rows of each pass of the critic."""
+    seen = []
+
+    def record(policy: SeparateNetworks, observations: Any) -> th.Tensor:
+        values = state_values(policy, observations)
+        seen.append(("training" if policy.training else "evaluation", len(values)))
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autograd, "state_values", record)
+        patch.setattr(value_reuse, "state_values", record)
+        AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
+    return seen
 
 
 @pytest.mark.parametrize("policy", SPACES)
@@ -58,7 +62,7 @@ def test_the_update_is_that_of_plain_passes(policy: str, n_envs: int, n_steps: i
     loss = losses.actor_loss(log_prob, advantages) + losses.critic_loss(values.squeeze(1), targets)
     gradients = th.autograd.grad(loss, parameters)
 
-    update = AnyNetworks(model.policy).update(model.rollout_buffer, model._objective())
+    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
     np.testing.assert_allclose(update.values, values.detach().squeeze(1), atol=1e-5)
     np.testing.assert_allclose(update.targets, targets, atol=1e-5)
     for param, gradient in zip(parameters, gradients, strict=True):
@@ -161,7 +165,7 @@ def test_with_batch_norm_targets_are_of_evaluation_mode_and_losses_of_training_m
         policy.vf_features_extractor.layers[2].reset_running_stats()
         policy.vf_features_extractor.layers[2].running_mean.fill_(0.3)
     assert (training_values - values).abs().max() > 0.01
-    update = AnyNetworks(policy).update(model.rollout_buffer, model._objective())
+    update = AutogradEngine(policy).update(model.rollout_buffer, model._loss_config())
     np.testing.assert_allclose(update.values, values, atol=1e-5)
     np.testing.assert_allclose(update.targets, targets, atol=1e-5)
     assert update.critic_loss == pytest.approx(losses.critic_loss(training_values, targets).item(), rel=1e-4)

@@ -17,12 +17,12 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C
 from sb3_a2c_td.engines import UnsupportedPolicyError
-from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
 from sb3_a2c_td.engines.static_memory import StaticMemory
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
-from tests.engines.test_changes import CHANGES
-from tests.engines.test_engines import OBJECTIVES, OwnPolicy, SameActions, assert_same_figures, autograd, prepared
+from tests.engines.test_change_detection import CHANGES
+from tests.engines.test_engines import CASES, SameActions, assert_same_metrics, autograd, prepared
 from tests.environments import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -44,30 +44,33 @@ class Recorder:
 def recorded(model: TDA2C) -> Recorder:
     """Have a model act and update by recorded computations."""
     recorder = Recorder()
-    model.engine, model._engine = "cuda", CudaEngine(model.policy, recorder)
+    model.engine = model._engine_name = "cuda"
+    model._engine = CudaEngine(model.policy, recorder)
     return recorder
 
 
 def make(policy: str, observation_space: spaces.Space, action_space: spaces.Space, **kwargs: Any) -> TDA2C:
     envs = [lambda seed=seed: RandomEnv(observation_space, action_space, 7, seed) for seed in range(3)]
-    return TDA2C(policy, DummyVecEnv(envs), seed=0, device="cpu", engine="torch", **kwargs)
+    return TDA2C(policy, DummyVecEnv(envs), seed=0, device="cpu", engine="autograd", **kwargs)
 
 
 # a ReLU may come within rounding of its kink; and Adam is refused
-@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name not in ("relu", "adam")])
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+RECORDABLE = [
+    (env_id, objective) for env_id, objective in CASES if env_id != "Acrobot-v1" and objective not in ("relu", "adam")
+]
+
+
+@pytest.mark.parametrize(("env_id", "objective"), RECORDABLE)
 def test_it_computes_what_autograd_computes(env_id: str, objective: str) -> None:
     """300 updates on the same transitions."""
-    if objective == "double softmax" and env_id == "Pendulum-v1":
-        return  # for discrete actions only
     seed, reference = autograd(env_id, objective)
-    ours = prepared("MlpPolicy", "torch", env_id, objective, seed)
+    ours = prepared("MlpPolicy", "numpy", env_id, objective, seed)
     recorded(ours)
     ours.learn(len(ours.given) * 2)
     assert len(reference.history) == 300
-    atol = 1e-5 if objective == "normalized" else 1e-6
+    atol = 1e-5 if objective == "normalized" else 2e-6
     th.testing.assert_close(th.stack(ours.history), th.stack(reference.history), rtol=0, atol=atol)
-    assert_same_figures(ours.figures, reference.figures)
+    assert_same_metrics(ours.metrics, reference.metrics)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +87,8 @@ def test_images_and_dicts(policy: str, space: spaces.Space) -> None:
         th.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
-def test_one_recording_serves_intervals_of_every_length() -> None:
-    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="torch")
+def test_one_recording_fits_rollouts_of_every_length() -> None:
+    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="autograd")
     recorder = recorded(model)
     lengths = set()
     train = model.train
@@ -101,8 +104,8 @@ def test_one_recording_serves_intervals_of_every_length() -> None:
     assert all(state["step"] == model._n_updates for state in model.policy.optimizer.state.values())
 
 
-def test_padding_has_no_part_in_figures() -> None:
-    """Rows of an earlier, longer interval, so large that they overflow."""
+def test_padding_has_no_part_in_metrics() -> None:
+    """Rows of an earlier, longer rollout, so large that they overflow."""
     model = make("MlpPolicy", VECTOR, spaces.Discrete(3)).learn(12)
     rng = np.random.default_rng(0)
     recorder = recorded(model)
@@ -116,14 +119,14 @@ def test_padding_has_no_part_in_figures() -> None:
             # SB3 keeps the last distribution, and one with a graph has no deepcopy
             model.policy.get_distribution(th.zeros(1, 2))
         reference = copy.deepcopy(model)
-        update = model._engine.update(buffer, model._objective())
-    expected = AnyNetworks(reference.policy).update(buffer, model._objective())
+        update = model._engine.update(buffer, model._loss_config())
+    expected = AutogradEngine(reference.policy).update(buffer, model._loss_config())
     assert recorder.n == 1
     np.testing.assert_allclose(update[2:], expected[2:], rtol=1e-4, atol=1e-6)
 
 
 def test_another_objective_is_recorded_anew() -> None:
-    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="torch")
+    model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="autograd")
     recorder = recorded(model)
     model.learn(20)
     model.gamma = 0.5
@@ -136,10 +139,10 @@ def test_changes_count_or_are_refused(change: Callable[[TDA2C], None]) -> None:
     rng = np.random.default_rng(0)
     actions = rng.integers(0, 2, (200, 1))
     models = []
-    for policy in (OwnPolicy, "MlpPolicy"):
-        model = SameActions(policy, "CartPole-v1", seed=0, device="cpu", engine="torch")
-        model.given, model.history, model.figures = actions, [], []
-        recorder = recorded(model) if policy == "MlpPolicy" else None
+    for engine in ("autograd", "cuda"):
+        model = SameActions("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="autograd")
+        model.given, model.history, model.metrics = actions, [], []
+        recorder = recorded(model) if engine == "cuda" else None
         model.learn(50)
         change(model)
         models.append(model)
@@ -153,7 +156,7 @@ def test_changes_count_or_are_refused(change: Callable[[TDA2C], None]) -> None:
         ours.learn(50, reset_num_timesteps=False)
     except UnsupportedPolicyError:
         return
-    # a graph would have gone on with what it recorded
+    # an old recording would not know of the change
     assert recorder.n > before
     for a, b in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
         th.testing.assert_close(a, b, rtol=0, atol=1e-5)
@@ -189,7 +192,7 @@ def test_outputs_that_are_not_finite_are_an_error(action_space: spaces.Space) ->
     recorded(model)
     with th.no_grad():
         model.policy.action_net.bias.fill_(th.nan)
-    with pytest.raises(ValueError, match="gives no valid distribution of actions"):
+    with pytest.raises(ValueError, match="action distribution is not finite"):
         model.learn(5)
 
 
@@ -199,7 +202,7 @@ def test_an_infinite_loss_takes_no_step() -> None:
     with th.no_grad():
         model.policy.log_std.fill_(th.inf)
     before = [param.clone() for param in model.policy.parameters()]
-    update = model._engine.update(model.rollout_buffer, model._objective())
+    update = model._engine.update(model.rollout_buffer, model._loss_config())
     assert not np.isfinite(update.actor_loss)
     assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
     assert len({state["step"] for state in model.policy.optimizer.state.values()}) == 1
@@ -214,21 +217,21 @@ def test_an_infinite_loss_takes_no_step() -> None:
 )
 def test_what_cannot_be_recorded_is_refused(policy_kwargs: dict[str, Any], reason: str) -> None:
     model = make("MlpPolicy", VECTOR, VECTOR, policy_kwargs=policy_kwargs)
-    with pytest.raises(UnsupportedPolicyError, match=f"engine='cuda' cannot serve this model: .*{reason}"):
+    with pytest.raises(UnsupportedPolicyError, match=f"engine='cuda' does not support this model: .*{reason}"):
         recorded(model)
 
 
 def test_masks_are_refused() -> None:
-    model = MaskableTDA2C("MlpPolicy", InvalidActionEnvDiscrete(dim=4), device="cpu", engine="torch")
+    model = MaskableTDA2C("MlpPolicy", InvalidActionEnvDiscrete(dim=4), device="cpu", engine="autograd")
     with pytest.raises(
-        UnsupportedPolicyError, match="engine='cuda' cannot serve this model: the policy is a MaskableMlpPolicy"
+        UnsupportedPolicyError, match="engine='cuda' does not support this model: the policy is a MaskableMlpPolicy"
     ):
         recorded(model)
 
 
 def test_a_cpu_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="engine='cuda' cannot serve this model: the device is cpu, not the current GPU"
+        ValueError, match="engine='cuda' does not support this model: the device is cpu, not the current GPU"
     ):
         TDA2C("MlpPolicy", "CartPole-v1", engine="cuda", device="cpu")
 

@@ -7,12 +7,12 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.engines import mlp_gradients
-from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
 
 def make(**kwargs) -> TDA2C:
-    return TDA2C("MlpPolicy", "CartPole-v1", engine="torch", device="cpu", seed=0, **kwargs)
+    return TDA2C("MlpPolicy", "CartPole-v1", engine="numpy", device="cpu", seed=0, **kwargs)
 
 
 def batch(n: int, seed: int) -> TransitionBuffer:
@@ -34,9 +34,9 @@ def blas_threads() -> set[int]:
 def test_batches_of_any_size_follow_one_another(activation: type) -> None:
     """As automatic differentiation has them."""
     ours, theirs = (make(policy_kwargs={"activation_fn": activation}) for _ in range(2))
-    reference = AnyNetworks(theirs.policy)
+    reference = AutogradEngine(theirs.policy)
     for seed, n in enumerate([3, 20_000, 7, 5_000, 20_000]):
-        objective = ours._objective()
+        objective = ours._loss_config()
         first, second = ours._engine.update(batch(n, seed), objective), reference.update(batch(n, seed), objective)
         np.testing.assert_allclose(first.targets, second.targets, atol=1e-6)
         np.testing.assert_allclose(first.values, second.values, atol=1e-6)
@@ -46,9 +46,9 @@ def test_batches_of_any_size_follow_one_another(activation: type) -> None:
 
 def test_what_an_update_gives_stays() -> None:
     model = make()
-    update = model._engine.update(batch(50, 0), model._objective())
+    update = model._engine.update(batch(50, 0), model._loss_config())
     values = update.values.copy()
-    model._engine.update(batch(50, 1), model._objective())
+    model._engine.update(batch(50, 1), model._loss_config())
     np.testing.assert_array_equal(update.values, values)
 
 
@@ -58,7 +58,7 @@ def test_large_batches_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlp_gradients, "forward", lambda *args: seen.append(blas_threads()) or forward(*args))
     model = make()
     with threadpool_limits(2, "blas"):
-        model._engine.update(batch(1000, 0), model._objective())
+        model._engine.update(batch(1000, 0), model._loss_config())
         model._engine.act(np.zeros((1000, 4), np.float32))
         assert len(seen) == 3
         assert all(1 in threads for threads in seen)

@@ -14,11 +14,11 @@ def rng() -> np.random.Generator:
 
 
 @pytest.mark.parametrize("use_tanh", [False, True])
-def test_the_forward_pass_is_that_of_the_closed_form(use_tanh: bool, rng: np.random.Generator) -> None:
+def test_the_forward_pass_is_that_of_numpy(use_tanh: bool, rng: np.random.Generator) -> None:
     params = rng.normal(size=N_LAYER_PARAMETERS).astype(np.float32)
     network = [params[:15].reshape(5, 3), params[15:20], params[20:30].reshape(2, 5), params[30:]]
     observations = rng.normal(size=(N_ROWS, 3)).astype(np.float32)
-    outputs, are_finite = numba_kernels.outputs_of(WIDTHS, params, use_tanh, observations)
+    outputs, are_finite = numba_kernels.network_outputs(WIDTHS, params, use_tanh, observations)
     assert are_finite
     np.testing.assert_allclose(
         outputs[:N_ROWS, :2], mlp_gradients.forward(network, observations, use_tanh)[-1], rtol=1e-5, atol=1e-6

@@ -178,7 +178,7 @@ def test_the_exact_gradient_has_the_unit_of_the_rewards() -> None:
     assert np.linalg.norm(expected.gradient) > 0.1
 
 
-@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
 def test_a_single_batch_by_hand(engine: str, tmp_path: Path) -> None:
     """One state that pays 1 for action 1, and ends: with V = 1/2, A = ±1/2 and the gradient is exact in every draw."""
     transitions = np.zeros((2, 2, 2))
@@ -227,7 +227,7 @@ def test_native_vector_environments(tmp_path: Path) -> None:
     assert [row["objective"] for row in rows] == pytest.approx([objective(chain(), policy)] * 2)
 
 
-@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
 def test_it_does_not_touch_training(engine: str) -> None:
     kwargs = {"n_envs": 2, "engine": engine, "learning_rate": 1e-2}
     plain, watched = make(chain(), **kwargs).learn(200), make(chain(), **kwargs)

@@ -14,11 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.engines import numba_mlp, numpy_mlp
-from sb3_a2c_td.engines.autograd import AnyNetworks
-from sb3_a2c_td.engines.interface import Objective
+from sb3_a2c_td.engines.interface import LossConfig
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
-OBJECTIVE = Objective(
+LOSS_CONFIG = LossConfig(
     gamma=0.99,
     reward_scale=0.01,
     bootstrap_on_truncation=False,
@@ -27,7 +26,7 @@ OBJECTIVE = Objective(
     max_grad_norm=None,
     normalize_advantage=False,
 )
-WAYS = ("autograd", "torch", "numba")
+ENGINES = ("autograd", "numpy", "numba")
 
 
 @pytest.fixture
@@ -36,8 +35,8 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(autouse=True)
-def _every_size_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No engine hands large batches to another one; one thread."""
+def _no_engine_delegates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No engine leaves large batches to another one; one thread."""
     monkeypatch.setattr(numba_mlp, "MAX_ROWS", 2**62)
     monkeypatch.setattr(numpy_mlp, "MAX_PRODUCTS", 2**62)
     n_threads = th.get_num_threads()
@@ -47,29 +46,27 @@ def _every_size_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     th.set_num_threads(n_threads)
 
 
-def make(way: str) -> Any:
-    model = TDA2C("MlpPolicy", "CartPole-v1", engine="torch" if way == "autograd" else way, device="cpu")
-    return AnyNetworks(model.policy) if way == "autograd" else model._engine
+def make(engine: str) -> Any:
+    return TDA2C("MlpPolicy", "CartPole-v1", engine=engine, device="cpu")._engine
 
 
 @pytest.mark.parametrize("n_envs", [1, 16, 1024])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.benchmark(group="acting")
-def test_acting(benchmark: BenchmarkFixture, rng: np.random.Generator, way: str, n_envs: int) -> None:
-    engine = make(way)
-    act = engine.draw if way == "autograd" else engine.act
+def test_acting(benchmark: BenchmarkFixture, rng: np.random.Generator, name: str, n_envs: int) -> None:
+    engine = make(name)
     observations = rng.normal(size=(n_envs, 4)).astype(np.float32)
-    assert len(benchmark(act, observations)) == n_envs
+    assert len(benchmark(engine.act, observations)) == n_envs
 
 
 @pytest.mark.parametrize("n_rows", [5, 80, 320, 1280, 5120, 20480])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.benchmark(group="updating")
-def test_updating(benchmark: BenchmarkFixture, rng: np.random.Generator, way: str, n_rows: int) -> None:
-    engine = make(way)
+def test_updating(benchmark: BenchmarkFixture, rng: np.random.Generator, name: str, n_rows: int) -> None:
+    engine = make(name)
 
-    def fresh() -> tuple[tuple[TransitionBuffer, Objective], dict[str, Any]]:
-        """Give another batch each time: on the same one gradients vanish, and tiny numbers are slow."""
+    def fresh() -> tuple[tuple[TransitionBuffer, LossConfig], dict[str, Any]]:
+        """Return another batch each time: on the same one gradients vanish, and denormal numbers are slow."""
         buffer = TransitionBuffer(n_rows)
         buffer.add(
             Transitions(
@@ -81,7 +78,7 @@ def test_updating(benchmark: BenchmarkFixture, rng: np.random.Generator, way: st
                 np.zeros(n_rows, bool),
             )
         )
-        return (buffer, OBJECTIVE), {}
+        return (buffer, LOSS_CONFIG), {}
 
     update = benchmark.pedantic(engine.update, setup=fresh, rounds=100, warmup_rounds=10)  # type: ignore[no-untyped-call]
     assert update.targets.shape == (n_rows,)

@@ -87,7 +87,7 @@ def make(**kwargs: Any) -> DistributedTDA2C:
 
 def trained(kind: type[TDA2C], env: VecEnv, n_steps: int, **settings: Any) -> dict[str, Any]:
     """Train, and give what is compared: parameters after the updates, and what was logged."""
-    model = kind("MlpPolicy", env, seed=SEED, device="cpu", engine="torch", stats_window_size=10_000, **settings)
+    model = kind("MlpPolicy", env, seed=SEED, device="cpu", engine="autograd", stats_window_size=10_000, **settings)
     model.set_logger(configure(format_strings=[]))
     dumped = []
     model.logger.dump = lambda step=0: dumped.append(dict(model.logger.name_to_value))  # type: ignore[method-assign]

@@ -49,7 +49,7 @@ def test_graphs_of_every_observation_space(observation_space: str, action_space:
     assert all(param.is_cuda and param.isfinite().all() for param in model.policy.parameters())
     assert all(state["step"] == model._n_updates for state in model.policy.optimizer.state.values())
     model.save(tmp_path / "model")
-    for engine in ("torch", "cuda"):
+    for engine in ("autograd", "cuda"):
         loaded = TDA2C.load(tmp_path / "model", env=model.get_env(), device="cuda", engine=engine)
         assert loaded.learn(10, reset_num_timesteps=False).num_timesteps == 70
 
@@ -66,7 +66,7 @@ def test_draws_of_a_graph_differ_and_follow_the_policy() -> None:
     assert stats.chisquare(counts, probs / probs.sum() * len(first)).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("engine", ["torch", "cuda"])
+@pytest.mark.parametrize("engine", ["autograd", "cuda"])
 @pytest.mark.parametrize("double_softmax", [False, True])
 def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool, engine: str) -> None:
     """100 updates on the same transitions and actions."""
@@ -80,7 +80,7 @@ def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool, engine: st
     parameters = []
     for device in ("cpu", "cuda"):
         env = DummyVecEnv([lambda: RandomEnv(OBSERVATION_SPACES["float32"], ACTION_SPACES["discrete"])] * 2)
-        kwargs = {"double_softmax": double_softmax, "engine": engine if device == "cuda" else "torch"}
+        kwargs = {"double_softmax": double_softmax, "engine": engine if device == "cuda" else "autograd"}
         model = SameActions("MlpPolicy", env, seed=0, device=device, **kwargs)
         model.policy.load_state_dict(TDA2C("MlpPolicy", env, seed=0, device="cpu").policy.state_dict())
         model.learn(1000)

@@ -104,7 +104,7 @@ def make_env(kind: str, fault: Fault | None, culprits: tuple[int, ...] = (1,), n
     )
 
 
-def make(env: VecEnv | gym.Env, engine: str = "torch", **kwargs) -> TDA2C:
+def make(env: VecEnv | gym.Env, engine: str = "autograd", **kwargs) -> TDA2C:
     return TDA2C("MlpPolicy", env, engine=engine, seed=0, device="cpu", **kwargs)
 
 
@@ -113,7 +113,7 @@ def vector(model: TDA2C) -> th.Tensor:
 
 
 def weights_after(n_updates: int, n_envs: int = 3, policy: Any = "MlpPolicy") -> th.Tensor:
-    model = TDA2C(policy, make_env("dummy", None, n_envs=n_envs), engine="torch", seed=0, device="cpu")
+    model = TDA2C(policy, make_env("dummy", None, n_envs=n_envs), engine="autograd", seed=0, device="cpu")
     return vector(model.learn(n_updates * 5 * n_envs))
 
 
@@ -571,7 +571,7 @@ def moments(run: Callable[[], object], at: int | None = None) -> list[Any]:
     return passed
 
 
-@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
 def test_ctrl_c_at_any_moment(engine: str, tmp_path: Path) -> None:
     """The model is as after one of its updates, no transition is learned from twice, and none is invented."""
     sound, model = recorder(engine).learn(13), recorder(engine)

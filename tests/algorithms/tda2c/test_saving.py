@@ -47,7 +47,13 @@ def test_the_same_seed_gives_the_same_weights(env_id: str, n_envs: int, engine: 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize(
     ("optimizer_class", "engine"),
-    [(None, "torch"), (None, "numba"), (th.optim.Adam, "torch"), (th.optim.Adam, "numba"), (th.optim.RMSprop, "torch")],
+    [
+        (None, "numpy"),
+        (None, "numba"),
+        (th.optim.Adam, "numpy"),
+        (th.optim.Adam, "numba"),
+        (th.optim.RMSprop, "autograd"),
+    ],
 )
 def test_predictions_and_moments_survive(env_id: str, optimizer_class, engine: str, tmp_path: Path) -> None:
     policy_kwargs = {} if optimizer_class is None else {"optimizer_class": optimizer_class}

@@ -66,7 +66,7 @@ def trained_a2c(env_id: str, n_envs: int, extras: str) -> tuple[dict[str, th.Ten
 
 @pytest.mark.parametrize(
     ("policy", "engine"),
-    [(OwnPolicy, "torch"), *((MlpPolicy, engine) for engine in CPU_ENGINES)],
+    [(OwnPolicy, "autograd"), *((MlpPolicy, engine) for engine in CPU_ENGINES)],
     ids=["autograd", *CPU_ENGINES],
 )
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 from torch import nn
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from tests.environments import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -121,11 +121,9 @@ def test_the_entropy_of_squashed_actions_is_estimated() -> None:
     model = TDA2C("MlpPolicy", env, use_sde=True, policy_kwargs={"squash_output": True}, n_steps=9, device="cpu")
     model.learn(6)
     batch = model.rollout_buffer.tensors(model.device)
-    engine, objective = AnyNetworks(model.policy), model._objective()
-    targets, advantages, values = engine.targets_and_advantages(batch, None, objective)
     log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
-    entropy_loss = engine.losses(batch, values, targets, advantages, objective)[2]
-    assert entropy_loss.item() == pytest.approx(log_prob.mean().item())
+    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
+    assert update.entropy_loss == pytest.approx(log_prob.mean().item())
 
 
 def test_gsde_noise_of_a_loaded_model_is_each_environments_own(tmp_path: Path) -> None:
@@ -215,19 +213,19 @@ def test_targets_are_computed_in_evaluation_mode() -> None:
 
     seen = []
 
-    class Modes(AnyNetworks):
-        def targets_and_advantages(self, *args):
+    class Modes(AutogradEngine):
+        def _values(self, *args):
             seen.append(("targets", self.policy.training))
-            return super().targets_and_advantages(*args)
+            return super()._values(*args)
 
-        def losses(self, *args):
+        def _log_prob_and_entropy(self, *args):
             seen.append(("losses", self.policy.training))
-            return super().losses(*args)
+            return super()._log_prob_and_entropy(*args)
 
     env = RandomEnv(VECTOR, ACTION_SPACES["discrete"], episode_length=1000)
     policy_kwargs = {"features_extractor_class": BatchNormExtractor}
-    model = TDA2C("MlpPolicy", env, engine="torch", policy_kwargs=policy_kwargs, device="cpu")
-    model._engine._any_networks = Modes(model.policy)
+    model = TDA2C("MlpPolicy", env, engine="autograd", policy_kwargs=policy_kwargs, device="cpu")
+    model._engine = Modes(model.policy)
     assert model.learn(20, Training())._n_updates == 4
     assert seen == [("targets", False), ("losses", True)] * 4
 

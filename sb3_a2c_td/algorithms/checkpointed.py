@@ -1,0 +1,149 @@
+"""Saving, loading and resuming, as TDA2C and its variants share them."""
+
+import io
+import pathlib
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+import torch as th
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.type_aliases import GymEnv
+
+from sb3_a2c_td.policies.separate import SeparateNetworks
+from sb3_a2c_td.saving import atomic, generators, training_state
+from sb3_a2c_td.saving.archives import Checkpoint, add_entries, loading, read_checkpoint, zip_path
+from sb3_a2c_td.saving.errors import UnreadableCheckpointError
+from sb3_a2c_td.saving.tensors import check_moments
+
+Path = str | pathlib.Path | io.BufferedIOBase
+
+
+class CheckpointedAlgorithm(OnPolicyAlgorithm):
+    """SB3's ``OnPolicyAlgorithm`` with atomic saves, loading that runs no code, and exact resuming."""
+
+    policy_base: ClassVar[type[BasePolicy]]
+    """the base class of this algorithm's policies"""
+
+    def save(self, path: Path, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
+        """Save the model to a zip, with what :meth:`resume` needs. The zip is written atomically.
+
+        :param path: the zip, its name with or without ``.zip``, or an open file. An earlier file of that name is
+            replaced when the new one is complete
+        :param exclude: attributes to leave out
+        :param include: attributes to save that are left out by default
+        :raises OSError: if the file cannot be written; an earlier one is then untouched
+        """
+        archive = io.BytesIO()
+        super().save(archive, exclude, include)
+        add_entries(archive, training_state.dumps(self))
+        if isinstance(path, str | pathlib.Path):
+            atomic.write(archive.getbuffer(), zip_path(path))
+        else:
+            open_path(path, "w").write(archive.getbuffer())
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        env: GymEnv | VectorEnv | str | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        trusted: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a saved model, without running code that the file holds.
+
+        Global random generators stay as they are; :meth:`resume` restores them.
+
+        :param path: the zip, its name with or without ``.zip``, or an open file
+        :param env: environments, or an environment's name, as in the constructor; not needed for predictions
+        :param device: the device of the model
+        :param custom_objects: replacements for attributes in the file, which are then not unpickled
+        :param print_system_info: whether to print the systems that saved the model and that loads it
+        :param force_reset: whether training begins with a reset of the environments
+        :param trusted: whether to unpickle everything in the file, such as your own classes and functions. This can
+            run any code: use it only with files that you made
+        :param kwargs: attributes to change
+        :raises UntrustedCheckpointError: if the file holds something that could run code, naming it
+        :raises UnreadableCheckpointError: if the file is damaged, of another algorithm, or of a newer version of this
+            package
+        :raises ValueError: if the environments have other spaces
+        """
+        checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
+        return cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+
+    @classmethod
+    def resume(
+        cls,
+        path: Path,
+        env: GymEnv | VectorEnv | str,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *,
+        trusted: bool = False,
+    ) -> Self:
+        """Load a saved model and continue its training exactly where it was.
+
+        ``learn(..., reset_num_timesteps=False)`` then does what it would have done without the stop, bit for bit. The
+        global random generators, the environments and the statistics of ``VecNormalize`` return to their saved state.
+        This is impossible for environments whose state lies outside of Python objects (in a physics engine, in worker
+        processes): a warning says so, and they begin a new episode. Resume only files that you saved yourself: their
+        content is written into the attributes of the environments.
+
+        :param path: the zip, its name with or without ``.zip``, or an open file
+        :param env: environments made like those that the model was saved with, or an environment's name
+        :param device: the device of the model
+        :param custom_objects: as in :meth:`load`
+        :param trusted: as in :meth:`load`
+        :raises ValueError: if the environments differ in number or in SB3's wrappers; and as in :meth:`load`
+        """
+        if env is None:
+            raise ValueError("env=None: resume() needs environments made like those that the model was saved with")
+        checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
+        model = cls._from_checkpoint(checkpoint, path, env, device, force_reset=False)
+        training_state.restore(model, checkpoint.training_state)
+        return model
+
+    @classmethod
+    def _from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        path: Path,
+        env: GymEnv | VectorEnv | str | None,
+        device: th.device | str,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        cls._check_policy(checkpoint, path)
+        with generators.untouched(), loading(path, checkpoint):
+            model = super().load(
+                checkpoint.file,
+                env,  # type: ignore[arg-type]
+                device,
+                # SB3 unpickles nothing that is given here
+                checkpoint.data,
+                print_system_info,
+                force_reset,
+                **kwargs,
+            )
+            check_moments(model.policy.optimizer)
+        return model
+
+    @classmethod
+    def _check_policy(cls, checkpoint: Checkpoint, path: Path) -> None:
+        """Check that a saved policy is not that of another algorithm of this package."""
+        policy = checkpoint.data.get("policy_class")
+        if not (isinstance(policy, type) and issubclass(policy, SeparateNetworks)):
+            return
+        if not issubclass(policy, cls.policy_base):
+            raise UnreadableCheckpointError(
+                f"{path}: its policy is a {policy.__name__}, so {cls.__name__} did not save it: load it with the "
+                "algorithm that did"
+            )

@@ -1,0 +1,75 @@
+"""From what a vector environment's step returns to transitions."""
+
+from typing import Any
+
+import numpy as np
+
+from sb3_a2c_td.rollout.observations import Observations, map_arrays
+from sb3_a2c_td.rollout.transitions import Transitions
+from sb3_a2c_td.rollout.validation import STOPPED, check_finite
+
+
+def step_transitions(
+    observations: Observations,
+    actions: np.ndarray,
+    new_obs: Observations,
+    rewards: np.ndarray,
+    dones: np.ndarray,
+    infos: list[dict[str, Any]],
+    step: int,
+) -> Transitions[np.ndarray]:
+    """Put together the transitions of one step of a ``VecEnv``, a row for each environment.
+
+    :param observations: before the step, ``(n_envs, *observation_shape)``, or a dict of such arrays
+    :param actions: as the policy drew them, ``(n_envs, *action_shape)``
+    :param new_obs: after the step; where an episode ended, the first observation of the next one
+    :param rewards: ``(n_envs,)``
+    :param dones: whether an episode ended, bool ``(n_envs,)``
+    :param infos: the infos of the step, with SB3's keys ``TimeLimit.truncated`` and ``terminal_observation``
+    :param step: the number of environment steps taken so far, for errors
+    :raises ValueError: if a truncated episode has no last observation, or it has another shape or is not finite
+    """
+    rewards = rewards.astype(np.float32, copy=False)
+    if not np.count_nonzero(dones):
+        return Transitions(observations, actions, rewards, new_obs, dones, dones)
+    truncated = dones.copy()
+    for env in np.flatnonzero(dones).tolist():
+        truncated[env] = infos[env].get("TimeLimit.truncated", False)
+    next_obs = with_terminal_observations(new_obs, dones, truncated, infos, step)
+    return Transitions(observations, actions, rewards, next_obs, dones ^ truncated, truncated)
+
+
+def with_terminal_observations(
+    new_obs: Observations, dones: np.ndarray, truncated: np.ndarray, infos: list[dict[str, Any]], step: int
+) -> Observations:
+    """Return a copy of observations in which the rows of ended episodes hold their last observations.
+
+    :param new_obs: after the step, ``(n_envs, *observation_shape)``, or a dict of such arrays
+    :param dones: whether an episode ended, bool ``(n_envs,)``
+    :param truncated: whether a time limit ended it, bool ``(n_envs,)``
+    :param infos: the infos of the step
+    :param step: the number of environment steps taken so far, for errors
+    :raises ValueError: if a truncated episode has no last observation, or it has another shape or is not finite
+    """
+    next_obs: Observations = map_arrays(np.copy, new_obs)
+    for env in np.flatnonzero(dones).tolist():
+        terminal_obs = infos[env].get("terminal_observation")
+        if terminal_obs is not None:
+            map_arrays(lambda rows, last, env=env: _overwrite(rows, env, last, step), next_obs, terminal_obs)
+        elif truncated[env]:
+            raise ValueError(
+                f"infos[{env}] of step {step} has 'TimeLimit.truncated' but no 'terminal_observation': the environment "
+                "must return the last observation of an episode"
+            )
+    check_finite(step, terminal_observation=next_obs)
+    return next_obs
+
+
+def _overwrite(rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None:
+    # numpy would broadcast it
+    if np.shape(terminal_obs) != rows.shape[1:]:
+        raise ValueError(
+            f"terminal_observation of environment {env} at step {step}: expected shape {rows.shape[1:]}, got shape "
+            f"{np.shape(terminal_obs)}; {STOPPED} Fix the environment."
+        )
+    rows[env] = terminal_obs
