@@ -7,16 +7,11 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from stable_baselines3.common.base_class import maybe_make_env
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.distributions import StateDependentNoiseDistribution
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
-from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
+from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
 from sb3_a2c_td.algorithms.logs import excluding_nothing
 from sb3_a2c_td.arguments import check_at_least_one, check_number
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
@@ -30,16 +25,14 @@ from sb3_a2c_td.policies.separate import (
     SeparateCombinedNetworks,
     SeparateNetworks,
 )
-from sb3_a2c_td.rollout.collection import step_transitions
 from sb3_a2c_td.rollout.observations import Observations
-from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
-from sb3_a2c_td.rollout.validation import STOPPED, check_finite, check_shapes, check_spaces
+from sb3_a2c_td.rollout.transitions import TransitionBuffer
+from sb3_a2c_td.rollout.validation import STOPPED
 from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
-from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
-from sb3_a2c_td.vec_env.gymnasium_vec_env import RUNNING, GymnasiumVecEnv, dropping_autoreset_steps, transition_rows
+from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps
 
 
-class TDA2C(CheckpointedAlgorithm):
+class TDA2C(CollectingAlgorithm):
     r"""One-step temporal-difference advantage actor-critic (TDA2C).
 
     .. code-block:: text
@@ -102,10 +95,7 @@ class TDA2C(CheckpointedAlgorithm):
     policy_base: ClassVar[type[BasePolicy]] = SeparateActorCriticPolicy
     """the base class of this algorithm's policies"""
     policy: SeparateActorCriticPolicy
-    _n_ranks: int = 1
-    """processes that train the model together, and count their steps together"""
     critic_learning_rate: float | Schedule
-    rollout_buffer: TransitionBuffer  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -170,12 +160,6 @@ class TDA2C(CheckpointedAlgorithm):
 
     # Setting up
 
-    @staticmethod
-    def _wrap_env(env: GymEnv | VectorEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
-        check_spaces(env.observation_space, env.action_space)
-        return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
-
     def _check_arguments(self) -> None:
         if not issubclass(self.policy_class, self.policy_base):
             if issubclass(self.policy_class, SeparateNetworks):
@@ -226,8 +210,11 @@ class TDA2C(CheckpointedAlgorithm):
         self._engine_name = self.engine
         return make_engine(self.engine, self.policy)
 
-    def _refresh_engine(self) -> None:
-        """Let the engine adapt to structural changes; replace it if there is another policy or ``self.engine``."""
+    def _prepare_to_act(self) -> None:
+        """Let the engine adapt to structural changes; replace it if there is another policy or ``self.engine``.
+
+        This happens once a rollout: before every action and update it would take longer than some of these do.
+        """
         engine = self._engine
         if engine is None or engine.policy is not self.policy or self._engine_name != self.engine:
             self._engine = self._make_engine()
@@ -252,8 +239,6 @@ class TDA2C(CheckpointedAlgorithm):
     def __getstate__(self) -> dict[str, Any]:
         # a copy needs an engine for its own policy, and does not handle the original's Ctrl-C
         return {**self.__dict__, "_engine": None, "_interrupts": Interrupts()}
-
-    # Collecting a rollout
 
     def learn(
         self,
@@ -307,101 +292,6 @@ class TDA2C(CheckpointedAlgorithm):
                 progress_bar,
             )
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        try:
-            total_timesteps, callback = super()._setup_learn(*args, **kwargs)
-            check_shapes(self.num_timesteps, self.n_envs, self.observation_space, self._last_observations)
-            check_finite(self.num_timesteps, observation=self._last_observations)
-        except BaseException:
-            # this observation may be from before a reset that failed
-            self._last_obs = None
-            # SB3 creates both of these if the first is missing
-            if self.ep_success_buffer is None:
-                self.ep_info_buffer = None
-            raise
-        # a new buffer, since set_env() may have brought other shapes and dtypes
-        self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
-        self.rollout_buffer.check = self._check_shapes
-        return total_timesteps, callback
-
-    def collect_rollouts(  # type: ignore[override]
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer, n_rollout_steps: int
-    ) -> bool:
-        """Step the environments until the rollout is complete.
-
-        Structural changes of the policy and its optimizer (another layer, tensor, optimizer or hook) are detected
-        here, once: one that a callback makes later counts from the next rollout. Asking before every action and update
-        instead would cost a tenth of the speed with one environment.
-
-        :param env: the training environments
-        :param callback: called at every step, and at the start and the end of the rollout
-        :param rollout_buffer: receives the transitions
-        :param n_rollout_steps: the length of the rollout in steps of each environment
-        :return: whether the rollout is complete; otherwise the callback stopped training, or the budget is used up
-        """
-        if self.policy.training:
-            self.policy.set_training_mode(False)
-        callback.on_rollout_start()
-        self._refresh_engine()
-        while not self._rollout_is_complete(rollout_buffer, n_rollout_steps):
-            if self.num_timesteps >= self._total_timesteps:
-                return False
-            if not self._collect_step(env, callback, rollout_buffer):
-                return False
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _rollout_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
-        is_due = rollout_buffer.n_steps >= n_rollout_steps or (
-            self._ends_with_episode and np.count_nonzero(self._last_episode_starts) > 0  # type: ignore[arg-type]
-        )
-        return bool(is_due) and len(rollout_buffer) > 0
-
-    @property
-    def _ends_with_episode(self) -> bool:
-        return self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
-
-    def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
-        """Take one step in each environment, store the transitions, and call the callback.
-
-        The local variables have the names that callbacks know from SB3. The transitions are stored before the callback
-        is called, so that a model saved or stopped there is complete.
-
-        :return: whether to continue, as the callback says
-        """
-        if self.use_sde:
-            self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
-        actions = self.sample_actions(self._last_observations)
-        clipped_actions = self._to_env_actions(actions)
-        # before the step, so that all errors in it name the same number
-        self.num_timesteps += env.num_envs * self._n_ranks
-        try:
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
-            check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
-            dones = dones.astype(bool, copy=False)
-            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))
-            self._store_last_obs(new_obs, dones)
-        except BaseException:
-            # the state of the environments is unknown: the next learn() resets them
-            self._last_obs = None
-            raise
-        self._update_info_buffer(infos, dones)
-
-        callback.update_locals(locals())
-        return callback.on_step()
-
-    def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
-        self._last_obs = new_obs
-        self._last_episode_starts = dones
-
-    def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
-        assert isinstance(self.policy.action_dist, StateDependentNoiseDistribution)
-        # after load() there is noise for one environment only
-        has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
-        if n_steps == 0 or not has_noise or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0):
-            self.policy.reset_noise(n_envs)
-
     def sample_actions(self, observations: Observations) -> np.ndarray:
         r"""Draw an action from :math:`\pi(\cdot|s)` for every environment. A subclass may override this.
 
@@ -415,55 +305,6 @@ class TDA2C(CheckpointedAlgorithm):
 
     def _act(self, observations: Observations) -> np.ndarray:
         return self._current_engine.act(observations)
-
-    def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
-        if not isinstance(self.action_space, spaces.Box):
-            return actions
-        if self.policy.squash_output:
-            return self.policy.unscale_action(actions)
-        return actions.clip(self.action_space.low, self.action_space.high)
-
-    def _transitions(
-        self,
-        actions: np.ndarray,
-        new_obs: Any,
-        rewards: np.ndarray,
-        dones: np.ndarray,
-        infos: list[dict[str, Any]],
-    ) -> Transitions[np.ndarray]:
-        """Put together the rows that one step adds to the buffer."""
-        return step_transitions(self._last_observations, actions, new_obs, rewards, dones, infos, self.num_timesteps)
-
-    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
-        # the info that running episodes share reports no episode
-        if infos[0] is RUNNING or infos[-1] is RUNNING:
-            ended = [env for env, info in enumerate(infos) if info is not RUNNING]
-            infos, dones = [infos[env] for env in ended], None if dones is None else dones[ended]
-        super()._update_info_buffer(infos, dones)
-
-    def _check_shapes(self, rows: Transitions[np.ndarray]) -> None:
-        check_shapes(
-            self.num_timesteps,
-            len(rows.rewards),
-            self.observation_space,
-            rows.next_observations,
-            rewards=rows.rewards,
-            terminated=rows.terminated,
-            truncated=rows.truncated,
-        )
-
-    @staticmethod
-    def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], rows: np.ndarray | None) -> None:
-        """Store the rows that are transitions (``None``: all); a step without any does not count in the rollout."""
-        if rows is None:
-            buffer.add(transitions)
-        elif len(rows) > 0:
-            buffer.add(selected(transitions, rows))
-
-    @property
-    def _last_observations(self) -> Observations:
-        assert self._last_obs is not None, "no observation yet: the environments were not reset"
-        return self._last_obs
 
     # Learning from a rollout
 

@@ -1,0 +1,191 @@
+"""Collecting rollouts, as TDA2C and its variants share it."""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
+from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
+from sb3_a2c_td.rollout.collection import step_transitions
+from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
+from sb3_a2c_td.rollout.validation import check_finite, check_shapes, check_spaces
+from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
+from sb3_a2c_td.vec_env.gymnasium_vec_env import RUNNING, GymnasiumVecEnv, transition_rows
+
+
+class CollectingAlgorithm(CheckpointedAlgorithm):
+    """Steps the environments and fills a :class:`~sb3_a2c_td.rollout.transitions.TransitionBuffer`."""
+
+    policy: SeparateActorCriticPolicy
+    rollout_buffer: TransitionBuffer  # type: ignore[assignment]
+    update_on_episode_end: bool | None
+    _n_ranks: int = 1
+    """processes that train the model together, and count their steps together"""
+
+    @abstractmethod
+    def sample_actions(self, observations: Observations) -> np.ndarray:
+        r"""Draw an action from :math:`\pi(\cdot|s)` for every environment.
+
+        :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+        :return: actions as the policy draws them, before clipping or unscaling, ``(n_envs, *action_shape)``
+        """
+
+    @abstractmethod
+    def _prepare_to_act(self) -> None:
+        """Prepare for :meth:`sample_actions`; called at the start of every rollout."""
+
+    @staticmethod
+    def _wrap_env(env: GymEnv | VectorEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
+        check_spaces(env.observation_space, env.action_space)
+        return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        try:
+            total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+            check_shapes(self.num_timesteps, self.n_envs, self.observation_space, self._last_observations)
+            check_finite(self.num_timesteps, observation=self._last_observations)
+        except BaseException:
+            # this observation may be from before a reset that failed
+            self._last_obs = None
+            # SB3 creates both of these if the first is missing
+            if self.ep_success_buffer is None:
+                self.ep_info_buffer = None
+            raise
+        # a new buffer, since set_env() may have brought other shapes and dtypes
+        self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
+        self.rollout_buffer.check = self._check_shapes
+        return total_timesteps, callback
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Step the environments until the rollout is complete.
+
+        :param env: the training environments
+        :param callback: called at every step, and at the start and the end of the rollout
+        :param rollout_buffer: receives the transitions
+        :param n_rollout_steps: the length of the rollout in steps of each environment
+        :return: whether the rollout is complete; otherwise the callback stopped training, or the budget is used up
+        """
+        if self.policy.training:
+            self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        self._prepare_to_act()
+        while not self._rollout_is_complete(rollout_buffer, n_rollout_steps):
+            if self.num_timesteps >= self._total_timesteps:
+                return False
+            if not self._collect_step(env, callback, rollout_buffer):
+                return False
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _rollout_is_complete(self, rollout_buffer: TransitionBuffer, n_rollout_steps: int) -> bool:
+        is_due = rollout_buffer.n_steps >= n_rollout_steps or (
+            self._ends_with_episode and np.count_nonzero(self._last_episode_starts) > 0  # type: ignore[arg-type]
+        )
+        return bool(is_due) and len(rollout_buffer) > 0
+
+    @property
+    def _ends_with_episode(self) -> bool:
+        return self.n_envs == 1 if self.update_on_episode_end is None else self.update_on_episode_end
+
+    def _collect_step(self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer) -> bool:
+        """Take one step in each environment, store the transitions, and call the callback.
+
+        The local variables have the names that callbacks know from SB3. The transitions are stored before the callback
+        is called, so that a model saved or stopped there is complete.
+
+        :return: whether to continue, as the callback says
+        """
+        if self.use_sde:
+            self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
+        actions = self.sample_actions(self._last_observations)
+        clipped_actions = self._to_env_actions(actions)
+        # before the step, so that all errors in it name the same number
+        self.num_timesteps += env.num_envs * self._n_ranks
+        try:
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
+            dones = dones.astype(bool, copy=False)
+            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))
+            self._store_last_obs(new_obs, dones)
+        except BaseException:
+            # the state of the environments is unknown: the next learn() resets them
+            self._last_obs = None
+            raise
+        self._update_info_buffer(infos, dones)
+
+        callback.update_locals(locals())
+        return callback.on_step()
+
+    def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
+        self._last_obs = new_obs
+        self._last_episode_starts = dones
+
+    def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
+        assert isinstance(self.policy.action_dist, StateDependentNoiseDistribution)
+        # after load() there is noise for one environment only
+        has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
+        if n_steps == 0 or not has_noise or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0):
+            self.policy.reset_noise(n_envs)
+
+    def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
+        if not isinstance(self.action_space, spaces.Box):
+            return actions
+        if self.policy.squash_output:
+            return self.policy.unscale_action(actions)
+        return actions.clip(self.action_space.low, self.action_space.high)
+
+    def _transitions(
+        self,
+        actions: np.ndarray,
+        new_obs: Any,
+        rewards: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> Transitions[np.ndarray]:
+        """Put together the rows that one step adds to the buffer."""
+        return step_transitions(self._last_observations, actions, new_obs, rewards, dones, infos, self.num_timesteps)
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        # the info that running episodes share reports no episode
+        if infos[0] is RUNNING or infos[-1] is RUNNING:
+            ended = [env for env, info in enumerate(infos) if info is not RUNNING]
+            infos, dones = [infos[env] for env in ended], None if dones is None else dones[ended]
+        super()._update_info_buffer(infos, dones)
+
+    def _check_shapes(self, rows: Transitions[np.ndarray]) -> None:
+        check_shapes(
+            self.num_timesteps,
+            len(rows.rewards),
+            self.observation_space,
+            rows.next_observations,
+            rewards=rows.rewards,
+            terminated=rows.terminated,
+            truncated=rows.truncated,
+        )
+
+    @staticmethod
+    def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], rows: np.ndarray | None) -> None:
+        """Store the rows that are transitions (``None``: all); a step without any does not count in the rollout."""
+        if rows is None:
+            buffer.add(transitions)
+        elif len(rows) > 0:
+            buffer.add(selected(transitions, rows))
+
+    @property
+    def _last_observations(self) -> Observations:
+        assert self._last_obs is not None, "no observation yet: the environments were not reset"
+        return self._last_obs
