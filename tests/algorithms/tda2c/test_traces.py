@@ -1,4 +1,4 @@
-"""The seed's own code, run in TensorFlow and recorded (see tests/data), against learn() on the same transitions."""
+"""The reference program, recorded in TensorFlow (see tests/data), against learn() on the same transitions."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def set_weights(layers: list[nn.Linear], name: str, trace: dict[str, np.ndarray]
 
 
 class ReplayingTDA2C(TDA2C):
-    """Takes the recorded actions and records what the trace recorded."""
+    """Takes the recorded actions, and records the quantities of the trace."""
 
     def start(self, trace: dict[str, np.ndarray]) -> None:
         self.trace = trace
@@ -95,7 +95,7 @@ def replay(trace: dict[str, np.ndarray], engine: str) -> ReplayingTDA2C:
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
-def test_the_seed_is_reproduced(path: Path, engine: str) -> None:
+def test_the_reference_is_reproduced(path: Path, engine: str) -> None:
     trace = dict(np.load(path))
     recorded = replay(trace, engine).recorded
 
@@ -107,7 +107,7 @@ def test_the_seed_is_reproduced(path: Path, engine: str) -> None:
         np.testing.assert_allclose(recorded[name], trace[name], rtol=0, atol=1e-5, err_msg=name)
 
 
-def test_the_traces_cover_what_they_are_for() -> None:
+def test_the_traces_cover_all_cases() -> None:
     traces = {path.stem: dict(np.load(path)) for path in TRACES}
     assert len(traces) == 6
     assert any(trace["truncated"].any() for trace in traces.values())

@@ -1,4 +1,4 @@
-"""What the critic converges to, known in closed form."""
+"""The values to which the critic converges, known in closed form, on every engine."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,12 @@ from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td import TDA2C
+from tests.engines import CPU_ENGINES
 from tests.environments import ConstantEnv, CountingEnv
 
+ENGINES = [pytest.param("autograd", marks=pytest.mark.slow), *(name for name in CPU_ENGINES if name != "autograd")]
 FALLING_RATE = LinearSchedule(5e-3, 0.0, 1.0)
-"""a constant one leaves the values moving about, by more or less with the last digits of the processor's arithmetic"""
+"""with a constant rate, the values would not settle"""
 
 
 def value(model: TDA2C, *observation: float) -> float:
@@ -18,9 +20,10 @@ def value(model: TDA2C, *observation: float) -> float:
         return model.policy.predict_values(th.tensor([observation])).item()
 
 
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("length", [None, 4])
-def test_endless_rewards_are_worth_their_geometric_series(length: int | None) -> None:
-    """V = 1 / (1 - gamma), also where only a time limit cuts the episode."""
+def test_endless_rewards_are_worth_their_geometric_series(length: int | None, engine: str) -> None:
+    """V = 1 / (1 - gamma), also where a time limit truncates the episode."""
     model = TDA2C(
         "MlpPolicy",
         ConstantEnv(length),
@@ -28,6 +31,7 @@ def test_endless_rewards_are_worth_their_geometric_series(length: int | None) ->
         reward_scale=1.0,
         bootstrap_on_truncation=True,
         critic_learning_rate=FALLING_RATE,
+        engine=engine,
         seed=0,
         device="cpu",
     )
@@ -35,14 +39,16 @@ def test_endless_rewards_are_worth_their_geometric_series(length: int | None) ->
     assert value(model, 1.0) == pytest.approx(1 / (1 - 0.8), rel=1e-3)
 
 
-def test_without_bootstrapping_the_time_limit_ends_the_sum() -> None:
-    """Each of the 4 steps shows the same: V is the mean of their targets, V = 1 + 3/4 gamma V."""
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_bootstrapping_the_time_limit_ends_the_sum(engine: str) -> None:
+    """All 4 steps have the same observation: V is the mean of their targets, V = 1 + 3/4 gamma V."""
     model = TDA2C(
         "MlpPolicy",
         ConstantEnv(4),
         gamma=0.8,
         reward_scale=1.0,
         critic_learning_rate=FALLING_RATE,
+        engine=engine,
         seed=0,
         device="cpu",
     )
@@ -51,7 +57,7 @@ def test_without_bootstrapping_the_time_limit_ends_the_sum() -> None:
 
 
 class NumberedSteps(CountingEnv):
-    """Shows the number of the step only, as one-hot."""
+    """Its observations are the number of the step, one-hot."""
 
     observation_space = spaces.Box(0, 1, (5,))
 
@@ -59,8 +65,9 @@ class NumberedSteps(CountingEnv):
         return np.eye(5, dtype=np.float32)[self.t]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("truncates", [False, True])
-def test_an_episode_is_worth_its_finite_sum(truncates: bool) -> None:
+def test_an_episode_is_worth_its_finite_sum(truncates: bool, engine: str) -> None:
     """V(s_t) = 1 + gamma + ... over the steps that are left; truncation, like termination, ends it by default."""
     model = TDA2C(
         "MlpPolicy",
@@ -68,6 +75,7 @@ def test_an_episode_is_worth_its_finite_sum(truncates: bool) -> None:
         gamma=0.8,
         reward_scale=0.5,
         critic_learning_rate=FALLING_RATE,
+        engine=engine,
         seed=0,
         device="cpu",
     )
