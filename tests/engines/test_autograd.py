@@ -1,4 +1,4 @@
-"""The critic's passes: V(s) once, and V(s') only where no row holds it already."""
+"""The autograd engine: its update, its modes, and the passes of the critic that it saves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +50,7 @@ def passes(model: TDA2C) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("policy", SPACES)
 @pytest.mark.parametrize(("n_envs", "n_steps"), [(1, 5), (3, 1), (3, 5), (3, 16)])
-def test_the_update_is_that_of_plain_passes(policy: str, n_envs: int, n_steps: int) -> None:
+def test_the_update_equals_one_written_out(policy: str, n_envs: int, n_steps: int) -> None:
     model = collected(policy, SPACES[policy], n_envs, n_steps)
     batch, parameters = model.rollout_buffer.tensors(model.device), list(model.policy.parameters())
     with th.no_grad():
@@ -72,7 +72,7 @@ def test_the_update_is_that_of_plain_passes(policy: str, n_envs: int, n_steps: i
 @pytest.mark.parametrize("policy", SPACES)
 @pytest.mark.parametrize(("n_steps", "n_ends"), [(5, 0), (10, 1), (16, 2)])
 def test_the_critic_sees_a_large_observation_once(policy: str, n_steps: int, n_ends: int) -> None:
-    """Beside the batch's, it sees those that follow the last step, and those with which episodes ended."""
+    """The second pass has only the observations after the last step, and the last ones of episodes."""
     n_envs = 3
     model = collected(policy, SPACES[policy], n_envs, n_steps)
     assert passes(model) == [("evaluation", n_steps * n_envs), ("evaluation", n_envs + n_ends * n_envs)]
@@ -129,7 +129,7 @@ BOTH_PASSES = [("evaluation", 15), ("evaluation", 15), ("training", 15)]
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
-def test_where_the_mode_may_matter_the_losses_have_their_own_pass(alteration: str) -> None:
+def test_policies_that_depend_on_the_mode_get_a_pass_in_training_mode(alteration: str) -> None:
     model = collected("CnnPolicy", IMAGE, n_envs=3, n_steps=5)
     ALTERATIONS[alteration](model.policy)
     assert passes(model) == BOTH_PASSES
@@ -138,7 +138,7 @@ def test_where_the_mode_may_matter_the_losses_have_their_own_pass(alteration: st
 @pytest.mark.parametrize(
     ("policy", "kwargs"), [("CnnPolicy", {"features_extractor_class": OwnCnn}), (OwnPolicy, {})], ids=["cnn", "policy"]
 )
-def test_unknown_classes_have_both_passes(policy: Any, kwargs: dict[str, Any]) -> None:
+def test_unknown_classes_get_a_pass_in_training_mode(policy: Any, kwargs: dict[str, Any]) -> None:
     assert passes(collected(policy, IMAGE, n_envs=3, n_steps=5, **kwargs)) == BOTH_PASSES
 
 
@@ -148,7 +148,7 @@ def test_a_batch_of_one_stays_in_evaluation_mode() -> None:
     assert passes(model) == [("evaluation", 1), ("evaluation", 1)]
 
 
-def test_with_batch_norm_targets_are_of_evaluation_mode_and_losses_of_training_mode() -> None:
+def test_batch_norm_gives_targets_in_evaluation_mode_and_losses_in_training_mode() -> None:
     kwargs = {"features_extractor_class": OwnCnn, "features_extractor_kwargs": {"layer": lambda: nn.BatchNorm1d(8)}}
     model = collected("CnnPolicy", IMAGE, n_envs=3, n_steps=10, **kwargs)
     policy, batch = model.policy, model.rollout_buffer.tensors(model.device)

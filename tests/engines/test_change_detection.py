@@ -188,10 +188,10 @@ def autograd(change: Callable[[TDA2C], None]) -> TDA2C:
     return trained("autograd", change)
 
 
-@pytest.mark.parametrize("n_numpy_updates", [10, 200], ids=["numba", "numpy"])
+@pytest.mark.parametrize("n_numpy_updates", [10, 30], ids=["after numba", "before numba"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_changes_count(change: Callable[[TDA2C], None], n_numpy_updates: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether "auto" has numba or still numpy, and without a warning where neither supports the change."""
+    """The change comes after 20 of 40 updates: with numba in use, or before it is due. No fallback warns."""
     monkeypatch.setattr(auto, "N_NUMPY_UPDATES", n_numpy_updates)
     reference, model = autograd(change), trained("auto", change)
     for ours, theirs in zip(model.policy.parameters(), reference.policy.parameters(), strict=True):
@@ -243,7 +243,7 @@ def test_the_next_rollout_draws_from_the_changed_policy(
 
 
 @pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
-def test_steps_put_in_place_are_counted_on(engine: str) -> None:
+def test_replaced_step_counts_continue(engine: str) -> None:
     policy_kwargs = {"optimizer_class": th.optim.Adam}
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, policy_kwargs=policy_kwargs, device="cpu").learn(50)
     for state in model.policy.optimizer.state.values():
@@ -254,7 +254,7 @@ def test_steps_put_in_place_are_counted_on(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
-def test_gradients_are_shown_again_after_zero_grad(engine: str) -> None:
+def test_gradients_are_visible_again_after_zero_grad(engine: str) -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu").learn(20)
     model.policy.optimizer.zero_grad()
     assert all(param.grad is None for param in model.policy.parameters())

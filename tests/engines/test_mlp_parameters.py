@@ -1,4 +1,4 @@
-"""What numpy computes large batches in: memory that is used again, and one thread."""
+"""The memory and the threads in which numpy computes large batches."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,8 @@ def blas_threads() -> set[int]:
 
 
 @pytest.mark.parametrize("activation", [th.nn.ReLU, th.nn.Tanh])
-def test_batches_of_any_size_follow_one_another(activation: type) -> None:
-    """As automatic differentiation has them."""
+def test_batches_of_any_size_may_follow_each_other(activation: type) -> None:
+    """With the results of autograd."""
     ours, theirs = (make(policy_kwargs={"activation_fn": activation}) for _ in range(2))
     reference = AutogradEngine(theirs.policy)
     for seed, n in enumerate([3, 20_000, 7, 5_000, 20_000]):
@@ -44,7 +44,7 @@ def test_batches_of_any_size_follow_one_another(activation: type) -> None:
         th.testing.assert_close(param, other, rtol=0, atol=2e-6)
 
 
-def test_what_an_update_gives_stays() -> None:
+def test_the_next_update_does_not_overwrite_the_values_of_the_last() -> None:
     model = make()
     update = model._engine.update(batch(50, 0), model._loss_config())
     values = update.values.copy()

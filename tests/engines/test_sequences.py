@@ -20,7 +20,7 @@ def cut_row_by_row(env: list[int], episode_starts: list[bool]) -> list[list[int]
 
 
 @given(ROWS)
-def test_rows_stand_in_sequences_of_one_environment_and_episode(batch: list[tuple[int, bool]]) -> None:
+def test_rows_are_in_sequences_of_one_environment_and_episode(batch: list[tuple[int, bool]]) -> None:
     env, episode_starts = [list(column) for column in zip(*batch, strict=True)]
     cut = sequences(np.array(env), np.array(episode_starts))
     expected = cut_row_by_row(env, episode_starts)
