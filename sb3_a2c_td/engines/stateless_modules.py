@@ -9,15 +9,42 @@ from sb3_a2c_td.policies.recurrent import CnnLstmPolicy, MlpLstmPolicy, MultiInp
 from sb3_a2c_td.policies.separate import CnnPolicy, MlpPolicy, MultiInputPolicy, SeparateNetworks
 
 STATELESS: frozenset[type[nn.Module]] = frozenset(
-    {
-        *(MlpPolicy, CnnPolicy, MultiInputPolicy),
-        *(MaskableMlpPolicy, MaskableCnnPolicy, MaskableMultiInputPolicy),
-        *(MlpLstmPolicy, CnnLstmPolicy, MultiInputLstmPolicy),
-        *(MlpExtractor, FlattenExtractor, NatureCNN, CombinedExtractor),
-        *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten),
-        *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.LayerNorm, nn.LSTM),
-        *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid),
-    }
+    [
+        MlpPolicy,
+        CnnPolicy,
+        MultiInputPolicy,
+        MaskableMlpPolicy,
+        MaskableCnnPolicy,
+        MaskableMultiInputPolicy,
+        MlpLstmPolicy,
+        CnnLstmPolicy,
+        MultiInputLstmPolicy,
+        MlpExtractor,
+        FlattenExtractor,
+        NatureCNN,
+        CombinedExtractor,
+        nn.Sequential,
+        nn.ModuleList,
+        nn.ModuleDict,
+        nn.Identity,
+        nn.Flatten,
+        nn.Linear,
+        nn.Conv1d,
+        nn.Conv2d,
+        nn.MaxPool2d,
+        nn.AvgPool2d,
+        nn.LayerNorm,
+        nn.LSTM,
+        nn.ReLU,
+        nn.LeakyReLU,
+        nn.ELU,
+        nn.SELU,
+        nn.GELU,
+        nn.SiLU,
+        nn.Softplus,
+        nn.Tanh,
+        nn.Sigmoid,
+    ]
 )
 """modules whose output for a row depends on that row only, and not on the mode"""
 
