@@ -23,7 +23,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
-from sb3_a2c_td import TDA2C, MlpPolicy, distributed, resumable
+from sb3_a2c_td import TDA2C, MlpPolicy
+from sb3_a2c_td.algorithms import distributed, resumable
 from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
 from sb3_a2c_td.algorithms.resumable import SaveEvery, train_resumably
 from sb3_a2c_td.rollout.observations import Observations
