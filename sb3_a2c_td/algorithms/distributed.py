@@ -72,16 +72,17 @@ class ProcessGroupReducer:
         counts = metrics.new_tensor([n_rows, self.flags.stop, self.flags.saved])
 
         means = [*gradients, metrics]
-        local = [*(n_rows * mean for mean in means), counts, have_gradient]
-        flat = flatten(local)
+        tensors = [n_rows * mean for mean in means] + [counts, have_gradient]
+        flat = flatten(tensors)
         all_reduce(flat)
-        sums = unflatten(flat, local)
 
-        n_rows_of_all, n_stop, n_saved = sums[-2].tolist()
-        for mean, total in zip(means, sums[:-2], strict=True):
+        sums = unflatten(flat, tensors)
+        n_with_gradient = sums.pop().tolist()
+        n_rows_of_all, n_stop, n_saved = sums.pop().tolist()
+        for mean, total in zip(means, sums, strict=True):
             mean.copy_(total / n_rows_of_all)
-        for param, gradient, n_with_gradient in zip(trained, gradients, sums[-1].tolist(), strict=True):
-            param.grad = gradient if n_with_gradient > 0 else None
+        for param, gradient, n in zip(trained, gradients, n_with_gradient, strict=True):
+            param.grad = gradient if n > 0 else None
         self.flags = Flags()
         self.flags_of_any = Flags(stop=n_stop > 0, saved=n_saved > 0)
 

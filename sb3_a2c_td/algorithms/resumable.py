@@ -50,7 +50,7 @@ def train_resumably(
     :param trusted: as in :meth:`TDA2C.load`
     :param learn_arguments: more arguments of :meth:`TDA2C.learn`
     :return: the trained model
-    :raises ValueError: if the saved model has other settings than the one that ``make_model`` returns
+    :raises ValueError: if the settings of the saved model differ from those of the model that ``make_model`` returns
     """
     path = zip_path(path)
     model = make_model()
@@ -113,7 +113,7 @@ def _as_text(value: Any) -> str:
 def _settings(model: TDA2C) -> dict[str, Any]:
     """Return the constructor arguments that affect learning, with their values, sorted by name."""
     names = {*_constructor_arguments(TDA2C), *_constructor_arguments(type(model))} - ARGUMENTS_WITHOUT_EFFECT
-    # a subclass may keep an argument of its own under an unknown name: it is then None on both sides
+    # a subclass may keep its own argument under another name, which is unknown here: both sides are then None
     return {name: getattr(model, ATTRIBUTES_OF_ARGUMENTS.get(name, name), None) for name in sorted(names)}
 
 
@@ -123,7 +123,7 @@ def _constructor_arguments(algorithm: type[TDA2C]) -> set[str]:
 
 def _are_equal(saved: Any, value: Any) -> bool:
     if callable(saved) and callable(value) and not isinstance(value, type):
-        # schedules are equal if they give the same rates
+        # schedules are equal if their rates are
         return all(saved(progress) == value(progress) for progress in np.linspace(1.0, 0.0, 101).tolist())
     try:
         np.testing.assert_equal(saved, value)

@@ -17,7 +17,7 @@ from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
 from sb3_a2c_td.saving.archives import read_attributes
 
 TIMEOUT = timedelta(minutes=5)
-"""after which a rank gives up on one that hangs; it notices at once if one ends"""
+"""how long a rank waits for a rank that hangs; it notices at once if a rank ends"""
 
 
 def join(device: str, save: Path | None) -> int:
