@@ -3,8 +3,6 @@
 A process of the group is a rank, as in ``torch.distributed``.
 """
 
-import io
-import pathlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
+from sb3_a2c_td.algorithms.checkpointed import Path
 from sb3_a2c_td.algorithms.logs import ProgressBar
 from sb3_a2c_td.algorithms.resumable import callback_list, fingerprint
 from sb3_a2c_td.algorithms.tda2c import TDA2C
@@ -188,6 +187,7 @@ class DistributedTDA2C(TDA2C):
         super()._setup_model()
 
     def _make_engine(self) -> Engine:
+        self._engine_name = self.engine
         return make_engine(self.engine, self.policy, reducer=self._reducer)
 
     def _excluded_save_params(self) -> list[str]:
@@ -209,8 +209,8 @@ class DistributedTDA2C(TDA2C):
         :param total_timesteps: the number of environment steps of all ranks together
         :param callback: callback(s) called at every step of this rank; ranks may have different ones
         :param log_interval: the number of rollouts between two logs
-        :param tb_log_name: the name of the run for TensorBoard, that of the algorithm by default
-        :param reset_num_timesteps: whether to count (and to log) from zero and to reset the environments
+        :param tb_log_name: the name of the run for TensorBoard; ``None``: that of the algorithm
+        :param reset_num_timesteps: whether to count (and log) from zero and to reset the environments
         :param progress_bar: whether rank 0 shows a progress bar
         :return: the model itself
         :raises ValueError: if settings or versions differ between ranks, for settings and environments that only one
@@ -306,12 +306,7 @@ class DistributedTDA2C(TDA2C):
 
     # Saving and loading
 
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
+    def save(self, path: Path, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
         """Save the model on rank 0, as :meth:`TDA2C.save` does. Other ranks may call it, and write nothing.
 
         After the next update, all ranks compare their weights and moments.
@@ -323,8 +318,8 @@ class DistributedTDA2C(TDA2C):
     @classmethod
     def continue_from(
         cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | VectorEnv,
+        path: Path,
+        env: GymEnv | VectorEnv | str,
         device: th.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
         *,
@@ -336,8 +331,8 @@ class DistributedTDA2C(TDA2C):
         new episodes on all ranks, and a rollout that was not complete is dropped.
 
         :param path: the zip, which every rank can read
-        :param env: the environments of this rank
-        :param device: where to put the model
+        :param env: the environments of this rank, or an environment's name
+        :param device: the device of the model
         :param custom_objects: as in :meth:`TDA2C.load`
         :param trusted: as in :meth:`TDA2C.load`
         :raises ValueError: as in :meth:`TDA2C.load`
