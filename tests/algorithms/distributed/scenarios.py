@@ -31,6 +31,7 @@ from sb3_a2c_td.rollout.observations import Observations
 
 N_ENVS = 2
 N_UPDATES = 200
+N_FAST_UPDATES = 50
 SEED = 3
 OPTIONS = {"normalize_advantage": True, "max_grad_norm": 0.1, "ent_coef": 0.01, "learning_rate": "lin_1e-3"}
 LEARNING: dict[str, tuple[str, dict[str, Any]]] = {
@@ -99,19 +100,19 @@ def trained(kind: type[TDA2C], env: VecEnv, n_steps: int, **settings: Any) -> di
     }
 
 
-def trained_by_ranks(name: str) -> dict[str, Any]:
+def trained_by_ranks(name: str, n_updates: int = N_UPDATES) -> dict[str, Any]:
     env_id, settings = LEARNING[name]
-    n_steps = N_UPDATES * 5 * N_ENVS * dist.get_world_size()
+    n_steps = n_updates * 5 * N_ENVS * dist.get_world_size()
     return trained(DistributedNoiseByEnvironment, make_env(env_id, N_ENVS), n_steps, **settings)
 
 
-def trained_alone(name: str, n_envs: int) -> dict[str, Any]:
+def trained_alone(name: str, n_envs: int, n_updates: int = N_UPDATES) -> dict[str, Any]:
     env_id, settings = LEARNING[name]
-    return trained(NoiseByEnvironment, make_env(env_id, n_envs), N_UPDATES * 5 * n_envs, **settings)
+    return trained(NoiseByEnvironment, make_env(env_id, n_envs), n_updates * 5 * n_envs, **settings)
 
 
 def learn_fast(folder: Path) -> dict[str, Any]:
-    return {name: trained_by_ranks(name) for name in FAST_LEARNING}
+    return {name: trained_by_ranks(name, N_FAST_UPDATES) for name in FAST_LEARNING}
 
 
 def learn(folder: Path) -> dict[str, Any]:

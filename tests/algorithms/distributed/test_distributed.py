@@ -24,7 +24,7 @@ from sb3_a2c_td.algorithms.distributed import DistributedTDA2C, Flags, flatten, 
 from sb3_a2c_td.engines import UnsupportedPolicyError
 from sb3_a2c_td.version import __version__
 from tests.algorithms.distributed import scenarios
-from tests.algorithms.distributed.scenarios import FAST_LEARNING, LEARNING, N_ENVS, N_UPDATES, cartpoles
+from tests.algorithms.distributed.scenarios import FAST_LEARNING, LEARNING, N_ENVS, N_FAST_UPDATES, N_UPDATES, cartpoles
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,11 +81,11 @@ def group(request: pytest.FixtureRequest) -> Group:
     return fixture
 
 
-def assert_learned_alike(ranks: list[dict[str, Any]], alone: dict[str, Any]) -> None:
+def assert_learned_alike(ranks: list[dict[str, Any]], alone: dict[str, Any], n_updates: int) -> None:
     """Check that all ranks have the same parameters, bit for bit, and those of one process within 1e-6."""
     for rank in ranks:
-        assert rank["n_updates"] == alone["n_updates"] == N_UPDATES
-        assert rank["num_timesteps"] == alone["num_timesteps"] == N_UPDATES * 5 * N_ENVS * len(ranks)
+        assert rank["n_updates"] == alone["n_updates"] == n_updates
+        assert rank["num_timesteps"] == alone["num_timesteps"] == n_updates * 5 * N_ENVS * len(ranks)
         for own, first, expected in zip(rank["parameters"], ranks[0]["parameters"], alone["parameters"], strict=True):
             assert np.array_equal(own, first)
             np.testing.assert_allclose(own, expected, rtol=0, atol=1e-6)
@@ -95,10 +95,11 @@ def assert_learned_alike(ranks: list[dict[str, Any]], alone: dict[str, Any]) -> 
 
 
 def test_two_ranks_learn_what_one_process_learns(tmp_path: Path) -> None:
-    """After 200 updates; the slow tier compares more settings, and three ranks."""
+    """The slow tier compares more updates and settings, and three ranks."""
     results = Group("learn_fast", 2, tmp_path)["learn_fast"]
     for name in FAST_LEARNING:
-        assert_learned_alike([result[name] for result in results], trained_alone(name, N_ENVS * 2))
+        alone = trained_alone(name, N_ENVS * 2, N_FAST_UPDATES)
+        assert_learned_alike([result[name] for result in results], alone, N_FAST_UPDATES)
 
 
 @pytest.mark.slow
@@ -106,7 +107,7 @@ def test_two_ranks_learn_what_one_process_learns(tmp_path: Path) -> None:
 def test_ranks_learn_what_one_process_learns(group: Group, name: str) -> None:
     """After 200 updates; each environment draws the same noise as in one process."""
     ranks = [result[name] for result in group["learn"]]
-    assert_learned_alike(ranks, trained_alone(name, N_ENVS * len(ranks)))
+    assert_learned_alike(ranks, trained_alone(name, N_ENVS * len(ranks)), N_UPDATES)
 
 
 @pytest.mark.slow
