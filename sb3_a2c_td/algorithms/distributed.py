@@ -1,148 +1,357 @@
-"""TDA2C in several processes, on one machine or many: gradients averaged by ``torch.distributed``."""
+"""TDA2C in several processes, on one machine or many: ``torch.distributed`` averages their gradients.
+
+A process of the group is a rank, as in ``torch.distributed``.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch as th
 import torch.distributed as dist
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
+from sb3_a2c_td.algorithms.checkpointed import Path
 from sb3_a2c_td.algorithms.logs import ProgressBar
-from sb3_a2c_td.algorithms.resumable import callback_list, description
+from sb3_a2c_td.algorithms.resumable import callback_list, fingerprint
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.engines import Engine, make_engine
+from sb3_a2c_td.rollout.observations import ArrayT
 from sb3_a2c_td.saving.tensors import digest
 from sb3_a2c_td.vec_env.gymnasium_vec_env import check_distributable
 
+T = TypeVar("T")
 
-class Ranks:
-    """The processes of the default group; see :class:`~sb3_a2c_td.engines.interface.Others`."""
+
+@dataclass
+class Flags:
+    """What a rank reports to the others together with its gradients."""
+
+    stop: bool = False
+    """a callback asked to stop training"""
+    saved: bool = False
+    """the model was saved"""
+
+
+class ProcessGroupReducer:
+    """Averages gradients over the default process group of ``torch.distributed``.
+
+    It is a :class:`~sb3_a2c_td.engines.interface.GradientReducer`.
+    """
+
+    flags: Flags
+    """reported by this rank in the next update"""
+    flags_of_any: Flags
+    """reported by at least one rank in the last update"""
 
     def __init__(self) -> None:
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.wants_stop = self.has_saved = self.any_stops = self.any_saved = False  # since, and at, the last update
+        self.rank: int = dist.get_rank()
+        self.n_ranks: int = dist.get_world_size()
+        self.flags = Flags()
+        self.flags_of_any = Flags()
 
-    def reduce(self, parameters: Iterable[th.Tensor], figures: th.Tensor, n_rows: int) -> None:
-        """Average gradients and figures, each rank's weighted by its rows, by one all-reduce, which brings news too."""
-        params = [param for param in parameters if param.requires_grad]
-        grads = [th.zeros_like(param) if param.grad is None else param.grad for param in params]
-        news = [n_rows, self.wants_stop, self.has_saved, *(param.grad is not None for param in params)]
-        parts = [*(n_rows * part.flatten() for part in (*grads, figures)), figures.new_tensor(news)]
-        _meet(dist.all_reduce, flat := th.cat(parts))
-        *sums, news_of_all = flat.split(list(map(len, parts)))
-        n_rows_of_all, n_stop, n_saved, *n_grads = news_of_all.tolist()
-        for param, grad, grad_sum, n in zip(params, grads, sums, n_grads, strict=False):
-            param.grad = grad.copy_((grad_sum / n_rows_of_all).view_as(grad)) if n else None  # as on every rank
-        figures.copy_(sums[-1] / n_rows_of_all)
-        self.wants_stop, self.has_saved, self.any_stops, self.any_saved = False, False, n_stop > 0, n_saved > 0
+    def reduce(self, parameters: Iterable[th.Tensor], metrics: th.Tensor, n_rows: int) -> None:
+        """Replace gradients and metrics by their means over all ranks, weighted by rows, in place.
 
-    def normalize(self, advantages: Any) -> Any:
-        """Normalise advantages by the mean and the deviation of all ranks'."""
+        One all-reduce sums gradients, metrics, the number of rows and the flags. A parameter without a gradient on
+        this rank counts as zero; without one on every rank, its gradient stays ``None``.
+
+        :param parameters: the policy's parameters; frozen ones are skipped
+        :param metrics: ``(n_metrics,)``, means over this rank's rows
+        :param n_rows: the number of transitions in this rank's batch
+        :raises RuntimeError: if a rank has ended
+        """
+        trained = [param for param in parameters if param.requires_grad]
+        gradients = [th.zeros_like(param) if param.grad is None else param.grad for param in trained]
+        have_gradient = metrics.new_tensor([param.grad is not None for param in trained])
+        counts = metrics.new_tensor([n_rows, self.flags.stop, self.flags.saved])
+
+        means = [*gradients, metrics]
+        tensors = [n_rows * mean for mean in means] + [counts, have_gradient]
+        flat = flatten(tensors)
+        all_reduce(flat)
+
+        sums = unflatten(flat, tensors)
+        n_with_gradient = sums.pop().tolist()
+        n_rows_of_all, n_stop, n_saved = sums.pop().tolist()
+        for mean, total in zip(means, sums, strict=True):
+            mean.copy_(total / n_rows_of_all)
+        for param, gradient, n in zip(trained, gradients, n_with_gradient, strict=True):
+            param.grad = gradient if n > 0 else None
+        self.flags = Flags()
+        self.flags_of_any = Flags(stop=n_stop > 0, saved=n_saved > 0)
+
+    def normalize(self, advantages: ArrayT) -> ArrayT:
+        """Normalise advantages by the mean and the standard deviation over all ranks.
+
+        See :func:`~sb3_a2c_td.losses.normalized`. It takes an all-reduce of three numbers.
+
+        :param advantages: this rank's, ``(N,)``
+        :return: ``(N,)``
+        :raises RuntimeError: if a rank has ended
+        """
         rows = th.as_tensor(advantages).double()
-        _meet(dist.all_reduce, sums := th.stack([th.ones_like(rows), rows, rows**2]).sum(dim=1))
-        n, total, squares = sums.tolist()
-        std = (max(squares - total**2 / n, 0.0) / max(n - 1, 1)) ** 0.5
-        return (advantages - total / n) / (std + 1e-8) if n > 1 else advantages
+        sums = th.stack([th.ones_like(rows), rows, rows**2]).sum(dim=1)
+        all_reduce(sums)
+        n, total, total_of_squares = sums.tolist()
+        if n == 1:
+            return advantages
+        variance = max(total_of_squares - total**2 / n, 0.0) / (n - 1)
+        normalized: ArrayT = (advantages - total / n) / (variance**0.5 + 1e-8)
+        return normalized
 
-    def gather(self, own: Any) -> list[Any]:
-        """Give what each rank has."""
-        _meet(dist.all_gather_object, of_all := [None] * self.size, own)
-        return of_all
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all ranks, in their order.
 
-    def check_same(self, own: dict[str, Any]) -> None:
-        """Raise a ValueError on all ranks if one has something else than rank 0."""
-        first, *others = self.gather(own)
-        for rank, facts in enumerate(others, start=1):
-            for name in (name for name in first | facts if facts.get(name) != first.get(name)):
-                raise ValueError(f"rank {rank} has {name}={facts.get(name)}, rank 0 {first.get(name)}: make them alike")
+        :param value: this rank's; it can be pickled
+        :raises RuntimeError: if a rank has ended
+        """
+        values: list[Any] = [None] * self.n_ranks
+        with explain_lost_ranks():
+            dist.all_gather_object(values, value)
+        return values
+
+    def check_same(self, values: dict[str, Any]) -> None:
+        """Check that this rank's values are those of rank 0.
+
+        :param values: this rank's, by their names
+        :raises ValueError: on all ranks, if one has other values than rank 0
+        :raises RuntimeError: if a rank has ended
+        """
+        values_of_ranks = self.gather(values)
+        expected = values_of_ranks[0]
+        for rank, found in enumerate(values_of_ranks):
+            for name in expected | found:
+                if found.get(name) != expected.get(name):
+                    raise ValueError(
+                        f"rank {rank} has {name}={found.get(name)}, but rank 0 has {name}={expected.get(name)}: "
+                        "they must match"
+                    )
+
+
+def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
+    """Concatenate tensors to one vector."""
+    return th.cat([tensor.flatten() for tensor in tensors])
+
+
+def unflatten(flat: th.Tensor, like: Sequence[th.Tensor]) -> list[th.Tensor]:
+    """Split a vector into tensors; the inverse of :func:`flatten`.
+
+    :param flat: the vector
+    :param like: tensors of the wanted shapes
+    :return: views of the vector
+    """
+    parts = flat.split([tensor.numel() for tensor in like])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+
+
+def all_reduce(tensor: th.Tensor) -> None:
+    """Sum a tensor over all ranks, in place.
+
+    :raises RuntimeError: if a rank has ended
+    """
+    with explain_lost_ranks():
+        dist.all_reduce(tensor)
+
+
+@contextmanager
+def explain_lost_ranks() -> Iterator[None]:
+    """Explain the errors that collective operations raise when a rank has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"a collective operation failed, probably because another rank ended: {error}. Restart all ranks; "
+            "DistributedTDA2C.continue_from loads the last saved model."
+        ) from error
 
 
 class DistributedTDA2C(TDA2C):
-    """TDA2C in every process of a group, each with environments of its own, and all with the same parameters.
+    """TDA2C in every process of a ``torch.distributed`` group: each steps its own environments, all train one policy.
 
-    Each rank makes the model and calls :meth:`learn`, with the same arguments. An update is one of all transitions:
-    k ranks of n environments learn what one process of k * n with the same seeds does. A callback that stops one rank
-    stops all, at the interval's end. Rank 0 logs the episodes of all, and saves; ``TDA2C`` loads what it saved.
+    Every rank builds the model and calls :meth:`learn` with the same arguments. An update uses the transitions of all
+    ranks, so that k ranks with n environments each learn what one process with k · n environments learns. If a
+    callback stops one rank, all ranks stop at the end of the rollout. Rank 0 logs the episodes of all ranks and saves
+    the model, which ``TDA2C.load`` can load, too.
+
+    The parameters are those of :class:`~sb3_a2c_td.TDA2C`, which documents them. Engines that compile or record updates
+    (``"numba"``, ``"cuda"``) are unsupported.
     """
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks", "_n_ranks"]
+    def _setup_model(self) -> None:
+        self._reducer = ProcessGroupReducer()
+        super()._setup_model()
 
     def _make_engine(self) -> Engine:
-        self._ranks = Ranks()
         self._engine_name = self.engine
-        return make_engine(self.engine, self.policy, self._ranks)
+        return make_engine(self.engine, self.policy, reducer=self._reducer)
 
-    def learn(  # type: ignore[override]
-        self, total_timesteps: int = 100_000, callback: Any = None, log_interval: int = 100, **kwargs: Any
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_reducer", "_n_ranks"]
+
+    # Training
+
+    def learn(
+        self,
+        total_timesteps: int = 100_000,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
     ) -> Self:
-        """Train as :meth:`TDA2C.learn` does, for ``total_timesteps`` of all ranks together.
+        """Train for ``total_timesteps`` steps of all ranks together. Every rank must call it.
 
-        :raises ValueError: if a rank has other settings or versions than rank 0, or what only one process can have
-        :raises RuntimeError: if a rank is lost
+        :param total_timesteps: the number of environment steps of all ranks together
+        :param callback: callback(s) called at every step of this rank; ranks may have different ones
+        :param log_interval: the number of rollouts between two logs
+        :param tb_log_name: the name of the run for TensorBoard; ``None``: that of the algorithm
+        :param reset_num_timesteps: whether to count (and log) from zero and to reset the environments
+        :param progress_bar: whether rank 0 shows a progress bar
+        :return: the model itself
+        :raises ValueError: if settings or versions differ between ranks, for settings and environments that only one
+            process can have, and as :meth:`TDA2C.learn` does
+        :raises RuntimeError: if a rank has ended
         """
-        bar = [ProgressBar()] if kwargs.pop("progress_bar", False) and self._ranks.rank == 0 else []
-        self._begin(total_timesteps=total_timesteps, log_interval=log_interval, **kwargs)
-        super().learn(total_timesteps, [*callback_list(callback), *bar], log_interval, **kwargs)
-        self._check_weights()
+        # the process group may be a new one, and flags of an earlier training must not stop this one
+        self._reducer = ProcessGroupReducer()
+        self._engine = self._make_engine()
+        arguments = {
+            "total_timesteps": total_timesteps,
+            "log_interval": log_interval,
+            "tb_log_name": tb_log_name,
+            "reset_num_timesteps": reset_num_timesteps,
+        }
+        self._reducer.check_same({**fingerprint(self), **arguments})
+        self._check_supported()
+        self._broadcast_policy()
+        self._set_up_rank()
+        callbacks = list(callback_list(callback))
+        if progress_bar and self._reducer.rank == 0:
+            callbacks.append(ProgressBar())
+        super().learn(total_timesteps, callbacks, log_interval, tb_log_name, reset_num_timesteps)
+        self._check_policies_match()
         return self
 
-    def _begin(self, **arguments: Any) -> None:
-        self._engine = self._make_engine()  # and forget old news
-        self._ranks.check_same({**description(self), **arguments})
+    def _check_supported(self) -> None:
+        """Raise a ValueError for what would end rollouts at other steps, or scale observations otherwise, by rank."""
         if self._ends_with_episode:
-            raise ValueError(f"update_on_episode_end={self.update_on_episode_end}: must be False, for fixed intervals")
+            raise ValueError(
+                f"update_on_episode_end={self.update_on_episode_end}: rollouts must have the same length on all ranks; "
+                "use update_on_episode_end=False"
+            )
         check_distributable(self.env)
+
+    def _broadcast_policy(self) -> None:
+        """Copy rank 0's weights to all ranks; the moments must match already."""
         for tensor in self.policy.state_dict().values():
-            _meet(dist.broadcast, tensor, 0)
-        self._check_weights()
-        self._n_ranks, rank = self._ranks.size, self._ranks.rank
-        if self.seed is not None and self._last_obs is None:
-            self.set_random_seed((self.seed + self.num_timesteps + rank * self.n_envs) % 2**31)
-        if rank != 0:
+            with explain_lost_ranks():
+                dist.broadcast(tensor, src=0)
+        self._check_policies_match()
+
+    def _check_policies_match(self) -> None:
+        self._reducer.check_same({"SHA-256 of weights and moments": digest(self.policy)})
+
+    def _set_up_rank(self) -> None:
+        """Count the steps of all ranks, seed this rank, and let rank 0 alone log."""
+        self._n_ranks = self._reducer.n_ranks
+        if self._last_obs is None:
+            self._seed_rank()
+        if self._reducer.rank != 0:
             self.set_logger(Logger(None, []))
 
+    def _seed_rank(self) -> None:
+        """Seed the environments of all ranks consecutively, and with new seeds where training continues."""
+        if self.seed is not None:
+            first_env = self._reducer.rank * self.n_envs
+            self.set_random_seed((self.seed + self.num_timesteps + first_env) % 2**31)
+
     def _collect_step(self, *args: Any) -> bool:
-        if self._ranks.any_stops:
+        if self._reducer.flags_of_any.stop:
             return False
-        self._ranks.wants_stop = not super()._collect_step(*args) or self._ranks.wants_stop
+        if not super()._collect_step(*args):
+            # this rank completes the rollout, since the others wait for its gradient
+            self._reducer.flags.stop = True
         return True
 
     def train(self) -> None:
-        """Take an update with all ranks; if one saved the model before it, compare weights and moments."""
-        super().train()
-        if self._ranks.any_saved:
-            self._check_weights()
+        """Take one update with the transitions of all ranks.
 
-    def _check_weights(self) -> None:
-        self._ranks.check_same({"SHA-256 of weights and moments": digest(self.policy)})
+        :raises ValueError: if a rank saved the model since the last update, and weights or moments differ
+        :raises RuntimeError: if a rank has ended
+        """
+        super().train()
+        if self._reducer.flags_of_any.saved:
+            self._check_policies_match()
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write the log on rank 0, with the episodes of all; every rank must call it."""
-        own = self.ep_info_buffer, self.ep_success_buffer
-        of_all = zip(*self._ranks.gather(own), strict=True)
-        self.ep_info_buffer, self.ep_success_buffer = (deque(one for rank in ranks for one in rank) for ranks in of_all)
-        super().dump_logs(iteration)
-        self.ep_info_buffer, self.ep_success_buffer = own
+        """Write the log on rank 0, with the episodes of all ranks. Every rank must call it.
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the model on rank 0; all compare weights and moments when they meet next."""
-        self._ranks.has_saved = True
-        if self._ranks.rank == 0:
-            super().save(*args, **kwargs)
+        :param iteration: the number of the rollout within this training
+        """
+        own_infos, own_successes = self.ep_info_buffer, self.ep_success_buffer
+        assert own_infos is not None, "learn() has not been called"
+        assert own_successes is not None, "learn() has not been called"
+        buffers_of_ranks = self._reducer.gather((own_infos, own_successes))
+        self.ep_info_buffer = deque(info for infos, _ in buffers_of_ranks for info in infos)
+        self.ep_success_buffer = deque(success for _, successes in buffers_of_ranks for success in successes)
+        try:
+            super().dump_logs(iteration)
+        finally:
+            self.ep_info_buffer, self.ep_success_buffer = own_infos, own_successes
+
+    # Saving and loading
+
+    def save(self, path: Path, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
+        """Save the model on rank 0, as :meth:`TDA2C.save` does. Other ranks may call it, and write nothing.
+
+        After the next update, all ranks compare their weights and moments.
+        """
+        self._reducer.flags.saved = True
+        if self._reducer.rank == 0:
+            super().save(path, exclude, include)
 
     @classmethod
-    def resume(cls, *args: Any, **kwargs: Any) -> Self:
-        """Go on with the steps, weights and moments that rank 0 saved, and, unlike TDA2C, with new episodes."""
-        _meet(dist.barrier)  # rank 0 may still be saving
-        model = cls.load(*args, **kwargs)
+    def continue_from(
+        cls,
+        path: Path,
+        env: GymEnv | VectorEnv | str,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *,
+        trusted: bool = False,
+    ) -> Self:
+        """Load the model that rank 0 saved, to continue training. Every rank must call it.
+
+        ``learn(..., reset_num_timesteps=False)`` then continues with the saved steps, weights and moments, but starts
+        new episodes on all ranks, and a rollout that was not complete is dropped.
+
+        :param path: the zip, which every rank can read
+        :param env: the environments of this rank, or an environment's name
+        :param device: the device of the model
+        :param custom_objects: as in :meth:`TDA2C.load`
+        :param trusted: as in :meth:`TDA2C.load`
+        :raises ValueError: as in :meth:`TDA2C.load`
+        :raises RuntimeError: if a rank has ended
+        """
+        # rank 0 may still be saving
+        with explain_lost_ranks():
+            dist.barrier()
+        model = cls.load(path, env, device, custom_objects, trusted=trusted)
         model.rollout_buffer.reset()
         return model
 
+    @classmethod
+    def resume(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: several ranks cannot resume exactly. Use :meth:`continue_from`.
 
-def _meet(collective: Callable[..., Any], *args: Any) -> None:
-    try:
-        collective(*args)
-    except RuntimeError as error:
-        raise RuntimeError(f"the ranks cannot meet any more; one may have ended: {error}") from error
+        :raises NotImplementedError: always
+        """
+        raise NotImplementedError(
+            "DistributedTDA2C cannot resume training exactly, since the zip holds the environments and generators of "
+            "rank 0 alone; use DistributedTDA2C.continue_from(path, env), which starts new episodes"
+        )

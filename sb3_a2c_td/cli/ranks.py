@@ -1,4 +1,4 @@
-"""The processes that torchrun starts, which train one model together."""
+"""Training under torchrun: join its process group, and continue after it restarts the processes."""
 
 import atexit
 import os
@@ -16,59 +16,65 @@ from torch.distributed.rendezvous import rendezvous
 from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
 from sb3_a2c_td.saving.archives import read_attributes
 
-PATIENCE = timedelta(minutes=5)
-"""how long a process waits for the others; of those that ended it learns at once"""
+TIMEOUT = timedelta(minutes=5)
+"""how long a rank waits for a rank that hangs; it notices at once if a rank ends"""
 
 
 def join(device: str, save: Path | None) -> int:
     """Join the process group that torchrun has prepared.
 
-    :param device: the model's
-    :param save: the zip that was named
+    :param device: the device of the model
+    :param save: the zip that ``--save`` names
     :return: the rank of this process
-    :raises ValueError: if processes may be restarted and would not know from which zip to go on
+    :raises ValueError: if torchrun may restart the processes, and no zip is named from which they can continue
     """
     if save is None and os.environ["TORCHELASTIC_MAX_RESTARTS"] != "0":
-        raise ValueError("--save: name a file, with which restarted processes can go on")
+        raise ValueError("--save is missing: --max-restarts needs a file from which restarted processes can continue")
     on_gpu = get_device(device).type == "cuda"
     if on_gpu:
         th.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, rank, size = next(rendezvous("env://"))
     if os.environ["GROUP_WORLD_SIZE"] == "1":
-        # on one machine the store outlives restarts, and has the addresses of processes that are gone
+        # on one machine the store outlives restarts, and holds the addresses of processes that have ended
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)  # type: ignore[attr-defined]
-    dist.init_process_group("nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    backend = "nccl" if on_gpu else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     atexit.register(dist.destroy_process_group)
     return int(rank)
 
 
-def made_or_resumed(save: Path | None, policy: str, env: VecEnv, **arguments: Any) -> DistributedTDA2C:
-    """Make the model; or go on with what this launch of torchrun has saved before its processes were restarted.
+def make_or_continue(save: Path | None, policy: str, env: VecEnv, **arguments: Any) -> DistributedTDA2C:
+    """Build the model, or load what this launch of torchrun saved before it restarted its processes.
 
-    :param save: the zip; it tells which launch wrote it
+    Zips of earlier launches are ignored: training starts again and replaces them.
+
+    :param save: the zip that ``--save`` names; the model in it records the launch
     :param policy: the policy
-    :param env: the environments of this process
+    :param env: the environments of this rank
     :param arguments: more arguments of :class:`~sb3_a2c_td.algorithms.distributed.DistributedTDA2C`
+    :return: the model of this rank
     """
-    # rank 0's, as each machine has a torchrun of its own
-    dist.broadcast_object_list(facts := [_launch(), save is not None and _launch_that_saved(save)], src=0)
-    launch, last_launch = facts
-    if save is not None and launch == last_launch:
-        return DistributedTDA2C.resume(save, env, device=arguments["device"])
+    launches = [_current_launch(), None if save is None else _launch_that_saved(save)]
+    # each machine has its own torchrun: all ranks take what rank 0 found
+    dist.broadcast_object_list(launches, src=0)
+    launch, launch_of_zip = launches
+    if save is not None and launch == launch_of_zip:
+        return DistributedTDA2C.continue_from(save, env, device=arguments["device"])
     model = DistributedTDA2C(policy, env, update_on_episode_end=False, **arguments)
     model.launch = launch  # type: ignore[attr-defined]
     return model
 
 
-def _launch() -> str:
-    """Name this launch: by torchrun's ``--rdzv-id``, or by its own process, which outlives those that it restarts."""
+def _current_launch() -> str:
+    """Return torchrun's ``--rdzv-id``, or else its process, which outlives the processes that it restarts."""
     run_id = os.environ["TORCHELASTIC_RUN_ID"]
     return run_id if run_id != "none" else f"{socket.gethostname()} {os.getppid()}"
 
 
 def _launch_that_saved(path: Path) -> Any:
+    """Return the launch that a zip records, or ``None``."""
     try:
         return read_attributes(path, ["launch"]).get("launch")
     except (OSError, ValueError):
-        # there is none, or it is another's
+        # no file, or no saved model
         return None

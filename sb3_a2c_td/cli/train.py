@@ -61,7 +61,7 @@ def train(
         if "TORCHELASTIC_RUN_ID" in os.environ:
             from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
-            rank, make_model = ranks.join(device, wanted), partial(ranks.made_or_resumed, wanted)
+            rank, make_model = ranks.join(device, wanted), partial(ranks.make_or_continue, wanted)
         vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
         model = make_model(
             policy_for(vec_env.observation_space),

@@ -1,4 +1,4 @@
-"""Rerunning a training: what is done is kept, what is not goes on."""
+"""Training that is interrupted and run again."""
 
 from pathlib import Path
 from typing import Any
@@ -22,43 +22,57 @@ class OwnPolicy(MlpPolicy):
     pass
 
 
-class Power(BaseCallback):
-    """Fails at a step, and counts those before."""
+class RecordSteps(BaseCallback):
+    """Records the steps it is called at, and interrupts training at one of them."""
 
-    def __init__(self, fails_at: int | None = None) -> None:
+    def __init__(self, interrupts_at: int | None = None) -> None:
         super().__init__()
-        self.fails_at = fails_at
+        self.interrupts_at = interrupts_at
         self.steps: list[int] = []
 
     def _on_step(self) -> bool:
-        if self.num_timesteps == self.fails_at:
+        if self.num_timesteps == self.interrupts_at:
             raise KeyboardInterrupt
         self.steps.append(self.num_timesteps)
         return True
 
 
-def test_a_stopped_training_goes_on(tmp_path: Path) -> None:
+def test_interrupted_training_continues_exactly(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "model"
     with pytest.raises(KeyboardInterrupt):
-        train_resumably(make, 500, path, save_freq=100, callback=Power(fails_at=333))
+        train_resumably(make, 500, path, save_freq=100, callback=RecordSteps(interrupts_at=333))
     assert TDA2C.load(path, device="cpu").num_timesteps == 300
-    power = Power()
-    model = train_resumably(make, 500, path, save_freq=100, callback=[power])
-    assert power.steps == list(range(301, 501))
+    recorder = RecordSteps()
+    model = train_resumably(make, 500, path, save_freq=100, callback=[recorder])
+    assert recorder.steps == list(range(301, 501))
     assert differences(everything(model), everything(make().learn(500))) == []
 
 
-def test_a_complete_training_is_not_repeated(tmp_path: Path) -> None:
+def test_model_is_saved_every_save_freq_steps_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved_at = []
+    save = TDA2C.save
+
+    def recording_save(model: TDA2C, path: Path) -> None:
+        saved_at.append(model.num_timesteps)
+        save(model, path)
+
+    monkeypatch.setattr(TDA2C, "save", recording_save)
+    train_resumably(make, 50, tmp_path / "model", save_freq=20)
+    train_resumably(make, 90, tmp_path / "model", save_freq=20)
+    assert saved_at == [20, 40, 50, 70, 90, 90]
+
+
+def test_complete_training_is_not_repeated(tmp_path: Path) -> None:
     first = everything(train_resumably(make, 150, tmp_path / "model.zip"))
     before = (tmp_path / "model.zip").read_bytes()
-    power = Power()
-    again = train_resumably(make, 150, tmp_path / "model.zip", callback=power)
-    assert power.steps == []
+    recorder = RecordSteps()
+    again = train_resumably(make, 150, tmp_path / "model.zip", callback=recorder)
+    assert recorder.steps == []
     assert (tmp_path / "model.zip").read_bytes() == before
     assert differences(everything(again), first) == []
-    # but it can go further
-    further = train_resumably(make, 170, tmp_path / "model.zip", callback=lambda *_: True, log_interval=1)
-    assert further.num_timesteps == 170
+    # more steps continue it
+    continued = train_resumably(make, 170, tmp_path / "model.zip", callback=lambda *_: True, log_interval=1)
+    assert continued.num_timesteps == 170
 
 
 @pytest.mark.parametrize(
@@ -76,14 +90,14 @@ def test_a_complete_training_is_not_repeated(tmp_path: Path) -> None:
         ("stats_window_size", 100, 5),
     ],
 )
-def test_other_settings_are_an_error(name: str, saved: Any, now: Any, tmp_path: Path) -> None:
+def test_other_settings_are_refused(name: str, saved: Any, now: Any, tmp_path: Path) -> None:
     train_resumably(lambda: make(**{name: saved}), 10, tmp_path / "model")
-    with pytest.raises(ValueError, match=rf"model.zip was saved with {name}=.* and the model has {name}=.* now"):
+    with pytest.raises(ValueError, match=rf"model.zip was saved with {name}=.*, but the model has {name}=.*: use"):
         train_resumably(lambda: make(**{name: now}), 20, tmp_path / "model")
     assert train_resumably(lambda: make(**{name: saved}), 20, tmp_path / "model").num_timesteps == 20
 
 
-def test_what_does_not_change_the_training_may_change(tmp_path: Path) -> None:
+def test_arguments_without_effect_may_change(tmp_path: Path) -> None:
     train_resumably(make, 10, tmp_path / "model")
     model = train_resumably(lambda: make(engine="autograd", tensorboard_log=str(tmp_path)), 20, tmp_path / "model")
     assert (model.num_timesteps, model.engine, model.tensorboard_log) == (20, "autograd", str(tmp_path))
@@ -91,7 +105,7 @@ def test_what_does_not_change_the_training_may_change(tmp_path: Path) -> None:
 
 
 class Own(TDA2C):
-    """Hands its arguments on, and keeps one of its own, and one under another name."""
+    """Adds two arguments, and keeps one of them under another name."""
 
     def __init__(self, *args: Any, bonus: float = 1.0, malus: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,7 +113,7 @@ class Own(TDA2C):
         self.kept = malus
 
 
-def test_subclasses_with_arguments_of_their_own(tmp_path: Path) -> None:
+def test_arguments_of_subclasses_are_compared(tmp_path: Path) -> None:
     def make_own(bonus: float = 2.0) -> Own:
         env = make_vec_env("CartPole-v1", seed=0)
         return Own("MlpPolicy", env, bonus=bonus, malus=0.5, seed=0, device="cpu")
@@ -107,5 +121,5 @@ def test_subclasses_with_arguments_of_their_own(tmp_path: Path) -> None:
     train_resumably(make_own, 20, tmp_path / "model")
     model = train_resumably(make_own, 30, tmp_path / "model")
     assert (type(model), model.num_timesteps, model.bonus, model.kept) == (Own, 30, 2.0, 0.5)
-    with pytest.raises(ValueError, match=r"was saved with bonus=2.0, and the model has bonus=3.0 now"):
+    with pytest.raises(ValueError, match="was saved with bonus=2.0, but the model has bonus=3.0: use"):
         train_resumably(lambda: make_own(3.0), 30, tmp_path / "model")

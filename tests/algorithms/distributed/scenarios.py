@@ -1,4 +1,7 @@
-"""What the ranks of a group do, in processes of their own: ``python -m tests.algorithms.distributed.scenarios``."""
+"""Scenarios that each rank of a process group runs: ``python -m tests.algorithms.distributed.scenarios``.
+
+A scenario takes the folder that all ranks share and returns what the tests compare.
+"""
 
 import os
 import pickle
@@ -10,55 +13,52 @@ from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
-import gymnasium as gym
 import numpy as np
 import torch as th
 import torch.distributed as dist
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from sb3_a2c_td import TDA2C, MlpPolicy, distributed, resumable
-from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from sb3_a2c_td import TDA2C, MlpPolicy
+from sb3_a2c_td.algorithms import resumable
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C, ProcessGroupReducer
 from sb3_a2c_td.algorithms.resumable import SaveEvery, train_resumably
 from sb3_a2c_td.rollout.observations import Observations
 
 N_ENVS = 2
 N_UPDATES = 200
+N_FAST_UPDATES = 50
 SEED = 3
+OPTIONS = {"normalize_advantage": True, "max_grad_norm": 0.1, "ent_coef": 0.01, "learning_rate": "lin_1e-3"}
 LEARNING: dict[str, tuple[str, dict[str, Any]]] = {
-    "closed form": ("CartPole-v1", {}),
-    "every objective": (
-        "CartPole-v1",
-        {"normalize_advantage": True, "max_grad_norm": 0.1, "ent_coef": 0.01, "learning_rate": "lin_1e-3"},
-    ),
-    "continuous": ("Pendulum-v1", {"bootstrap_on_truncation": True}),
-    "continuous, every objective": (
-        "Pendulum-v1",
-        {"normalize_advantage": True, "max_grad_norm": 0.1, "ent_coef": 0.01},
-    ),
-    "autograd": ("CartPole-v1", {"policy_kwargs": {"activation_fn": nn.ELU}, "normalize_advantage": True}),
+    "numpy": ("CartPole-v1", {"engine": "numpy"}),
+    "numpy, options": ("CartPole-v1", {"engine": "numpy", **OPTIONS}),
+    "numpy, continuous": ("Pendulum-v1", {"engine": "numpy", "bootstrap_on_truncation": True}),
+    "numpy, continuous, options": ("Pendulum-v1", {"engine": "numpy", **OPTIONS}),
+    "autograd": ("CartPole-v1", {"engine": "autograd", "policy_kwargs": {"activation_fn": nn.ELU}}),
+    "autograd, options": ("CartPole-v1", {"engine": "autograd", **OPTIONS}),
 }
-"""environment and settings of trainings that are compared with those of one process"""
+"""environment and settings of the trainings that are compared with one process"""
+FAST_LEARNING = ("numpy, options", "autograd, options")
+"""the trainings that the fast test compares"""
 
 
-class NoiseOfEachEnvironment(TDA2C):
-    """Draws the actions of each environment with a generator of its own, however many environments there are.
+class NoiseByEnvironment(TDA2C):
+    """Draws the actions of each environment with one generator, so that they do not depend on the number of ranks.
 
-    Continuous ones come from the noise alone: through the policy, rounding would come back in the next observations.
+    Continuous actions are the noise alone: through the policy, rounding would return in the next observations.
     """
 
-    first = 0
+    first_env = 0
     """the number of this process's first environment"""
 
     def sample_actions(self, observations: Observations) -> np.ndarray:
         if not hasattr(self, "_noise"):
-            self._noise = [np.random.default_rng(100 + self.first + i) for i in range(self.n_envs)]
+            self._noise = [np.random.default_rng(100 + self.first_env + i) for i in range(self.n_envs)]
         if isinstance(self.action_space, spaces.Box):
             return np.stack([generator.standard_normal(self.action_space.shape) for generator in self._noise])
         with th.no_grad():
@@ -66,14 +66,14 @@ class NoiseOfEachEnvironment(TDA2C):
         return (logits + [generator.gumbel(size=logits.shape[1]) for generator in self._noise]).argmax(axis=1)
 
 
-class Distributed(NoiseOfEachEnvironment, DistributedTDA2C):
+class DistributedNoiseByEnvironment(NoiseByEnvironment, DistributedTDA2C):
     def learn(self, *args: Any, **kwargs: Any) -> Self:
-        self.first = dist.get_rank() * self.n_envs
+        self.first_env = dist.get_rank() * self.n_envs
         return super().learn(*args, **kwargs)
 
 
 def cartpoles(n_envs: int = N_ENVS) -> VecEnv:
-    # time limits too
+    # truncates episodes, too
     return make_vec_env("CartPole-v1", n_envs, env_kwargs={"max_episode_steps": 23})
 
 
@@ -86,8 +86,8 @@ def make(**kwargs: Any) -> DistributedTDA2C:
 
 
 def trained(kind: type[TDA2C], env: VecEnv, n_steps: int, **settings: Any) -> dict[str, Any]:
-    """Train, and give what is compared: parameters after the updates, and what was logged."""
-    model = kind("MlpPolicy", env, seed=SEED, device="cpu", engine="autograd", stats_window_size=10_000, **settings)
+    """Train a model; return its parameters after the updates, and its logs."""
+    model = kind("MlpPolicy", env, seed=SEED, device="cpu", stats_window_size=10_000, **settings)
     model.set_logger(configure(format_strings=[]))
     dumped = []
     model.logger.dump = lambda step=0: dumped.append(dict(model.logger.name_to_value))  # type: ignore[method-assign]
@@ -100,16 +100,27 @@ def trained(kind: type[TDA2C], env: VecEnv, n_steps: int, **settings: Any) -> di
     }
 
 
+def trained_by_ranks(name: str, n_updates: int = N_UPDATES) -> dict[str, Any]:
+    env_id, settings = LEARNING[name]
+    n_steps = n_updates * 5 * N_ENVS * dist.get_world_size()
+    return trained(DistributedNoiseByEnvironment, make_env(env_id, N_ENVS), n_steps, **settings)
+
+
+def trained_alone(name: str, n_envs: int, n_updates: int = N_UPDATES) -> dict[str, Any]:
+    env_id, settings = LEARNING[name]
+    return trained(NoiseByEnvironment, make_env(env_id, n_envs), n_updates * 5 * n_envs, **settings)
+
+
+def learn_fast(folder: Path) -> dict[str, Any]:
+    return {name: trained_by_ranks(name, N_FAST_UPDATES) for name in FAST_LEARNING}
+
+
 def learn(folder: Path) -> dict[str, Any]:
-    n_steps = N_UPDATES * 5 * N_ENVS * dist.get_world_size()
-    return {
-        name: trained(Distributed, make_env(env_id, N_ENVS), n_steps, **settings)
-        for name, (env_id, settings) in LEARNING.items()
-    }
+    return {name: trained_by_ranks(name) for name in LEARNING}
 
 
-class Watch(BaseCallback):
-    """Keeps the parameters as they are before every update, and may stop in a step."""
+class RecordParameters(BaseCallback):
+    """Records the parameters before every update, and may stop training in a step."""
 
     def __init__(self, stops_at: int | None = None) -> None:
         super().__init__()
@@ -124,18 +135,18 @@ class Watch(BaseCallback):
 
 
 def identical(folder: Path) -> Any:
-    """Parameters before every update, without a seed, and the number of all-reduces."""
-    watch = Watch()
+    """Return the parameters before every update, without a seed, and the number of all-reduces."""
+    recorder = RecordParameters()
     with patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
-        DistributedTDA2C("MlpPolicy", cartpoles(), device="cpu").learn(2_000, watch)
-    return watch.parameters, all_reduce.call_count
+        DistributedTDA2C("MlpPolicy", cartpoles(), device="cpu").learn(2_000, recorder)
+    return recorder.parameters, all_reduce.call_count
 
 
 def stopping(folder: Path) -> Any:
-    """The last rank's callback stops in the 12th step, the 2nd of an interval of 5."""
-    watch = Watch(12 if dist.get_rank() == dist.get_world_size() - 1 else None)
-    model = make().learn(10_000, watch)
-    stopped_at = model.num_timesteps, model._n_updates, watch.n_calls
+    """Stop the last rank in the 12th step, the 2nd of a rollout of 5."""
+    recorder = RecordParameters(12 if dist.get_rank() == dist.get_world_size() - 1 else None)
+    model = make().learn(10_000, recorder)
+    stopped_at = model.num_timesteps, model._n_updates, recorder.n_calls
     model.learn(100, reset_num_timesteps=False)
     return stopped_at, model.num_timesteps
 
@@ -146,19 +157,19 @@ def saving(folder: Path) -> Any:
     model.save(path)
     parameters = [param.detach().numpy().copy() for param in model.policy.parameters()]
     model.learn(1_000, reset_num_timesteps=False)
-    resumed = DistributedTDA2C.resume(folder / "saved by 0", cartpoles(), device="cpu")
-    begins = resumed.num_timesteps, len(resumed.rollout_buffer), resumed._n_updates
-    resumed.learn(2_000 - resumed.num_timesteps, reset_num_timesteps=False)
-    return parameters, begins, resumed.num_timesteps, resumed._last_obs
+    continued = DistributedTDA2C.continue_from(folder / "saved by 0", cartpoles(), device="cpu")
+    start = continued.num_timesteps, len(continued.rollout_buffer), continued._n_updates
+    continued.learn(2_000 - continued.num_timesteps, reset_num_timesteps=False)
+    return parameters, start, continued.num_timesteps, continued._last_obs
 
 
 def resumably(folder: Path) -> Any:
-    """As if the first training had been killed at its end."""
-    found = []
+    """Train in three calls, the last of which finds a complete training."""
+    progress = []
     for n_steps in (1_000, 2_000, 2_000):
         model = train_resumably(make, n_steps, folder / "resumable", save_freq=200)
-        found.append((model.num_timesteps, model._n_updates))
-    return found
+        progress.append((model.num_timesteps, model._n_updates))
+    return progress
 
 
 def logging(folder: Path) -> Any:
@@ -170,17 +181,17 @@ def logging(folder: Path) -> Any:
     return [type(output).__name__ for output in model.logger.output_formats], len(model.ep_info_buffer)
 
 
-def message(fails: Callable[[], Any]) -> str:
-    """Give what is raised."""
+def message(call: Callable[[], Any]) -> str:
+    """Return the error that a call raises, or "nothing"."""
     try:
-        fails()
+        call()
     except (ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     return "nothing"
 
 
-class Change(BaseCallback):
-    """Changes a weight of rank 1 in the 7th step; rank 0 may save in the 8th, both in the 2nd interval."""
+class ChangeWeight(BaseCallback):
+    """Changes a weight of rank 1 in the 7th step; rank 0 may save in the 8th, both in the 2nd rollout."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
@@ -196,13 +207,15 @@ class Change(BaseCallback):
 
 
 def changing(folder: Path) -> Any:
-    saves, does_not = make(), make()
-    found = [message(lambda: saves.learn(1_000, Change(folder / "changed")))]
-    found.append(message(lambda: does_not.learn(1_000, Change(None))))
-    return found, saves._n_updates, does_not._n_updates
+    saving, not_saving = make(), make()
+    messages = [
+        message(lambda: saving.learn(1_000, ChangeWeight(folder / "changed"))),
+        message(lambda: not_saving.learn(1_000, ChangeWeight(None))),
+    ]
+    return messages, saving._n_updates, not_saving._n_updates
 
 
-class Die(BaseCallback):
+class KillLastRank(BaseCallback):
     def _on_step(self) -> bool:
         if self.n_calls == 52 and dist.get_rank() == dist.get_world_size() - 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -211,18 +224,12 @@ class Die(BaseCallback):
 
 def dying(folder: Path) -> Any:
     model = make()
-    found = message(lambda: model.learn(10_000, [SaveEvery(40, folder / "saved"), Die()]))
-    return found, model._n_updates
-
-
-class Normed(FlattenExtractor):
-    def __init__(self, observation_space: spaces.Space) -> None:
-        super().__init__(observation_space)
-        self.norm = nn.BatchNorm1d(self.features_dim)
+    error = message(lambda: model.learn(10_000, [SaveEvery(40, folder / "saved"), KillLastRank()]))
+    return error, model._n_updates
 
 
 class OwnPolicy(MlpPolicy):
-    """A policy of the script that ranks run."""
+    """A policy that the script of the ranks defines."""
 
 
 def frozen_on_one(model: DistributedTDA2C) -> DistributedTDA2C:
@@ -238,14 +245,9 @@ def with_moments_on_one(model: DistributedTDA2C) -> DistributedTDA2C:
 
 
 def refusing(folder: Path) -> Any:
+    """Try to train with arguments, weights or versions that differ between ranks."""
     rank = dist.get_rank()
-    native: VectorEnv = gym.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point")
-    one = make_vec_env("CartPole-v1", 1)
-
-    def on(env: Any, policy: Any = "MlpPolicy", **kwargs: Any) -> str:
-        return message(lambda: DistributedTDA2C(policy, env, device="cpu", **kwargs).learn(100))
-
-    found = {
+    messages = {
         "settings": message(lambda: make(gamma=0.9 + 0.01 * rank).learn(100)),
         "schedules": message(lambda: make(learning_rate=lambda left: left * 1e-3 * (1 + rank)).learn(100)),
         "networks": message(lambda: make(policy_kwargs={"net_arch": [8 + rank]}).learn(100)),
@@ -254,26 +256,20 @@ def refusing(folder: Path) -> Any:
         "resets": message(lambda: make().learn(100, reset_num_timesteps=rank == 0)),
         "frozen parameters": message(lambda: frozen_on_one(make()).learn(100)),
         "moments": message(lambda: with_moments_on_one(make().learn(100)).learn(100)),
-        "environments": on(cartpoles(2 + rank)),
-        "intervals": message(lambda: make(update_on_episode_end=True).learn(100)),
-        "one environment": on(one),
-        "dead steps": on(native),
-        "VecNormalize": on(VecNormalize(cartpoles())),
-        "engine": message(lambda: make(engine="numba")),
-        "batch norm": on(cartpoles(), policy_kwargs={"features_extractor_class": Normed}),
+        "environments": message(lambda: DistributedTDA2C("MlpPolicy", cartpoles(2 + rank)).learn(100)),
     }
-    versions = resumable.__version__
-    resumable.__version__ = f"{versions}.{rank}"  # type: ignore[attr-defined]
-    found["versions"] = message(lambda: make().learn(100))
-    resumable.__version__ = versions  # type: ignore[attr-defined]
-    # what raises must not do so on one rank alone: the group can still be used
-    found["a schedule"] = message(lambda: make(learning_rate=lambda left: left * 1e-3).learn(100))
-    found["a policy of one's own"] = on(cartpoles(), OwnPolicy, policy_kwargs={"activation_fn": lambda: nn.ReLU()})
-    return found
+    version = resumable.__version__
+    with patch.object(resumable, "__version__", f"{version}.{rank}"):
+        messages["versions"] = message(lambda: make().learn(100))
+    # these are the same on all ranks, although they are different objects; and the group still works
+    own_policy = {"policy_kwargs": {"activation_fn": lambda: nn.ReLU()}, "device": "cpu"}
+    messages["equal schedules"] = message(lambda: make(learning_rate=lambda left: left * 1e-3).learn(100))
+    messages["equal policies"] = message(lambda: DistributedTDA2C(OwnPolicy, cartpoles(), **own_policy).learn(100))
+    return messages
 
 
 class Part(nn.Module):
-    """Parameters that have gradients, or do not, on one rank, on both, on none."""
+    """Has parameters with a gradient on both ranks, on the first, on neither, and a frozen one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -284,24 +280,39 @@ class Part(nn.Module):
         self.first.grad = th.full((2, 3), 8.0) if rank == 0 else None
 
 
-def averaging(folder: Path) -> Any:
-    """3 rows on rank 0, 1 row on rank 1."""
-    ranks, part = distributed.Ranks(), Part()
-    figures = th.tensor([4.0, 0.0]) if ranks.rank == 0 else th.tensor([0.0, 4.0])
-    ranks.average(part.parameters(), figures, n_rows=3 - 2 * ranks.rank)
-    grads = [None if param.grad is None else param.grad.numpy() for param in part.parameters()]
-    advantages = th.tensor([1.0, 2.0, 6.0]) if ranks.rank == 0 else th.tensor([-1.0])
-    return grads, figures.tolist(), ranks.normalized(advantages).tolist()
+def reducing(folder: Path) -> Any:
+    """Reduce 3 rows of rank 0, which reports a save, and 1 row of rank 1."""
+    reducer, part = ProcessGroupReducer(), Part()
+    is_first = reducer.rank == 0
+    metrics = th.tensor([4.0, 0.0] if is_first else [0.0, 4.0])
+    reducer.flags.saved = is_first
+    reducer.reduce(part.parameters(), metrics, n_rows=3 if is_first else 1)
+    gradients = [None if param.grad is None else param.grad.numpy() for param in part.parameters()]
+    advantages = th.tensor([1.0, 2.0, 6.0] if is_first else [-1.0])
+    flags = reducer.flags, reducer.flags_of_any
+    return gradients, metrics.tolist(), reducer.normalize(advantages).tolist(), flags
 
 
 SCENARIOS: dict[str, Callable[[Path], Any]] = {
     scenario.__name__: scenario
-    for scenario in (learn, identical, stopping, saving, resumably, logging, changing, dying, averaging, refusing)
+    for scenario in (
+        learn_fast,
+        learn,
+        identical,
+        stopping,
+        saving,
+        resumably,
+        logging,
+        changing,
+        dying,
+        reducing,
+        refusing,
+    )
 }
 
 
 def main(names: str, rank: str, size: str, folder: str) -> None:
-    """Go through scenarios, and write what each gives."""
+    """Run scenarios in their order, and write their results to a file of this rank."""
     th.set_num_threads(1)
     dist.init_process_group(
         "gloo",
@@ -310,8 +321,8 @@ def main(names: str, rank: str, size: str, folder: str) -> None:
         world_size=int(size),
         timeout=timedelta(seconds=100),
     )
-    found = {name: SCENARIOS[name](Path(folder)) for name in names.split(",")}
-    (Path(folder) / f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
+    results = {name: SCENARIOS[name](Path(folder)) for name in names.split(",")}
+    (Path(folder) / f"rank{rank}.pkl").write_bytes(pickle.dumps(results))
 
 
 if __name__ == "__main__":

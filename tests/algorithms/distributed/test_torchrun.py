@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.cli import ranks
+from tests.algorithms.distributed.scenarios import cartpoles
 from tests.docs import ROOT
 from tests.docs.test_code_blocks import blocks
 
@@ -20,7 +23,7 @@ from tests.docs.test_code_blocks import blocks
 @contextmanager
 def started(arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start torchrun, and end it and its processes with the context."""
-    # its own default is the same for all
+    # torchrun's default port is the same for all tests
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     torchrun = subprocess.Popen(
@@ -34,15 +37,15 @@ def started(arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     try:
         yield torchrun
     finally:
-        # it ends its processes
+        # torchrun ends its processes, too
         torchrun.terminate()
         torchrun.communicate()
 
 
-def ended(torchrun: subprocess.Popen[str], code: int = 0) -> str:
-    """Wait until it has ended, and give what it said."""
+def output_of(torchrun: subprocess.Popen[str], exit_code: int = 0) -> str:
+    """Wait until torchrun has ended, check its exit code, and return its output."""
     output, _ = torchrun.communicate(timeout=400)
-    assert torchrun.returncode == code, output
+    assert torchrun.returncode == exit_code, output
     return output
 
 
@@ -51,7 +54,7 @@ def workers(torchrun: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def wait_for(path: Path, other_than: int | None = None) -> int:
-    """Wait for a file, or for another of this name; give its number."""
+    """Wait until a file exists, and is not the one with this inode; return its inode."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if path.exists() and path.stat().st_ino != other_than:
@@ -60,28 +63,31 @@ def wait_for(path: Path, other_than: int | None = None) -> int:
     raise TimeoutError(f"no {path}")
 
 
+@pytest.mark.slow
 def test_processes_train_one_model(tmp_path: Path) -> None:
     train = "train --env CartPole-v1 --n-envs 3 --timesteps 1000"
     with started(f"--nproc-per-node 2 -m sb3_a2c_td {train}", tmp_path) as torchrun:
-        output = ended(torchrun)
+        output = output_of(torchrun)
     assert [path.name for path in tmp_path.iterdir()] == ["tda2c_CartPole-v1.zip"]
     model = TDA2C.load(tmp_path / "tda2c_CartPole-v1", device="cpu")
     assert (model.num_timesteps, model.n_envs, model.update_on_episode_end) == (1_002, 3, False)
     assert output.count("Mean return of 20 evaluation episodes: ") == output.count("Saved to ") == 1
-    # rank 0's
+    # only rank 0 prints its episodes
     assert 0 < sum(map(float, re.findall(r"EpisodeReward=(.*)", output))) <= 501
 
 
-def test_the_pages_script(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_script_in_docs_runs(tmp_path: Path) -> None:
     (script,) = blocks(ROOT / "docs/scaling.md", "python")
     (tmp_path / "train.py").write_text(script.replace("100_000", "1_000"))
     with started("--nproc-per-node 2 train.py", tmp_path) as torchrun:
-        ended(torchrun)
+        output_of(torchrun)
     assert TDA2C.load(tmp_path / "cartpole", device="cpu").num_timesteps == 1_008
 
 
-def test_restarted_processes_go_on_with_what_was_saved(tmp_path: Path) -> None:
-    """With what their launch saved: there is an earlier zip."""
+@pytest.mark.slow
+def test_restarted_processes_continue_from_the_last_save(tmp_path: Path) -> None:
+    """They replace the zip of an earlier training, and continue from their own."""
     path, n_steps = tmp_path / "model.zip", 30_000
     TDA2C("MlpPolicy", "CartPole-v1", device="cpu").learn(100).save(path)
     train = f"train --env CartPole-v1 --n-envs 4 --timesteps {n_steps} --seed 0 --save model"
@@ -91,36 +97,54 @@ def test_restarted_processes_go_on_with_what_was_saved(tmp_path: Path) -> None:
         second.kill()
         first.wait(60)
         saved_at = TDA2C.load(path, device="cpu").num_timesteps
-        output = ended(torchrun)
+        output = output_of(torchrun)
     assert 10_000 <= saved_at < n_steps
     assert [found.name for found in tmp_path.iterdir()] == ["model.zip"]
     model = TDA2C.load(path, device="cpu")
     assert model.num_timesteps == n_steps
-    # of an interval that was not complete, or whose update was not taken, none is
+    # a rollout that was not complete at the save has no update
     assert n_steps // 40 - model._n_updates in (0, 1)
-    # rank 0 took half of the steps, and 4 episodes are not finished
+    # rank 0 took half of the steps, and its 4 last episodes are not finished
     _, _, after = re.split(r"EP0 .*", output)
     steps_after = sum(map(float, re.findall(r"EP\d+ EpisodeReward=(.*)", after)))
     assert (n_steps - saved_at) // 2 - 4 * 500 <= steps_after <= (n_steps - saved_at) // 2
 
 
-def test_a_killed_process_ends_the_training(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_killed_process_ends_training(tmp_path: Path) -> None:
     path = tmp_path / "model.zip"
     train = "train --n-envs 4 --timesteps 10000000 --save model"
     with started(f"--nproc-per-node 2 -m sb3_a2c_td {train}", tmp_path) as torchrun:
         wait_for(path)
-        left, killed = workers(torchrun)
+        remaining, killed = workers(torchrun)
         killed.kill()
         began = time.monotonic()
-        output = ended(torchrun, code=1)
+        output = output_of(torchrun, exit_code=1)
         assert time.monotonic() - began < 60
-        assert not left.is_running()
+        assert not remaining.is_running()
     assert "Signal 9 (SIGKILL)" in output
     assert [found.name for found in tmp_path.iterdir()] == ["model.zip"]
     assert TDA2C.load(path, device="cpu").num_timesteps >= 10_000
 
 
-def test_restarts_need_a_file_to_go_on_with(tmp_path: Path) -> None:
-    train = "--nproc-per-node 1 --max-restarts 1 -m sb3_a2c_td train --timesteps 100"
-    with started(train, tmp_path) as torchrun:
-        assert "--save: name a file, with which restarted processes can go on" in ended(torchrun, code=1)
+def test_restarts_need_a_file_to_continue_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    with pytest.raises(ValueError, match="--save is missing: --max-restarts needs a file"):
+        ranks.join("cpu", None)
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_only_the_zip_of_the_same_launch_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.zip"
+
+    def steps_at_start(launch: str) -> int:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
+        model = ranks.make_or_continue(path, "MlpPolicy", cartpoles(), device="cpu")
+        n_steps = model.num_timesteps
+        model.learn(20, reset_num_timesteps=False).save(path)
+        return n_steps
+
+    assert [steps_at_start("first") for _ in range(3)] == [0, 20, 40]
+    assert [steps_at_start("second") for _ in range(2)] == [0, 20]
+    path.write_bytes(b"not a zip")
+    assert steps_at_start("second") == 0
