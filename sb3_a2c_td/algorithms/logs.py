@@ -1,33 +1,39 @@
-"""Logs with the same keys in every format, and progress."""
+"""What is logged about episodes, steps and time, and a progress bar for several processes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import sys
+import time
 
 from stable_baselines3.common.callbacks import ProgressBarCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import safe_mean
 
 
-@contextmanager
-def excluding_nothing(logger: Logger) -> Iterator[None]:
-    """While this lasts, what is recorded goes to every format, also to those that SB3 would exclude from it.
+def record_progress(model: OnPolicyAlgorithm, iteration: int) -> None:
+    """Record the keys of SB3's ``dump_logs``, for every output format.
 
-    :param logger: the logger
+    SB3 itself excludes ``time/iterations``, ``time/time_elapsed`` and ``time/total_timesteps`` from TensorBoard.
+
+    :param model: the model in training
+    :param iteration: the number of rollouts since ``learn`` began; 0: ``time/iterations`` is not recorded
     """
-    record = logger.record
-
-    def record_for_all(key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
-        record(key, value)
-
-    logger.record = record_for_all  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del logger.record
+    assert model.ep_info_buffer is not None
+    assert model.ep_success_buffer is not None
+    seconds = max((time.time_ns() - model.start_time) / 1e9, sys.float_info.epsilon)
+    record = model.logger.record
+    if iteration > 0:
+        record("time/iterations", iteration)
+    if model.ep_info_buffer and model.ep_info_buffer[0]:
+        record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in model.ep_info_buffer]))
+        record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in model.ep_info_buffer]))
+    record("time/fps", int((model.num_timesteps - model._num_timesteps_at_start) / seconds))
+    record("time/time_elapsed", int(seconds))
+    record("time/total_timesteps", model.num_timesteps)
+    if model.ep_success_buffer:
+        record("rollout/success_rate", safe_mean(model.ep_success_buffer))
 
 
 class ProgressBar(ProgressBarCallback):
-    """SB3's progress bar, which counts the model's steps, not those of this process's environments alone."""
+    """SB3's progress bar, counting the steps of all processes instead of those of this one."""
 
     def _on_training_start(self) -> None:
         super()._on_training_start()

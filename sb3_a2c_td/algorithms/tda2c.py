@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
-from sb3_a2c_td.algorithms.logs import excluding_nothing
+from sb3_a2c_td.algorithms.logs import record_progress
 from sb3_a2c_td.arguments import check_at_least_one, check_number
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
 from sb3_a2c_td.faults.error_notes import annotate_errors
@@ -374,8 +374,8 @@ class TDA2C(CollectingAlgorithm):
 
         :param iteration: the number of the interval within this training
         """
-        with excluding_nothing(self.logger):
-            super().dump_logs(iteration)
+        record_progress(self, iteration)
+        self.logger.dump(step=self.num_timesteps)
 
     def _log_update(self, update: Update) -> None:
         self.logger.record("train/n_updates", self._n_updates)
