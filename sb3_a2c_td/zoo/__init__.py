@@ -1,1 +1,1 @@
-"""RL Zoo's scripts with TDA2C: ``python -m sb3_a2c_td.zoo``."""
+"""RL Zoo's scripts for TDA2C: ``python -m sb3_a2c_td.zoo``."""

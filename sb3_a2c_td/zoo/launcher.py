@@ -1,9 +1,9 @@
-"""``python -m sb3_a2c_td.zoo``: RL Zoo's scripts, which know TDA2C as ``--algo tda2c``.
+"""``python -m sb3_a2c_td.zoo`` runs RL Zoo's scripts with TDA2C as ``--algo tda2c``.
 
-MaskableTDA2C is ``tda2c_maskable``, RecurrentTDA2C ``tda2c_lstm``.
+MaskableTDA2C is ``--algo tda2c_maskable``, and RecurrentTDA2C is ``--algo tda2c_lstm``.
 
-``train``, ``enjoy``, ``record`` and the others are run as RL Zoo wrote them, with all their options; ``--help`` behind
-a command lists these.
+``train``, ``enjoy``, ``record`` and the others are RL Zoo's own scripts, with all their options; ``--help`` after a
+command lists them.
 """
 
 import argparse
@@ -12,15 +12,16 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
+from sb3_a2c_td import TDA2C, RecurrentTDA2C
 from sb3_a2c_td.envs import minatar
+from sb3_a2c_td.zoo import masks
 
 ALGORITHMS = {
     "tda2c": (TDA2C, "sb3_a2c_td.hyperparams.tda2c"),
-    "tda2c_maskable": (MaskableTDA2C, "sb3_a2c_td.hyperparams.maskable"),
+    "tda2c_maskable": (masks.MaskableTDA2C, "sb3_a2c_td.hyperparams.maskable"),
     "tda2c_lstm": (RecurrentTDA2C, "sb3_a2c_td.hyperparams.recurrent"),
 }
-"""``--algo``: the algorithm, and the module of its settings"""
+"""``--algo``: the algorithm and the module with its settings"""
 COMMANDS = {
     "train": "train",
     "enjoy": "enjoy",
@@ -31,7 +32,7 @@ COMMANDS = {
     "plots.plot_train": "plots.plot_train",
     "plots.plot_from_file": "plots.plot_from_file",
 }
-"""command: module of RL Zoo"""
+"""command: RL Zoo's module"""
 EXAMPLES = """\
 examples:
   python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1
@@ -45,16 +46,17 @@ examples:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one of RL Zoo's scripts.
 
-    :param argv: the command and its arguments, those of the process by default
+    :param argv: the command and its arguments; ``None``: those of the process
+    :raises SystemExit: for an unknown command, and if a package is missing
     """
     parser = argparse.ArgumentParser(
         prog="python -m sb3_a2c_td.zoo",
-        description=f"RL Zoo's scripts, which know also --algo {', '.join(ALGORITHMS)}.",
+        description=f"RL Zoo's scripts, with --algo {', '.join(ALGORITHMS)} in addition to its own.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, help="'plots NAME' is the same as 'plots.NAME'")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what RL Zoo's script takes")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of RL Zoo's script")
     args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         register()
@@ -73,16 +75,16 @@ def _joined(argv: Sequence[str]) -> list[str]:
 
 
 def register() -> None:
-    """Make the algorithms and their search known to RL Zoo, and mend RL Zoo.
+    """Register the algorithms and their search space with RL Zoo, and patch RL Zoo.
 
-    :raises ImportError: without RL Zoo
+    :raises ImportError: if RL Zoo is not installed
     """
     from rl_zoo3 import hyperparams_opt, utils
 
     from sb3_a2c_td.hyperparams import search_space
     from sb3_a2c_td.zoo import patches
 
-    # in place, since RL Zoo's modules hold these dicts themselves
+    # in place, since RL Zoo's modules have imported these dicts
     for name, (algorithm, _) in ALGORITHMS.items():
         utils.ALGOS[name] = algorithm
         hyperparams_opt.HYPERPARAMS_SAMPLER[name] = search_space.sample_tda2c_params
@@ -91,7 +93,11 @@ def register() -> None:
 
 
 def with_our_settings(arguments: Sequence[str]) -> list[str]:
-    """Add the module of an algorithm's settings to the arguments of ``train``, where they name none."""
+    """Add ``--conf-file`` with the algorithm's settings to the arguments of ``train``.
+
+    :param arguments: the arguments of ``train``
+    :return: the arguments, unchanged for RL Zoo's own algorithms and if they name a file
+    """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--algo")
     parser.add_argument("-conf", "--conf-file")
@@ -102,7 +108,7 @@ def with_our_settings(arguments: Sequence[str]) -> list[str]:
 
 
 def _run(module: str, arguments: Sequence[str]) -> None:
-    # RL Zoo imports some of its scripts when it is imported itself
+    # importing RL Zoo imports some of its scripts
     warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)

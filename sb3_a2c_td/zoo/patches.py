@@ -1,6 +1,6 @@
-"""What does not work in RL Zoo with the packages of today or with TDA2C, each with its reason, mended while it runs.
+"""Patches for RL Zoo where it does not work with TDA2C or with current versions of its dependencies.
 
-Nothing is changed in the installed files. A mend goes when RL Zoo has one of its own.
+They are applied while its scripts run; installed files stay unchanged. Remove a patch once RL Zoo has fixed the fault.
 """
 
 from importlib import import_module
@@ -22,17 +22,16 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import MaskableTDA2C
 from sb3_a2c_td.schedules import linear_schedule
-from sb3_a2c_td.vec_env.action_masks import action_masks
 from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD
+from sb3_a2c_td.zoo import masks
 
-# the package has a function of this name
+# huggingface_sb3 has a function of the same name
 push_to_hub = import_module("huggingface_sb3.push_to_hub")
 _load_from_hub = huggingface_sb3.load_from_hub
 _metadata_save = huggingface_hub.repocard.metadata_save
 _show = plt.show
 _evaluate_policy = callbacks.evaluate_policy
 _create_test_env = utils.create_test_env
-_predict = MaskableTDA2C.predict
 
 
 def _generate_metadata(*args: Any) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def _generate_metadata(*args: Any) -> dict[str, Any]:
 
 
 def _save_card(path: Path, metadata: dict[str, Any]) -> None:
-    """Save a model card's metadata, and put commands that know TDA2C in the place of RL Zoo's."""
+    """Save a model card's metadata, and replace RL Zoo's commands in the card by ones that support TDA2C."""
     card = path.read_text(encoding="utf-8")
     card = card.replace("python -m rl_zoo3.", "python -m sb3_a2c_td.zoo ")
     card = card.replace("pip install rl_zoo3", "pip install 'sb3-a2c-td[zoo]'")
@@ -50,7 +49,7 @@ def _save_card(path: Path, metadata: dict[str, Any]) -> None:
 
 
 def _load_or_http_error(repo_id: str, filename: str) -> str:
-    """Load a file; for one that is not there, raise the error of the library that did this once."""
+    """Load a file; if it is missing, raise the error of ``requests``, which the Hub's client once used."""
     try:
         path: str = _load_from_hub(repo_id, filename)
     except EntryNotFoundError as error:
@@ -59,7 +58,7 @@ def _load_or_http_error(repo_id: str, filename: str) -> str:
 
 
 def _show_or_save() -> None:
-    """Show the figures; save them where no display can show them."""
+    """Show the figures, or save them if there is no display."""
     if plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):  # type: ignore[no-untyped-call]
         _show()
         return
@@ -75,39 +74,33 @@ def _evaluate(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _create_shown_env(*args: Any, **kwargs: Any) -> VecEnv:
-    """Make the environment that a model is shown on; a model that takes masks gets this one's."""
+    """Make the environment that a script shows; if it has masks, a masked model takes them."""
     env: VecEnv = _create_test_env(*args, **kwargs)
-    if not env.has_attr(MASK_METHOD):
-        return env
-
-    def predict(model: MaskableTDA2C, *args: Any, **kwargs: Any) -> Any:
-        return _predict(model, *args, **{"action_masks": action_masks(env, 0), **kwargs})
-
-    setattr(MaskableTDA2C, "predict", predict)  # noqa: B010, mypy takes no other signature
+    masks.MaskableTDA2C.shown_env = env if env.has_attr(MASK_METHOD) else None
     return env
 
 
 PATCHES: list[tuple[ModuleType, str, Any]] = [
-    # saved models would hold a class of RL Zoo's, which loading without trust refuses
+    # saved models would hold a class of RL Zoo, which only trusted files may
     (exp_manager, "SimpleLinearSchedule", linear_schedule),
-    # push_to_hub imports it by the name that it once had, and takes a dict
+    # push_to_hub imports it by a former name, and expects a dict
     (push_to_hub, "generate_metadata", _generate_metadata),
-    # the cards of models would tell commands that do not know TDA2C
+    # model cards would name commands that do not support TDA2C
     (huggingface_hub.repocard, "metadata_save", _save_card),
-    # models that take masks are evaluated with them
+    # masked models would be evaluated without masks
     (callbacks, "evaluate_policy", _evaluate),
-    # and shown
+    # and shown without them
     (utils, "create_test_env", _create_shown_env),
     (rl_zoo3, "create_test_env", _create_shown_env),
-    # load_from_hub knows by this error that a model has no VecNormalize
+    # load_from_hub expects this error if a model has no VecNormalize
     (huggingface_sb3, "load_from_hub", _load_or_http_error),
-    # without a display, nothing would be left of most plots
+    # without a display, most plots would be lost
     (plt, "show", _show_or_save),
 ]
-"""module, name there, what takes its place"""
+"""module, name in it, replacement"""
 
 
 def apply() -> None:
-    """Put all of it in place, before RL Zoo's scripts are run."""
+    """Apply all patches. Call this before running one of RL Zoo's scripts."""
     for module, name, replacement in PATCHES:
         setattr(module, name, replacement)
