@@ -1,1 +1,1 @@
-"""Pictures of trainings."""
+"""Plots of training runs."""

@@ -1,4 +1,4 @@
-"""Learning curves, drawn from the logs of SB3's ``Monitor`` or from saved models."""
+"""Learning curves from the logs of SB3's ``Monitor`` or from saved models."""
 
 import glob
 import json
@@ -13,42 +13,43 @@ from stable_baselines3.common.monitor import get_monitor_files
 from sb3_a2c_td.arguments import check_at_least_one
 from sb3_a2c_td.saving import read_attributes
 
-# what Monitor calls an episode's return, its steps, and the seconds until its end
+# Monitor's names for an episode's return, its steps, and the seconds from the log's start to its end
 _RETURN, _LENGTH, _TIME = "r", "l", "t"
 
 
 def plot_learning_curve(
     *runs: str | Path, labels: Sequence[str] | None = None, smoothing: int = 20, ax: Axes | None = None
 ) -> Axes:
-    """Draw the returns of training episodes over the environment steps.
+    """Plot the returns of training episodes over environment steps.
 
-    Each run becomes a faint point an episode, and a line: the mean of an episode and the ones before it, ``smoothing``
-    together. It begins with the first that has as many, so a run of fewer has points only. A run is
+    Each run is drawn as a faint point per episode, and as a line: the moving average over the last ``smoothing``
+    episodes. The line begins at the first episode with a full average, so a shorter run has points only. A run is one
+    of
 
-    - the folder in which ``Monitor`` logged its environments (``make_vec_env(..., monitor_dir=...)``), all files in it
-      being the environments of one run, or one such file. An episode stands at the number of steps in all the
-      episodes up to its end; those of unfinished ones do not count;
-    - a model that ``TDA2C`` saved. Its zip holds the last ``stats_window_size`` episodes only, 100 unless the model
-      was made with another number. They are counted back from the model's number of steps, as if the last one had
-      ended there: they stand too far to the right by the steps of the episodes that were unfinished then. No code in
-      the zip is run.
+    - a folder in which ``Monitor`` logged the environments of one run (``make_vec_env(..., monitor_dir=...)``), or one
+      file of such a folder. An episode is plotted at the total number of steps of all episodes up to its end. Steps of
+      unfinished episodes do not count.
+    - a model saved by ``TDA2C``. Its zip holds only the last ``stats_window_size`` episodes (100 by default), without
+      the steps at which they ended. These are counted back from the model's number of steps as if the last episode had
+      ended there, so the curve lies too far to the right by the steps of the unfinished episodes. No code from the zip
+      is run.
 
-    :param runs: the folders, Monitor files and zips
-    :param labels: what the legend calls them; ``None``: as they were given
-    :param smoothing: the number of episodes that a point of a line is the mean of; 1: no smoothing
-    :param ax: where to draw; ``None``: in a new figure of pyplot's
-    :return: where it was drawn
-    :raises FileNotFoundError: if there is no such folder or file
-    :raises ValueError: if nothing is to be drawn, the labels are not as many as the runs, no episode of a run was
-        finished, or its file is neither a Monitor log nor a model of TDA2C
+    :param runs: folders, Monitor files and zips
+    :param labels: the runs' names in the legend; ``None``: their paths
+    :param smoothing: the number of episodes in the moving average; 1: no smoothing
+    :param ax: the axes to draw into; ``None``: those of a new pyplot figure
+    :return: the axes
+    :raises FileNotFoundError: if a folder or file does not exist
+    :raises ValueError: if there are no runs, if the number of labels differs from that of runs, if a run has no
+        finished episode, or if a file is neither a Monitor log nor a model of TDA2C
     """
     if not runs:
-        raise ValueError("runs: none given; name folders or files that Monitor wrote, or zips that TDA2C saved")
+        raise ValueError("runs: expected at least one folder or file of Monitor, or zip of TDA2C; got none")
     labels = [str(run) for run in runs] if labels is None else labels
     if len(labels) != len(runs):
-        raise ValueError(f"labels={labels!r}: expected one for each of the {len(runs)} runs")
+        raise ValueError(f"labels={labels!r}: expected one label for each of the {len(runs)} runs")
     check_at_least_one("smoothing", smoothing)
-    # all are read first, so that a wrong one leaves no figure half drawn
+    # read all runs before drawing, so that an invalid one leaves no unfinished figure
     episodes = [_episodes(Path(run)) for run in runs]
     ax = plt.figure(layout="constrained").subplots() if ax is None else ax
     for run, label in zip(episodes, labels, strict=True):
@@ -62,23 +63,23 @@ def plot_learning_curve(
 
 
 def _episodes(run: Path) -> pd.DataFrame:
-    """Read the episodes of a run in their order.
+    """Read the episodes of a run in order.
 
-    :return: a row an episode, with ``r`` and ``l``; its index is the step at which the episode ended
+    :return: one row per episode with ``r`` and ``l``, indexed by the step at which the episode ended
     """
     is_log = run.is_dir() or run.suffix == ".csv"
     episodes, first_step = _of_monitor(run) if is_log else _of_model(run)
     if episodes.empty:
-        raise ValueError(f"{run}: no episode was finished in it; train for longer")
+        raise ValueError(f"{run}: the run has no finished episode; train for longer")
     return episodes.set_index(first_step + episodes[_LENGTH].cumsum())
 
 
 def _of_monitor(run: Path) -> tuple[pd.DataFrame, int]:
-    """Read the logs of the environments of a run, and give the step at which it began."""
+    """Read the logs of a run's environments; return the episodes and the step at which the first one began."""
     files = get_monitor_files(glob.escape(str(run))) if run.is_dir() else [str(run)]
     if not files:
-        raise FileNotFoundError(f"{run}: no file in it ends in monitor.csv; give make_vec_env a monitor_dir")
-    # SB3's load_results would sort by the clock alone, which starts anew where Monitor went on with an earlier log
+        raise FileNotFoundError(f"{run}: no file in this folder ends in monitor.csv; pass monitor_dir to make_vec_env")
+    # SB3's load_results sorts by time alone, but Monitor's clock restarts when it appends to an existing log
     logs = pd.concat([_monitor_log(file) for file in files])
     return logs.sort_values(["part", _TIME], kind="stable"), 0
 
@@ -91,15 +92,15 @@ def _monitor_log(file: str) -> pd.DataFrame:
             log["part"] = (log[_TIME].diff() < 0).cumsum()
             log[_TIME] += header["t_start"]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: Monitor did not write it, or it is damaged ({error})") from error
+            raise ValueError(f"{file} is not a Monitor log, or it is damaged ({error})") from error
     return log
 
 
 def _of_model(run: Path) -> tuple[pd.DataFrame, int]:
-    """Read what a saved model knows of its last episodes, and give the step at which the first of these began."""
+    """Read the last episodes of a saved model; return them and the step at which the first one began."""
     attributes = read_attributes(run, ["ep_info_buffer", "num_timesteps"])
     try:
         episodes = pd.DataFrame(list(attributes["ep_info_buffer"] or ()), columns=[_RETURN, _LENGTH], dtype=float)
         return episodes, attributes["num_timesteps"] - episodes[_LENGTH].sum()
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{run}: it holds no episodes as Monitor describes them ({error})") from error
+        raise ValueError(f"{run} does not hold Monitor's episode statistics ({error})") from error
