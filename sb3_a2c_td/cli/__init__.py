@@ -11,24 +11,22 @@ from sb3_a2c_td.version import __version__
 VERSION = "--version"
 
 
-class TrainUnlessToldOtherwise(TyperGroup):
-    """Commands, of which ``train`` is the one that is meant where none is named."""
+class TrainByDefault(TyperGroup):
+    """A group of commands that runs ``train`` if no command is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``train`` before options that stand alone.
+        """Insert ``train`` if the arguments begin with one of its options, or if there are none.
 
         :param ctx: the context of the call
         :param args: the arguments of the process
-        :return: the arguments that are left for a command
+        :return: the remaining arguments, for the command
         """
-        own = {*self.get_help_option_names(ctx), VERSION}
-        names_none = not args or (args[0].startswith("-") and args[0] not in own)
-        return super().parse_args(ctx, ["train", *args] if names_none else args)
+        group_options = {*self.get_help_option_names(ctx), VERSION}
+        names_no_command = not args or (args[0].startswith("-") and args[0] not in group_options)
+        return super().parse_args(ctx, ["train", *args] if names_no_command else args)
 
 
-app = typer.Typer(
-    cls=TrainUnlessToldOtherwise, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(cls=TrainByDefault, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
@@ -37,7 +35,11 @@ app.command()(export.export)
 
 
 def print_version(wanted: bool) -> None:
-    """Print the package's version and end, if that is wanted."""
+    """Print the package's version and exit, if the option was given.
+
+    :param wanted: whether it was given
+    :raises typer.Exit: after printing
+    """
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
@@ -51,6 +53,6 @@ def describe(
 ) -> None:
     """TDA2C, an advantage actor-critic on one-step TD targets, from the command line.
 
-    Options without a command are those of train: `--env CartPole-v1` is `train --env CartPole-v1`. Each command has a
-    `--help` of its own.
+    Without a command, train runs: `--env CartPole-v1` means `train --env CartPole-v1`. Each command has its own
+    `--help`.
     """

@@ -1,12 +1,9 @@
-"""``compare``: TDA2C beside SB3's A2C."""
+"""``compare``: train TDA2C and SB3's A2C at the same time, and show how they learned."""
 
 import multiprocessing
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -26,40 +23,44 @@ from stable_baselines3.common.monitor import Monitor
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, policy_for
+from sb3_a2c_td.faults import interrupts
 
 PROCESSES = multiprocessing.get_context("spawn")
 ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}
 N_REPORTS = 5
-STEPS_BETWEEN_LOOKS = 100
-"""after how many steps a training looks whether it is to stop"""
+STEPS_BETWEEN_CHECKS = 100
+"""the number of steps after which a process checks whether to stop"""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What training one algorithm gave."""
+    """The results of training one algorithm."""
 
     algorithm: str
     timesteps: int
     n_episodes: int
     seconds: float
     mean_return: float
-    """of ``N_EVAL_EPISODES`` episodes after training"""
+    """over ``N_EVAL_EPISODES`` episodes after training"""
 
 
 def compare(
     env: Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.")],
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps for each algorithm.")] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of both.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of both algorithms.")] = 0,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder for models, logs and picture; earlier ones go.", show_default="a new folder here"),
+        typer.Option(
+            help="Folder for models, logs and picture; existing ones are replaced.",
+            show_default="a new folder in this one",
+        ),
     ] = None,
 ) -> None:
-    """Train TDA2C beside SB3's A2C, and show how they learned.
+    """Train TDA2C and SB3's A2C, and show how they learned.
 
-    Both have their defaults, and train at the same time, on the CPU, on one core each. The folder holds both models,
-    the logs of their training episodes and a picture of their learning curves. Ctrl-C stops both early, and shows and
-    saves what there is. One seed shows that both run and about how fast; it does not show which is better.
+    Both use their default settings and train at the same time, on one CPU core each. The folder receives both models,
+    the logs of their training episodes and a picture of their learning curves. Ctrl-C stops both early; the results
+    are still shown and saved. One seed shows that both run and about how fast. It does not show which one is better.
 
     \b
     Examples:
@@ -68,13 +69,15 @@ def compare(
     """
     stop = PROCESSES.Event()
     with usage_errors.reported():
-        made = gym.make(env)
-        for algorithm in ALGORITHMS.values():
-            _model(algorithm, made, seed)
-        made.close()
+        _check_supported(env, seed)
         stem = f"compare_{outputs.name_in_files(env)}"
         folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
-    with _ctrl_c_sets(stop):
+
+    def stop_both(*_: object) -> None:
+        print("Stopping ...", file=sys.stderr)
+        stop.set()
+
+    with interrupts.handled_once(stop_both):
         runs = _train_both(env, timesteps, seed, folder, stop)
         print(_table(runs))
         print(f"One seed ({seed}): an example, not a comparison.")
@@ -84,73 +87,50 @@ def compare(
         raise typer.Exit(130)
 
 
-def _model(algorithm: type[TDA2C] | type[A2C], env: gym.Env[Any, Any], seed: int) -> TDA2C | A2C:
+def _check_supported(env_id: str, seed: int) -> None:
+    """Make each model once, so that an unsupported environment raises here rather than in a child process."""
+    env = gym.make(env_id)
+    for algorithm in ALGORITHMS.values():
+        _make_model(algorithm, env, seed)
+    env.close()
+
+
+def _make_model(algorithm: type[TDA2C] | type[A2C], env: gym.Env[Any, Any], seed: int) -> TDA2C | A2C:
     return algorithm(policy_for(env.observation_space), env, seed=seed, device="cpu")
 
 
-# Both at once
-
-
-@contextmanager
-def _ctrl_c_sets(stop: Event) -> Iterator[None]:
-    """Let the first Ctrl-C set an event, and further ones do nothing: what is to be saved and shown after it comes."""
-
-    def set_it(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("Stopping ...", file=sys.stderr)
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, set_it)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Event) -> list[Run]:
-    """Train both algorithms in processes of their own, until they are done or to stop."""
-    with ProcessPoolExecutor(len(ALGORITHMS), PROCESSES, _leave_ctrl_c_to_the_parent, (stop,)) as pool:
-        with _ctrl_c_blocked():
+    """Train each algorithm in its own process, until both are complete or were stopped."""
+    with ProcessPoolExecutor(len(ALGORITHMS), PROCESSES, _initialize_process, (stop,)) as pool:
+        # a child ignores Ctrl-C only after its initialization
+        with interrupts.blocked():
             futures = [pool.submit(_train, name, env_id, timesteps, seed, folder) for name in ALGORITHMS]
-        # Windows looks at Ctrl-C only between two waits
+        # on Windows, Ctrl-C is handled only between two waits
         while wait(futures, timeout=1).not_done:
             pass
         return [future.result() for future in futures]
 
 
-@contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Let processes that start here not see Ctrl-C, which a terminal sends to all; it reaches this one afterwards."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# One, in its process
+# In the child processes
 
 _stop: Event
 
 
-def _leave_ctrl_c_to_the_parent(stop: Event) -> None:
-    # the mask that this process started with may be undone by what it runs
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _initialize_process(stop: Event) -> None:
+    # ignored and not only blocked, since code of the environment may unblock it
+    interrupts.leave_to_parent()
     global _stop
     _stop = stop
 
 
 def _train(name: str, env_id: str, timesteps: int, seed: int, folder: Path) -> Run:
-    """Train an algorithm with its defaults, on one thread, save it and evaluate it."""
+    """Train an algorithm with its default settings on one thread, save it and evaluate it."""
     th.set_num_threads(1)
     path = folder / name.lower()
     env = Monitor(gym.make(env_id), str(path))
-    model = _model(ALGORITHMS[name], env, seed)
+    model = _make_model(ALGORITHMS[name], env, seed)
     start = time.perf_counter()
-    model.learn(timesteps, _Watch(report_freq=max(timesteps // N_REPORTS, 1)))
+    model.learn(timesteps, _ReportAndStop(report_freq=max(timesteps // N_REPORTS, 1)))
     seconds = time.perf_counter() - start
     model.save(path)
     env.close()
@@ -159,8 +139,8 @@ def _train(name: str, env_id: str, timesteps: int, seed: int, folder: Path) -> R
     return Run(name, model.num_timesteps, len(env.get_episode_rewards()), seconds, mean_return)
 
 
-class _Watch(BaseCallback):
-    """Says how far a training is, and stops it when it is to stop.
+class _ReportAndStop(BaseCallback):
+    """Reports the progress of training, and stops it after Ctrl-C in the parent.
 
     :param report_freq: the number of steps between two reports
     """
@@ -171,12 +151,12 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         if self.n_calls % self._report_freq == 0:
-            # in one piece, since two write at once
+            # in one call, since two processes write at once
             sys.stderr.write(f"{type(self.model).__name__:>6}: {self.num_timesteps:,} steps\n")
-        return self.n_calls % STEPS_BETWEEN_LOOKS > 0 or not _stop.is_set()
+        return self.n_calls % STEPS_BETWEEN_CHECKS > 0 or not _stop.is_set()
 
 
-# What they gave
+# Results
 
 
 def _table(runs: list[Run]) -> str:
@@ -189,7 +169,7 @@ def _table(runs: list[Run]) -> str:
     console = Console(width=100)
     with console.capture() as lines:
         console.print(table)
-    # its edges above and below are of spaces
+    # the box has edges of spaces above and below
     return lines.get().strip()
 
 
@@ -200,7 +180,7 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
         picture.unlink(missing_ok=True)
         print("No training episode ended, so there are no learning curves: train for longer.")
         return
-    # importing these takes a second, which --help need not
+    # imported here, since that takes a second
     from matplotlib.figure import Figure
 
     from sb3_a2c_td.plotting.learning_curves import plot_learning_curve

@@ -1,4 +1,4 @@
-"""``evaluate``: the mean return of a saved model."""
+"""``evaluate``: print the mean return of a saved model."""
 
 from typing import Annotated
 
@@ -8,26 +8,26 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_a2c_td.cli import usage_errors
-from sb3_a2c_td.cli.models import N_EVAL_EPISODES, AsTheyAre, Seed, Statistics, Trusted, Zip, load, normalization_of
+from sb3_a2c_td.cli.models import N_EVAL_EPISODES, NoNormalize, Normalize, Seed, Trusted, Zip, load, read_statistics
 
 
 def evaluate(
     path: Zip,
-    env: Annotated[str, typer.Option(help="The environment's name; the zip does not say it.", show_default=False)],
+    env: Annotated[str, typer.Option(help="The environment's name, which the zip does not hold.", show_default=False)],
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to run.")] = N_EVAL_EPISODES,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic/--stochastic", help="The likeliest actions, or drawn ones.")
+        bool, typer.Option("--deterministic/--stochastic", help="Take the most likely actions, or sample them.")
     ] = True,
-    normalize: Statistics = None,
-    no_normalize: AsTheyAre = False,
+    normalize: Normalize = None,
+    no_normalize: NoNormalize = False,
     seed: Seed = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     trusted: Trusted = False,
 ) -> None:
-    """Print mean and standard deviation of a saved model's returns.
+    """Print the mean and standard deviation of a saved model's returns.
 
-    Observations are normalised where SB3 or RL Zoo saved the statistics of VecNormalize beside the zip, unless you say
-    otherwise.
+    Observations are normalised if SB3 or RL Zoo saved the statistics of VecNormalize next to the zip. --normalize names
+    another file, --no-normalize turns this off.
 
     \b
     Examples:
@@ -36,11 +36,11 @@ def evaluate(
     """
     with usage_errors.reported():
         vec_env = make_vec_env(env)
-        normalization = normalization_of(path, normalize, no_normalize)
+        normalization = read_statistics(path, normalize, no_normalize)
         if normalization is not None:
             vec_env = normalization.around(vec_env)
         model = load(path, vec_env, device, trusted)
-    # loading seeds it as it was seeded for training
+    # load() has seeded the environment with the seed of the training
     vec_env.seed(seed)
     if seed is not None:
         set_random_seed(seed)

@@ -1,4 +1,4 @@
-"""``inspect``: what a saved model holds, without running code from it."""
+"""``inspect``: show what a saved model holds, without running code from it."""
 
 import reprlib
 import sys
@@ -16,18 +16,18 @@ from sb3_a2c_td.saving.archives import MAX_MESSAGE, printable
 from sb3_a2c_td.saving.contents import SPACES, Contents, read_contents
 
 MAX_LENGTH = 300
-"""of what is shown of one value"""
+"""the number of characters shown of one value"""
 MAX_BITS = 1000
-"""of an integer that is written out; Python refuses to write out much longer ones"""
+"""the size of the largest integer whose digits are shown; Python refuses to convert much larger ones"""
 PIPED_WIDTH = 160
-"""the width of lines that no terminal wraps"""
+"""the width of lines that are not written to a terminal"""
 
 
 def inspect(path: Annotated[Path, typer.Argument(metavar="ZIP", help="The saved model.")]) -> None:
     """Show what a saved model holds: versions, spaces, settings, networks, sizes.
 
-    It runs no code from the file, which may be anyone's, and may be of any of SB3's algorithms. What cannot be shown
-    without running code is named, and so is what it asks for.
+    It runs no code from the file, so untrusted files are safe to inspect. The model may be of any SB3 algorithm. What
+    cannot be shown without running code is listed, with the function or class that it asks for.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def inspect(path: Annotated[Path, typer.Argument(metavar="ZIP", help="The saved 
     """
     with usage_errors.reported():
         contents = read_contents(path)
-    # nothing in the file is markup
+    # text from the file is shown literally, not as markup
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
     console.print(f"{printable(str(path), MAX_MESSAGE)}: {_summary(contents)}")
     for table in _tables(contents):
@@ -46,9 +46,7 @@ def inspect(path: Annotated[Path, typer.Argument(metavar="ZIP", help="The saved 
 
 
 def _summary(contents: Contents) -> str:
-    saved_by = (
-        "TDA2C" if contents.is_of_tda2c else "saved by another algorithm than TDA2C (the file does not say which)"
-    )
+    saved_by = "TDA2C" if contents.is_of_tda2c else "saved by another algorithm (the file does not say which)"
     return f"{saved_by}, {_shown(contents.attributes.get('num_timesteps', 'unknown'))} steps trained"
 
 
@@ -87,7 +85,7 @@ def _table(title: str, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]])
 
 
 class _ShortRepr(reprlib.Repr):
-    """Shows what a file may have made as long and deep as it likes."""
+    """Shows values of any length and depth, shortened."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,11 +93,11 @@ class _ShortRepr(reprlib.Repr):
         self.maxstring = self.maxlong = self.maxother = MAX_LENGTH
 
     def repr1(self, x: Any, level: int) -> str:
-        """Show classes by their names."""
+        """Return a class's full name, and the shortened ``repr`` of anything else."""
         return f"{x.__module__}.{x.__qualname__}" if isinstance(x, type) else super().repr1(x, level)
 
     def repr_int(self, x: int, level: int) -> str:
-        """Show very long integers by their length."""
+        """Return the digits of an integer, or its length if that is large."""
         n_bits = x.bit_length()
         return super().repr_int(x, level) if n_bits <= MAX_BITS else f"an integer of {n_bits:,} bits"
 

@@ -1,4 +1,4 @@
-"""Models, as commands make and load them."""
+"""Options that several commands share, and loading a model by them."""
 
 import re
 from pathlib import Path
@@ -15,28 +15,29 @@ from sb3_a2c_td.export import Normalization, read_normalization
 N_EVAL_EPISODES = 20
 
 Zip = Annotated[Path, typer.Argument(metavar="ZIP", exists=True, dir_okay=False, help="The saved model.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of all generators.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of all random generators.")]
 Trusted = Annotated[
-    bool, typer.Option("--trusted", help="Load what could run code, too: only for files that you made.")
+    bool, typer.Option("--trusted", help="Also load what could run code. Use it only for files that you made.")
 ]
-Statistics = Annotated[
+Normalize = Annotated[
     Path | None,
     typer.Option(
         "--normalize",
         metavar="PKL",
         exists=True,
         dir_okay=False,
-        help="What VecNormalize.save() wrote.",
-        show_default="what lies beside the zip",
+        help="Statistics that VecNormalize.save() wrote.",
+        show_default="those next to the zip",
     ),
 ]
-AsTheyAre = Annotated[bool, typer.Option("--no-normalize", help="Leave observations as they are.")]
+NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalise observations.")]
 
 
 def policy_for(observation_space: spaces.Space[object]) -> str:
-    """Name the policy of SB3's that suits observations.
+    """Return the name of SB3's policy for an observation space.
 
-    :param observation_space: their space
+    :param observation_space: the observation space
+    :return: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"``
     """
     if isinstance(observation_space, spaces.Dict):
         return "MultiInputPolicy"
@@ -44,42 +45,47 @@ def policy_for(observation_space: spaces.Space[object]) -> str:
 
 
 def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
-    """Load a model, and name the option where it is not trusted.
+    """Load a model.
 
     :param path: the zip
-    :param env: environments for it
-    :param device: where to put it
-    :param trusted: whether what could run code is loaded too
+    :param env: environments for the model; ``None``: it can only predict
+    :param device: where to put the model
+    :param trusted: whether to load also what could run code
+    :return: the model
+    :raises ValueError: if the file holds what could run code and is not trusted, naming the option ``--trusted``
     """
     try:
         return TDA2C.load(path, env, device, trusted=trusted, verbose=0)
     except UntrustedCheckpointError as error:
-        raise ValueError(f"{error}, here --trusted") from error
+        raise ValueError(f"{error} (on the command line: --trusted)") from error
 
 
-def normalization_of(path: Path, statistics: Path | None, as_they_are: bool) -> Normalization | None:
-    """Read how a model's observations were normalised, and say from what.
+def read_statistics(path: Path, normalize: Path | None, no_normalize: bool) -> Normalization | None:
+    """Read the statistics of ``VecNormalize`` for a model, and print which file they come from.
 
     :param path: the model's zip
-    :param statistics: what ``VecNormalize`` saved; ``None``: look for it beside the zip
-    :param as_they_are: whether there is to be none
-    :raises ValueError: if both are given
+    :param normalize: the file that ``VecNormalize.save`` wrote; ``None``: look for it next to the zip
+    :param no_normalize: whether observations are not to be normalised
+    :return: the normalization; ``None``: observations are not normalised
+    :raises ValueError: if both options were given, or the file is invalid
     """
-    if as_they_are and statistics is not None:
-        raise ValueError(f"--normalize {statistics} and --no-normalize exclude each other: leave one out")
-    statistics = statistics or _beside(path)
-    if as_they_are or statistics is None:
+    if no_normalize and normalize is not None:
+        raise ValueError(f"--normalize {normalize} and --no-normalize exclude each other: leave one out")
+    statistics = normalize or _statistics_next_to(path)
+    if no_normalize or statistics is None:
         return None
     print(f"Observations are normalised by {statistics}")
     return read_normalization(statistics)
 
 
-def _beside(path: Path) -> Path | None:
-    """Find the statistics of VecNormalize where SB3's examples, its CheckpointCallback or RL Zoo save them."""
-    of_checkpoint = re.sub(r"_(?=[0-9]+_steps$)", "_vecnormalize_", path.stem)
+def _statistics_next_to(path: Path) -> Path | None:
+    """Find the statistics where SB3's examples, its CheckpointCallback or RL Zoo save them."""
     names = ["vec_normalize.pkl", "vecnormalize.pkl"]
+    # CheckpointCallback writes rl_model_vecnormalize_400_steps.pkl for rl_model_400_steps.zip
+    of_checkpoint = re.sub(r"_(?=[0-9]+_steps$)", "_vecnormalize_", path.stem)
     if of_checkpoint != path.stem:
         names.insert(0, f"{of_checkpoint}.pkl")
-    # RL Zoo keeps them in a folder of the environment's name, together with the settings
-    of_zoo = (settings.with_name("vecnormalize.pkl") for settings in path.parent.glob("*/config.yml"))
-    return next((file for file in (*map(path.with_name, names), *of_zoo) if file.exists()), None)
+    # RL Zoo saves them with its config.yml, in a folder named after the environment
+    of_zoo = [config.with_name("vecnormalize.pkl") for config in path.parent.glob("*/config.yml")]
+    candidates = [*map(path.with_name, names), *of_zoo]
+    return next((file for file in candidates if file.exists()), None)

@@ -1,8 +1,9 @@
-"""``train``: train TDA2C with the flags of the seed."""
+"""``train``: train TDA2C with the flags of the reference program."""
 
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,21 +12,23 @@ import typer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms.resumable import SaveEvery
-from sb3_a2c_td.cli import interrupting, outputs, usage_errors
+from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
+from sb3_a2c_td.faults import interrupts
 
 SAVE_FREQ = 10_000
-"""steps between two saves under torchrun, to the last of which restarted processes return"""
+"""the number of steps between two saves under torchrun; restarted processes resume from the last one"""
 
 
 def train(
     env: Annotated[str, typer.Option(help="The environment's name.")] = "CartPole-v1",
     gamma: Annotated[float, typer.Option(min=0.0, max=1.0, help="Discount factor.")] = 0.99,
     update_interval: Annotated[
-        int, typer.Option("--update_interval", "--update-interval", min=1, help="Steps of an interval.")
+        int, typer.Option("--update_interval", "--update-interval", min=1, help="Steps of a rollout.")
     ] = 5,
     actor_lr: Annotated[
         float, typer.Option("--actor_lr", "--actor-lr", min=0.0, help="The actor's learning rate.")
@@ -34,18 +37,19 @@ def train(
         float, typer.Option("--critic_lr", "--critic-lr", min=0.0, help="The critic's learning rate.")
     ] = 0.001,
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps to train for.")] = 100_000,
-    n_envs: Annotated[int, typer.Option("--n_envs", "--n-envs", min=1, help="Environments to step side by side.")] = 1,
+    n_envs: Annotated[int, typer.Option("--n_envs", "--n-envs", min=1, help="Number of parallel environments.")] = 1,
     seed: Seed = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     save: Annotated[
-        Path | None, typer.Option(help="The zip to write, over an earlier one too.", show_default="a new file here")
+        Path | None,
+        typer.Option(help="The zip to write; an existing one is replaced.", show_default="a new file in this folder"),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no line for each episode.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither a progress bar nor the episodes.")] = False,
 ) -> None:
     """Train TDA2C on a Gymnasium environment, evaluate it and save it.
 
-    The defaults of the learning are those of the seed. Ctrl-C stops early, and saves what there is. Started by
-    torchrun, each process has its own environments, and the steps of all count.
+    The default settings are those of the reference program. Ctrl-C stops training early and saves the model. Under
+    torchrun, each process has its own environments, and --timesteps counts the steps of all processes.
 
     \b
     Examples:
@@ -54,55 +58,68 @@ def train(
       sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
       torchrun --nproc-per-node 2 -m sb3_a2c_td train --env CartPole-v1 --n-envs 8 --save cartpole.zip
     """
-    with usage_errors.reported():
-        wanted = None if save is None else _place(save)
-        make_model: Callable[..., TDA2C] = TDA2C
-        rank = None
-        if "TORCHELASTIC_RUN_ID" in os.environ:
-            from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
+    with ExitStack() as until_saved:
+        with usage_errors.reported():
+            wanted = None if save is None else _writable_zip(save)
+            make_model: Callable[..., TDA2C] = TDA2C
+            rank = None
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
-            rank, make_model = ranks.join(device, wanted), partial(ranks.make_or_continue, wanted)
-        vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
-        model = make_model(
-            policy_for(vec_env.observation_space),
-            vec_env,
-            learning_rate=actor_lr,
-            critic_learning_rate=critic_lr,
-            n_steps=update_interval,
-            gamma=gamma,
-            seed=seed,
-            device=device,
-        )
-        eval_env = make_vec_env(env, seed=seed)
-        # ranks other than 0 write nothing
-        path = wanted or (Path() if rank else outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip"))
+                rank, make_model = ranks.join(device, wanted), partial(ranks.make_or_continue, wanted)
+            vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
+            model = make_model(
+                policy_for(vec_env.observation_space),
+                vec_env,
+                learning_rate=actor_lr,
+                critic_learning_rate=critic_lr,
+                n_steps=update_interval,
+                gamma=gamma,
+                seed=seed,
+                device=device,
+            )
+            eval_env = make_vec_env(env, seed=seed)
+            if wanted is not None:
+                path = wanted
+            elif rank:
+                path = Path()  # ranks other than 0 write nothing
+            else:
+                path = until_saved.enter_context(outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip"))
+        _train_and_save(model, path, timesteps, rank, quiet)
+    if not rank:
+        _evaluate(model, eval_env, path)
+
+
+def _train_and_save(model: TDA2C, path: Path, timesteps: int, rank: int | None, quiet: bool) -> None:
+    """Train a model and save it, even if Ctrl-C or an error stops training."""
     callbacks: list[BaseCallback] = [] if quiet or rank else [PrintEpisodes()]
     if rank is not None:
         callbacks.append(SaveEvery(SAVE_FREQ, path))
     steps_left = max(0, timesteps - model.num_timesteps)
-    shows_progress = sys.stdout.isatty() and not quiet
-    with interrupting.heard_once():
+    progress_bar = sys.stdout.isatty() and not quiet
+    with interrupts.handled_once():
         try:
-            model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=shows_progress)
+            model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=progress_bar)
             model.save(path)
         except BaseException:
-            # Ctrl-C, which is not heard again, or a fault: TDA2C is then as it was after its last update
+            # the model is as it was after its last update
             if rank is None or model.num_timesteps > 0:
                 model.save(path)
             if not rank:
                 print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
             raise
-    if rank:
-        return
+
+
+def _evaluate(model: TDA2C, env: VecEnv, path: Path) -> None:
     try:
-        mean, std = evaluate_policy(model, eval_env, n_eval_episodes=N_EVAL_EPISODES)
+        mean, std = evaluate_policy(model, env, n_eval_episodes=N_EVAL_EPISODES)
         print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
     finally:
         print(f"Saved to {path}")
 
 
 class PrintEpisodes(BaseCallback):
-    """Prints each finished episode's number and raw return, in the words of the seed."""
+    """Prints the number and the unscaled return of each finished episode, as the reference program does."""
 
     def _on_training_start(self) -> None:
         self.n_episodes = 0
@@ -115,8 +132,8 @@ class PrintEpisodes(BaseCallback):
         return True
 
 
-def _place(wanted: Path) -> Path:
-    outputs.writable_folder(wanted.parent, "--save")
-    if wanted.is_dir():
-        raise ValueError(f"--save {wanted} is a folder; name a file in it")
-    return wanted if wanted.suffix == ".zip" else wanted.with_name(f"{wanted.name}.zip")
+def _writable_zip(save: Path) -> Path:
+    outputs.writable_folder(save.parent, "--save")
+    if save.is_dir():
+        raise ValueError(f"--save {save} is a folder; name a file in it")
+    return save if save.suffix == ".zip" else save.with_name(f"{save.name}.zip")

@@ -1,4 +1,4 @@
-"""Users' mistakes: exit code 2 and a message, no traceback."""
+"""Usage errors end a command with exit code 2 and a message, without a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,17 +6,19 @@ from contextlib import contextmanager
 import gymnasium as gym
 import typer
 
-MISTAKES = (gym.error.Error, AssertionError, ImportError, OSError, RuntimeError, TypeError, ValueError)
-"""what gymnasium, SB3, PyTorch and this package raise over arguments and files that do not serve"""
+USAGE_ERRORS = (gym.error.Error, AssertionError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+"""what Gymnasium, SB3, PyTorch and this package raise for invalid arguments and files"""
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn errors over what the user gave into exit code 2 with their messages: ``with usage_errors.reported(): ...``.
+    """Turn errors into exit code 2 with their messages: ``with usage_errors.reported(): ...``.
 
-    It goes around what checks and reads arguments, not around what may fail for other reasons.
+    Wrap only code that reads and checks arguments, since code that fails for other reasons needs a traceback.
+
+    :raises typer.BadParameter: instead of the error
     """
     try:
         yield
-    except MISTAKES as error:
+    except USAGE_ERRORS as error:
         raise typer.BadParameter("\n".join([str(error), *getattr(error, "__notes__", [])])) from error

@@ -1,54 +1,108 @@
-"""Ctrl-C, which may have to wait."""
+"""Ctrl-C (SIGINT), for the library and for the command line.
+
+Python handles signals in the main thread only, so handlers are installed there and nowhere else.
+"""
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
+Handler = Callable[[int, FrameType | None], Any]
+"""a signal handler, as ``signal.signal`` takes it"""
+
+
+@contextmanager
+def _installed(handler: Handler) -> Iterator[None]:
+    """Handle SIGINT by a function, and restore the previous handler unless another one was installed meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, handler)
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is handler:
+            signal.signal(signal.SIGINT, previous)
+
 
 class Interrupts:
-    """Lets Ctrl-C wait while something is done that must not be left half done: ``with interrupts: ...``.
+    """Delays Ctrl-C while an update must not be interrupted: ``with interrupts: ...``.
 
-    That works inside of :meth:`installed`, in the main thread, where Python handles signals; elsewhere nothing happens.
-    A second Ctrl-C does not wait.
+    This works within :meth:`installed`. A second Ctrl-C is not delayed.
     """
 
     def __init__(self) -> None:
-        self._handler: Any = None
-        self._must_wait = False
-        self._waiting: tuple[int, FrameType | None] | None = None
+        self._is_delaying = False
+        self._delayed: Callable[[], Any] | None = None
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Take SIGINT over as long as the context lasts, and hand it on to whoever handled it before."""
-        before = signal.getsignal(signal.SIGINT)
-        if not callable(before) or threading.current_thread() is not threading.main_thread():
+        """Handle SIGINT while the context lasts, and pass it on to the previous handler.
+
+        Contexts may be nested, as when a callback calls ``learn`` of the same model: each one passes SIGINT on to the
+        one around it. Where SIGINT is ignored, it stays ignored.
+        """
+        previous = signal.getsignal(signal.SIGINT)
+        if not callable(previous):
             yield
             return
-        try:
-            # it still is where Ctrl-C came while it was handed back
-            if before != self._handle:
-                self._handler = before
-                signal.signal(signal.SIGINT, self._handle)
-            yield
-        finally:
-            # unless someone else has taken it over in the meantime
-            if signal.getsignal(signal.SIGINT) == self._handle:
-                signal.signal(signal.SIGINT, self._handler)
 
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._must_wait and self._waiting is None:
-            self._waiting = signum, frame
-        else:
-            self._handler(signum, frame)
+        def delay_or_pass_on(signum: int, frame: FrameType | None) -> None:
+            if self._is_delaying and self._delayed is None:
+                self._delayed = partial(previous, signum, frame)
+            else:
+                previous(signum, frame)
+
+        with _installed(delay_or_pass_on):
+            yield
 
     def __enter__(self) -> None:
-        self._must_wait = True
+        self._is_delaying = True
 
     def __exit__(self, *_: object) -> None:
-        self._must_wait = False
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            self._handler(*waiting)
+        self._is_delaying = False
+        if self._delayed is not None:
+            delayed, self._delayed = self._delayed, None
+            delayed()
+
+
+@contextmanager
+def handled_once(handler: Handler = signal.default_int_handler) -> Iterator[None]:
+    """Handle the first Ctrl-C, and ignore further ones until the program ends, so that they cannot interrupt saving.
+
+    :param handler: called at the first Ctrl-C; by default, it raises ``KeyboardInterrupt``
+    """
+
+    def ignore_next(signum: int, frame: FrameType | None) -> None:
+        leave_to_parent()
+        handler(signum, frame)
+
+    with _installed(ignore_next):
+        yield
+
+
+def leave_to_parent() -> None:
+    """Ignore Ctrl-C in this process. A terminal sends it to all processes, and the parent handles it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Block Ctrl-C here and in processes started meanwhile; this process receives it when the context ends.
+
+    Windows cannot block signals, so this does nothing there.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
