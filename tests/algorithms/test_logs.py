@@ -1,4 +1,4 @@
-"""Logs: the same in every format, and as docs/logging.md says."""
+"""Logs have the same keys in every format, the ones that docs/logging.md lists."""
 
 import csv
 import json
@@ -7,27 +7,29 @@ import re
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.logger import KVWriter, Logger, configure
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_a2c_td import TDA2C
 from tests.environments import RandomEnv
 
 PAGE = Path(__file__).parents[2] / "docs" / "logging.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-OF_WANDB = {"_step", "_runtime", "_timestamp", "global_step"}
+KEYS_OF_WANDB = {"_step", "_runtime", "_timestamp", "global_step"}
 
 Log = list[dict[str, float]]
-"""what was logged each time, under ``time/total_timesteps`` the step"""
+"""one dict for each time that something was logged"""
 
 
 class SucceedingEnv(RandomEnv):
-    """Logs everything: it has Box actions, and says whether episodes succeeded."""
+    """Makes TDA2C log every key: it has Box actions, and its infos have ``is_success``."""
 
     def __init__(self) -> None:
         super().__init__(spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)))
@@ -65,11 +67,11 @@ def from_wandb(folder: Path) -> Log:
         record = messages.Record.FromString(content)
         if record.WhichOneof("record_type") == "history":
             rows.append({item.key or "/".join(item.nested_key): item.value_json for item in record.history.item})
-    return [{key: float(value) for key, value in row.items() if key not in OF_WANDB} for row in rows]
+    return [{key: float(value) for key, value in row.items() if key not in KEYS_OF_WANDB} for row in rows]
 
 
 def leveldb_records(log: bytes) -> Iterator[bytes]:
-    """Read LevelDB's log format, in which offline runs are kept; seven bytes of the first block are W&B's own."""
+    """Read LevelDB's log format, in which W&B stores offline runs after seven bytes of its own."""
     block_size, header = 32_768, struct.Struct("<IHB")
     full, last = 1, 4
     position, record = 0, b""
@@ -114,20 +116,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_all_formats_of_sb3_get_the_same(folder: Path) -> None:
+def test_every_format_gets_the_same_keys_and_values(folder: Path) -> None:
     expected = from_json(folder)
     assert_same_logs(from_csv(folder), expected)
     assert_same_logs(from_tensorboard(folder), expected)
 
 
-def test_the_page_lists_what_is_logged(folder: Path) -> None:
+def test_the_page_lists_every_key(folder: Path) -> None:
     listed = re.findall(r"^\| `(\w+/\w+)` \|", PAGE.read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert set(listed) == keys(from_csv(folder))
 
 
-def test_what_stands_in_the_log_is_what_happened(folder: Path) -> None:
-    """Episodes of seven steps are cut into intervals of five and two."""
+def test_logged_counts_are_correct(folder: Path) -> None:
+    """Episodes of seven steps are cut into rollouts of five and two steps."""
     for n, row in enumerate(from_csv(folder), start=1):
         assert row["time/iterations"] == n
         assert row["time/total_timesteps"] == n // 2 * 7 + n % 2 * 5
@@ -137,20 +139,37 @@ def test_what_stands_in_the_log_is_what_happened(folder: Path) -> None:
         assert ("rollout/success_rate" in row) == (n > 1)
 
 
-def test_the_users_logger_is_left_as_it_was(tmp_path: Path) -> None:
-    logger = logged(tmp_path, 20)
-    logger.record("kept/from", 1, exclude="tensorboard")
-    assert logger.name_to_excluded["kept/from"] == ("tensorboard",)
-    assert vars(logger).keys() == vars(configure(str(tmp_path), [])).keys()
+class Recorder(KVWriter):
+    """Keeps the values that were written last, and the formats that each was excluded from."""
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        self.values, self.excluded, self.step = dict(key_values), dict(key_excluded), step
+
+
+@pytest.mark.parametrize("iteration", [0, 3])
+def test_dump_logs_writes_what_sb3_writes_to_every_format(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, sb3s = Recorder(), Recorder()
+    model = TDA2C("MlpPolicy", SucceedingEnv(), seed=0, device="cpu").learn(50)
+    now = time.time_ns() + 2_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    for recorder, dump_logs in ((ours, TDA2C.dump_logs), (sb3s, OnPolicyAlgorithm.dump_logs)):
+        model.set_logger(Logger(None, [recorder]))
+        model.logger.record("users/key", 1, exclude="csv")
+        dump_logs(model, iteration)
+    assert list(ours.values.items()) == list(sb3s.values.items())
+    assert ours.values["time/total_timesteps"] == ours.step == 50
+    # SB3 stores an empty string where nothing is excluded
+    assert {key: excluded for key, excluded in ours.excluded.items() if excluded != ("",)} == {"users/key": ("csv",)}
 
 
 def run(code: str, folder: Path) -> None:
-    """Run code of the page in a process of its own: it leaves files open, and Weights & Biases changes the process."""
+    """Run code of the page in another process, since it leaves files open and Weights & Biases patches its process."""
     environment = {**os.environ, "PYTHONPATH": str(PAGE.parents[1]), "MPLBACKEND": "agg"}
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
-def test_weights_and_biases_gets_the_same_offline(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_weights_and_biases_gets_the_same_keys_and_values_offline(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     (block,) = [block for block in BLOCKS if "wandb" in block]
     run(block, tmp_path)
@@ -159,7 +178,8 @@ def test_weights_and_biases_gets_the_same_offline(tmp_path: Path) -> None:
     assert_same_logs(from_wandb(tmp_path), expected)
 
 
-def test_the_pages_other_code_runs(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_other_code_of_the_page_runs(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
     blocks = [block for block in BLOCKS if "wandb" not in block]
     run(f"for block in {blocks!r}: exec(block, {{}})", tmp_path)

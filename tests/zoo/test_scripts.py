@@ -1,7 +1,5 @@
-"""RL Zoo's scripts, run as a user runs them: what the page on it says, with fewer steps."""
+"""RL Zoo's scripts run as docs/zoo.md says, each in its own process and with fewer steps."""
 
-import importlib
-import inspect
 import os
 import pickle
 import re
@@ -9,26 +7,28 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
-import optuna
 import pytest
 import yaml
-from matplotlib import image
 from stable_baselines3.common.monitor import load_results
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, zoo
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
 from sb3_a2c_td.hyperparams.tda2c import hyperparams
-from tests.hub import serving
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.zoo,
+    pytest.mark.skipif(find_spec("rl_zoo3") is None, reason="needs the extra zoo"),
+]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "zoo.md").read_text()
-FEW = "--num-threads 1 --seed 0 --log-interval 50"
-"""what makes every training short and the same"""
+SHORT = "--num-threads 1 --seed 0 --log-interval 50"
+"""options that make every training run short and reproducible"""
 
 COMMANDS = {
     name: f"python -m sb3_a2c_td.zoo {command}"
@@ -36,12 +36,12 @@ COMMANDS = {
         "train": "train --algo tda2c --env CartPole-v1",
         "enjoy": "enjoy --algo tda2c --env CartPole-v1 -f logs",
         "record": "record --algo tda2c --env CartPole-v1 -f logs -n 1000",
-        "going on": "train --algo tda2c --env CartPole-v1 -i logs/tda2c/CartPole-v1_1/CartPole-v1.zip",
+        "resume": "train --algo tda2c --env CartPole-v1 -i logs/tda2c/CartPole-v1_1/CartPole-v1.zip",
         "processes": "train --algo tda2c --env CartPole-v1 --save-freq 10000 --vec-env subproc -params n_envs:2",
         "tracking": "train --algo tda2c --env CartPole-v1 --track",
         "own settings": "train --algo tda2c --env CartPole-v1 --conf-file mine.yml",
         "MinAtar": "train --algo tda2c --env MinAtar/Breakout-v1",
-        "memory": "train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0",
+        "recurrent": "train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0",
         "search": "train --algo tda2c --env CartPole-v1 --optimize --n-trials 100 --storage logs/study.log "
         "--study-name first",
         "trial": "train --algo tda2c --env CartPole-v1 --storage logs/study.log --study-name first --trial-id 1",
@@ -52,14 +52,14 @@ COMMANDS = {
         "load": "load_from_hub --algo tda2c --env CartPole-v1 -f logs -orga me",
     }.items()
 }
-"""the page's command lines"""
+"""the command lines of the page"""
 
 
 def run(command: str, folder: Path, **environment: str) -> str:
-    """Run a command line in a folder; give what it printed."""
+    """Run a command line in a folder, and return what it printed."""
     python, *arguments = shlex.split(command)
     assert python == "python"
-    # the package's own folder first, since it need not be installed
+    # the repository first, since the package need not be installed
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -74,35 +74,34 @@ def run(command: str, folder: Path, **environment: str) -> str:
 
 
 def config_of(run_folder: Path) -> dict[str, Any]:
-    """Read the settings that RL Zoo saved, which hold classes."""
+    """Read the settings that RL Zoo saved; they contain classes."""
     (path,) = run_folder.glob("*/config.yml")
     return dict(yaml.unsafe_load(path.read_text()))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of 300 steps, with three checkpoints and evaluations."""
+    """A folder with a run of 300 steps, three checkpoints and three evaluations."""
     folder = tmp_path_factory.mktemp("trained")
-    run(f"{COMMANDS['train']} -n 300 --save-freq 100 --eval-freq 100 --eval-episodes 2 {FEW}", folder)
+    run(f"{COMMANDS['train']} -n 300 --save-freq 100 --eval-freq 100 --eval-episodes 2 {SHORT}", folder)
     return folder
 
 
 @pytest.fixture
 def folder(trained: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the folder with the run."""
     return shutil.copytree(trained, tmp_path / "copy")
 
 
-def test_every_command_of_the_page_is_run_here() -> None:
+def test_every_command_of_the_page_is_tested() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     assert sorted("".join(blocks).splitlines()) == sorted(COMMANDS.values())
 
 
-@pytest.mark.zoo
-def test_training(trained: Path) -> None:
+def test_train_saves_models_evaluations_and_settings(trained: Path) -> None:
     logs = trained / "logs" / "tda2c" / "CartPole-v1_1"
     for name in ("rl_model_100_steps", "rl_model_200_steps", "rl_model_300_steps", "best_model", "CartPole-v1"):
-        # without trust
+        # loads without trusted=True
         model = TDA2C.load(logs / f"{name}.zip", device="cpu")
         assert model.gamma == hyperparams["CartPole-v1"]["gamma"]
     assert model.num_timesteps == 300
@@ -114,20 +113,18 @@ def test_training(trained: Path) -> None:
     assert config_of(logs) == shipped
 
 
-@pytest.mark.zoo
-def test_going_on(folder: Path) -> None:
-    run(f"{COMMANDS['going on']} -n 40 --eval-freq -1 {FEW}", folder)
+def test_train_resumes_a_model_and_its_statistics(folder: Path) -> None:
+    run(f"{COMMANDS['resume']} -n 40 --eval-freq -1 {SHORT}", folder)
     first, second = (TDA2C.load(folder / f"logs/tda2c/CartPole-v1_{n}/CartPole-v1.zip", device="cpu") for n in (1, 2))
     assert second.num_timesteps == 40
     assert second._n_updates == first._n_updates + 20
-    # it began with the statistics of the first 300 steps and their first observation
+    # the statistics began with those of the first 300 steps and their first observation
     (statistics,) = folder.glob("logs/tda2c/CartPole-v1_2/*/vecnormalize.pkl")
     assert pickle.loads(statistics.read_bytes()).obs_rms.count == pytest.approx(301 + 41, abs=0.01)
 
 
-@pytest.mark.zoo
-def test_environments_in_processes(tmp_path: Path) -> None:
-    run(f"{COMMANDS['processes']} -n 40 --save-freq 20 --eval-freq -1 {FEW}", tmp_path)
+def test_train_steps_environments_in_processes(tmp_path: Path) -> None:
+    run(f"{COMMANDS['processes']} -n 40 --save-freq 20 --eval-freq -1 {SHORT}", tmp_path)
     logs = tmp_path / "logs/tda2c/CartPole-v1_1"
     for n_steps in (20, 40):
         model = TDA2C.load(logs / f"rl_model_{n_steps}_steps.zip", device="cpu")
@@ -135,21 +132,21 @@ def test_environments_in_processes(tmp_path: Path) -> None:
     assert {path.name for path in logs.glob("*.monitor.csv")} == {"0.monitor.csv", "1.monitor.csv"}
 
 
-@pytest.mark.zoo
-def test_tracking(tmp_path: Path) -> None:
-    run(f"{COMMANDS['tracking']} -n 200 --eval-freq -1 {FEW}", tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
+def test_train_logs_to_weights_and_biases(tmp_path: Path) -> None:
+    run(f"{COMMANDS['tracking']} -n 200 --eval-freq -1 {SHORT}", tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert kept.stat().st_size > 1_000
     (events,) = tmp_path.glob("runs/*/CartPole-v1/TDA2C_1")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     tags = EventAccumulator(str(events)).Reload().Tags()["scalars"]
     assert {"rollout/ep_rew_mean", "train/critic_learning_rate", "train/td_error"} <= set(tags)
 
 
-@pytest.mark.zoo
-def test_settings_of_ones_own(tmp_path: Path) -> None:
+def test_train_takes_the_users_settings(tmp_path: Path) -> None:
     (settings,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "mine.yml").write_text(settings)
-    run(f"{COMMANDS['own settings']} -n 40 --eval-freq -1 {FEW}", tmp_path)
+    run(f"{COMMANDS['own settings']} -n 40 --eval-freq -1 {SHORT}", tmp_path)
     model = TDA2C.load(tmp_path / "logs/tda2c/CartPole-v1_1/CartPole-v1.zip", device="cpu")
     assert model.n_envs == 2
     assert model.lr_schedule(0.5) == pytest.approx(2.5e-4)
@@ -157,23 +154,22 @@ def test_settings_of_ones_own(tmp_path: Path) -> None:
     assert model.policy.net_arch == [64, 64]
 
 
-@pytest.mark.zoo
-def test_a_game_of_minatar(tmp_path: Path) -> None:
-    run(f"{COMMANDS['MinAtar']} -n 40 --eval-freq -1 {FEW}", tmp_path)
+def test_train_plays_minatar(tmp_path: Path) -> None:
+    run(f"{COMMANDS['MinAtar']} -n 40 --eval-freq -1 {SHORT}", tmp_path)
     model = TDA2C.load(tmp_path / "logs/tda2c/MinAtar-Breakout-v1_1/MinAtar-Breakout-v1.zip", device="cpu")
     assert model.observation_space.shape == (4, 10, 10)
     assert model.num_timesteps == 40
 
 
-@pytest.mark.zoo
-def test_watching(folder: Path) -> None:
+def test_enjoy_shows_the_model(folder: Path) -> None:
     assert "Mean reward" in run(f"{COMMANDS['enjoy']} -n 100", folder)
 
 
-@pytest.mark.zoo
-def test_searching_and_training_with_a_trial(folder: Path) -> None:
+def test_train_searches_and_takes_the_settings_of_a_trial(folder: Path) -> None:
     command = COMMANDS["search"].replace("--n-trials 100", "--n-trials 3")
-    run(f"{command} -n 60 --eval-episodes 1 --no-optim-plots {FEW}", folder)
+    run(f"{command} -n 60 --eval-episodes 1 --no-optim-plots {SHORT}", folder)
+    import optuna
+
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "logs/study.log")))
     trials = optuna.load_study(study_name="first", storage=storage).trials
     assert len(trials) == 3
@@ -183,7 +179,7 @@ def test_searching_and_training_with_a_trial(folder: Path) -> None:
     assert not list(folder.glob("logs/tda2c/CartPole-v1_2/*.zip"))
     assert "Mean reward" in run(f"{COMMANDS['enjoy']} --no-render -n 100 --exp-id 1", folder)
 
-    run(f"{COMMANDS['trial']} -n 20 --eval-freq -1 {FEW}", folder)
+    run(f"{COMMANDS['trial']} -n 20 --eval-freq -1 {SHORT}", folder)
     model = TDA2C.load(folder / "logs/tda2c/CartPole-v1_3/CartPole-v1.zip", device="cpu")
     drawn = trials[1].params
     assert model.n_steps == drawn["n_steps"]
@@ -192,32 +188,35 @@ def test_searching_and_training_with_a_trial(folder: Path) -> None:
     assert model.critic_lr_schedule(1.0) == pytest.approx(drawn["learning_rate"] * drawn["critic_rate_ratio"], rel=0.01)
 
 
-@pytest.mark.zoo
-def test_videos(folder: Path) -> None:
+def test_record_writes_a_video(folder: Path) -> None:
     run(f"{COMMANDS['record']} -n 30", folder)
     (video,) = folder.glob("logs/tda2c/CartPole-v1_1/videos/*.mp4")
+    import imageio_ffmpeg
+
     n_frames, _ = imageio_ffmpeg.count_frames_and_secs(str(video))
     assert n_frames >= 30
 
 
-@pytest.mark.zoo
-def test_plots(folder: Path) -> None:
+def test_plots_are_saved_without_a_display(folder: Path) -> None:
     shutil.copytree(folder / "logs/tda2c/CartPole-v1_1", folder / "logs/tda2c/CartPole-v1_2")
     assert "TDA2C" in run(COMMANDS["all plots"], folder)
     with (folder / "results.pkl").open("rb") as file:
         np.testing.assert_array_equal(pickle.load(file)["CartPole-v1"]["TDA2C-logs"]["timesteps"], [100, 200, 300])
     run(f"{COMMANDS['training plot']} -w 3", folder)
     run(COMMANDS["plot again"], folder)
+    from matplotlib import image
+
     for name in ("Results CartPole-v1.png", "Training Episodic Reward.png", "results.png"):
-        # more than white paper
+        # the picture is not empty
         assert len(np.unique(image.imread(folder / name).reshape(-1, 4), axis=0)) > 20
 
 
-@pytest.mark.zoo
-def test_the_hub(folder: Path, tmp_path: Path) -> None:
-    """Downloads are those of the Hub's own client, from a server here; uploads are those of a stand-in."""
+def test_a_model_is_pushed_to_the_hub_and_loaded(folder: Path, tmp_path: Path) -> None:
+    """The Hub's own client downloads from a local server; uploads are patched to write to a folder."""
+    from tests.zoo.hub import serving
+
     hub = tmp_path / "hub"
-    push = COMMANDS["push"].replace("sb3_a2c_td.zoo.launcher", f"tests.hub {hub}")
+    push = COMMANDS["push"].replace("sb3_a2c_td.zoo", f"tests.zoo.hub {hub}")
     run(f"{push} --no-render", folder)
     card = (hub / "me/tda2c-CartPole-v1/README.md").read_text()
     assert "python -m sb3_a2c_td.zoo enjoy --algo tda2c --env CartPole-v1" in card
@@ -231,7 +230,7 @@ def test_the_hub(folder: Path, tmp_path: Path) -> None:
             "HF_HUB_DISABLE_XET": "1",
             "TRUST_REMOTE_CODE": "True",
         }
-        # as that of a model without VecNormalize
+        # as in the repository of a model without VecNormalize
         (hub / "me/tda2c-CartPole-v1/vec_normalize.pkl").unlink()
         assert "No normalization file" in run(COMMANDS["load"], folder, **environment)
     logs = folder / "logs/tda2c"
@@ -241,103 +240,19 @@ def test_the_hub(folder: Path, tmp_path: Path) -> None:
     assert config_of(logs / "CartPole-v1_2") == config_of(logs / "CartPole-v1_1")
 
 
-@pytest.mark.zoo
-def test_a_memory(tmp_path: Path) -> None:
-    run(f"{COMMANDS['memory']} -n 200 --eval-freq 100 --eval-episodes 2 {FEW}", tmp_path)
+def test_a_recurrent_model_is_trained_and_shown(tmp_path: Path) -> None:
+    run(f"{COMMANDS['recurrent']} -n 200 --eval-freq 100 --eval-episodes 2 {SHORT}", tmp_path)
     model = RecurrentTDA2C.load(tmp_path / "logs/tda2c_lstm/sb3_a2c_td-TMaze-v0_1/sb3_a2c_td-TMaze-v0.zip")
     assert model.num_timesteps == 200
-    run(f"{COMMANDS['memory'].replace('train', 'enjoy')} -f logs -n 50 --no-render", tmp_path)
+    run(f"{COMMANDS['recurrent'].replace('train', 'enjoy')} -f logs -n 50 --no-render", tmp_path)
 
 
-MASKED_GAME = """
-import gymnasium as gym
-import numpy as np
-from gymnasium.envs.classic_control import CartPoleEnv
-
-class MaskedCartPole(CartPoleEnv):
-    def action_masks(self):
-        # one action at every other step
-        return np.array([True, self.steps_beyond_terminated is None and bool(self.t % 2)])
-    def reset(self, **kwargs):
-        self.t = 0
-        return super().reset(**kwargs)
-    def step(self, action):
-        assert self.action_masks()[action], "this is not allowed"
-        self.t += 1
-        return super().step(action)
-
-gym.register("MaskedCartPole-v0", MaskedCartPole, max_episode_steps=50)
-"""
-
-
-@pytest.mark.zoo
-def test_masks(tmp_path: Path) -> None:
-    """In training, evaluations, and while it is shown: the environment takes no masked action."""
-    (tmp_path / "masked_game.py").write_text(MASKED_GAME)
-    algorithm = "--algo tda2c_maskable --env MaskedCartPole-v0 --gym-packages masked_game"
-    arguments = f"-n 200 --eval-freq 100 --eval-episodes 2 -params normalize:False n_envs:1 {FEW}"
+def test_a_masked_model_takes_no_forbidden_action(tmp_path: Path) -> None:
+    """The environment raises at a forbidden action in training, in evaluations, and while ``enjoy`` shows it."""
+    algorithm = "--algo tda2c_maskable --env MaskedCartPole-v0 --gym-packages tests.zoo.masked_cartpole"
+    arguments = f"-n 200 --eval-freq 100 --eval-episodes 2 -params normalize:False n_envs:1 {SHORT}"
     run(f"python -m sb3_a2c_td.zoo train {algorithm} {arguments}", tmp_path)
     logs = tmp_path / "logs/tda2c_maskable/MaskedCartPole-v0_1"
     assert MaskableTDA2C.load(logs / "MaskedCartPole-v0.zip").num_timesteps == 200
     np.testing.assert_array_equal(np.load(logs / "evaluations.npz")["timesteps"], [100, 200])
     run(f"python -m sb3_a2c_td.zoo enjoy {algorithm} -f logs -n 100 --no-render --stochastic", tmp_path)
-
-
-@pytest.mark.parametrize("argv", [["fly"], ["plots"], ["plots", "fly"], []])
-def test_a_command_that_there_is_not(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exited:
-        zoo.main(argv)
-    assert exited.value.code == 2
-    assert "command" in capsys.readouterr().err
-
-
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exited:
-        zoo.main(["--help"])
-    assert exited.value.code == 0
-    assert "python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1" in capsys.readouterr().out
-
-
-def test_without_rl_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "rl_zoo3", None)
-    with pytest.raises(SystemExit) as exited:
-        zoo.main(["train", "--algo", "tda2c"])
-    assert exited.value.code == 2
-    assert "rl_zoo3 is not installed: pip install 'sb3-a2c-td[zoo]'" in capsys.readouterr().err
-
-
-def test_without_minatar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    # which changes Gymnasium for this whole process
-    monkeypatch.setattr(zoo, "register", lambda: None)
-    for module in ("minatar", "minatar.gym"):
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SystemExit) as exited:
-        zoo.main(["train", "--algo", "tda2c", "--env", "MinAtar/Breakout-v1"])
-    assert exited.value.code == 2
-    assert "minatar is not installed: pip install minatar" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "added"),
-    [
-        ("--algo tda2c", True),
-        ("--algo=tda2c --env CartPole-v1 -params gamma:0.9", True),
-        ("--env CartPole-v1", False),
-        ("--algo ppo", False),
-        ("--algo tda2c --conf-file mine.yml", False),
-        ("--algo tda2c -conf mine.yml", False),
-        ("--conf-file=mine.yml --algo tda2c", False),
-    ],
-)
-def test_where_the_shipped_settings_are_taken(arguments: str, added: bool) -> None:
-    ours = ["--conf-file", "sb3_a2c_td.hyperparams.tda2c"] if added else []
-    assert zoo.with_our_settings(arguments.split()) == arguments.split() + ours
-
-
-@pytest.mark.parametrize("algo", zoo.ALGORITHMS)
-def test_every_algorithm_has_settings_that_it_takes(algo: str) -> None:
-    algorithm, module = zoo.ALGORITHMS[algo]
-    assert zoo.with_our_settings(["--algo", algo])[-2:] == ["--conf-file", module]
-    for settings in importlib.import_module(module).hyperparams.values():
-        arguments = settings.keys() - {"n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack"}
-        assert arguments <= inspect.signature(algorithm).parameters.keys()

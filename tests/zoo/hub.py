@@ -1,6 +1,6 @@
-"""A folder in the place of the Hugging Face Hub: served to its own client, and written to by a stand-in.
+"""A folder that replaces the Hugging Face Hub: a local server serves it, and patched functions upload to it.
 
-``python -m tests.hub FOLDER ...`` runs ``python -m sb3_a2c_td.zoo ...`` with uploads that go to the folder.
+``python -m tests.zoo.hub FOLDER ...`` runs ``python -m sb3_a2c_td.zoo ...`` with uploads to the folder.
 """
 
 import shutil
@@ -17,9 +17,9 @@ from huggingface_hub import HfApi
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serve files as the Hub does, with its headers and its error for one that is missing.
+    """Serve files with the Hub's headers, and with its error for missing files.
 
-    :param folder: repositories, ``organization/name``
+    :param folder: holds repositories, ``organization/name``
     :return: the server's address
     """
 
@@ -53,7 +53,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def upload_to(folder: Path) -> None:
-    """Let the client's three functions that ``push_to_hub`` calls work on a folder."""
+    """Let the three functions of the Hub's client that ``push_to_hub`` calls work on a folder."""
 
     def create_repo(self: HfApi, repo_id: str, **kwargs: Any) -> str:
         (folder / repo_id).mkdir(parents=True)
@@ -70,7 +70,7 @@ def upload_to(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sb3_a2c_td.zoo import launcher as zoo
+    from sb3_a2c_td.zoo import launcher
 
     upload_to(Path(sys.argv[1]))
-    zoo.main(sys.argv[2:])
+    launcher.main(sys.argv[2:])
