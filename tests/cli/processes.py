@@ -1,4 +1,4 @@
-"""The command line in processes of its own."""
+"""The command line in a process."""
 
 import os
 import sys

@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import pytest
 import torch as th
@@ -15,7 +16,7 @@ from stable_baselines3.common.monitor import load_results
 from typer.testing import CliRunner
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
+from sb3_a2c_td.cli import app, compare
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 ROW = re.compile(r"^\| (\w+) +\| +([\d.]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
@@ -27,21 +28,87 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
-def test_it_trains_both_and_shows_them() -> None:
+# Without training
+
+
+@pytest.fixture
+def _ctrl_c_handler_is_restored() -> Iterator[None]:
+    previous = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("_ctrl_c_handler_is_restored")
+@pytest.mark.parametrize("n_interrupts", [0, 1, 3])
+def test_results_are_shown_even_if_ctrl_c_came(n_interrupts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Any) -> list[compare.Run]:
+        for _ in range(n_interrupts):
+            signal.raise_signal(signal.SIGINT)
+        assert stop.is_set() == (n_interrupts > 0)
+        assert (env_id, timesteps, seed) == ("CartPole-v1", 7_000, 3)
+        log = f'#{{"t_start": 0.0, "env_id": "{env_id}"}}\nr,l,t\n20.0,20,0.5\n'
+        (folder / "tda2c.monitor.csv").write_text(log)
+        return [compare.Run("TDA2C", 7_000, 1, 2.0, 123.456), compare.Run("A2C", 6_000, 0, 4.0, 99.0)]
+
+    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_both", train_both)
+    done = CliRunner().invoke(app, "compare CartPole-v1 --timesteps 7000 --seed 3")
+    assert done.exit_code == (130 if n_interrupts else 0), done.output
+    assert ROW.findall(done.stdout) == [("TDA2C", "123.5", "7,000", "3,500"), ("A2C", "99.0", "6,000", "1,500")]
+    assert all(line.strip() for line in done.stdout.splitlines())
+    assert done.stdout.splitlines()[-3:] == [
+        "One seed (3): an example, not a comparison.",
+        "Models: compare_CartPole-v1/tda2c.zip, compare_CartPole-v1/a2c.zip",
+        "Learning curves: compare_CartPole-v1/learning_curve.png",
+    ]
+    assert done.stderr == ("Stopping ...\n" if n_interrupts else "")
+    assert Path("compare_CartPole-v1/learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out").mkdir()
+    Path("out/learning_curve.png").write_bytes(b"of an earlier comparison")
+    runs = [compare.Run(name, 10, 0, 1.0, 9.0) for name in ALGORITHMS]
+    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_both", lambda *_: runs)
+    done = CliRunner().invoke(app, "compare CartPole-v1 --output out")
+    assert done.exit_code == 0, done.output
+    assert "there are no learning curves: train for longer" in done.stdout
+    assert not list(Path("out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "Missing argument 'ENV'"),
+        ("Nope-v0", "Nope"),
+        ("Blackjack-v1", "observation_space=Tuple.* is not supported"),
+        ("CartPole-v1 --timesteps 0", "--timesteps.*1"),
+        ("CartPole-v1 --seed=-1", "--seed.*0"),
+        (f"CartPole-v1 --output {__file__}", "--output .*test_compare.py: this folder cannot be written to"),
+    ],
+)
+def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
+    done = CliRunner().invoke(app, f"compare {arguments}")
+    assert done.exit_code == 2
+    assert re.search(f"Error: .*{message}", done.stderr)
+    assert not list(Path().iterdir())
+
+
+# With training, in processes
+
+
+@pytest.mark.slow
+def test_trains_both_with_their_defaults_and_saves_everything() -> None:
     command = [*COMMAND, "compare", "CartPole-v1", "--timesteps", "1000", "--seed", "3"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     rows = ROW.findall(done.stdout)
     assert [(row[0], row[2]) for row in rows] == [("TDA2C", "1,000"), ("A2C", "1,000")]
     assert all(9 <= float(row[1]) <= 500 for row in rows)
-    assert "One seed (3): an example, not a comparison." in done.stdout
-    assert all(line.strip() for line in done.stdout.splitlines())
     reports = [f"{name:>6}: {steps:,} steps" for name in ALGORITHMS for steps in range(200, 1001, 200)]
     assert sorted(done.stderr.splitlines()) == sorted(reports)
     folder = Path("compare_CartPole-v1")
     for name, algorithm in ALGORITHMS.items():
         model = algorithm.load(folder / f"{name.lower()}.zip", device="cpu")
         assert (model.num_timesteps, model.seed) == (1000, 3)
-        # the defaults, as one trains with them
         again = algorithm("MlpPolicy", "CartPole-v1", seed=3, device="cpu").learn(1000)
         for parameter, trained in model.policy.state_dict().items():
             assert th.equal(trained, again.policy.state_dict()[parameter]), parameter
@@ -50,19 +117,20 @@ def test_it_trains_both_and_shows_them() -> None:
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-# its processes see Ctrl-C again, whatever they started with
-UNMASKED = """
+# the environment unblocks Ctrl-C in its process
+UNBLOCKING = """
 import signal
 import gymnasium
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-gymnasium.register("Unmasked-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=500)
+gymnasium.register("Unblocking-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=500)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no process groups")
-def test_ctrl_c_which_goes_to_all_processes_stops_both_however_often_and_keeps_what_there_is() -> None:
-    Path("unmasked.py").write_text(UNMASKED)
-    with _compare("unmasked:Unmasked-v0", timesteps=1_000_000) as process:
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
+def test_ctrl_c_to_all_processes_stops_both_and_keeps_their_results() -> None:
+    Path("unblocking.py").write_text(UNBLOCKING)
+    with _compare("unblocking:Unblocking-v0", timesteps=1_000_000) as process:
         log = Path("out/a2c.monitor.csv")
         _wait(process, lambda: log.exists() and log.read_text().count("\n") >= 10)
         os.killpg(process.pid, signal.SIGINT)
@@ -74,7 +142,8 @@ def test_ctrl_c_which_goes_to_all_processes_stops_both_however_often_and_keeps_w
     assert "Learning curves: out/learning_curve.png" in out
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no process groups")
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
 def test_ctrl_c_while_the_processes_start_stops_both() -> None:
     with _compare("CartPole-v1", timesteps=20_000) as process:
         _wait(process, Path("out").exists)
@@ -107,43 +176,3 @@ def _check_stopped(process: subprocess.Popen[str], out: str, before: int) -> Non
         model = ALGORITHMS[name].load(f"out/{name.lower()}.zip", device="cpu")
         assert model.num_timesteps == int(steps.replace(",", "")) < before
     assert "Models: out/tda2c.zip, out/a2c.zip" in out
-
-
-def test_where_no_episode_ended_there_is_no_picture_not_even_an_earlier_one() -> None:
-    Path("out").mkdir()
-    Path("out/learning_curve.png").write_bytes(b"an earlier one")
-    done = CliRunner().invoke(app, "compare MountainCar-v0 --timesteps 10 --output out")
-    assert done.exit_code == 0, done.output
-    assert "there are no learning curves: train for longer" in done.stdout
-    assert sorted(path.name for path in Path("out").iterdir()) == [
-        *("a2c.monitor.csv", "a2c.zip", "tda2c.monitor.csv", "tda2c.zip"),
-    ]
-
-
-def test_a_folder_that_another_command_makes_at_the_same_time_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("compare_MountainCar-v0").mkdir()
-    # as if it were made right after a look
-    exists = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda path: path.name != "compare_MountainCar-v0" and exists(path))
-    done = CliRunner().invoke(app, "compare MountainCar-v0 --timesteps 10")
-    assert done.exit_code == 0, done.output
-    assert not list(Path("compare_MountainCar-v0").iterdir())
-    assert Path("compare_MountainCar-v0_2/tda2c.zip").is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("", "Missing argument 'ENV'"),
-        ("Nope-v0", "Nope"),
-        ("Blackjack-v1", "observation_space=Tuple.* is not supported"),
-        ("CartPole-v1 --timesteps 0", "--timesteps.*1"),
-        ("CartPole-v1 --seed=-1", "--seed.*0"),
-        (f"CartPole-v1 --output {__file__}", "--output .*test_compare.py: nothing can be written there"),
-    ],
-)
-def test_mistakes_end_with_a_message(arguments: str, message: str) -> None:
-    done = CliRunner().invoke(app, f"compare {arguments}")
-    assert done.exit_code == 2
-    assert re.search(f"Error: .*{message}", done.stderr)
-    assert not list(Path().iterdir())

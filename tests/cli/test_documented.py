@@ -1,4 +1,4 @@
-"""The command lines in the documentation run, with fewer steps, and print what stands below them."""
+"""The documented command lines run, with fewer steps, and print what the pages show."""
 
 import doctest
 import re
@@ -14,6 +14,8 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
 PROGRAM = re.compile(r"(sb3-a2c-td|python -m sb3_a2c_td)(?= |$)")
 TRAINING = ("train", "compare", "--env")
 STEPS = ["--timesteps", "500"]
@@ -25,7 +27,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def run(command: str) -> Result:
     words = shlex.split(PROGRAM.sub("", command, count=1), comments=True)
-    # of two numbers of steps the last one counts
+    # the last --timesteps counts
     return CliRunner().invoke(
         app, words + STEPS * (words[0] in TRAINING and "--help" not in words), prog_name="sb3-a2c-td"
     )
@@ -37,7 +39,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def save_models() -> None:
-    """Save what the page on exporting has from elsewhere."""
+    """Save the files that the page on exporting assumes."""
     env = VecNormalize(make_vec_env("Pendulum-v1"))
     TDA2C("MlpPolicy", env, seed=0, device="cpu").save("hopper")
     env.save("vecnormalize.pkl")
@@ -46,7 +48,7 @@ def save_models() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/exporting.md"])
 def test_command_lines_run(page: str) -> None:
-    """One after the other in one folder."""
+    """The commands of a page run one after the other in one folder."""
     if page == "docs/exporting.md":
         save_models()
     commands = [line for block in blocks(page, "sh") for line in block.splitlines() if PROGRAM.match(line)]
@@ -56,8 +58,8 @@ def test_command_lines_run(page: str) -> None:
         assert done.exit_code == 0, (command, done.output)
 
 
-def test_examples_print_what_stands_below_them() -> None:
-    """One after the other in one folder, whatever the numbers are."""
+def test_examples_print_the_documented_output() -> None:
+    """The examples run one after the other in one folder; numbers may differ."""
     sessions = blocks("docs/command_line.md", "console")
     examples = [example for block in sessions for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
     assert len(examples) >= 5

@@ -15,7 +15,7 @@ from sb3_a2c_td.cli import app
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -31,14 +31,14 @@ def run(command_line: str) -> Result:
 
 
 def evaluated(command_line: str) -> tuple[str, float, float]:
-    """What it says of the actions, the mean and the standard deviation."""
+    """Return what the command prints about the actions, and the mean and the standard deviation."""
     done = run(command_line)
     assert done.exit_code == 0, done.output
     return tuple(re.search(r"^Mean return of (.*) evaluation episodes: (\S+) ± (\S+)$", done.stdout, re.M).groups())
 
 
 def returns(predict, env_id: str, n_episodes: int, seed: int) -> list[float]:
-    """Run episodes as one would by hand; only the first is seeded."""
+    """Run episodes without SB3; only the first one is seeded."""
     env = gym.make(env_id)
     found = []
     for episode in range(n_episodes):
@@ -52,21 +52,21 @@ def returns(predict, env_id: str, n_episodes: int, seed: int) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", ["deterministic", "stochastic"])
-def test_the_mean_return_is_that_of_episodes_run_by_hand(kind: str, model: TDA2C) -> None:
+def test_prints_the_mean_return_of_independently_run_episodes(kind: str, model: TDA2C) -> None:
     set_random_seed(7)
     found = returns(lambda obs: model.predict(obs, deterministic=kind == "deterministic")[0], "CartPole-v1", 6, seed=7)
     assert len(set(found)) > 1
-    said = evaluated(f"model.zip --env CartPole-v1 --episodes 6 --seed 7 --{kind} --device cpu")
-    assert said == (f"6 {kind}", f"{np.mean(found):.2f}", f"{np.std(found):.2f}")
+    printed = evaluated(f"model.zip --env CartPole-v1 --episodes 6 --seed 7 --{kind} --device cpu")
+    assert printed == (f"6 {kind}", f"{np.mean(found):.2f}", f"{np.std(found):.2f}")
 
 
-def test_the_seed_of_the_training_does_not_choose_the_episodes() -> None:
+def test_episodes_do_not_depend_on_the_seed_of_the_training() -> None:
     TDA2C("MlpPolicy", "Pendulum-v1", seed=0, device="cpu").save("model.zip")
     first, second = (evaluated("model.zip --env Pendulum-v1 --episodes 2 --device cpu") for _ in range(2))
     assert first != second
 
 
-def test_twenty_deterministic_episodes_are_the_default(model: TDA2C) -> None:
+def test_default_is_twenty_deterministic_episodes(model: TDA2C) -> None:
     assert evaluated("model.zip --env CartPole-v1")[0] == "20 deterministic"
 
 
@@ -78,9 +78,9 @@ def test_twenty_deterministic_episodes_are_the_default(model: TDA2C) -> None:
         ("best_model.zip", "my-Pendulum-v1/vecnormalize.pkl"),
     ],
 )
-def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, statistics: str) -> None:
+def test_observations_are_normalised_by_statistics_next_to_the_zip(zip_name: str, statistics: str) -> None:
     env = VecNormalize(make_vec_env("Pendulum-v1", seed=0), clip_obs=1.0)
-    # rates large enough for actions that differ
+    # a learning rate that is large enough to change the actions
     model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu").learn(400)
     model.save(zip_name)
     Path(statistics).parent.mkdir(exist_ok=True)
@@ -93,8 +93,8 @@ def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, sta
         return model.predict(normalised.clip(-1.0, 1.0).astype(np.float32), deterministic=True)[0]
 
     normalised = np.mean(returns(predict, "Pendulum-v1", 2, seed=3))
-    as_they_are = np.mean(returns(lambda obs: model.predict(obs, deterministic=True)[0], "Pendulum-v1", 2, seed=3))
-    assert abs(normalised - as_they_are) > 1.0
+    unnormalised = np.mean(returns(lambda obs: model.predict(obs, deterministic=True)[0], "Pendulum-v1", 2, seed=3))
+    assert abs(normalised - unnormalised) > 1.0
     arguments = f"{zip_name} --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
     assert float(evaluated(arguments)[1]) == pytest.approx(normalised, abs=0.02)
 
@@ -104,29 +104,29 @@ def test_observations_are_normalised_by_the_statistics_beside(zip_name: str, sta
     assert re.search(f"Error: .*{statistics}: it asks for builtins.print", done.stderr)
 
 
-def test_what_lies_beside_can_be_overruled(model: TDA2C) -> None:
+def test_options_override_statistics_next_to_the_zip(model: TDA2C) -> None:
     env = VecNormalize(make_vec_env("CartPole-v1", seed=0), clip_obs=0.01)
     env.save("vecnormalize.pkl")
     env.save("other.pkl")
     arguments = "model.zip --env CartPole-v1 --episodes 2 --seed 3 --device cpu"
-    as_they_are = evaluated(f"{arguments} --no-normalize")
-    assert as_they_are != evaluated(arguments)
+    unnormalised = evaluated(f"{arguments} --no-normalize")
+    assert unnormalised != evaluated(arguments)
     assert "Observations are normalised by other.pkl" in run(f"{arguments} --normalize other.pkl").stdout
     Path("vecnormalize.pkl").unlink()
-    assert evaluated(arguments) == as_they_are
+    assert evaluated(arguments) == unnormalised
 
     done = run(f"{arguments} --normalize other.pkl --no-normalize")
     assert done.exit_code == 2
     assert "--normalize other.pkl and --no-normalize exclude each other" in done.stderr
 
 
-def test_other_files_beside_are_not_taken_for_statistics(model: TDA2C) -> None:
+def test_other_files_next_to_the_zip_are_not_taken_for_statistics(model: TDA2C) -> None:
     for name in ("model.pkl", "rl_model_vecnormalize_400_steps.pkl"):
         Path(name).write_bytes(b"")
     assert "normalised" not in run("model.zip --env CartPole-v1 --episodes 1").stdout
 
 
-def test_what_could_run_code_is_loaded_only_where_it_is_trusted() -> None:
+def test_code_is_loaded_only_if_trusted() -> None:
     TDA2C("MlpPolicy", "CartPole-v1", learning_rate=lambda progress: 1e-3 * progress, seed=0).save("model.zip")
     done = run("model.zip --env CartPole-v1 --episodes 1")
     assert done.exit_code == 2
@@ -153,7 +153,7 @@ def test_what_could_run_code_is_loaded_only_where_it_is_trusted() -> None:
         ("text.zip --env CartPole-v1", "text.zip: it is damaged, or no saved model"),
     ],
 )
-def test_mistakes_end_with_a_message(arguments: str, message: str, model: TDA2C) -> None:
+def test_usage_errors_end_with_a_message(arguments: str, message: str, model: TDA2C) -> None:
     content = Path("model.zip").read_bytes()
     Path("damaged.zip").write_bytes(content[: len(content) // 2])
     Path("text.zip").write_text("no model")
@@ -163,7 +163,7 @@ def test_mistakes_end_with_a_message(arguments: str, message: str, model: TDA2C)
     assert done.stdout == ""
 
 
-def test_statistics_that_are_damaged(model: TDA2C) -> None:
+def test_damaged_statistics_are_an_error(model: TDA2C) -> None:
     Path("vec_normalize.pkl").write_bytes(b"\x80\x04")
     done = run("model.zip --env CartPole-v1")
     assert done.exit_code == 2

@@ -34,7 +34,7 @@ def saved(**kwargs: object) -> TDA2C:
 
 
 @pytest.mark.parametrize(("to", "run_file"), [("onnx", run_onnx), ("safetensors", run_loaded)])
-def test_writes_what_acts_as_the_model(to: str, run_file) -> None:
+def test_writes_an_actor_that_acts_as_the_model(to: str, run_file) -> None:
     model = saved()
     done = run(f"export model.zip --to {to}")
     assert done.exit_code == 0, done.output
@@ -44,14 +44,14 @@ def test_writes_what_acts_as_the_model(to: str, run_file) -> None:
     np.testing.assert_array_equal(run_file(Path(f"model.{to}"), OBSERVATIONS), expected)
 
 
-def test_writes_where_it_is_told() -> None:
+def test_writes_to_the_output() -> None:
     saved()
     assert run("export model.zip --to safetensors --output actors/mine").exit_code == 0
     assert load_actor("actors/mine").inputs.keys() == {"observation"}
     assert sorted(path.name for path in Path().iterdir()) == ["actors", "model.zip"]
 
 
-def test_normalises_as_the_file_says() -> None:
+def test_normalises_by_the_given_statistics() -> None:
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
     model = saved(env=env)
     env.save("vecnormalize.pkl")
@@ -63,7 +63,7 @@ def test_normalises_as_the_file_says() -> None:
     np.testing.assert_array_equal(tensors["mean.observation"], env.obs_rms.mean)
 
 
-def test_normalises_by_what_lies_beside_unless_told_otherwise() -> None:
+def test_normalises_by_statistics_next_to_the_zip_unless_turned_off() -> None:
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
     saved(env=env)
     env.save("vecnormalize.pkl")
@@ -73,7 +73,7 @@ def test_normalises_by_what_lies_beside_unless_told_otherwise() -> None:
     assert load_actor("model.safetensors").normalization is None
 
 
-def test_the_model_is_not_overwritten_by_its_actor() -> None:
+def test_an_actor_does_not_overwrite_its_model() -> None:
     model = saved()
     done = run("export model.zip --to onnx --output ./model.zip")
     assert done.exit_code == 2
@@ -81,7 +81,7 @@ def test_the_model_is_not_overwritten_by_its_actor() -> None:
     assert TDA2C.load("model.zip", device="cpu").num_timesteps == model.num_timesteps
 
 
-def test_code_runs_only_where_it_is_trusted() -> None:
+def test_code_is_loaded_only_if_trusted() -> None:
     saved(policy_kwargs={"features_extractor_class": Doubling})
     done = run("export model.zip --to safetensors")
     assert done.exit_code == 2
@@ -92,17 +92,17 @@ def test_code_runs_only_where_it_is_trusted() -> None:
     assert os.listdir() == ["model.zip"]
 
 
-def test_no_code_runs_from_the_statistics() -> None:
+def test_statistics_run_no_code() -> None:
     saved()
     Path("vecnormalize.pkl").write_bytes(PAYLOADS["a call"]("ran"))
-    for more in ("", " --trusted"):
-        done = run(f"export model.zip --to safetensors --normalize vecnormalize.pkl{more}")
+    for option in ("", " --trusted"):
+        done = run(f"export model.zip --to safetensors --normalize vecnormalize.pkl{option}")
         assert done.exit_code == 2
         assert re.search("vecnormalize.pkl: it asks for .*mkdir", done.stderr)
     assert sorted(os.listdir()) == ["model.zip", "vecnormalize.pkl"]
 
 
-def test_what_acts_otherwise_is_not_written() -> None:
+def test_an_actor_that_acts_otherwise_is_not_written() -> None:
     TDA2C(Contrary, _three_actions(), device="cpu", seed=0).save("model.zip")
     done = run("export model.zip --to safetensors --trusted")
     assert done.exit_code == 2
@@ -136,7 +136,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("model.zip --to safetensors --output damaged.zip/actor", "damaged.zip/actor"),
     ],
 )
-def test_mistakes_end_with_a_message(arguments: str, message: str) -> None:
+def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
     saved()
     Path("damaged.zip").write_bytes(b"\x80\x04")
     done = run(f"export {arguments}")

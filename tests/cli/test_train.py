@@ -4,8 +4,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -17,10 +19,19 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
+STOPPED = re.compile(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n")
+
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 def run(command_line: str) -> Result:
@@ -36,7 +47,7 @@ def succeed(command_line: str) -> str:
 def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated = []
 
-    def evaluate(model, env, **kwargs):
+    def evaluate(model: Any, env: Any, **kwargs: Any) -> Any:
         evaluated.append((model, env, kwargs))
         return evaluate_policy(model, env, n_eval_episodes=2)
 
@@ -46,7 +57,8 @@ def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) ->
     matches = [re.fullmatch(r"EP(\d+) EpisodeReward=(\d+\.\d)", line) for line in episodes]
     assert [int(match[1]) for match in matches] == list(range(len(episodes)))
     assert 4 < len(episodes) <= 25
-    assert sum(float(match[2]) for match in matches) <= 200  # a CartPole's return is its number of steps
+    # each step of CartPole has a reward of 1
+    assert sum(float(match[2]) for match in matches) <= 200
     ((model, env, kwargs),) = evaluated
     assert kwargs == {"n_eval_episodes": 20}
     assert env is not model.get_env()
@@ -54,40 +66,80 @@ def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) ->
     assert saved == "Saved to tda2c_CartPole-v1.zip"
 
 
-@pytest.mark.parametrize("command", ["", "train "])
-def test_the_flags_reach_the_model(command: str) -> None:
-    succeed(
-        f"{command}--env Pendulum-v1 --gamma 0.9 --update_interval 3 --actor_lr 0.01 --critic_lr 0.02 --timesteps 30 "
-        "--n_envs 2 --seed 5 --device cpu --save models/pendulum --quiet"
-    )
-    model = TDA2C.load("models/pendulum.zip", device="cpu")
+def test_prints_only_episodes_and_results_to_a_pipe() -> None:
+    command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stderr == ""
+    assert all(line.startswith(("EP", "Mean return", "Saved to")) for line in done.stdout.split("\n") if line)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_shows_a_progress_bar_in_a_terminal() -> None:
+    import pty
+
+    terminal, end_of_process = pty.openpty()
+    command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
+    with subprocess.Popen(command, stdout=end_of_process, stderr=end_of_process, env=ENVIRONMENT) as process:
+        os.close(end_of_process)
+        out = b"".join(iter(lambda: read_or_end(terminal), b"")).decode()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert "300/300" in out
+    assert re.search(r"EP0 EpisodeReward=\d", out)
+
+
+def read_or_end(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 2**16)
+    except OSError:
+        # Linux raises once the other end is closed
+        return b""
+
+
+@pytest.mark.parametrize(
+    "command_line",
+    [
+        "--env CartPole-v1 --gamma 0.9 --update_interval 3 --actor_lr 0.01 --critic_lr 0.02 --n_envs 2",
+        "train --env CartPole-v1 --gamma 0.9 --update-interval 3 --actor-lr 0.01 --critic-lr 0.02 --n-envs 2",
+    ],
+)
+def test_the_flags_reach_the_model(command_line: str) -> None:
+    succeed(f"{command_line} --timesteps 30 --seed 5 --device cpu --save models/cartpole --quiet")
+    model = TDA2C.load("models/cartpole.zip", device="cpu")
     assert (model.gamma, model.n_steps, model.learning_rate, model.critic_learning_rate) == (0.9, 3, 0.01, 0.02)
     assert (model.num_timesteps, model.n_envs, model.seed) == (30, 2, 5)
 
 
-def test_dashes_are_accepted_and_the_defaults_are_the_seeds() -> None:
-    succeed("--update-interval 4 --actor-lr 0.01 --critic-lr 0.02 --n-envs 1 --timesteps 10 --quiet")
-    model = TDA2C.load("tda2c_CartPole-v1", device="cpu")
-    assert (model.n_steps, model.learning_rate, model.critic_learning_rate) == (4, 0.01, 0.02)
+def test_the_defaults_are_those_of_the_reference() -> None:
     succeed("train --timesteps 10 --quiet --save defaults.zip")
     model = TDA2C.load("defaults", device="cpu")
     assert (model.gamma, model.n_steps, model.learning_rate, model.critic_learning_rate) == (0.99, 5, 5e-4, 1e-3)
     assert (model.reward_scale, model.n_envs, model.seed) == (0.01, 1, None)
 
 
-def test_the_zip_is_called_a_zip() -> None:
+def test_the_suffix_zip_is_added() -> None:
     succeed("--timesteps 5 --quiet --save runs/model0.1")
     assert [path.name for path in Path("runs").iterdir()] == ["model0.1.zip"]
 
 
-def test_an_earlier_model_is_not_overwritten() -> None:
-    for _ in range(3):
+def test_existing_models_are_not_overwritten() -> None:
+    for _ in range(2):
         succeed("--timesteps 5 --quiet")
-    names = sorted(path.name for path in Path().glob("*.zip"))
-    assert names == ["tda2c_CartPole-v1.zip", "tda2c_CartPole-v1_2.zip", "tda2c_CartPole-v1_3.zip"]
+    assert sorted(path.name for path in Path().iterdir()) == ["tda2c_CartPole-v1.zip", "tda2c_CartPole-v1_2.zip"]
 
 
-def test_quiet_prints_the_result_only() -> None:
+@pytest.mark.slow
+def test_two_trainings_at_the_same_time_save_to_different_files() -> None:
+    commands = [[*COMMAND, "--timesteps", "50", "--seed", str(seed), "--quiet"] for seed in (1, 2)]
+    processes = [subprocess.Popen(command, stdout=PIPE, text=True, env=ENVIRONMENT) for command in commands]
+    printed = [process.communicate(timeout=300)[0].splitlines()[-1] for process in processes]
+    assert sorted(printed) == ["Saved to tda2c_CartPole-v1.zip", "Saved to tda2c_CartPole-v1_2.zip"]
+    for seed, line in zip((1, 2), printed, strict=True):
+        assert TDA2C.load(line.removeprefix("Saved to "), device="cpu").seed == seed
+
+
+def test_quiet_prints_the_results_only() -> None:
     done = run("--timesteps 50 --quiet")
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
@@ -110,79 +162,66 @@ def test_quiet_prints_the_result_only() -> None:
         ("--n-envs 0", "--n_envs.*: .*1"),
         ("--device warp", "warp"),
         ("--save .", "--save . is a folder"),
-        (f"--save {__file__}/model.zip", "--save .*test_train.py: nothing can be written there"),
+        (f"--save {__file__}/model.zip", "--save .*test_train.py: this folder cannot be written to"),
         ("--env Blackjack-v1", "observation_space=Tuple.* is not supported"),
         ("--lr 1", "No such option: --lr"),
     ],
 )
-def test_mistakes_end_with_a_message(arguments: str, message: str) -> None:
+def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
     done = run(arguments)
     assert done.exit_code == 2
     assert re.search(f"Error: .*{message}", done.stderr)
     assert not list(Path().iterdir())
 
 
-def test_ctrl_c_saves_what_there_is_and_says_where() -> None:
+def test_ctrl_c_saves_the_model_and_prints_where() -> None:
+    assert interrupted(n_times=1, seconds=0.0) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05])
+def test_further_ctrl_c_do_not_lose_the_model(seconds: float) -> None:
+    assert interrupted(n_times=4, seconds=seconds) > 0
+
+
+def interrupted(n_times: int, seconds: float) -> int:
+    """Interrupt a training process several times, check what it prints, and return the steps of the saved model."""
     command = [*COMMAND, "--timesteps", "100000000", "--seed", "0", "--device", "cpu", "--save", "half.zip"]
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
         assert next(process.stdout).startswith("EP0 ")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=300)
-    assert process.returncode == 130
-    steps = int(re.fullmatch(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n", err)[1].replace(",", ""))
-    assert TDA2C.load("half.zip", device="cpu").num_timesteps == steps > 0
-
-
-@pytest.mark.parametrize("n_milliseconds", [1, 10, 20, 50])
-def test_ctrl_c_again_and_again_does_not_lose_the_model(n_milliseconds: int) -> None:
-    command = [*COMMAND, "--timesteps", "100000000", "--device", "cpu", "--save", "half.zip"]
-    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
-        assert next(process.stdout).startswith("EP0 ")
-        for _ in range(4):
+        for _ in range(n_times):
             process.send_signal(signal.SIGINT)
-            time.sleep(n_milliseconds / 1_000)
+            time.sleep(seconds)
         _, err = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert re.fullmatch(r"\nStopped after [\d,]+ steps. Saved to half.zip\n", err)
-    assert TDA2C.load("half.zip", device="cpu").num_timesteps > 0
+    n_steps = TDA2C.load("half.zip", device="cpu").num_timesteps
+    assert STOPPED.fullmatch(err)[1] == f"{n_steps:,}"
+    return n_steps
 
 
-def test_ctrl_c_in_the_last_save_does_not_lose_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_ctrl_c_during_the_last_save_does_not_lose_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     save = TDA2C.save
 
-    def interrupted(model: TDA2C, path: Path) -> None:
+    def interrupted_save(model: TDA2C, path: Path) -> None:
         monkeypatch.setattr(TDA2C, "save", save)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(TDA2C, "save", interrupted)
-    try:
-        done = run("--timesteps 100 --device cpu")
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(TDA2C, "save", interrupted_save)
+    done = run("--timesteps 100 --device cpu --save half.zip")
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert done.exit_code == 130
-    assert "Stopped after 100 steps. Saved to tda2c_CartPole-v1.zip" in done.stderr
-    assert TDA2C.load("tda2c_CartPole-v1.zip", device="cpu").num_timesteps == 100
+    assert "Stopped after 100 steps. Saved to half.zip" in done.stderr
+    assert TDA2C.load("half.zip", device="cpu").num_timesteps == 100
 
 
-def test_trainings_side_by_side_save_to_files_of_their_own() -> None:
-    commands = [[*COMMAND, "--timesteps", "50", "--seed", str(seed), "--quiet"] for seed in (1, 2)]
-    processes = [subprocess.Popen(command, stdout=PIPE, text=True, env=ENVIRONMENT) for command in commands]
-    said = [process.communicate(timeout=300)[0].splitlines()[-1] for process in processes]
-    assert sorted(said) == ["Saved to tda2c_CartPole-v1.zip", "Saved to tda2c_CartPole-v1_2.zip"]
-    for seed, line in zip((1, 2), said, strict=True):
-        assert TDA2C.load(line.removeprefix("Saved to "), device="cpu").seed == seed
+def test_ctrl_c_during_evaluation_prints_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted_evaluation(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
 
-
-def test_a_fault_of_the_environment_saves_what_there_is_and_stays_an_error() -> None:
-    gym.register("FailsLate-v0", FailsLate)
-    try:
-        done = run("--env FailsLate-v0 --timesteps 100 --device cpu")
-    finally:
-        del gym.registry["FailsLate-v0"]
-    assert isinstance(done.exception, OSError)
-    assert "Saved to tda2c_FailsLate-v0.zip" in done.stderr
-    assert TDA2C.load("tda2c_FailsLate-v0.zip", device="cpu").num_timesteps == 8
+    monkeypatch.setattr("sb3_a2c_td.cli.train.evaluate_policy", interrupted_evaluation)
+    done = run("--timesteps 5 --quiet --save model.zip")
+    assert (done.exit_code, done.stdout) == (130, "Saved to model.zip\n")
 
 
 class FailsLate(CartPoleEnv):
@@ -190,47 +229,46 @@ class FailsLate(CartPoleEnv):
 
     n_steps = 0
 
-    def step(self, action):
+    def step(self, action: Any) -> Any:
         self.n_steps += 1
         if self.n_steps == 8:
             raise OSError("out of order")
         return super().step(action)
 
 
-def test_ctrl_c_while_the_model_is_evaluated_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sb3_a2c_td.cli.train.evaluate_policy", interrupted)
-    done = run("--timesteps 5 --quiet --save model.zip")
-    assert (done.exit_code, done.stdout) == (130, "Saved to model.zip\n")
+@pytest.fixture
+def _fails_late() -> Iterator[None]:
+    gym.register("FailsLate-v0", FailsLate)
+    yield
+    del gym.registry["FailsLate-v0"]
 
 
-def test_no_progress_bar_is_piped() -> None:
-    command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
-    assert done.stderr == ""
-    assert all(line.startswith(("EP", "Mean return", "Saved to")) for line in done.stdout.split("\n") if line)
+@pytest.mark.usefixtures("_fails_late")
+def test_an_error_of_the_environment_is_raised_after_saving() -> None:
+    done = run("--env FailsLate-v0 --timesteps 100 --device cpu")
+    assert isinstance(done.exception, OSError)
+    assert "Saved to tda2c_FailsLate-v0.zip" in done.stderr
+    assert TDA2C.load("tda2c_FailsLate-v0.zip", device="cpu").num_timesteps == 8
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-def test_a_terminal_gets_a_progress_bar() -> None:
-    import pty
-
-    terminal, its_end = pty.openpty()
-    command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
-    with subprocess.Popen(command, stdout=its_end, stderr=its_end, env=ENVIRONMENT) as process:
-        os.close(its_end)
-        out = b"".join(iter(lambda: read_or_end(terminal), b"")).decode()
-    os.close(terminal)
-    assert process.returncode == 0
-    assert "300/300" in out
-    assert re.search(r"EP0 EpisodeReward=\d", out)
+@pytest.mark.usefixtures("_fails_late")
+@pytest.mark.parametrize("env", ["CartPole-v1", "FailsLate-v0"])
+def test_no_empty_zip_stays_after_a_failed_save(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TDA2C, "save", disk_is_full)
+    done = run(f"--env {env} --timesteps 10 --quiet --device cpu")
+    assert isinstance(done.exception, OSError)
+    assert "disk is full" in str(done.exception)
+    assert not list(Path().iterdir())
 
 
-def read_or_end(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 2**16)
-    except OSError:
-        # Linux's way to say that the other end was closed
-        return b""
+@pytest.mark.parametrize("content", [b"", b"a model"])
+def test_a_failed_save_keeps_the_users_file(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("model.zip").write_bytes(content)
+    monkeypatch.setattr(TDA2C, "save", disk_is_full)
+    done = run("--timesteps 10 --quiet --device cpu --save model.zip")
+    assert isinstance(done.exception, OSError)
+    assert Path("model.zip").read_bytes() == content
+
+
+def disk_is_full(*args: Any, **kwargs: Any) -> None:
+    raise OSError("disk is full")

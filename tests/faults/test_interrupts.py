@@ -137,11 +137,15 @@ def test_handlers_are_installed_in_the_main_thread_only(context: Callable[[], An
 
 
 def test_only_the_first_ctrl_c_raises() -> None:
-    with pytest.raises(KeyboardInterrupt), interrupts.handled_once():
-        try:
-            ctrl_c()
-        finally:
-            ctrl_c()
+    def interrupted_twice() -> None:
+        with interrupts.handled_once():
+            try:
+                ctrl_c()
+            finally:
+                ctrl_c()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
     ctrl_c()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 

@@ -1,4 +1,4 @@
-"""Learning curves: the numbers that are drawn, and what cannot be drawn."""
+"""Learning curves draw the right numbers, and invalid runs are errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def _figures_are_closed() -> Iterator[None]:
 
 
 def write_log(file: Path, rows: list[tuple[float, int, float]], t_start: float = 100.0) -> Path:
-    """Write what Monitor would: return, length and time of each episode."""
+    """Write a log as Monitor does: return, length and time of each episode."""
     file.parent.mkdir(exist_ok=True)
     lines = [f'#{{"t_start": {t_start}, "env_id": "None"}}', "r,l,t", *(",".join(map(str, row)) for row in rows)]
     file.write_text("\n".join(lines) + "\n")
@@ -46,7 +46,7 @@ def monitored(tmp_path: Path, n_envs: int = 1, n_steps: int = 500, **kwargs) -> 
     return model
 
 
-def test_points_are_episodes_and_the_line_is_their_mean(tmp_path: Path) -> None:
+def test_points_are_episodes_and_the_line_is_their_moving_average(tmp_path: Path) -> None:
     log = write_log(tmp_path / "monitor.csv", [(1, 10, 0.1), (2, 20, 0.2), (6, 5, 0.3), (10, 7, 0.4)])
     line, points = drawn(plot_learning_curve(log, smoothing=3))
     assert points == ([10, 30, 35, 42], [1, 2, 6, 10])
@@ -57,14 +57,14 @@ def test_points_are_episodes_and_the_line_is_their_mean(tmp_path: Path) -> None:
     assert ax.get_ylabel() == "return (line: mean of 1 episodes)"
 
 
-def test_fewer_episodes_than_a_mean_needs_have_no_line(tmp_path: Path) -> None:
+def test_too_few_episodes_for_an_average_have_no_line(tmp_path: Path) -> None:
     log = write_log(tmp_path / "monitor.csv", [(1, 10, 0.1), (2, 20, 0.2)])
     line, points = drawn(plot_learning_curve(log))
     assert line == ([], [])
     assert points == ([10, 30], [1, 2])
 
 
-def test_several_environments_are_one_run_in_the_order_of_time(tmp_path: Path) -> None:
+def test_several_environments_are_one_run_in_order_of_time(tmp_path: Path) -> None:
     write_log(tmp_path / "[1]" / "0.monitor.csv", [(1, 10, 0.5), (2, 10, 1.5)], t_start=100)
     write_log(tmp_path / "[1]" / "1.monitor.csv", [(3, 20, 0.1), (4, 20, 0.9)], t_start=101)
     _, points = drawn(plot_learning_curve(tmp_path / "[1]"))
@@ -73,8 +73,8 @@ def test_several_environments_are_one_run_in_the_order_of_time(tmp_path: Path) -
     assert points == ([20, 40], [3, 4])
 
 
-def test_a_log_that_was_appended_to_keeps_its_order(tmp_path: Path) -> None:
-    """Monitor's clock begins anew where it goes on with a file."""
+def test_an_appended_log_keeps_its_order(tmp_path: Path) -> None:
+    """Monitor's clock restarts when it appends to a file."""
     for t_start, first in ((100.0, 1), (100.5, 10)):
         rows = [(first, 10, 2.0), (first + 1, 10, 4.0), (first + 2, 10, 1.0), (first + 3, 10, 3.0)]
         write_log(tmp_path / f"{first}.monitor.csv", rows, t_start)
@@ -85,7 +85,7 @@ def test_a_log_that_was_appended_to_keeps_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_envs", [1, 3])
-def test_what_sb3_reads_in_real_logs(n_envs: int, tmp_path: Path) -> None:
+def test_episodes_are_those_that_sb3_reads(n_envs: int, tmp_path: Path) -> None:
     monitored(tmp_path, n_envs)
     _, points = drawn(plot_learning_curve(tmp_path / "logs"))
     steps, returns = ts2xy(load_results(str(tmp_path / "logs")), X_TIMESTEPS)
@@ -93,7 +93,7 @@ def test_what_sb3_reads_in_real_logs(n_envs: int, tmp_path: Path) -> None:
     assert points == (steps.tolist(), returns.tolist())
 
 
-def test_the_log_of_a_vec_monitor(tmp_path: Path) -> None:
+def test_logs_of_vec_monitor_are_drawn(tmp_path: Path) -> None:
     env = VecMonitor(DummyVecEnv([lambda: CountingEnv(4)] * 2), str(tmp_path / "log"))
     TDA2C("MlpPolicy", env, device="cpu").learn(16)
     env.close()
@@ -101,8 +101,8 @@ def test_the_log_of_a_vec_monitor(tmp_path: Path) -> None:
     assert points[0] == [4, 8, 12, 16]
 
 
-def test_a_model_holds_its_last_episodes(tmp_path: Path) -> None:
-    """Where the last one ended with the last step, they stand where Monitor's log has them."""
+def test_a_model_draws_its_last_episodes(tmp_path: Path) -> None:
+    """They are drawn as if the last one had ended at the model's last step."""
     model = monitored(tmp_path, n_steps=500, stats_window_size=10)
     _, (steps, returns) = drawn(plot_learning_curve(tmp_path / "logs"))
     n_unfinished = model.num_timesteps - steps[-1]
@@ -114,7 +114,7 @@ def test_a_model_holds_its_last_episodes(tmp_path: Path) -> None:
         assert points[0] == [step + n_unfinished for step in steps[-10:]]
 
 
-def test_runs_have_a_colour_each_and_the_labels_of_the_legend(tmp_path: Path) -> None:
+def test_runs_have_different_colours_and_labels(tmp_path: Path) -> None:
     monitored(tmp_path).save(tmp_path / "model")
     runs = [tmp_path / "logs", str(tmp_path / "model.zip")]
     ax = plot_learning_curve(*runs, labels=["log", "zip"])
@@ -125,7 +125,7 @@ def test_runs_have_a_colour_each_and_the_labels_of_the_legend(tmp_path: Path) ->
     assert [text.get_text() for text in legend.get_texts()] == [str(run) for run in runs]
 
 
-def test_the_axes_are_the_users_or_a_new_figures(tmp_path: Path) -> None:
+def test_axes_are_the_users_or_those_of_a_new_figure(tmp_path: Path) -> None:
     log = write_log(tmp_path / "monitor.csv", [(1, 10, 0.1)])
     figure = Figure()
     given = figure.subplots()
@@ -137,26 +137,26 @@ def test_the_axes_are_the_users_or_a_new_figures(tmp_path: Path) -> None:
     assert plt.gca() is second
 
 
-def test_what_cannot_be_drawn_leaves_no_figure(tmp_path: Path) -> None:
+def test_invalid_arguments_leave_no_figure(tmp_path: Path) -> None:
     good = write_log(tmp_path / "good.monitor.csv", [(1, 10, 0.1)])
     empty = write_log(tmp_path / "empty" / "monitor.csv", [])
-    with pytest.raises(ValueError, match=r"empty: no episode was finished in it"):
+    with pytest.raises(ValueError, match=r"empty: the run has no finished episode"):
         plot_learning_curve(good, empty.parent)
-    with pytest.raises(ValueError, match="runs: none given"):
+    with pytest.raises(ValueError, match="runs: expected at least one"):
         plot_learning_curve()
-    with pytest.raises(ValueError, match=r"labels=\['a', 'b'\]: expected one for each of the 1 runs"):
+    with pytest.raises(ValueError, match=r"labels=\['a', 'b'\]: expected one label for each of the 1 runs"):
         plot_learning_curve(good, labels=["a", "b"])
     with pytest.raises(ValueError, match="smoothing must be an integer of at least 1, got 0"):
         plot_learning_curve(good, smoothing=0)
     assert plt.get_fignums() == []
 
 
-def test_wrong_paths(tmp_path: Path) -> None:
+def test_missing_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing"):
         plot_learning_curve(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"nothing\.csv"):
         plot_learning_curve(tmp_path / "nothing.csv")
-    with pytest.raises(FileNotFoundError, match=r"no file in it ends in monitor\.csv; give make_vec_env a monitor_dir"):
+    with pytest.raises(FileNotFoundError, match=r"no file in this folder ends in monitor\.csv; pass monitor_dir"):
         plot_learning_curve(tmp_path)
 
 
@@ -171,28 +171,28 @@ def test_wrong_paths(tmp_path: Path) -> None:
         "",
     ],
 )
-def test_files_that_monitor_did_not_write(content: str, tmp_path: Path) -> None:
+def test_files_that_are_not_monitor_logs_are_errors(content: str, tmp_path: Path) -> None:
     file = tmp_path / "progress.csv"
     file.write_text(content)
-    with pytest.raises(ValueError, match=r"progress\.csv: Monitor did not write it, or it is damaged"):
+    with pytest.raises(ValueError, match=r"progress\.csv is not a Monitor log, or it is damaged"):
         plot_learning_curve(file)
 
 
-def test_zips_without_episodes(tmp_path: Path) -> None:
+def test_zips_without_episodes_are_errors(tmp_path: Path) -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", device="cpu")
     model.save(tmp_path / "new")
-    with pytest.raises(ValueError, match=r"new: no episode was finished in it; train for longer"):
+    with pytest.raises(ValueError, match=r"new: the run has no finished episode; train for longer"):
         plot_learning_curve(tmp_path / "new")
     model.learn(200).save(tmp_path / "without", exclude=["ep_info_buffer"])
-    with pytest.raises(ValueError, match="without: it holds no episodes as Monitor describes them"):
+    with pytest.raises(ValueError, match="without does not hold Monitor's episode statistics"):
         plot_learning_curve(tmp_path / "without")
     A2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "a2c")
     with pytest.raises(UnreadableCheckpointError, match="another algorithm than TDA2C"):
         plot_learning_curve(tmp_path / "a2c")
 
 
-def test_no_code_of_a_zip_runs(tmp_path: Path) -> None:
-    """Neither among the episodes nor elsewhere, where it does not hinder the drawing."""
+def test_zips_run_no_code(tmp_path: Path) -> None:
+    """Code among the episodes is an error; code elsewhere in the zip is not looked at."""
     monitored(tmp_path).save(tmp_path / "model")
     payload = PAYLOADS["a call"](str(tmp_path / "ran"))
     archive = (tmp_path / "model.zip").read_bytes()

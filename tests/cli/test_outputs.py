@@ -1,0 +1,67 @@
+"""New files and folders never replace others, and leave nothing behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sb3_a2c_td.cli import outputs
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def names() -> list[str]:
+    return sorted(path.name for path in Path().iterdir())
+
+
+def test_a_new_file_is_kept_if_something_was_written() -> None:
+    with outputs.new_file("model", ".zip") as path:
+        path.write_text("content")
+    assert names() == ["model.zip"]
+
+
+def test_an_empty_new_file_is_removed_after_an_error() -> None:
+    Path("model.zip").touch()
+    with pytest.raises(KeyboardInterrupt), outputs.new_file("model", ".zip") as path:
+        raise KeyboardInterrupt
+    assert str(path) == "model_2.zip"
+    assert names() == ["model.zip"]
+
+
+def test_a_new_file_may_be_removed_meanwhile() -> None:
+    with outputs.new_file("model", ".zip") as path:
+        path.unlink()
+    assert names() == []
+
+
+def test_commands_at_the_same_time_get_different_files() -> None:
+    with outputs.new_file("model", ".zip") as first, outputs.new_file("model", ".zip") as second:
+        assert names() == [str(first), str(second)] == ["model.zip", "model_2.zip"]
+
+
+def test_a_new_folder_is_not_one_that_another_command_makes_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("comparison").mkdir()
+    # as if it were made right after a check
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert outputs.new_folder("comparison") == Path("comparison_2")
+    assert Path("comparison_2").is_dir()
+
+
+def test_missing_folders_are_made() -> None:
+    assert outputs.writable_folder(Path("a/b"), "--save").is_dir()
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error() -> None:
+    Path("file").touch()
+    with pytest.raises(ValueError, match=re.escape("--save file/a: this folder cannot be written to; name another")):
+        outputs.writable_folder(Path("file/a"), "--save")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "name"), [("CartPole-v1", "CartPole-v1"), ("package:ALE/Pong-v5", "package-ALE-Pong-v5")]
+)
+def test_the_name_of_an_environment_is_part_of_a_files_name(env_id: str, name: str) -> None:
+    assert outputs.name_in_files(env_id) == name
