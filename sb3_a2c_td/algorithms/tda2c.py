@@ -372,7 +372,7 @@ class TDA2C(CollectingAlgorithm):
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log. Every format gets the same keys: SB3 itself keeps the numbers of steps from TensorBoard.
 
-        :param iteration: the number of the interval within this training
+        :param iteration: the number of the rollout within this training
         """
         record_progress(self, iteration)
         self.logger.dump(step=self.num_timesteps)
