@@ -6,7 +6,7 @@ import numpy as np
 
 from sb3_a2c_td.rollout.observations import Observations, map_arrays
 from sb3_a2c_td.rollout.transitions import Transitions
-from sb3_a2c_td.rollout.validation import STOPPED, check_finite
+from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, check_finite
 
 
 def step_transitions(
@@ -70,6 +70,6 @@ def _overwrite(rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None
     if np.shape(terminal_obs) != rows.shape[1:]:
         raise ValueError(
             f"terminal_observation of environment {env} at step {step}: expected shape {rows.shape[1:]}, got shape "
-            f"{np.shape(terminal_obs)}; {STOPPED} Fix the environment."
+            f"{np.shape(terminal_obs)}; {FIX_ENVIRONMENT}."
         )
     rows[env] = terminal_obs

@@ -1,6 +1,7 @@
-"""Observations are an array, or a dict of arrays where the space is a Dict: what treats both alike."""
+"""Observations are an array, or a dict of arrays where the space is a Dict. These functions treat both alike."""
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,3 +36,26 @@ def named_arrays(name: str, observations: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}[{key!r}]", array
     else:
         yield name, observations
+
+
+def paired_arrays(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
+    """Iterate over two arrays, or over the two arrays of each key.
+
+    :param first: an array, or a dict of arrays
+    :param second: likewise, with the keys of ``first``
+    :return: pairs of arrays
+    """
+    if isinstance(first, dict):
+        for key, array in first.items():
+            yield array, second[key]
+    else:
+        yield first, second
+
+
+def select_rows(observations: Any, index: Any) -> Any:
+    """Index the first axis of each array.
+
+    :param observations: ``(N, *observation_shape)``, or a dict of such arrays
+    :param index: as numpy takes it: a number or a slice gives views, an array of indices gives copies
+    """
+    return map_arrays(itemgetter(index), observations)

@@ -1,4 +1,4 @@
-"""The transitions of one interval."""
+"""The transitions of one rollout."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_a2c_td.rollout.observations import ArrayT, Observations, map_arrays
+from sb3_a2c_td.rollout.observations import ArrayT, map_arrays, named_arrays, paired_arrays, select_rows
 
 _SHAPE_AND_DTYPE = attrgetter("shape", "dtype")
 
 
 class Transitions(NamedTuple, Generic[ArrayT]):
-    """Transitions ``(s, a, r, s', end)``, row by row, in numpy arrays or in tensors.
+    """Transitions ``(s, a, r, s', end)``, one a row, in numpy arrays or in tensors.
 
     A one-step method needs nothing else: the rows may come in any order and from any episode.
     """
@@ -23,11 +23,11 @@ class Transitions(NamedTuple, Generic[ArrayT]):
     observations: ArrayT | dict[str, ArrayT]
     """``(N, *observation_shape)``, or a dict of such arrays"""
     actions: ArrayT
-    """as the policy drew them, before clipping or unscaling: ``(N, *action_shape)``"""
+    """as the policy sampled them, before clipping or unscaling: ``(N, *action_shape)``"""
     rewards: ArrayT
     """``(N,)`` float32, not scaled"""
     next_observations: ArrayT | dict[str, ArrayT]
-    """like ``observations``; at an episode's end its true last observation, not the next episode's first"""
+    """like ``observations``; where an episode ended, its last observation, not the first one of the next episode"""
     terminated: ArrayT
     """bool ``(N,)``"""
     truncated: ArrayT
@@ -40,7 +40,7 @@ class Transitions(NamedTuple, Generic[ArrayT]):
 
 
 class MaskedTransitions(NamedTuple, Generic[ArrayT]):
-    """:class:`Transitions` of which some actions were not allowed."""
+    """:class:`Transitions` with masks of the allowed actions."""
 
     observations: ArrayT | dict[str, ArrayT]
     actions: ArrayT
@@ -49,11 +49,11 @@ class MaskedTransitions(NamedTuple, Generic[ArrayT]):
     terminated: ArrayT
     truncated: ArrayT
     action_masks: ArrayT
-    """which choices were allowed, bool ``(N, n_choices)``; those of the action's components one after another"""
+    """whether each choice was allowed, bool ``(N, n_choices)``, with the choices of all action components in order"""
 
 
 class RecurrentTransitions(NamedTuple, Generic[ArrayT]):
-    """:class:`Transitions` of a policy with a memory. The rows of one environment come in the order of time."""
+    """:class:`Transitions` of a recurrent policy. The rows of each environment are in the order of time."""
 
     observations: ArrayT | dict[str, ArrayT]
     actions: ArrayT
@@ -62,11 +62,11 @@ class RecurrentTransitions(NamedTuple, Generic[ArrayT]):
     terminated: ArrayT
     truncated: ArrayT
     env: ArrayT
-    """the environment's number, ``(N,)`` int64"""
+    """index of the environment, ``(N,)`` int64"""
     episode_starts: ArrayT
     """whether the observation is the first of an episode, bool ``(N,)``"""
     lstm_states: ArrayT
-    """the memory before the observation, ``(N, 4 * n_layers, hidden_size)`` float32, see
+    """the LSTM states before the observation, ``(N, 4 * n_layers, hidden_size)`` float32, see
     :class:`~sb3_a2c_td.policies.recurrent.SeparateRecurrentPolicy`"""
 
     @property
@@ -76,14 +76,13 @@ class RecurrentTransitions(NamedTuple, Generic[ArrayT]):
 
 
 class TransitionBuffer:
-    """Holds the transitions of one interval, in arrays that are allocated once and then used again.
+    """Stores the transitions of one rollout, in arrays that are allocated once and reused.
 
-    The rows are flat: an environment step adds as many rows as there are transitions to keep, usually one for each
-    environment, and a step's row can be left out without harm. The arrays are allocated when the first transitions
-    arrive, with their shapes and dtypes: what an environment's wrappers return need not be what its space says
-    (VecNormalize gives floats for a space of integers).
+    The rows are flat: an environment step usually adds one row for each environment, or fewer where some rows are no
+    transitions. The arrays are allocated when the first transitions arrive, with their shapes and dtypes. These may
+    differ from the observation space: ``VecNormalize`` returns floats for a space of integers.
 
-    :param capacity: the number of rows to make room for
+    :param capacity: the number of rows to allocate
     """
 
     def __init__(self, capacity: int) -> None:
@@ -91,7 +90,7 @@ class TransitionBuffer:
         self.n_steps = 0
         """environment steps (of all environments together) since the last :meth:`reset`"""
         self.check: Callable[[Transitions[np.ndarray]], None] | None = None
-        """is asked, and may raise, where transitions have other shapes or dtypes than those before; not pickled"""
+        """is called, and may raise, when shapes or dtypes of the transitions change; not pickled"""
         self._size = 0
         self._storage: Transitions[np.ndarray] | None = None
         self._storage_arrays: Sequence[np.ndarray] = []
@@ -102,7 +101,7 @@ class TransitionBuffer:
         return self._size
 
     def reset(self) -> None:
-        """Forget every row; the arrays stay."""
+        """Remove all rows, and keep the arrays for the next ones."""
         self.n_steps = 0
         self._size = 0
 
@@ -110,70 +109,73 @@ class TransitionBuffer:
         """Copy the transitions of one environment step into the buffer.
 
         :param transitions: the rows to add, ``N`` of them; ``N`` may differ from call to call
-        :raises ValueError: when there is no room for them, or when they do not match those already held
+        :raises ValueError: if they exceed the capacity, or do not match the rows in the buffer
         """
         end = self._size + len(transitions.rewards)
         if end > self.capacity:
             raise ValueError(
-                f"transitions: {end - self._size} rows were added to a buffer that holds {self._size} "
-                f"of capacity={self.capacity}; train on them and reset() it first"
+                f"transitions: {end - self._size} rows do not fit into a buffer with {self._size} rows and "
+                f"capacity={self.capacity}. Train on the buffer and reset() it first."
             )
         arrays, layout = _arrays_and_layout(transitions)
         if layout != self._last_layout:
             if self.check is not None:
                 self.check(transitions)
-            self._make_fit(transitions)
+            self._fit_storage(transitions)
             self._last_layout = layout
         index = slice(self._size, end)
         for storage, rows in zip(self._storage_arrays, arrays):  # noqa: B905, as many in both
             storage[index] = rows
-        # at once: Ctrl-C comes before or after
+        # in one statement, so that Ctrl-C comes before or after it
         self._size, self.n_steps = end, self.n_steps + 1
 
-    def _make_fit(self, transitions: Transitions[np.ndarray]) -> None:
+    def _fit_storage(self, transitions: Transitions[np.ndarray]) -> None:
         n = len(transitions.rewards)
         storage = self._storage
         if storage is None or (self._size == 0 and not _fits(storage, transitions, n)):
-            storage = type(transitions)._make(_allocate(rows, self.capacity) for rows in transitions)
+            storage = type(transitions)._make(_allocate(values, self.capacity) for values in transitions)
         if not _fits(storage, transitions, n):
             raise ValueError(
-                f"transitions: {n} rows of {_layout(transitions)} cannot join rows of {_layout(storage)}; "
-                "if the environment changed, reset() the buffer first"
+                f"transitions: {n} rows of {_describe(transitions)} do not match the buffer's rows of "
+                f"{_describe(storage)}. If the environment changed, reset() the buffer first."
             )
         self._storage, self._storage_arrays, self._last_view = storage, _arrays_and_layout(storage)[0], None
 
     def transitions(self) -> Transitions[np.ndarray]:
-        """Give the rows held so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
+        """Return the rows added so far, as views: the next :meth:`reset` and :meth:`add` overwrite them.
 
-        :raises ValueError: when nothing was ever added
+        :raises ValueError: if nothing was ever added
         """
         if self._storage is None:
-            raise ValueError("transitions: nothing was added to this buffer yet")
+            raise ValueError("transitions: the buffer is empty. Call add() first.")
         if self._last_view is None or len(self._last_view.rewards) != self._size:
-            self._last_view = type(self._storage)._make(_read(storage, slice(self._size)) for storage in self._storage)
+            used = slice(self._size)
+            self._last_view = type(self._storage)._make(select_rows(values, used) for values in self._storage)
         return self._last_view
 
     def tensors(self, device: th.device) -> Transitions[th.Tensor]:
-        """Give :meth:`transitions` as tensors; on the CPU they share its memory."""
+        """Return :meth:`transitions` as tensors, which share memory with the buffer on the CPU."""
         rows = self.transitions()
         return cast(Transitions[th.Tensor], type(rows)._make(obs_as_tensor(values, device) for values in rows))
 
     def successors(self) -> np.ndarray:
-        """Give for each row the one that observes its next observation, ``(N,)``; -1 where none is found.
+        """Return for each row the index of the row whose observation is its next observation.
 
-        Steps follow one another, so it is the row of the same environment one step on, unless an episode or the
-        interval ended in between. The observations are compared, whatever the rows.
+        That is the row of the same environment one step later, unless an episode or the rollout ended in between. The
+        observations themselves are compared, so that a wrong guess of the row does no harm.
+
+        :return: int ``(N,)``, -1 where no row matches
         """
         rows = self.transitions()
         per_step = math.ceil(len(self) / self.n_steps)
         later, earlier = slice(per_step, None), slice(len(self) - per_step)
-        same = _equal_rows(_read(rows.observations, later), _read(rows.next_observations, earlier))
+        same = _equal_rows(select_rows(rows.observations, later), select_rows(rows.next_observations, earlier))
         successors = np.full(len(self), -1)
         successors[earlier][same] = np.arange(len(self))[later][same]
         return successors
 
     def continued(self, capacity: int) -> Self:
-        """Give a new buffer that begins with this one's rows and steps and has room for ``capacity`` more rows."""
+        """Return a copy of this buffer with its rows and steps, and a capacity for ``capacity`` more rows."""
         buffer = type(self)(len(self) + capacity)
         if len(self) > 0:
             buffer.add(self.transitions())
@@ -181,7 +183,7 @@ class TransitionBuffer:
         return buffer
 
     def __getstate__(self) -> dict[str, Any]:
-        # only the rows in use go into a saved model
+        # a saved model holds only the rows in use
         return {
             "capacity": self.capacity,
             "n_steps": self.n_steps,
@@ -196,7 +198,7 @@ class TransitionBuffer:
 
 
 def selected(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions[np.ndarray]:
-    """Copy some of the rows.
+    """Return copies of some rows.
 
     :param transitions: ``N`` rows
     :param rows: their indices, from 0 to ``N - 1``
@@ -205,51 +207,54 @@ def selected(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transiti
 
 
 def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[np.ndarray], list[Any]]:
-    """List the arrays of transitions, those of a dict in the order of its keys, and their shapes, dtypes and keys."""
+    """Return the arrays, those of a dict in the order of its keys, and a list of their shapes, dtypes and keys."""
     try:
         return cast(Sequence[np.ndarray], transitions), list(map(_SHAPE_AND_DTYPE, transitions))
     except AttributeError:  # a dict
-        arrays: list[np.ndarray] = []
-        keys: list[str] = []
-        for rows in transitions:
-            arrays += [rows[key] for key in sorted(rows)] if isinstance(rows, dict) else [rows]
-            keys += [*sorted(rows), ""] if isinstance(rows, dict) else [""]
+        named = [pair for values in transitions for pair in _sorted_arrays(values)]
+        keys, arrays = zip(*named, strict=True)
         return arrays, [*map(_SHAPE_AND_DTYPE, arrays), *keys]
 
 
-def _allocate(rows: Any, capacity: int) -> Any:
-    if isinstance(rows, dict):
-        return {key: _allocate(values, capacity) for key, values in rows.items()}
+def _sorted_arrays(values: Any) -> list[tuple[str, np.ndarray]]:
+    # without named_arrays(), since this runs at every step
+    return sorted(values.items()) if isinstance(values, dict) else [("", values)]
+
+
+def _allocate(values: Any, capacity: int) -> Any:
+    return map_arrays(lambda array: _allocate_array(array, capacity), values)
+
+
+def _allocate_array(array: np.ndarray, capacity: int) -> np.ndarray:
     # images that SB3 transposed keep their channels last in memory, where convolutions are faster
-    return np.empty_like(rows, shape=(capacity, *rows.shape[1:]), order="K" if rows.ndim == 4 else "C")
+    return np.empty_like(array, shape=(capacity, *array.shape[1:]), order="K" if array.ndim == 4 else "C")
 
 
-def _fits(storage: Any, rows: Any, n: int) -> bool:
-    """Say whether numpy would write ``n`` rows without broadcasting them or turning floats into integers."""
-    if isinstance(rows, tuple):
-        return all(_fits(*pair, n) for pair in zip(storage, rows, strict=True))
-    if isinstance(rows, dict) != isinstance(storage, dict):
-        return False
-    if isinstance(rows, dict):
-        return storage.keys() == rows.keys() and all(_fits(storage[key], values, n) for key, values in rows.items())
-    return rows.shape == (n, *storage.shape[1:]) and np.can_cast(rows.dtype, storage.dtype, "same_kind")
+def _fits(storage: Transitions[np.ndarray], transitions: Transitions[np.ndarray], n: int) -> bool:
+    """Check whether numpy would store ``n`` rows without broadcasting or casting floats to integers."""
+    return all(_values_fit(stored, values, n) for stored, values in zip(storage, transitions, strict=True))
 
 
-def _layout(rows: Any) -> Any:
-    """Sum up the shapes and dtypes of transitions for an error."""
-    if isinstance(rows, tuple):
-        return {name: _layout(values) for name, values in rows._asdict().items()}  # type: ignore[attr-defined]
-    if isinstance(rows, dict):
-        return {key: _layout(values) for key, values in rows.items()}
-    return f"{rows.dtype}{list(rows.shape[1:])}"
+def _values_fit(storage: Any, values: Any, n: int) -> bool:
+    stored, new = dict(named_arrays("", storage)), dict(named_arrays("", values))
+    return stored.keys() == new.keys() and all(_array_fits(stored[name], array, n) for name, array in new.items())
 
 
-def _read(storage: Observations, index: slice) -> Any:
-    return map_arrays(lambda array: array[index], storage)
+def _array_fits(storage: np.ndarray, array: np.ndarray, n: int) -> bool:
+    return array.shape == (n, *storage.shape[1:]) and np.can_cast(array.dtype, storage.dtype, "same_kind")
 
 
-def _equal_rows(first: Observations, second: Any) -> np.ndarray:
+def _describe(transitions: Transitions[np.ndarray]) -> dict[str, Any]:
+    """Return shapes and dtypes by field, for an error message."""
+    return {
+        name: map_arrays(lambda array: f"{array.dtype}{list(array.shape[1:])}", values)
+        for name, values in transitions._asdict().items()
+    }
+
+
+def _equal_rows(first: Any, second: Any) -> np.ndarray:
     """Compare observations row by row: bool ``(N,)``."""
-    pairs = [(first[key], second[key]) for key in first] if isinstance(first, dict) else [(first, second)]
-    equal: np.ndarray = np.logical_and.reduce([(a == b).all(axis=tuple(range(1, a.ndim))) for a, b in pairs])
+    equal: np.ndarray = np.logical_and.reduce(
+        [(a == b).all(axis=tuple(range(1, a.ndim))) for a, b in paired_arrays(first, second)]
+    )
     return equal

@@ -5,25 +5,29 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import spaces
 
+from sb3_a2c_td.rollout.observations import named_arrays
+
 BASIC_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-NUMBERS = "biuf"
-"""kinds of dtypes that networks take: booleans, integers and floats"""
+NUMERIC_KINDS = "biuf"
+"""kinds of numeric dtypes: booleans, integers and floats"""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_MAX_SQUARED = FLOAT32_MAX**2
 STOPPED = "training stopped, and the weights are those of the last update."
+FIX_ENVIRONMENT = f"{STOPPED} Fix the environment"
+"""end of the errors about what an environment returned"""
 
 
 def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
-    """Check that TDA2C can serve an environment with these spaces.
+    """Check that TDA2C supports an environment with these spaces.
 
-    :raises ValueError: for a kind of space that is not supported, for discrete spaces that do not start at 0 or have
-        several axes, for boxes without an axis, and for action boxes without bounds
+    :raises ValueError: for an unsupported kind of space, discrete spaces that do not start at 0 or have several axes,
+        boxes without an axis, and action boxes without bounds
     """
     _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
     if isinstance(observation_space, spaces.Dict):
         for key, subspace in observation_space.spaces.items():
             if "." in key:
-                raise ValueError(f"observation_space has the key {key!r}: PyTorch takes no dots there; rename it")
+                raise ValueError(f"observation_space has the key {key!r}: rename it, PyTorch allows no dots in it")
             _check_kind(f"observation_space[{key!r}]", subspace, BASIC_SPACES)
     _check_kind("action_space", action_space, BASIC_SPACES)
     if isinstance(action_space, spaces.MultiBinary) and len(action_space.shape) > 1:
@@ -48,48 +52,48 @@ def _check_kind(name: str, space: spaces.Space[Any], supported: tuple[type[space
 
 
 def check_finite(step: int, **values: Any) -> None:
-    """Check what an environment returned.
+    """Check that what environments returned is finite and within the range of float32.
 
     :param step: the number of environment steps taken so far
-    :param values: by the names that the error gives them, arrays whose first axis runs over the environments, or dicts
-        of such arrays
-    :raises ValueError: if there is a NaN, an infinity, or more than float32 can hold, naming the environment and the
-        step; if they are not numbers
+    :param values: by their names in errors: arrays ``(n_envs, ...)``, or dicts of such arrays
+    :raises ValueError: for NaN, infinity and values beyond float32, naming the environment and the step; for what is
+        not numeric
     """
     for name, value in values.items():
         if isinstance(value, dict):
-            check_finite(step, **{f"{name}[{key!r}]": array for key, array in value.items()})
+            check_finite(step, **dict(named_arrays(name, value)))
         elif value.dtype.kind == "f":
-            # the sum of squares takes a third of the time, and may overflow
+            # the sum of squares takes a third of the time of checking each number, but may overflow
             if not float(np.vdot(value, value)) <= FLOAT32_MAX_SQUARED:
-                _check_every(step, name, value)
-        elif value.dtype.kind not in NUMBERS:
+                _check_each_number(step, name, value)
+        elif value.dtype.kind not in NUMERIC_KINDS:
             raise ValueError(
-                f"{name}={value} at step {step}, a row for each environment, has dtype {value.dtype}, which is not one "
-                f"of numbers: {STOPPED} Mend the environment."
+                f"{name}={value} at step {step} (one row for each environment) has the dtype {value.dtype}, which is "
+                f"not numeric: {FIX_ENVIRONMENT}."
             )
 
 
-def _check_every(step: int, name: str, value: np.ndarray) -> None:
-    # in float64, since float16 does not know the bound
+def _check_each_number(step: int, name: str, value: np.ndarray) -> None:
+    # in float64, since the bound overflows float16
     is_valid = np.abs(value, dtype=np.float64) <= FLOAT32_MAX
     if not is_valid.all():
         env = int(np.argwhere(~is_valid)[0, 0])
         fault = "beyond the range of float32" if np.isfinite(value[env]).all() else "not finite"
         raise ValueError(
-            f"{name}={value[env]} of environment {env} at step {step} is {fault}: {STOPPED} Mend the environment "
-            "(VecCheckNan helps to find the place)."
+            f"{name}={value[env]} of environment {env} at step {step} is {fault}: {FIX_ENVIRONMENT} "
+            "(VecCheckNan helps to find the fault)."
         )
 
 
 def mismatch(space: spaces.Space[Any], observation: Any, n_envs: tuple[int, ...] = ()) -> str | None:
-    """Say how observations differ from what their space says; ``None`` if they do not.
+    """Describe how an observation differs from its space.
 
-    Their dtype may be another one, as long as it is one of numbers: VecNormalize gives floats for a space of integers.
+    Any numeric dtype matches: ``VecNormalize`` returns floats for a space of integers.
 
     :param space: the observation space
     :param observation: an observation, or those of several environments
-    :param n_envs: their number, or nothing
+    :param n_envs: ``(n_envs,)`` for observations of several environments
+    :return: the difference, or ``None`` if the observation matches
     """
     if isinstance(space, spaces.Dict):
         if not isinstance(observation, dict) or not space.spaces.keys() <= observation.keys():
@@ -102,7 +106,7 @@ def mismatch(space: spaces.Space[Any], observation: Any, n_envs: tuple[int, ...]
         array = np.asarray(observation)
     except ValueError:
         return f"expected numbers of shape {shape}, got {observation!r}"
-    if array.shape == shape and array.dtype.kind in NUMBERS:
+    if array.shape == shape and array.dtype.kind in NUMERIC_KINDS:
         return None
     return f"expected numbers of shape {shape}, got {array.dtype} of shape {array.shape}"
 
@@ -114,8 +118,8 @@ def check_shapes(step: int, n_envs: int, space: spaces.Space[Any], observations:
     :param n_envs: the number of environments
     :param space: the observation space
     :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
-    :param numbers: by the names that the error gives them, ``(n_envs,)``
-    :raises ValueError: if they have other shapes, or observations are not numbers, naming the step
+    :param numbers: arrays ``(n_envs,)`` by their names in errors
+    :raises ValueError: if shapes differ, or observations are not numeric, naming the step
     """
     differences = {"observations": mismatch(space, observations, (n_envs,))}
     differences |= {
@@ -125,6 +129,4 @@ def check_shapes(step: int, n_envs: int, space: spaces.Space[Any], observations:
     }
     for name, difference in differences.items():
         if difference is not None:
-            raise ValueError(
-                f"{name} of {n_envs} environment(s) at step {step}: {difference}; {STOPPED} Mend the environment."
-            )
+            raise ValueError(f"{name} of {n_envs} environment(s) at step {step}: {difference}; {FIX_ENVIRONMENT}.")

@@ -45,8 +45,8 @@ def concatenated(steps: list[Transitions[np.ndarray]]) -> Transitions[np.ndarray
 
 
 @given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=8), dict_observations=st.booleans())
-def test_gives_back_what_was_added_in_order(sizes: list[int], dict_observations: bool) -> None:
-    """Any number of rows a step: rows may be dropped before they are added."""
+def test_transitions_returns_the_added_rows_in_order(sizes: list[int], dict_observations: bool) -> None:
+    """A step may add any number of rows, as autoreset steps are dropped."""
     buffer = TransitionBuffer(capacity=sum(sizes))
     steps = [some_transitions(n, seed, dict_observations) for seed, n in enumerate(sizes)]
     for step in steps:
@@ -56,7 +56,7 @@ def test_gives_back_what_was_added_in_order(sizes: list[int], dict_observations:
     assert_same(buffer.transitions(), concatenated(steps))
 
 
-def test_is_readable_when_partly_filled() -> None:
+def test_a_partly_filled_buffer_returns_its_rows() -> None:
     buffer = TransitionBuffer(capacity=100)
     buffer.add(some_transitions(3))
     assert_same(buffer.transitions(), some_transitions(3))
@@ -64,7 +64,7 @@ def test_is_readable_when_partly_filled() -> None:
     np.testing.assert_array_equal(tensors.rewards, some_transitions(3).rewards)
 
 
-def test_allocates_once() -> None:
+def test_arrays_are_allocated_once() -> None:
     buffer = TransitionBuffer(capacity=4)
     buffer.add(some_transitions(4))
     before = buffer.transitions()
@@ -75,7 +75,7 @@ def test_allocates_once() -> None:
     assert_same(buffer.transitions(), some_transitions(4, seed=1))
 
 
-def test_copies_what_is_added() -> None:
+def test_added_rows_are_copied() -> None:
     buffer = TransitionBuffer(capacity=2)
     transitions = some_transitions(2)
     buffer.add(transitions)
@@ -98,7 +98,7 @@ def test_only_the_rows_in_use_are_pickled(dict_observations: bool) -> None:
     assert len(loaded) == 9
 
 
-def test_a_buffer_in_use_is_copied_with_its_room() -> None:
+def test_a_deep_copy_keeps_the_capacity() -> None:
     buffer = TransitionBuffer(capacity=4)
     buffer.add(some_transitions(2))
     twin = copy.deepcopy(buffer)
@@ -106,8 +106,8 @@ def test_a_buffer_in_use_is_copied_with_its_room() -> None:
     assert (len(buffer), len(twin)) == (2, 4)
 
 
-def test_an_empty_buffer_takes_rows_of_another_kind() -> None:
-    """As when set_env brings in VecNormalize."""
+def test_an_empty_buffer_takes_rows_of_other_shapes_and_dtypes() -> None:
+    """As after set_env() with VecNormalize."""
     buffer = TransitionBuffer(capacity=2)
     buffer.add(some_transitions(2)._replace(observations=np.zeros((2, 5), np.int64)))
     buffer.reset()
@@ -115,7 +115,7 @@ def test_an_empty_buffer_takes_rows_of_another_kind() -> None:
     assert_same(buffer.transitions(), some_transitions(2))
 
 
-def test_records_with_more_fields_keep_them() -> None:
+def test_additional_fields_are_kept() -> None:
     class Masked(NamedTuple):
         observations: np.ndarray
         rewards: np.ndarray
@@ -127,68 +127,65 @@ def test_records_with_more_fields_keep_them() -> None:
     assert buffer.tensors(th.device("cpu")).masks.dtype == th.bool
 
 
-def test_an_empty_buffer_is_pickled() -> None:
+def test_an_empty_buffer_can_be_pickled() -> None:
     buffer = pickle.loads(pickle.dumps(TransitionBuffer(capacity=3))).continued(capacity=3)
     buffer.add(some_transitions(3))
     assert len(buffer) == 3
 
 
-def test_errors_name_what_is_wrong() -> None:
+def test_errors_name_the_mismatch() -> None:
     buffer = TransitionBuffer(capacity=3)
-    with pytest.raises(ValueError, match="nothing was added"):
+    with pytest.raises(ValueError, match="the buffer is empty"):
         buffer.transitions()
     buffer.add(some_transitions(2))
     with pytest.raises(ValueError, match="capacity=3"):
         buffer.add(some_transitions(2))
-    with pytest.raises(ValueError, match="cannot join"):
+    with pytest.raises(ValueError, match="do not match the buffer's rows"):
         buffer.add(some_transitions(1)._replace(actions=np.zeros(2, np.int64)))
     with pytest.raises(
-        ValueError, match=r"1 rows of .*'rewards': 'float32\[1\]'.*cannot join.*'rewards': 'float32\[\]'"
+        ValueError, match=r"1 rows of .*'rewards': 'float32\[1\]'.*do not match.*'rewards': 'float32\[\]'"
     ):
         buffer.add(some_transitions(1)._replace(rewards=np.zeros((1, 1), np.float32)))
-    with pytest.raises(ValueError, match=r"'actions': 'float64\[\]'.*cannot join.*'actions': 'int64\[\]'"):
+    with pytest.raises(ValueError, match=r"'actions': 'float64\[\]'.*do not match.*'actions': 'int64\[\]'"):
         buffer.add(some_transitions(1)._replace(actions=np.zeros(1)))
     assert_same(buffer.transitions(), some_transitions(2))
 
 
-def test_a_row_that_was_refused_leaves_nothing_behind() -> None:
-    def rows(observations: object) -> Transitions[np.ndarray]:
-        end = np.zeros(1, bool)
-        return Transitions(observations, np.zeros(1, np.int64), np.ones(1, np.float32), observations, end, end)
+def one_row(observations: np.ndarray | dict[str, np.ndarray]) -> Transitions[np.ndarray]:
+    end = np.zeros(1, bool)
+    return Transitions(observations, np.zeros(1, np.int64), np.ones(1, np.float32), observations, end, end)
 
+
+def test_refused_rows_leave_the_buffer_unchanged() -> None:
     buffer = TransitionBuffer(4)
-    buffer.add(rows(np.full((1, 2), 0.7, np.float32)))
+    buffer.add(one_row(np.full((1, 2), 0.7, np.float32)))
     buffer.reset()
-    bad = rows(np.ones((1, 2), np.int64))._replace(actions=np.zeros(2, np.int64))
-    with pytest.raises(ValueError, match="cannot join"):
+    bad = one_row(np.ones((1, 2), np.int64))._replace(actions=np.zeros(2, np.int64))
+    with pytest.raises(ValueError, match="do not match the buffer's rows"):
         buffer.add(bad)
-    buffer.add(rows(np.full((1, 2), 0.7, np.float32)))
+    buffer.add(one_row(np.full((1, 2), 0.7, np.float32)))
     np.testing.assert_array_equal(buffer.transitions().observations, np.full((1, 2), 0.7, np.float32))
 
 
-def test_other_keys_are_refused() -> None:
-    def rows(observations: object) -> Transitions[np.ndarray]:
-        end = np.zeros(1, bool)
-        return Transitions(observations, np.zeros(1, np.int64), np.ones(1, np.float32), observations, end, end)
-
+def test_rows_with_other_keys_are_refused() -> None:
     array = np.ones((1, 2), np.float32)
     for first, second in [({"a": array}, {"b": array}), (array, {"a": array}), ({"a": array}, array)]:
         buffer = TransitionBuffer(4)
-        buffer.add(rows(first))
-        with pytest.raises(ValueError, match="cannot join"):
-            buffer.add(rows(second))
+        buffer.add(one_row(first))
+        with pytest.raises(ValueError, match="do not match the buffer's rows"):
+            buffer.add(one_row(second))
         buffer.reset()
-        buffer.add(rows(second))
+        buffer.add(one_row(second))
         assert isinstance(buffer.transitions().observations, dict) == isinstance(second, dict)
 
 
 def filled(observations: list[list[int]], next_observations: list[list[int]], as_dict: bool) -> TransitionBuffer:
-    """Fill a buffer step by step with images that show a number each, in one pixel."""
+    """Fill a buffer step by step with images that each show a number in one pixel."""
 
     def shown(numbers: list[int]) -> np.ndarray | dict[str, np.ndarray]:
         image = np.zeros((len(numbers), 3, 4, 4), np.uint8)
         image[:, 1, 2, 3] = numbers
-        # of two entries, either one may differ
+        # either key may differ
         return {"tens": image // 10, "ones": np.array(numbers, np.uint8) % 10} if as_dict else image
 
     buffer = TransitionBuffer(capacity=sum(map(len, observations)))
@@ -206,13 +203,13 @@ def test_successors_are_the_same_environments_next_rows(as_dict: bool) -> None:
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
-def test_successors_look_at_every_number(as_dict: bool) -> None:
+def test_successors_compare_every_number(as_dict: bool) -> None:
     buffer = filled([[10], [21], [21], [22]], [[11], [20], [22], [23]], as_dict)
     assert buffer.successors().tolist() == [-1, -1, 3, -1]
 
 
 @given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=6), seed=st.integers(0, 99), as_dict=st.booleans())
-def test_successors_hold_for_any_rows(sizes: list[int], seed: int, as_dict: bool) -> None:
+def test_successors_observe_the_next_observations(sizes: list[int], seed: int, as_dict: bool) -> None:
     rng = np.random.default_rng(seed)
     seen, seen_next = ([rng.integers(0, 2, size).tolist() for size in sizes] for _ in range(2))
     buffer = filled(seen, seen_next, as_dict)
@@ -223,8 +220,8 @@ def test_successors_hold_for_any_rows(sizes: list[int], seed: int, as_dict: bool
     np.testing.assert_array_equal(observations[successors[found]], next_observations[found])
 
 
-def test_images_keep_their_layout_in_memory() -> None:
-    """SB3 transposes images into views; whatever else is stored row by row."""
+def test_images_keep_their_memory_layout() -> None:
+    """SB3 transposes images into views. Everything else is stored row by row."""
     images = np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3).transpose(0, 3, 1, 2)
     vectors = np.arange(6.0).reshape(3, 2).T
     for observations, strides in ((images, images.strides), (vectors, (24, 8))):
@@ -237,8 +234,8 @@ def test_images_keep_their_layout_in_memory() -> None:
         assert stored.strides == strides
 
 
-def test_transitions_of_another_kind_are_checked() -> None:
-    """Once, and before they are kept; the check stays with its buffer."""
+def test_new_shapes_and_dtypes_are_checked() -> None:
+    """Once, and before they are stored. The check is neither pickled nor copied."""
     seen = []
 
     def check(transitions: Transitions) -> None:

@@ -26,10 +26,10 @@ PAIR = spaces.Box(-1, 1, (2,))
         (VECTOR, spaces.MultiDiscrete([[3, 2], [2, 3]]), "must have one axis"),
         (VECTOR, spaces.Box(-1, np.inf, (2,)), "action_space=Box.*finite"),
         (VECTOR, spaces.MultiBinary([2, 2]), "action_space=MultiBinary.*one axis"),
-        (spaces.Dict({"a.b": VECTOR}), VECTOR, r"key 'a\.b'.*rename"),
+        (spaces.Dict({"a.b": VECTOR}), VECTOR, r"key 'a\.b': rename it"),
     ],
 )
-def test_check_spaces_refuses(observation_space, action_space, message) -> None:
+def test_check_spaces_refuses_unsupported_spaces(observation_space, action_space, message) -> None:
     with pytest.raises(ValueError, match=message):
         validation.check_spaces(observation_space, action_space)
 
@@ -47,13 +47,13 @@ def test_check_finite_names_environment_and_step() -> None:
     ("values", "message"),
     [
         (np.array([1.0, 4e38]), r"^reward=4e\+38 of environment 1 at step 17 is beyond the range of float32"),
-        (np.array([1.0, None]), r"^reward=\[1.0 None\] at step 17, .* dtype object, which is not one of numbers"),
-        (np.array(["1.0", "2.0"]), "^reward=.* dtype <U3"),
-        (np.array([1j]), "^reward=.* dtype complex128"),
-        (np.array([0], "datetime64[s]"), "^reward=.* dtype datetime64"),
+        (np.array([1.0, None]), r"^reward=\[1.0 None\] at step 17 .* dtype object, which is not numeric"),
+        (np.array(["1.0", "2.0"]), "^reward=.* dtype <U3, which is not numeric"),
+        (np.array([1j]), "^reward=.* dtype complex128, which is not numeric"),
+        (np.array([0], "datetime64[s]"), "^reward=.* dtype datetime64.*, which is not numeric"),
     ],
 )
-def test_check_finite_refuses_what_float32_cannot_hold(values: np.ndarray, message: str) -> None:
+def test_check_finite_refuses_values_beyond_float32(values: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         validation.check_finite(17, reward=values)
 
@@ -69,13 +69,13 @@ def test_check_finite_refuses_what_float32_cannot_hold(values: np.ndarray, messa
         np.array([2**63], np.uint64),
     ],
 )
-def test_check_finite_takes_what_float32_can_hold(values: np.ndarray) -> None:
-    """Also where the sum of squares overflows."""
+def test_check_finite_accepts_values_within_float32(values: np.ndarray) -> None:
+    """Even if the sum of their squares overflows."""
     with np.errstate(over="ignore"):
         validation.check_finite(17, reward=values)
 
 
-def test_mismatch() -> None:
+def test_mismatch_describes_the_difference() -> None:
     space = spaces.Dict(a=PAIR, b=spaces.Discrete(3))
     assert validation.mismatch(PAIR, np.zeros(2, np.int64)) is None
     assert validation.mismatch(PAIR, [0, 1]) is None
@@ -91,7 +91,7 @@ def test_mismatch() -> None:
     assert validation.mismatch(space, {"a": np.zeros(2), "b": np.zeros(1)}).startswith("['b'] expected")
 
 
-def test_check_shapes() -> None:
+def test_check_shapes_names_the_array_and_the_step() -> None:
     observations = np.zeros((3, 2))
     validation.check_shapes(17, 3, PAIR, observations, rewards=np.zeros(3))
     with pytest.raises(ValueError, match=r"^observations of 4 environment\(s\) at step 17: expected .*\(4, 2\)"):
