@@ -20,8 +20,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 import sb3_a2c_td
-from sb3_a2c_td import TDA2C, GymnasiumVecEnv, MlpPolicy, workers
+from sb3_a2c_td import TDA2C, GymnasiumVecEnv, MlpPolicy
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
+from sb3_a2c_td.faults import workers
 from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv, DictCountingEnv
 
