@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from sb3_a2c_td import GymnasiumVecEnv
-from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps
+from sb3_a2c_td.vec_env.autoreset_steps import dropping_autoreset_steps
 
 N_ENVS = 1024
 

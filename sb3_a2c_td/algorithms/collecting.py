@@ -19,8 +19,10 @@ from sb3_a2c_td.rollout.collection import step_transitions
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
 from sb3_a2c_td.rollout.validation import check_finite, check_shapes, check_spaces
+from sb3_a2c_td.vec_env.autoreset_steps import transition_rows
 from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
-from sb3_a2c_td.vec_env.gymnasium_vec_env import RUNNING, GymnasiumVecEnv, transition_rows
+from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
+from sb3_a2c_td.vec_env.infos import RUNNING_INFO
 
 
 class CollectingAlgorithm(CheckpointedAlgorithm):
@@ -161,8 +163,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         # the info that running episodes share reports no episode
-        if infos[0] is RUNNING or infos[-1] is RUNNING:
-            ended = [env for env, info in enumerate(infos) if info is not RUNNING]
+        if infos[0] is RUNNING_INFO or infos[-1] is RUNNING_INFO:
+            ended = [env for env, info in enumerate(infos) if info is not RUNNING_INFO]
             infos, dones = [infos[env] for env in ended], None if dones is None else dones[ended]
         super()._update_info_buffer(infos, dones)
 

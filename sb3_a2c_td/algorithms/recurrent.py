@@ -18,7 +18,7 @@ from sb3_a2c_td.policies.recurrent import (
 )
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import RecurrentTransitions, Transitions
-from sb3_a2c_td.vec_env.gymnasium_vec_env import transition_rows
+from sb3_a2c_td.vec_env.autoreset_steps import transition_rows
 
 
 class RecurrentTDA2C(TDA2C):

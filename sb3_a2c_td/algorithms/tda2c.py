@@ -29,7 +29,7 @@ from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 from sb3_a2c_td.rollout.validation import STOPPED
 from sb3_a2c_td.schedules import checked_learning_rate, scheduled_rate
-from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps
+from sb3_a2c_td.vec_env.autoreset_steps import dropping_autoreset_steps
 
 
 class TDA2C(CollectingAlgorithm):

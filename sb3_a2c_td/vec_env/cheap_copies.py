@@ -1,8 +1,8 @@
-"""SB3's ``DummyVecEnv``, with copies that cost less.
+"""Cheaper copies for SB3's ``DummyVecEnv``.
 
-At every step it gives deep copies of its observations and infos, so that nobody's later writing shows up in what
-somebody keeps. ``copy.deepcopy`` takes longer over them than a CartPole over its step, though arrays of numbers, and
-dicts of numbers and strings, have nothing deep to copy.
+``DummyVecEnv`` returns deep copies of its observations and infos at every step, so that callers may keep and change
+them. ``copy.deepcopy`` takes longer than a step of CartPole, although arrays of numbers and flat dicts of immutable
+values need no deep copy.
 """
 
 from collections import OrderedDict
@@ -10,21 +10,21 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 IMMUTABLE = frozenset({type(None), bool, int, float, str, np.bool_, np.int32, np.int64, np.float32, np.float64})
-"""types of values that a copy may share"""
+"""types of values that copies may share"""
 
 
-class Infos(list[dict[str, Any]]):
-    """A list of infos, whose deep copy is the usual one."""
+class InfoList(list[dict[str, Any]]):
+    """A list of infos with a cheap deep copy."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[dict[str, Any]]:
         return [dict(info) if _is_flat(info) else deepcopy(info, memo) for info in self]
 
 
-class Arrays(OrderedDict[str, np.ndarray]):
-    """Arrays of numbers by their keys, whose deep copy is the usual one."""
+class ArrayDict(OrderedDict[str, np.ndarray]):
+    """Arrays of numbers by key with a cheap deep copy."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OrderedDict[str, np.ndarray]:
         return OrderedDict((key, array.copy()) for key, array in self.items())
@@ -35,14 +35,12 @@ def _is_flat(info: dict[str, Any]) -> bool:
 
 
 def with_cheap_copies(env: VecEnv) -> VecEnv:
-    """Let a ``DummyVecEnv`` copy what it gives in less time; what it gives stays the same.
+    """Make a ``DummyVecEnv`` copy what it returns in less time. It returns the same.
 
-    :param env: environments, in wrappers or not; nothing happens if no ``DummyVecEnv`` is below
+    :param env: environments, in wrappers or not; others than a ``DummyVecEnv`` stay as they are
     :return: the same object
     """
-    dummy = env
-    while isinstance(dummy, VecEnvWrapper):
-        dummy = dummy.venv
+    dummy = env.unwrapped
     if isinstance(dummy, DummyVecEnv):
-        dummy.buf_infos, dummy.buf_obs = Infos(dummy.buf_infos), Arrays(dummy.buf_obs)
+        dummy.buf_infos, dummy.buf_obs = InfoList(dummy.buf_infos), ArrayDict(dummy.buf_obs)
     return env

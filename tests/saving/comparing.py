@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.saving import generators
-from sb3_a2c_td.vec_env.gymnasium_vec_env import dropping_autoreset_steps
+from sb3_a2c_td.vec_env.autoreset_steps import dropping_autoreset_steps
 
 
 def everything(model: TDA2C) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A DummyVecEnv that copies less gives what SB3's gives, and keeps no hold on it."""
+"""A DummyVecEnv with cheap copies returns what SB3's returns, and shares nothing mutable with the caller."""
 
 import pickle
 from copy import deepcopy
@@ -8,12 +8,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
 from hypothesis import given
 from hypothesis import strategies as st
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from sb3_a2c_td import TDA2C
-from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
+from sb3_a2c_td import TDA2C, GymnasiumVecEnv
+from sb3_a2c_td.vec_env.cheap_copies import InfoList, with_cheap_copies
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 OBSERVATION_SPACES = [BOX, spaces.Discrete(4), spaces.Dict({"vector": BOX, "number": spaces.Discrete(3)})]
@@ -25,7 +26,7 @@ INFOS = st.dictionaries(st.text(), VALUES | st.just(np.zeros(2)), max_size=3)
 
 
 class WritingEnv(gym.Env):
-    """Goes on writing into what it gave: one observation and one info, overwritten at every step."""
+    """Returns the same info at every step, and overwrites what it holds."""
 
     action_space = spaces.Discrete(2)
 
@@ -41,14 +42,14 @@ class WritingEnv(gym.Env):
         return self.observation_space.sample(), {}
 
     def step(self, action):
-        self._spoil(self._info)
+        self._change(self._info)
         self._info.clear()
         self._info.update(deepcopy(self._infos[self.t % len(self._infos)]))
         self.t += 1
         return self.observation_space.sample(), 1.0, self.t % 5 == 0, self.t % 3 == 0, self._info
 
     @staticmethod
-    def _spoil(info: dict[str, Any]) -> None:
+    def _change(info: dict[str, Any]) -> None:
         for value in info.values():
             if isinstance(value, list):
                 value.append("written later")
@@ -65,19 +66,19 @@ def made(observation_space: spaces.Space, infos: list[dict[str, Any]], n_envs: i
 
 
 def played(env: VecEnv, n_steps: int = 12) -> list[Any]:
-    """Keep what every step gave, and look at it when all is over."""
+    """Return what every step returned, after the last one."""
     return [env.step(np.zeros(env.num_envs, np.int64)) for _ in range(n_steps)]
 
 
 @pytest.mark.parametrize("space", OBSERVATION_SPACES)
 @given(infos=st.lists(INFOS, min_size=1, max_size=4))
-def test_gives_what_sb3_gives(space: spaces.Space, infos: list[dict[str, Any]]) -> None:
-    usual, less = played(made(space, infos)), played(with_cheap_copies(made(space, infos)))
-    # pickles of equal objects of equal types; NaN is not equal to itself
-    assert [pickle.dumps(step) for step in map(deepcopy, less)] == [pickle.dumps(step) for step in map(deepcopy, usual)]
+def test_steps_return_the_same(space: spaces.Space, infos: list[dict[str, Any]]) -> None:
+    ours, theirs = played(with_cheap_copies(made(space, infos))), played(made(space, infos))
+    # pickles compare types too, and NaN with itself
+    assert [pickle.dumps(deepcopy(step)) for step in ours] == [pickle.dumps(deepcopy(step)) for step in theirs]
 
 
-def test_what_was_given_may_be_written_into() -> None:
+def test_callers_may_change_what_steps_return() -> None:
     env = with_cheap_copies(made(BOX, [{"number": 1.0, "list": [1]}, {"number": 1.0}]))
     for _ in range(4):
         observations, rewards, dones, infos = env.step(np.zeros(2, np.int64))
@@ -85,8 +86,8 @@ def test_what_was_given_may_be_written_into() -> None:
         assert all(info.get("list", [1]) == [1] for info in infos)
         observations[:], rewards[:], dones[:] = np.nan, np.nan, True
         for info in infos:
-            info["number"] = "written by a callback"
-            info.get("list", []).append("written by a callback")
+            info["number"] = "changed by a callback"
+            info.get("list", []).append("changed by a callback")
     assert all(np.isfinite(array).all() for array in env.buf_obs.values())
 
 
@@ -98,22 +99,22 @@ def test_flat_infos_and_arrays_are_not_deep_copied(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("sb3_a2c_td.vec_env.cheap_copies.deepcopy", refuse)
     env.step(np.zeros(2, np.int64))
-    with pytest.raises(AssertionError, match="a deep copy was made"):  # of the last observation of an episode
+    # SB3 puts an array into the info at the end of an episode
+    with pytest.raises(AssertionError, match="a deep copy was made"):
         played(env)
 
 
-def test_a_model_lets_its_environments_copy_less() -> None:
-    usual = VecNormalize(made(BOX, [{}]))
-    model = TDA2C("MlpPolicy", usual)
-    assert model.get_env() is usual
-    others = [TDA2C("MlpPolicy", WritingEnv(BOX, [{}])).get_env(), usual.venv]
+def test_models_use_cheap_copies() -> None:
+    wrapped = VecNormalize(made(BOX, [{}]))
+    model = TDA2C("MlpPolicy", wrapped, device="cpu")
+    assert model.get_env() is wrapped
+    envs = [TDA2C("MlpPolicy", WritingEnv(BOX, [{}]), device="cpu").get_env(), wrapped.venv]
     model.set_env(made(BOX, [{}]))
-    assert {type(env.buf_infos).__name__ for env in [*others, model.get_env()]} == {"Infos"}
+    assert {type(env.buf_infos) for env in [*envs, model.get_env()]} == {InfoList}
 
 
-def test_leaves_others_alone() -> None:
-    env = SubprocVecEnv([lambda: WritingEnv(BOX, [{}])])
+def test_other_vector_environments_stay_as_they_are() -> None:
+    env = GymnasiumVecEnv(SyncVectorEnv([lambda: WritingEnv(BOX, [{}])]))
     before = dict(vars(env))
     assert with_cheap_copies(env) is env
     assert vars(env) == before
-    env.close()
