@@ -129,7 +129,7 @@ def _find_environment(frames: Sequence[FrameType]) -> str | None:
     innermost = None
     for position, frame in enumerate(frames):
         owner = frame.f_locals.get("self")
-        if isinstance(owner, AnyVecEnv):
+        if isinstance(owner, VecEnv | VectorEnv):
             innermost = owner
             found = _stepped_environment(owner, frames[position:]) or _mismatching_environment(owner, frame.f_locals)
             if found is not None:
