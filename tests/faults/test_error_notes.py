@@ -84,7 +84,7 @@ def test_stop_iteration_keeps_its_type() -> None:
 
 
 def test_a_registered_environment_is_named_by_its_id() -> None:
-    env = gym.make_model("CartPole-v1")
+    env = gym.make("CartPole-v1")
     env.unwrapped.step = lambda action: boom([])
     with pytest.raises(LookupError, match=r"step 1 by environment 0 \(CartPole-v1\) of DummyVecEnv"):
         make_model(env).learn(10)

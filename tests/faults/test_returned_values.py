@@ -24,8 +24,6 @@ from tests.faults.scenarios import (
 )
 
 pytestmark = WORKER_WARNINGS
-
-
 NAN_OBSERVATION = np.array([np.nan, 0], np.float32)
 
 
@@ -174,7 +172,9 @@ def test_other_numeric_dtypes_are_accepted(dtype: type) -> None:
             observation, reward, *rest = super().step(action)
             return observation, dtype(reward % 2), *rest
 
-    for wrap in (lambda env: env, lambda env: VecNormalize(env, norm_reward=False)):
+    for wrap, stored in ((lambda env: env, dtype), (lambda env: VecNormalize(env, norm_reward=False), np.float32)):
         env = VEC_ENVS["fork"]([Other] * 2)
-        assert make_model(wrap(env)).learn(40)._n_updates == 4
+        model = make_model(wrap(env)).learn(40)
+        assert model._n_updates == 4
+        assert model.rollout_buffer.transitions().observations.dtype == stored
         env.close()

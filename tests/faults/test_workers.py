@@ -1,7 +1,6 @@
 """Worker processes that end, hang or may still reply: errors name them, and all are shut down."""
 
 import os
-import re
 import signal
 import time
 from pathlib import Path
@@ -158,8 +157,8 @@ def test_ctrl_c_sent_to_workers_too_is_reported_by_the_next_learn(tmp_path: Path
         ({1: -15, 2: -15}, "environment 1, 2: worker killed by SIGTERM"),
         ({0: -40}, "environment 0: worker killed by signal 40"),
         ({3: 1}, "environment 3: worker ended with exit code 1 (see the exception that it printed above)"),
-        ({0: 0, 1: 1}, "environment 0: worker ended with exit code 0; environment 1: worker ended with exit code 1 .*"),
+        ({0: 0, 1: -15}, "environment 0: worker ended with exit code 0; environment 1: worker killed by SIGTERM"),
     ],
 )
 def test_exit_codes_are_described(codes: dict[int, int], text: str) -> None:
-    assert re.fullmatch(text.replace("(", r"\(").replace(")", r"\)"), workers.describe_exit_codes(codes))
+    assert workers.describe_exit_codes(codes) == text

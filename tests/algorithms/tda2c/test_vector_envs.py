@@ -1,4 +1,4 @@
-"""TDA2C on ``gymnasium.vector`` environments: the same as on SB3's, and without the dead steps of native ones."""
+"""TDA2C trains the same on ``gymnasium.vector`` environments as on SB3's, and drops autoreset steps of native ones."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from tests.environments import CountingEnv, DictCountingEnv, NextStepVectorEnv, 
 IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
 
 
-class Watching(BatchRecorder):
-    """Acts on what it sees, so that dead steps, which use up no random numbers then, change nothing."""
+class ObservingActor(BatchRecorder):
+    """Chooses actions by the observation, so that autoreset steps use up no random numbers."""
 
     def sample_actions(self, observations):
         rows = observations["step"] if isinstance(observations, dict) else observations
@@ -86,15 +86,15 @@ def test_training_is_the_same_as_on_dummy_vec_env(mode, observation_space, actio
 def test_one_native_environment_gives_the_same_batches(
     budgets: list[int], length: int, n_steps: int, update_on_episode_end: bool | None, kind: type
 ) -> None:
-    """A dead step leaves no trace, however training is cut into pieces: neither a row nor a step of the interval."""
+    """An autoreset step adds neither a row nor a step to a rollout, however training is cut into pieces."""
     policy = "MultiInputPolicy" if kind is DictCountingEnv else "MlpPolicy"
     settings_: dict[str, Any] = {"n_steps": n_steps, "update_on_episode_end": update_on_episode_end}
-    ours = Watching(policy, native([length], kind), seed=0, device="cpu", **settings_)
+    ours = ObservingActor(policy, native([length], kind), seed=0, device="cpu", **settings_)
     for budget in budgets:
         ours.learn(budget, reset_num_timesteps=False)
     assert ours.num_timesteps == sum(budgets)
-    n_live = sum(t % (length + 1) < length for t in range(sum(budgets)))
-    theirs = Watching(policy, dummy([length], kind), seed=0, device="cpu", **settings_).learn(n_live)
+    n_transitions = sum(t % (length + 1) < length for t in range(sum(budgets)))
+    theirs = ObservingActor(policy, dummy([length], kind), seed=0, device="cpu", **settings_).learn(n_transitions)
 
     if kind is CountingEnv:
         assert_same_batches(ours, theirs)
@@ -106,33 +106,33 @@ def test_one_native_environment_gives_the_same_batches(
 @settings(max_examples=25)
 @given(lengths=st.lists(st.integers(1, 6), min_size=2, max_size=4), n_steps=st.integers(1, 6))
 def test_several_native_environments_give_every_transition_once(lengths: list[int], n_steps: int) -> None:
-    model = Watching("MlpPolicy", native(lengths), n_steps=n_steps, seed=0, device="cpu").learn(30 * len(lengths))
+    model = ObservingActor("MlpPolicy", native(lengths), n_steps=n_steps, seed=0, device="cpu").learn(30 * len(lengths))
     assert model.num_timesteps == 30 * len(lengths)
     found = np.concatenate([model.all_rows(0), model.all_rows(3), model.all_rows(4)[:, None]], axis=1)
     expected = []
     for length in lengths:
-        live = [divmod(t, length + 1) for t in range(30) if t % (length + 1) < length]
-        expected += [[episode, t, episode, t + 1, t + 1 == length] for episode, t in live]
+        steps = [divmod(t, length + 1) for t in range(30) if t % (length + 1) < length]
+        expected += [[episode, t, episode, t + 1, t + 1 == length] for episode, t in steps]
     assert sorted(found.tolist()) == sorted(np.array(expected, dtype=float).tolist())
     np.testing.assert_array_equal(np.concatenate([batch[2] for batch in model.batches]), 1.0)
     assert {info["l"] for info in model.ep_info_buffer} == {length for length in lengths if length <= 30}
 
 
-def test_ends_that_cut_the_interval() -> None:
+def test_episode_ends_end_rollouts_after_autoreset_steps_too() -> None:
     lengths = [3, 7]
-    model = Watching("MlpPolicy", native(lengths), update_on_episode_end=True, device="cpu").learn(40)
+    model = ObservingActor("MlpPolicy", native(lengths), update_on_episode_end=True, device="cpu").learn(40)
     ended = [[t % (length + 1) == length - 1 for length in lengths] for t in range(20)]
-    live = [[t % (length + 1) < length for length in lengths] for t in range(20)]
+    transitions = [[t % (length + 1) < length for length in lengths] for t in range(20)]
     sizes, size, steps = [], 0, 0
-    for ends, lives in zip(ended, live, strict=True):
-        size, steps = size + sum(lives), steps + any(lives)
+    for ends, rows in zip(ended, transitions, strict=True):
+        size, steps = size + sum(rows), steps + any(rows)
         if size and (any(ends) or steps == 5):
             sizes, size, steps = [*sizes, size], 0, 0
     assert model.batch_sizes == sizes
 
 
-def test_an_image_policy_takes_next_values_from_the_batch_after_dead_steps() -> None:
-    """The rows of a step are then of different number; each next value must still be its own observation's."""
+def test_next_values_of_an_image_policy_are_reused_after_autoreset_steps() -> None:
+    """Steps then differ in their number of rows; each next value must still be that of its own observation."""
     makers = [lambda: RandomEpisodesEnv(IMAGE, spaces.Discrete(2), 0.15)] * 3
     model = TDA2C("CnnPolicy", NextStepVectorEnv(makers), n_steps=8, seed=0, device="cpu")
     model.learn(21)
@@ -143,25 +143,25 @@ def test_an_image_policy_takes_next_values_from_the_batch_after_dead_steps() -> 
     np.testing.assert_array_equal(rows.next_observations[found], rows.observations[successors[found]])
 
 
-def test_a_callback_that_stops_within_a_dead_step_loses_nothing() -> None:
-    model = Watching("MlpPolicy", native([4]), device="cpu")
+def test_a_callback_that_stops_at_an_autoreset_step_loses_nothing() -> None:
+    model = ObservingActor("MlpPolicy", native([4]), device="cpu")
     for stop in range(1, 20):
         model.learn(1000, StopAt(stop), reset_num_timesteps=False)
     assert model.num_timesteps == 19
     assert model.all_rows(0).tolist() == [[t // 5, t % 5] for t in range(19) if t % 5 < 4]
 
 
-def test_learning_anew_after_an_end_has_no_dead_step() -> None:
-    model = Watching("MlpPolicy", native([4]), device="cpu").learn(4).learn(3)
+def test_a_reset_after_an_episode_end_has_no_autoreset_step() -> None:
+    model = ObservingActor("MlpPolicy", native([4]), device="cpu").learn(4).learn(3)
     assert model.all_rows(0).tolist() == [[0, t] for t in range(4)] + [[1, t] for t in range(3)]
 
 
-def test_a_name_is_all_it_takes() -> None:
+def test_training_on_make_vec() -> None:
     model = TDA2C("MlpPolicy", gym.make_vec("CartPole-v1", 64), seed=0, device="cpu")
     assert isinstance(model.get_env(), GymnasiumVecEnv)
     model.learn(64 * 200)
     assert model.num_timesteps == 64 * 200
-    # no episode of a pole that falls is shorter than 8 steps, and no reward is missing
+    # a pole does not fall in fewer than 8 steps, and no reward is missing
     assert all(info["r"] == info["l"] >= 8 for info in model.ep_info_buffer)
     assert len(model.ep_info_buffer) == 100
 
@@ -176,26 +176,26 @@ def test_set_env_and_load_take_vector_environments(tmp_path: Path) -> None:
     assert loaded.learn(60).num_timesteps == 60
 
 
-def test_the_adapter_is_found_below_wrappers() -> None:
+def test_autoreset_steps_are_dropped_below_wrappers() -> None:
     env = VecNormalize(GymnasiumVecEnv(native([3])), norm_reward=False)
     model = BatchRecorder("MlpPolicy", env, n_steps=1, device="cpu").learn(40)
     assert len(model.batches) == 30
 
 
-def test_an_environment_that_goes_on_elsewhere_must_be_reset() -> None:
+def test_an_environment_that_was_stepped_elsewhere_must_be_reset() -> None:
     env = native([4])
-    model = Watching("MlpPolicy", env, device="cpu").learn(4)
+    model = ObservingActor("MlpPolicy", env, device="cpu").learn(4)
     model.set_env(env, force_reset=False)
-    with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+    with pytest.raises(RuntimeError, match=r"Call reset\(\) before the first step"):
         model.learn(4, reset_num_timesteps=False)
 
 
-def test_a_dead_step_may_pay_anything() -> None:
+def test_rewards_of_autoreset_steps_are_ignored() -> None:
     class Careless(NextStepVectorEnv):
         def step(self, actions):
-            dead = self._ended.copy()
+            is_autoreset_step = self._ended.copy()
             observations, rewards, *rest = super().step(actions)
-            return observations, np.where(dead, np.nan, rewards), *rest
+            return observations, np.where(is_autoreset_step, np.nan, rewards), *rest
 
     model = BatchRecorder("MlpPolicy", Careless([lambda: CountingEnv(2)]), device="cpu").learn(30)
     assert len(model.ep_info_buffer) == 10
@@ -209,13 +209,13 @@ def test_images_of_native_environments_are_transposed() -> None:
     assert model.learn(40).num_timesteps == 40
 
 
-def test_wrappers_that_do_not_go_with_dead_steps() -> None:
+def test_frame_stacks_of_autoreset_steps_are_refused() -> None:
     model = TDA2C("MlpPolicy", VecFrameStack(GymnasiumVecEnv(CartPoleVectorEnv(2)), 2), device="cpu")
-    with pytest.raises(ValueError, match="VecFrameStack may"):
+    with pytest.raises(ValueError, match="VecFrameStack may count"):
         model.learn(10)
 
 
-def test_spaces_are_checked_as_always() -> None:
+def test_unsupported_spaces_are_refused() -> None:
     makers = [lambda: RandomEpisodesEnv(spaces.Discrete(3, start=1), spaces.Discrete(2))]
     env: VectorEnv = SyncVectorEnv(makers)
     with pytest.raises(ValueError, match="must start at 0"):
@@ -231,7 +231,7 @@ def test_envpool() -> None:
 
 
 def test_atari() -> None:
-    """Its lives do not end episodes, its frames are stacked by itself."""
+    """Lives do not end its episodes, and it stacks frames itself."""
     ale_py = pytest.importorskip("ale_py")
     gym.register_envs(ale_py)
     model = TDA2C("CnnPolicy", gym.make_vec("ALE/Pong-v5", 2), device="cpu")
