@@ -87,7 +87,7 @@ def run_with_ctrl_c(run: Callable[[], object], at: int | None = None) -> list[An
     return passed
 
 
-@pytest.mark.parametrize("stride", [15, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
 def test_ctrl_c_at_any_moment(engine: str, stride: int, tmp_path: Path) -> None:
     """The weights are those after an update, and every transition is learned from once."""

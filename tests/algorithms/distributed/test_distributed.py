@@ -267,8 +267,8 @@ def test_environments_with_other_rollouts_or_statistics_by_rank_are_refused() ->
             "update_on_episode_end=True: rollouts must have the same length",
         ),
         (make_vec_env("CartPole-v1", 1), {}, "update_on_episode_end=None: rollouts must have the same length"),
-        (native, {}, "steps, with which"),
-        (VecNormalize(cartpoles()), {}, "VecNormalize has statistics of its own in each process"),
+        (native, {}, "has autoreset steps, so rollouts would differ in length"),
+        (VecNormalize(cartpoles()), {}, "VecNormalize would have different statistics in each process"),
     ]:
         model = DistributedTDA2C("MlpPolicy", env, device="cpu", **settings)
         with pytest.raises(ValueError, match=expected):
