@@ -1,4 +1,4 @@
-"""MaskableTDA2C: TDA2C where some actions are not allowed."""
+"""MaskableTDA2C: TDA2C with invalid action masking."""
 
 from typing import Any, ClassVar, cast
 
@@ -20,20 +20,20 @@ from sb3_a2c_td.vec_env.action_masks import action_masks, check_masks_available
 
 
 class MaskableTDA2C(TDA2C):
-    r"""TDA2C for environments that say at every step which actions are allowed.
+    r"""TDA2C with invalid action masking, for environments in which some actions are not allowed.
 
-    The policy's distribution is that of the allowed actions, :math:`\tau(a|s) \propto e^{z_a}` where the mask allows
-    :math:`a` and 0 elsewhere, when actions are drawn and in the actor's loss, so that no action that is not allowed is
-    ever taken or learned from. (The second softmax of ``double_softmax`` is over all actions.) The critic and its
-    targets know no masks. All else is as in :class:`~sb3_a2c_td.TDA2C`, and its arguments are the same.
+    The policy is restricted to the allowed actions: :math:`\pi(a|s) \propto e^{z_a}` for these, and 0 for all others.
+    Actions are drawn from this distribution, and the actor's loss uses it too. An invalid action is therefore never
+    taken and never learned from. (The second softmax of ``double_softmax`` runs over all actions.) Masks do not affect
+    the critic and its targets. Everything else is as in :class:`~sb3_a2c_td.TDA2C`, with the same arguments.
 
-    The masks come from where sb3-contrib's ``MaskablePPO`` looks for them, the method ``action_masks()`` of each
-    environment (or of ``ActionMasker`` around it); for ``gymnasium.vector`` environments see
-    :meth:`~sb3_a2c_td.GymnasiumVecEnv.action_masks`. Actions are ``Discrete``, ``MultiDiscrete`` or
-    ``MultiBinary``; of the latter two a mask holds the choices of every component, one component after another (of a
-    binary one 0 and 1).
+    Masks are provided as for sb3-contrib's ``MaskablePPO``: each environment has a method ``action_masks()``, or is
+    wrapped in ``ActionMasker``. For ``gymnasium.vector`` environments see
+    :meth:`~sb3_a2c_td.GymnasiumVecEnv.action_masks`. The action space is ``Discrete``, ``MultiDiscrete`` or
+    ``MultiBinary``. For the latter two, a mask lists the choices of all components one after another (0 and 1 for a
+    binary component).
 
-    :raises ValueError: as :class:`~sb3_a2c_td.TDA2C`; and for continuous actions
+    :raises ValueError: as :class:`~sb3_a2c_td.TDA2C`, and for continuous actions
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -47,10 +47,13 @@ class MaskableTDA2C(TDA2C):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         if isinstance(self.action_space, spaces.Box):
-            raise ValueError(f"action_space={self.action_space}: masks are for discrete actions; use TDA2C")
+            raise ValueError(
+                f"action_space={self.action_space}: continuous actions cannot be masked; use TDA2C, or a Discrete, "
+                "MultiDiscrete or MultiBinary action space"
+            )
 
     def _excluded_save_params(self) -> list[str]:
-        # what a step keeps to itself
+        # used within one step only
         return [*super()._excluded_save_params(), "_masks"]
 
     def predict(
@@ -61,14 +64,15 @@ class MaskableTDA2C(TDA2C):
         deterministic: bool = False,
         action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Give actions for observations.
+        """Predict actions for observations.
 
         :param observation: an observation, or a batch of them
-        :param state: not used
-        :param episode_start: not used
-        :param deterministic: whether to give the most likely allowed action instead of drawing one
-        :param action_masks: which actions are allowed, ``(n_choices,)`` or a batch of such; ``None``: all
-        :return: the action or actions, and ``state``
+        :param state: ignored: the policy is not recurrent
+        :param episode_start: ignored, as ``state``
+        :param deterministic: whether to return the most likely allowed action instead of drawing one
+        :param action_masks: which actions are allowed, ``(n_choices,)``, or ``(N, n_choices)`` for a batch;
+            ``None``: all of them
+        :return: the action, or a batch of them, and ``state`` unchanged
         """
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)
 
@@ -84,5 +88,5 @@ class MaskableTDA2C(TDA2C):
         return self._current_engine.act(observations, self._masks)
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
-        # one field more, with which nothing but the policy has to do
+        # only the engine reads the additional field
         return cast(Transitions[np.ndarray], MaskedTransitions(*super()._transitions(*args), self._masks))

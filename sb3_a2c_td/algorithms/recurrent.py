@@ -1,4 +1,4 @@
-"""RecurrentTDA2C: TDA2C with a memory."""
+"""RecurrentTDA2C: TDA2C with LSTMs."""
 
 from typing import Any, ClassVar, cast
 
@@ -22,14 +22,16 @@ from sb3_a2c_td.vec_env.autoreset_steps import transition_rows
 
 
 class RecurrentTDA2C(TDA2C):
-    r"""TDA2C for environments that do not show everything: an actor and a critic that remember, by an LSTM each.
+    r"""TDA2C with an LSTM in the actor and another in the critic, for partially observable environments.
 
-    With :math:`h` the memory of all that the episode has shown before :math:`s`, and :math:`h'` the memory with it, the
-    target is :math:`y = \tilde r + \gamma V(s', h')`, the advantage :math:`A = y - V(s, h)`, and the actor draws from
-    :math:`\tau(\cdot|s, h)`. An interval's gradients reach back to its beginning, or to that of the episode, and no
-    further: ``n_steps`` is how far back the networks learn to look, though they may remember for longer. All else is
-    as in :class:`~sb3_a2c_td.TDA2C`, and its arguments are the same; ``engine`` is ``"auto"`` or ``"autograd"``,
-    which are the same here.
+    Let :math:`h` be the recurrent state before the networks read :math:`s`, and :math:`h'` the state after it; an
+    episode starts with :math:`h = 0`. The target is :math:`y = \tilde r + \gamma V(s', h')`, the advantage
+    :math:`A = y - V(s, h)`, and actions are drawn from :math:`\pi(\cdot|s, h)`. Gradients flow back to the beginning of
+    the rollout or of the episode, whichever is later: ``n_steps`` limits over how many steps the networks learn to
+    remember, although the recurrent state lasts for the whole episode.
+
+    Everything else is as in :class:`~sb3_a2c_td.TDA2C`, with the same arguments. ``engine`` is ``"auto"`` or
+    ``"autograd"``, which are the same here.
 
     :raises ValueError: as :class:`~sb3_a2c_td.TDA2C`
     """
@@ -41,11 +43,12 @@ class RecurrentTDA2C(TDA2C):
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateRecurrentPolicy
     policy: SeparateRecurrentPolicy  # type: ignore[assignment]
-    _memory: np.ndarray = np.empty(0, np.float32)
+    _last_lstm_states: np.ndarray = np.empty(0, np.float32)
+    """before the last observations, ``(n_envs, 4 * n_layers, hidden_size)``; not yet zeroed where an episode starts"""
 
     def _excluded_save_params(self) -> list[str]:
-        # what a step keeps to itself
-        return [*super()._excluded_save_params(), "_starts", "_memory_before", "_memory_behind"]
+        # used within one step only
+        return [*super()._excluded_save_params(), "_episode_starts", "_lstm_states", "_next_lstm_states"]
 
     def _make_engine(self) -> Engine:
         if self.engine not in ("auto", "autograd"):
@@ -55,36 +58,37 @@ class RecurrentTDA2C(TDA2C):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         total_timesteps, callback = super()._setup_learn(*args, **kwargs)
-        shape = (self.n_envs, *self.policy.memory_shape)
-        if self._memory.shape != shape:
-            self._memory = np.zeros(shape, np.float32)
+        shape = (self.n_envs, *self.policy.packed_states_shape)
+        if self._last_lstm_states.shape != shape:
+            self._last_lstm_states = np.zeros(shape, np.float32)
         return total_timesteps, callback
 
     def _act(self, observations: Observations) -> np.ndarray:
-        self._starts = self._episode_starts()
-        self._memory_before = np.where(self._starts[:, None, None], np.float32(0.0), self._memory)
+        self._episode_starts = self._find_episode_starts()
+        self._lstm_states = np.where(self._episode_starts[:, None, None], np.float32(0.0), self._last_lstm_states)
         engine = cast(RecurrentEngine, self._current_engine)
-        actions, self._memory_behind = engine.act_and_advance(observations, self._memory_before)
+        actions, self._next_lstm_states = engine.act_and_advance(observations, self._lstm_states)
         return actions
 
-    def _episode_starts(self) -> np.ndarray:
+    def _find_episode_starts(self) -> np.ndarray:
+        """Check for each environment whether its last observation is the first of an episode, bool ``(n_envs,)``."""
         assert self.env is not None
         assert self._last_episode_starts is not None
         live = transition_rows(self.env)
         if live is None:
             return self._last_episode_starts
-        # behind a dead step an episode begins
+        # an episode starts after an autoreset step
         starts = np.ones(self.n_envs, bool)
         starts[live] = self._last_episode_starts[live]
         return starts
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
         rows = RecurrentTransitions(
-            *super()._transitions(*args), np.arange(self.n_envs), self._starts, self._memory_before
+            *super()._transitions(*args), np.arange(self.n_envs), self._episode_starts, self._lstm_states
         )
-        # fields more, with which nothing but the engine has to do
+        # only the engine reads the additional fields
         return cast(Transitions[np.ndarray], rows)
 
     def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
         super()._store_last_obs(new_obs, dones)
-        self._memory = self._memory_behind
+        self._last_lstm_states = self._next_lstm_states

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.interface import DivergenceError
 from sb3_a2c_td.engines.policy_outputs import log_prob_and_entropy
-from sb3_a2c_td.engines.sequences import Sequences, sequences
+from sb3_a2c_td.engines.sequences import Sequences, split_into_sequences
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
 from sb3_a2c_td.rollout.observations import Observations, map_arrays
@@ -20,17 +20,17 @@ from sb3_a2c_td.rollout.transitions import RecurrentTransitions, TransitionBuffe
 
 
 class RecurrentEngine(AutogradEngine):
-    """Computes a batch as sequences, padded to the longest; padding has no part in the results.
+    """Evaluates a batch as sequences of one environment and one episode each, padded to the longest.
 
-    The critic sees every sequence and the observation after it, so that one pass gives V(s) and V(s'), each with the
-    recurrent state after all that came before.
+    The critic reads each sequence with the observation that follows it. One pass therefore gives V(s) and V(s'), each
+    with the recurrent state of everything before it. Outputs of padding are dropped.
 
     :param policy: the policy to act for and to update
     """
 
     policy: SeparateRecurrentPolicy
     _last_batch: Transitions[th.Tensor] | None = None
-    _last_cut: tuple[Sequences, RNNStates]
+    _last_sequences: tuple[Sequences, RNNStates]
 
     def __init__(self, policy: SeparateRecurrentPolicy) -> None:
         super().__init__(policy)
@@ -48,11 +48,11 @@ class RecurrentEngine(AutogradEngine):
         :raises DivergenceError: if the policy's outputs are not finite
         """
         obs = obs_as_tensor(observations, self.policy.device)
-        states = self.policy.to_states(th.from_numpy(lstm_states))
+        states = self.policy.unpack_states(th.from_numpy(lstm_states))
         distribution, actor_states = self._distribution(obs, states.pi, len(lstm_states))
         actions = distribution.get_actions().cpu().numpy().reshape(-1, *self._action_shape)
-        states_after = RNNStates(actor_states, self.policy.critic_states(obs, states.vf))
-        return actions, self.policy.to_memory(states_after).cpu().numpy()
+        next_states = RNNStates(actor_states, self.policy.next_critic_states(obs, states.vf))
+        return actions, self.policy.pack_states(next_states).cpu().numpy()
 
     def _distribution(self, observations: PyTorchObs, actor_states: Any, n: int) -> tuple[Distribution, Any]:
         try:
@@ -61,7 +61,7 @@ class RecurrentEngine(AutogradEngine):
             raise DivergenceError from error
 
     def _no_starts(self, n: int) -> th.Tensor:
-        # sequences begin with the state that they are given
+        # no episode starts within a sequence
         return th.zeros(n, device=self.policy.device)
 
     def _values(self, buffer: TransitionBuffer, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
@@ -74,31 +74,33 @@ class RecurrentEngine(AutogradEngine):
 
     def _sequence_values(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
         """Compute V(s) and V(s'), each ``(N,)``; only V(s) can be differentiated."""
-        cut, states = self._cut(batch)
+        sequences, states = self._sequences_and_states(batch)
+        rows = sequences.padded_rows
         observations = map_arrays(
-            lambda obs, next_obs: th.cat([obs, next_obs])[cut.rows.ravel()], batch.observations, batch.next_observations
+            lambda obs, next_obs: th.cat([obs, next_obs])[rows.ravel()], batch.observations, batch.next_observations
         )
-        values = self.policy.predict_values(observations, states.vf, self._no_starts(cut.rows.size))
-        values = values.reshape(cut.rows.shape)
-        return values[cut.sequence, cut.step], values[cut.sequence, cut.step + 1].detach()
+        values = self.policy.predict_values(observations, states.vf, self._no_starts(rows.size)).reshape(rows.shape)
+        next_values = values[sequences.sequence, sequences.step + 1]
+        return values[sequences.sequence, sequences.step], next_values.detach()
 
     def _log_prob_and_entropy(self, batch: Transitions[th.Tensor], double_softmax: bool) -> tuple[th.Tensor, th.Tensor]:
-        cut, states = self._cut(batch)
-        # padding repeats a sequence's last row
-        rows = cut.rows[:, :-1] % len(batch.rewards)
+        sequences, states = self._sequences_and_states(batch)
+        # the actor does not read the observation after a sequence: padding repeats the last row instead
+        rows = sequences.padded_rows[:, :-1] % len(batch.rewards)
         observations = map_arrays(lambda obs: obs[rows.ravel()], batch.observations)
         distribution, _ = self._distribution(observations, states.pi, rows.size)
         by_step = log_prob_and_entropy(self.policy, distribution, batch.actions[rows.ravel()], double_softmax)
-        log_prob, entropy = (each.reshape(rows.shape)[cut.sequence, cut.step] for each in by_step)
+        log_prob, entropy = (each.reshape(rows.shape)[sequences.sequence, sequences.step] for each in by_step)
         return log_prob, entropy
 
-    def _cut(self, batch: Transitions[th.Tensor]) -> tuple[Sequences, RNNStates]:
-        """Cut a batch into sequences; return these and the recurrent states before them."""
+    def _sequences_and_states(self, batch: Transitions[th.Tensor]) -> tuple[Sequences, RNNStates]:
+        """Split a batch into sequences and return them with the LSTM states before each; cached for the last batch."""
         if batch is not self._last_batch:
             rows = cast(RecurrentTransitions[th.Tensor], batch)
-            cut = sequences(rows.env.cpu().numpy(), rows.episode_starts.cpu().numpy())
-            self._last_batch, self._last_cut = batch, (cut, self.policy.to_states(rows.lstm_states[cut.firsts]))
-        return self._last_cut
+            sequences = split_into_sequences(rows.env.cpu().numpy(), rows.episode_starts.cpu().numpy())
+            states = self.policy.unpack_states(rows.lstm_states[sequences.first_rows])
+            self._last_batch, self._last_sequences = batch, (sequences, states)
+        return self._last_sequences
 
     def _set_training_mode(self, mode: bool) -> None:
         # cuDNN differentiates LSTMs in training mode only

@@ -1,4 +1,4 @@
-"""Rows of a batch as sequences, each within one episode, for networks with a memory."""
+"""Splitting a batch into sequences, one for each episode of each environment, for recurrent networks."""
 
 from typing import NamedTuple
 
@@ -6,36 +6,39 @@ import numpy as np
 
 
 class Sequences(NamedTuple):
-    """Where the transitions of a batch stand in sequences of one environment and one episode each."""
+    """A batch of ``N`` transitions as sequences, each of one environment and one episode."""
 
-    rows: np.ndarray
-    """int64 ``(n_sequences, length + 1)``: the rows ``i`` of each sequence, in the order of time, then ``N + i`` of the
-    last one, up to the end of the longest sequence: in ``[s; s']`` these are the states of the sequence, the state
-    behind it, and padding"""
-    firsts: np.ndarray
-    """the first row of each, int64 ``(n_sequences,)``"""
+    padded_rows: np.ndarray
+    """int64 ``(n_sequences, max_length + 1)``: indices into the concatenated observations ``[s; s']``. Each sequence
+    lists its rows ``i`` in the order of time. Then ``N + i`` of its last row, which is the observation that follows the
+    sequence, is repeated as padding"""
+    first_rows: np.ndarray
+    """the first row of each sequence, int64 ``(n_sequences,)``"""
     sequence: np.ndarray
-    """the sequence of each row, int64 ``(N,)``"""
+    """the sequence that each row belongs to, int64 ``(N,)``"""
     step: np.ndarray
-    """each row's place in it, int64 ``(N,)``"""
+    """the position of each row in its sequence, int64 ``(N,)``"""
 
 
-def sequences(env: np.ndarray, episode_starts: np.ndarray) -> Sequences:
-    """Cut a batch into sequences.
+def split_into_sequences(env: np.ndarray, episode_starts: np.ndarray) -> Sequences:
+    """Split a batch wherever the environment changes or an episode starts.
 
-    :param env: the environment of each row, ``(N,)``; the rows of one environment come in the order of time
+    :param env: the environment of each row, ``(N,)``; the rows of one environment are in the order of time
     :param episode_starts: whether a row is the first of an episode, bool ``(N,)``
+    :return: the sequences
     """
     n = len(env)
+    # one environment after another, each in the order of time
     order = np.argsort(env, kind="stable")
-    begins = episode_starts[order].copy()
-    begins[0] = True
-    begins[1:] |= env[order][1:] != env[order][:-1]
-    first_places = np.flatnonzero(begins)
-    sequence, step = np.empty(n, np.int64), np.empty(n, np.int64)
-    sequence[order] = np.cumsum(begins) - 1
-    step[order] = np.arange(n) - first_places[sequence[order]]
-    lasts = order[np.append(first_places[1:], n) - 1]
-    rows = np.repeat(n + lasts[:, None], step.max() + 2, axis=1)
-    rows[sequence, step] = np.arange(n)
-    return Sequences(rows, order[first_places], sequence, step)
+    is_first = episode_starts[order]
+    is_first[0] = True
+    is_first[1:] |= env[order][1:] != env[order][:-1]
+    starts = np.flatnonzero(is_first)
+    sequence = np.empty(n, np.int64)
+    sequence[order] = np.cumsum(is_first) - 1
+    step = np.empty(n, np.int64)
+    step[order] = np.arange(n) - starts[sequence[order]]
+    last_rows = order[np.append(starts[1:], n) - 1]
+    padded_rows = np.repeat(n + last_rows[:, None], step.max() + 2, axis=1)
+    padded_rows[sequence, step] = np.arange(n)
+    return Sequences(padded_rows, order[starts], sequence, step)

@@ -1,4 +1,4 @@
-"""sb3-contrib's policies for masked actions, with an actor and a critic that share nothing."""
+"""sb3-contrib's policies for masked actions, with separate actor and critic networks."""
 
 from typing import Any
 
@@ -14,22 +14,25 @@ from sb3_a2c_td.policies.separate import SeparateCnns, SeparateCombinedNetworks,
 class SeparateMaskablePolicy(SeparateNetworks, MaskableActorCriticPolicy):
     """sb3-contrib's ``MaskableActorCriticPolicy`` with :class:`~sb3_a2c_td.policies.separate.SeparateNetworks`.
 
-    A policy of your own fits in as ``class Mine(SeparateMaskablePolicy, YourPolicy)``.
+    Derive your own policy as ``class MyPolicy(SeparateMaskablePolicy, YourPolicy)``.
 
     :param args: arguments of :class:`~sb3_a2c_td.policies.separate.SeparateNetworks`
     :param use_sde: must be ``False``
-    :param kwargs: the same, and ``features_extractor_kwargs``, ``normalize_images`` and ``optimizer_kwargs``
-    :raises ValueError: for gSDE, or parameters that actor and critic share
+    :param kwargs: further arguments of :class:`~sb3_a2c_td.policies.separate.SeparateNetworks`, and
+        ``features_extractor_kwargs``, ``normalize_images`` and ``optimizer_kwargs`` of sb3-contrib's policy
+    :raises ValueError: for ``use_sde=True``, and if the actor and the critic share parameters
     """
 
     def __init__(self, *args: Any, use_sde: bool = False, **kwargs: Any) -> None:
         if use_sde:
-            raise ValueError(f"use_sde={use_sde}: gSDE is noise for continuous actions, and these have no masks")
+            raise ValueError(
+                f"use_sde={use_sde}: gSDE explores continuous actions, which cannot be masked; leave the argument out"
+            )
         super().__init__(*args, **kwargs)
 
 
 class MaskableMlpPolicy(SeparateMaskablePolicy):
-    """The seed's networks, for observations that are vectors."""
+    """The reference networks, for vector observations."""
 
 
 class MaskableCnnPolicy(SeparateCnns, SeparateMaskablePolicy, MaskableActorCriticCnnPolicy):

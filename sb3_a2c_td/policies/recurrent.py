@@ -1,4 +1,4 @@
-"""sb3-contrib's policies with LSTMs, with an actor and a critic that share nothing."""
+"""sb3-contrib's LSTM policies, with separate actor and critic networks."""
 
 from typing import Any
 
@@ -21,20 +21,22 @@ from sb3_a2c_td.policies.separate import SeparateCnns, SeparateCombinedNetworks,
 class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
     """sb3-contrib's ``RecurrentActorCriticPolicy`` with :class:`~sb3_a2c_td.policies.separate.SeparateNetworks`.
 
-    The actor and the critic have an LSTM each, between their features extractor and their hidden layers. A policy of
-    your own fits in as ``class Mine(SeparateRecurrentPolicy, YourPolicy)``.
+    The actor and the critic each have an LSTM between their features extractor and their hidden layers. Derive your own
+    policy as ``class MyPolicy(SeparateRecurrentPolicy, YourPolicy)``.
 
-    The memory of ``N`` environments is an array ``(N, 4 * n_layers, hidden_size)``: the hidden and the cell state of
-    every layer of the actor, then of the critic.
+    The LSTM states of ``N`` environments are packed in an array ``(N, 4 * n_layers, hidden_size)``: for each
+    environment the hidden states of all layers of the actor, its cell states, and the same for the critic.
 
     :param args: arguments of :class:`~sb3_a2c_td.policies.separate.SeparateNetworks`
     :param lstm_hidden_size: width of each LSTM
     :param n_lstm_layers: layers of each LSTM
     :param shared_lstm: must be ``False``
-    :param enable_critic_lstm: whether the critic has an LSTM; otherwise a linear layer, and no memory
-    :param lstm_kwargs: further arguments of both LSTMs, ``bias`` and ``dropout``
-    :param kwargs: the others of :class:`~sb3_a2c_td.SeparateActorCriticPolicy`
-    :raises ValueError: for a shared LSTM, other arguments of LSTMs, or any other parameter that actor and critic share
+    :param enable_critic_lstm: whether the critic has an LSTM; otherwise it has a linear layer instead, and no recurrent
+        state
+    :param lstm_kwargs: further arguments of both LSTMs: ``bias`` and ``dropout``
+    :param kwargs: the other arguments of :class:`~sb3_a2c_td.SeparateActorCriticPolicy`
+    :raises ValueError: for a shared LSTM or other parameters that the actor and the critic share, and for other
+        arguments of the LSTMs
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
             )
         others = set(lstm_kwargs or {}) - {"bias", "dropout"}
         if others:
-            raise ValueError(f"lstm_kwargs={lstm_kwargs}: only bias and dropout can be served, not {sorted(others)}")
+            raise ValueError(f"lstm_kwargs={lstm_kwargs}: only bias and dropout are supported, not {sorted(others)}")
         super().__init__(
             *args,
             lstm_hidden_size=lstm_hidden_size,
@@ -65,51 +67,60 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
         )
 
     @property
-    def memory_shape(self) -> tuple[int, int]:
-        """The shape of one environment's memory."""
+    def packed_states_shape(self) -> tuple[int, int]:
+        """The shape of one environment's packed LSTM states, ``(4 * n_layers, hidden_size)``."""
         n_layers, _, hidden_size = self.lstm_hidden_state_shape
         return 4 * n_layers, hidden_size
 
-    def to_states(self, memory: th.Tensor) -> RNNStates:
-        """Give memories in the form of sb3-contrib.
+    def unpack_states(self, packed: th.Tensor) -> RNNStates:
+        """Convert packed LSTM states to those of sb3-contrib, on the policy's device.
 
-        :param memory: ``(N, 4 * n_layers, hidden_size)``
+        :param packed: ``(N, 4 * n_layers, hidden_size)``
+        :return: hidden and cell states of the actor and of the critic, each ``(n_layers, N, hidden_size)``
         """
-        actor_h, actor_c, critic_h, critic_c = memory.to(self.device).swapaxes(0, 1).contiguous().chunk(4)
+        actor_h, actor_c, critic_h, critic_c = packed.to(self.device).swapaxes(0, 1).contiguous().chunk(4)
         return RNNStates((actor_h, actor_c), (critic_h, critic_c))
 
     @staticmethod
-    def to_memory(states: RNNStates) -> th.Tensor:
-        """Do the opposite of :meth:`to_states`."""
+    def pack_states(states: RNNStates) -> th.Tensor:
+        """Pack LSTM states, the inverse of :meth:`unpack_states`.
+
+        :param states: hidden and cell states of the actor and of the critic, each ``(n_layers, N, hidden_size)``
+        :return: ``(N, 4 * n_layers, hidden_size)``
+        """
         return th.cat([*states.pi, *states.vf]).swapaxes(0, 1)
 
-    def critic_states(self, obs: PyTorchObs, states: Any) -> Any:
-        """Give what the critic's LSTM remembers behind observations; without one, the states as they are.
+    def next_critic_states(self, obs: PyTorchObs, states: Any) -> Any:
+        """Compute the states of the critic's LSTM after it has read observations.
 
-        :param obs: ``(N, ...)``
-        :param states: before the observations, each ``(n_layers, N, hidden_size)``
+        :param obs: ``(N, *observation_shape)``, or a dict of such tensors
+        :param states: hidden and cell state before the observations, each ``(n_layers, N, hidden_size)``
+        :return: the same after the observations; ``states`` unchanged if the critic has no LSTM
         """
         if self.lstm_critic is None:
             return states
         features = BasePolicy.extract_features(self, obs, self.vf_features_extractor)
-        starts = th.zeros(len(features), device=self.device)
-        _, behind = self._process_sequence(features, states, starts, self.lstm_critic)
-        return behind
+        episode_starts = th.zeros(len(features), device=self.device)
+        _, next_states = self._process_sequence(features, states, episode_starts, self.lstm_critic)
+        return next_states
 
     def _modules_like_keras(self) -> list[nn.Module]:
-        of_critic = self.lstm_critic or self.critic
-        assert of_critic is not None
-        return [*super()._modules_like_keras(), self.lstm_actor, of_critic]
+        critic = self.lstm_critic or self.critic
+        assert critic is not None
+        return [*super()._modules_like_keras(), self.lstm_actor, critic]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """Make a features extractor, whose width an LSTM takes."""
+        """Make a features extractor.
+
+        :return: the extractor, with its width as an ``int``
+        """
         extractor = super().make_features_extractor()
-        # of MultiDiscrete it is one of numpy's numbers
+        # for MultiDiscrete observations it is a numpy integer, which nn.LSTM refuses
         extractor._features_dim = int(extractor.features_dim)
         return extractor
 
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
-        states = self.to_states(th.zeros(1, *self.memory_shape))
+        states = self.unpack_states(th.zeros(1, *self.packed_states_shape))
         episode_starts = th.zeros(1, device=self.device)
         distribution, _ = self.get_distribution(observation, states.pi, episode_starts)
         return distribution, self.predict_values(observation, states.vf, episode_starts)
@@ -127,11 +138,11 @@ class SeparateRecurrentPolicy(SeparateNetworks, RecurrentActorCriticPolicy):
 
 
 class MlpLstmPolicy(SeparateRecurrentPolicy):
-    """For observations that are vectors: an LSTM for each network, and the seed's hidden layers behind it."""
+    """For vector observations: an LSTM for each network, followed by the reference's hidden layers."""
 
 
 class CnnLstmPolicy(SeparateCnns, SeparateRecurrentPolicy, RecurrentActorCriticCnnPolicy):
-    """For images: an LSTM behind each CNN, see :class:`~sb3_a2c_td.policies.separate.SeparateCnns`."""
+    """For images: an LSTM after each CNN, see :class:`~sb3_a2c_td.policies.separate.SeparateCnns`."""
 
 
 class MultiInputLstmPolicy(SeparateCombinedNetworks, SeparateRecurrentPolicy, RecurrentMultiInputActorCriticPolicy):
