@@ -1,11 +1,11 @@
-"""What tests of parity with other algorithms share."""
+"""Shared by the tests of parity with other algorithms."""
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 
 class Recorder(BaseCallback):
-    """Keeps the parameters after every update and the actions of every step."""
+    """Records the parameters after every update and the actions of every step."""
 
     def _init_callback(self) -> None:
         self.parameters: list[np.ndarray] = []

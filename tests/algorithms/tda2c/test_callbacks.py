@@ -1,4 +1,4 @@
-"""SB3's callbacks, evaluation, logs and progress bar."""
+"""SB3's callbacks, evaluation, logs and progress bar work with TDA2C."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def make(n_envs: int = 1, **kwargs) -> TDA2C:
 
 
 class Journal(BaseCallback):
-    """Writes down the order of the calls and what the callback can read in them."""
+    """Records the calls of its methods and checks the variables that they can read."""
 
     def _init_callback(self) -> None:
         self.calls: list[str] = []
@@ -79,18 +79,29 @@ class Journal(BaseCallback):
 def test_callbacks_are_called_in_sb3s_order() -> None:
     journal = Journal()
     make(n_envs=2, n_steps=3).learn(14, journal)
-    interval = ["rollout_start", "step", "step", "step", "rollout_end"]
+    rollout = ["rollout_start", "step", "step", "step", "rollout_end"]
     unfinished = ["rollout_start", "step"]
-    assert journal.calls == ["training_start", *interval, *interval, *unfinished, "training_end"]
+    assert journal.calls == ["training_start", *rollout, *rollout, *unfinished, "training_end"]
 
 
 def test_evaluate_policy() -> None:
+    """It plays the deterministic policy."""
     model = make().learn(200)
-    mean, _ = evaluate_policy(model, make_vec_env("CartPole-v1", seed=1), n_eval_episodes=3)
-    assert mean >= 8
+    returns, _ = evaluate_policy(
+        model, make_vec_env("CartPole-v1", seed=1), n_eval_episodes=2, return_episode_rewards=True
+    )
+    env, played = make_vec_env("CartPole-v1", seed=1), []
+    observations, total = env.reset(), 0.0
+    while len(played) < 2:
+        observations, rewards, dones, _ = env.step(model.predict(observations, deterministic=True)[0])
+        total += rewards[0]
+        if dones[0]:
+            played.append(total)
+            total = 0.0
+    assert returns == played
 
 
-def test_sb3s_callbacks(tmp_path: Path) -> None:
+def test_sb3s_callbacks_evaluate_and_save(tmp_path: Path) -> None:
     evaluation = EvalCallback(
         make_vec_env("CartPole-v1", seed=1),
         callback_after_eval=StopTrainingOnNoModelImprovement(max_no_improvement_evals=100),
@@ -111,7 +122,7 @@ def test_sb3s_callbacks(tmp_path: Path) -> None:
     assert journal.calls.count("step") == 2
 
 
-def test_callbacks_that_stop_training() -> None:
+def test_callbacks_stop_training() -> None:
     episodes = StopTrainingOnMaxEpisodes(max_episodes=3)
     model = make().learn(10_000, episodes)
     assert len(model.ep_info_buffer) == 3
@@ -122,11 +133,11 @@ def test_callbacks_that_stop_training() -> None:
     assert make().learn(10_000, evaluation).num_timesteps == 20
 
 
-def test_functions_as_callbacks() -> None:
+def test_a_function_as_a_callback_stops_training() -> None:
     assert make().learn(100, lambda locals_, globals_: locals_["self"].num_timesteps < 12).num_timesteps == 12
 
 
-def test_logs_hold_sb3s_keys_and_ours(tmp_path: Path) -> None:
+def test_logs_have_the_keys_of_sb3_and_of_tda2c(tmp_path: Path) -> None:
     model = make(tensorboard_log=str(tmp_path), learning_rate=1e-3, critic_learning_rate=LinearSchedule(2e-3, 0.0, 1.0))
     model.learn(1000, log_interval=10)
     events = EventAccumulator(str(tmp_path / "TDA2C_1")).Reload()
@@ -135,12 +146,12 @@ def test_logs_hold_sb3s_keys_and_ours(tmp_path: Path) -> None:
     critic_rates = [event.value for event in events.Scalars("train/critic_learning_rate")]
     assert actor_rates == pytest.approx([1e-3] * len(actor_rates))
     progress = [event.step / 1000 for event in events.Scalars("train/critic_learning_rate")]
-    # logged before the update of the interval: the rate is that of the interval before
+    # logged before the update: the rate is that of the update before
     assert critic_rates == pytest.approx([2e-3 * (1 - done) for done in progress], abs=2e-5)
     assert len(critic_rates) > 10
 
 
-def test_the_logged_td_error_is_the_advantages() -> None:
+def test_the_logged_td_error_is_the_mean_advantage() -> None:
     """Before the first update, with a critic of zero: A = y = 0.01 r."""
     model = TDA2C("MlpPolicy", CountingEnv(3), device="cpu", gamma=0.0)
     for param in model.policy.critic_parameters():
@@ -154,15 +165,15 @@ def test_the_logged_td_error_is_the_advantages() -> None:
     assert logged["train/n_updates"] == 1
 
 
-def test_the_logged_explained_variance_is_of_the_targets() -> None:
-    """Of constant targets there is nothing to explain, though the values vary: SB3 gives NaN, not minus infinity."""
+def test_explained_variance_of_constant_targets_is_nan() -> None:
+    """As SB3 defines it, although the values vary."""
     model = TDA2C("MlpPolicy", CountingEnv(), device="cpu", gamma=0.0)
     model.set_logger(configure(format_strings=[]))
     model.learn(5)
     assert np.isnan(model.logger.name_to_value["train/explained_variance"])
 
 
-def test_a_batch_of_one_explains_nothing() -> None:
+def test_a_batch_of_one_logs_no_explained_variance() -> None:
     model = TDA2C("MlpPolicy", CountingEnv(1), device="cpu")
     model.set_logger(configure(format_strings=[]))
     model.learn(3)
@@ -170,7 +181,7 @@ def test_a_batch_of_one_explains_nothing() -> None:
     assert "train/explained_variance" not in model.logger.name_to_value
 
 
-def test_mlp_policy_on_a_gpu_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlp_policy_on_a_gpu_warns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SeparateActorCriticPolicy, "to", lambda policy, device: policy)
     monkeypatch.setattr("stable_baselines3.common.base_class.get_device", lambda device: th.device("cuda"))
     with pytest.warns(UserWarning, match="TDA2C on the GPU"):
@@ -194,7 +205,7 @@ def test_success_rate_is_recorded_when_an_episode_ends() -> None:
     assert list(model.ep_success_buffer) == [True, False, True, False]
 
 
-def test_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar_shows_all_steps(capfd: pytest.CaptureFixture[str]) -> None:
     make().learn(50, progress_bar=True)
     assert "50/50" in "".join(capfd.readouterr())
 

@@ -1,4 +1,7 @@
-"""Where batches are cut, how many steps are taken, and that no transition is lost or taken twice."""
+"""Where rollouts end, how many steps are taken, and that each transition is trained on once."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,14 +9,14 @@ import torch as th
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_a2c_td import TDA2C
 from tests.environments import CountingEnv, DictCountingEnv, FaultyEnv
 
 
 class BatchRecorder(TDA2C):
-    """Keeps a copy of every batch it trains on."""
+    """Records every batch that it trains on."""
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -28,7 +31,7 @@ class BatchRecorder(TDA2C):
         return [len(batch[2]) for batch in self.batches]
 
     def all_rows(self, field: int) -> np.ndarray:
-        """All rows of one field of the transitions, the unfinished interval's included."""
+        """Return all rows of one field of the transitions, including those of the unfinished rollout."""
         unfinished = [self.rollout_buffer.transitions()[field]]
         return np.concatenate([batch[field] for batch in self.batches] + unfinished)
 
@@ -48,61 +51,62 @@ def make(length: int | None, n_envs: int = 1, truncates: bool = False, **kwargs)
 
 
 def assert_consecutive(model: BatchRecorder, length: int) -> None:
-    """Check that one environment's transitions are all there, once and in order."""
+    """Check that each transition of the only environment was recorded once, in order."""
     n = model.num_timesteps
     steps = np.arange(n)
     expected = np.stack([steps // length, steps % length], axis=1)
     np.testing.assert_array_equal(model.all_rows(0), expected)
-    # s' is what the episode showed at its end, not what the next one shows first
+    # at the end of an episode, s' is its last observation, not the first of the next episode
     np.testing.assert_array_equal(model.all_rows(3) - expected, np.tile([0, 1], (n, 1)))
     np.testing.assert_array_equal(model.all_rows(4), steps % length == length - 1)
 
 
-def test_one_environment_cuts_at_the_end_of_an_episode() -> None:
+def test_with_one_environment_a_rollout_ends_with_the_episode() -> None:
     model = make(length=7).learn(21)
     assert model.batch_sizes == [5, 2, 5, 2, 5, 2]
     assert_consecutive(model, length=7)
 
 
-def test_fixed_intervals() -> None:
+def test_rollouts_of_fixed_length() -> None:
     model = make(length=7, update_on_episode_end=False).learn(21)
     assert model.batch_sizes == [5, 5, 5, 5]
     assert_consecutive(model, length=7)
 
 
-def test_several_environments_have_fixed_intervals() -> None:
+def test_with_several_environments_rollouts_have_a_fixed_length() -> None:
     model = make(length=7, n_envs=3).learn(60)
     assert model.batch_sizes == [15, 15, 15, 15]
 
 
-def test_several_environments_may_cut_at_the_end_of_an_episode() -> None:
+def test_with_several_environments_rollouts_may_end_with_an_episode() -> None:
     model = make(length=7, n_envs=3, update_on_episode_end=True).learn(42)
     assert model.batch_sizes == [15, 6, 15, 6]
 
 
-def test_batches_of_one() -> None:
+def test_batches_of_one_leave_the_weights_finite() -> None:
+    """The standard deviation of one advantage, by which it would be normalised, is 0 or NaN."""
     model = make(length=6, normalize_advantage=True).learn(12)
     assert model.batch_sizes == [5, 1, 5, 1]
     assert all(th.isfinite(param).all() for param in model.policy.parameters())
 
 
-def test_truncated_is_told_from_terminated() -> None:
+def test_truncation_is_recorded_apart_from_termination() -> None:
     model = make(length=4, truncates=True).learn(8)
     assert model.all_rows(4).tolist() == [False] * 8
     assert model.all_rows(5).tolist() == [False, False, False, True] * 2
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     budgets=st.lists(st.integers(1, 17), min_size=1, max_size=4),
     length=st.integers(1, 9),
     n_steps=st.integers(1, 6),
     update_on_episode_end=st.sampled_from([None, False]),
 )
-def test_learning_in_pieces_is_learning_in_one_go(
+def test_several_calls_of_learn_equal_one(
     budgets: list[int], length: int, n_steps: int, update_on_episode_end: bool | None
 ) -> None:
-    """learn(N) takes exactly N steps, and its end leaves no trace in the batches and weights."""
+    """learn(N) takes exactly N steps, and where it ends does not affect batches and weights."""
     kwargs = {"n_steps": n_steps, "update_on_episode_end": update_on_episode_end}
     pieces = make(length, **kwargs)
     taken = 0
@@ -119,7 +123,7 @@ def test_learning_in_pieces_is_learning_in_one_go(
         assert th.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("stop", range(1, 15))
+@pytest.mark.parametrize("stop", [1, 4, 5, 6, 7, 8, 12])
 def test_a_callback_that_stops_training_loses_nothing(stop: int) -> None:
     stopped = make(length=7).learn(100, StopAt(stop))
     assert stopped.num_timesteps == stop
@@ -131,29 +135,29 @@ def test_a_callback_that_stops_training_loses_nothing(stop: int) -> None:
         assert th.equal(ours, theirs)
 
 
-def test_learning_anew_resets_the_environment_and_loses_nothing() -> None:
+def test_a_second_learn_resets_the_environment_and_loses_nothing() -> None:
     model = make(length=7).learn(3).learn(7)
-    # the reset ended the episode that was under way, and with it the interval
+    # the reset ended the episode, and the rollout with it
     assert model.batch_sizes == [3, 5, 2]
     assert model.num_timesteps == 7
     assert model.all_rows(0).tolist() == [[0, 0], [0, 1], [0, 2]] + [[1, t] for t in range(7)]
 
 
-def test_several_environments_round_the_budget_up() -> None:
+def test_total_timesteps_are_rounded_up_to_all_environments() -> None:
     model = make(length=7, n_envs=4).learn(21)
     assert model.num_timesteps == 24
     assert model.batch_sizes == [20]
     assert len(model.rollout_buffer) == 4
 
 
-def test_the_default_budget() -> None:
+def test_the_default_of_total_timesteps() -> None:
     model = make(length=7)
     model.learn(callback=StopAt(5))
     assert model._total_timesteps == 100_000
 
 
-def test_terminal_observations_are_normalised_like_the_others() -> None:
-    """VecNormalize turns these observations into floats around zero, the last of an episode too."""
+def test_terminal_observations_are_normalised() -> None:
+    """VecNormalize also scales the last observation of an episode to around zero."""
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]), norm_reward=False)
     model = BatchRecorder("MlpPolicy", env, n_steps=4, seed=0, device="cpu")
     model.learn(700)
@@ -163,7 +167,7 @@ def test_terminal_observations_are_normalised_like_the_others() -> None:
 
 
 @pytest.mark.parametrize("n_envs", [1, 2])
-def test_dict_observations_are_paired_like_the_others(n_envs: int) -> None:
+def test_dict_observations_are_paired_with_the_next(n_envs: int) -> None:
     env = DummyVecEnv([lambda: DictCountingEnv(7)] * n_envs)
     model = BatchRecorder("MultiInputPolicy", env, n_steps=14, update_on_episode_end=False, device="cpu").learn(13)
     rows = model.rollout_buffer.transitions()
@@ -174,7 +178,7 @@ def test_dict_observations_are_paired_like_the_others(n_envs: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int64, np.uint8, np.float32])
-def test_dones_of_any_dtype(dtype: type) -> None:
+def test_dones_may_have_any_dtype(dtype: type) -> None:
     class OddDones(VecEnvWrapper):
         def reset(self):
             return self.venv.reset()
@@ -190,15 +194,35 @@ def test_dones_of_any_dtype(dtype: type) -> None:
         assert th.equal(ours, theirs)
 
 
-def test_rewards_may_change_their_dtype() -> None:
-    """SubprocVecEnv stacks what the environments return: integers while all of it is, then floats."""
+class FirstAnInteger(CountingEnv):
+    """Pays the integer 0 for an episode's first step, then the float 0.5."""
 
-    class Halves(CountingEnv):
-        def step(self, action):
-            observation, _, *rest = super().step(action)
-            return observation, 0 if self.t == 1 else 0.5, *rest
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        return observation, 0 if self.t == 1 else 0.5, *rest
 
-    env = SubprocVecEnv([lambda: Halves(7)] * 2)
+
+class StackedRewards(VecEnvWrapper):
+    """Gives rewards the dtype that ``SubprocVecEnv`` gives them: integers if all are integers."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return observations, rewards.astype(np.int64) if not rewards.any() else rewards, dones, infos
+
+
+@pytest.mark.parametrize(
+    "make_env",
+    [
+        lambda env_fns: StackedRewards(DummyVecEnv(env_fns)),
+        pytest.param(SubprocVecEnv, marks=pytest.mark.slow),
+    ],
+    ids=["StackedRewards", "SubprocVecEnv"],
+)
+def test_the_dtype_of_rewards_may_change(make_env: Callable[[list[Any]], VecEnv]) -> None:
+    env = make_env([lambda: FirstAnInteger(7)] * 2)
     try:
         model = TDA2C("MlpPolicy", env, device="cpu").learn(8)
     finally:
@@ -206,8 +230,8 @@ def test_rewards_may_change_their_dtype() -> None:
     assert model.rollout_buffer.transitions().rewards.tolist() == [0, 0] + [0.5] * 6
 
 
-def test_transitions_may_be_dropped() -> None:
-    """A variant keeps every third step's only: the updates wait for them."""
+def test_a_subclass_may_drop_transitions() -> None:
+    """This one keeps those of every third step, and updates wait for them."""
 
     class Dropping(BatchRecorder):
         def _transitions(self, *args):
@@ -220,8 +244,8 @@ def test_transitions_may_be_dropped() -> None:
     assert model.all_rows(0)[:, 1].tolist() == [2, 5, 8, 11]
 
 
-def test_an_interrupted_step_is_not_paired_with_the_next() -> None:
-    """After an error the environment is somewhere else: learn() resets it rather than invent a transition."""
+def test_a_step_that_failed_is_not_paired_with_the_next() -> None:
+    """After an error the state of the environment is unknown, so learn() resets it."""
     model = BatchRecorder("MlpPolicy", FaultyEnv(7, reward=np.nan), n_steps=20, device="cpu")
     with pytest.raises(ValueError, match="reward=nan"):
         model.learn(10)
@@ -230,8 +254,8 @@ def test_an_interrupted_step_is_not_paired_with_the_next() -> None:
     assert model.all_rows(3).tolist() == [[0, t + 1] for t in range(6)] + [[1, t + 1] for t in range(3)]
 
 
-def test_schedules_do_not_see_the_overshoot() -> None:
-    """1018 steps are rounded up to 1020: a linear schedule must not become negative."""
+def test_schedules_end_at_zero() -> None:
+    """Although 1018 steps are rounded up to 1020: a linear schedule must not become negative."""
     seen = []
 
     def linear(progress_remaining: float) -> float:
@@ -242,7 +266,7 @@ def test_schedules_do_not_see_the_overshoot() -> None:
     assert min(seen) == 0.0
 
 
-def test_sample_actions_is_the_only_place_where_actions_are_drawn() -> None:
+def test_a_subclass_may_override_sample_actions() -> None:
     class Alternating(BatchRecorder):
         def sample_actions(self, observations):
             assert observations.shape == (1, 2)

@@ -1,4 +1,4 @@
-"""Bad input gives an error that names it, and leaves the weights alone."""
+"""Invalid arguments, observations and rewards raise errors that name them, and leave the weights alone."""
 
 from typing import Any
 
@@ -36,17 +36,17 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
         {"max_grad_norm": 0.0},
         {"max_grad_norm": -1.0},
         {"update_on_episode_end": "no"},
-        {"engine": "warp"},
+        {"engine": "unknown"},
     ],
 )
-def test_arguments(kwargs: dict[str, Any]) -> None:
+def test_invalid_arguments(kwargs: dict[str, Any]) -> None:
     (name, value), *_ = kwargs.items()
     with pytest.raises(ValueError, match=f"^{name}[ =].*{value!r}"):
         TDA2C("MlpPolicy", CountingEnv(), device="cpu", **kwargs)
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "critic_learning_rate"])
-def test_a_schedule_that_goes_negative_stops_training(name: str) -> None:
+def test_a_schedule_that_becomes_negative_stops_training(name: str) -> None:
     model = TDA2C("MlpPolicy", CountingEnv(), device="cpu", **{name: lambda progress: 1e-3 * progress - 7e-4})
     with pytest.raises(ValueError, match=f"^{name}: the schedule's value at progress_remaining=0.5 .*got -0.000(2|19)"):
         model.learn(20)
@@ -59,7 +59,7 @@ def test_double_softmax_needs_discrete_actions() -> None:
             TDA2C("MlpPolicy", RandomEnv(VECTOR, action_space), double_softmax=True, device="cpu")
 
 
-def test_spaces() -> None:
+def test_unsupported_spaces() -> None:
     with pytest.raises(ValueError, match="observation_space=Tuple"):
         TDA2C("MlpPolicy", RandomEnv(spaces.Tuple([VECTOR]), spaces.Discrete(2)), device="cpu")
     with pytest.raises(ValueError, match="action_space=Tuple"):
@@ -70,19 +70,19 @@ def test_spaces() -> None:
         TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.MultiBinary([2, 3])), device="cpu")
 
 
-def test_policies() -> None:
+def test_unsupported_policies() -> None:
     with pytest.raises(ValueError, match="policy=ActorCriticPolicy may share.*SeparateActorCriticPolicy"):
         TDA2C(ActorCriticPolicy, CountingEnv(), device="cpu")
-    with pytest.raises(ValueError, match="policy=MultiInputPolicy does not go with observation_space=Box"):
+    with pytest.raises(ValueError, match="policy=MultiInputPolicy does not fit observation_space=Box"):
         TDA2C("MultiInputPolicy", CountingEnv(), device="cpu")
-    with pytest.raises(ValueError, match="policy=MlpPolicy does not go with observation_space=Dict"):
+    with pytest.raises(ValueError, match="policy=MlpPolicy does not fit observation_space=Dict"):
         TDA2C(MlpPolicy, RandomEnv(spaces.Dict(a=VECTOR), spaces.Discrete(2)), device="cpu")
     with pytest.raises(ValueError, match="share_features_extractor=True"):
         TDA2C("MlpPolicy", CountingEnv(), device="cpu", policy_kwargs={"share_features_extractor": True})
 
 
 def assert_stops_untouched(env: CountingEnv, message: str, last_update: int, **kwargs) -> None:
-    """Training stops with this message, and the weights are those of the last update before it."""
+    """Check that training stops with this message, with the weights of the last update before it."""
     model = TDA2C("MlpPolicy", env, seed=0, device="cpu", **kwargs)
     with pytest.raises(ValueError, match=message):
         model.learn(1000)
@@ -121,13 +121,13 @@ def test_a_non_finite_observation_at_reset() -> None:
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
-def test_a_loss_that_overflows(engine: str) -> None:
-    message = "the loss is inf and its gradient's norm .* at step 15, update 3: training stopped"
+def test_an_overflowing_loss(engine: str) -> None:
+    message = "the loss is inf and its gradient norm .* at step 15, update 3: training stopped"
     assert_stops_untouched(FaultyEnv(13, reward=1e25), message, last_update=10, engine=engine)
 
 
-def test_a_gradient_that_is_not_finite() -> None:
-    """The loss is fine, its gradient is not: d sqrt(x) / dx at 0."""
+def test_a_gradient_that_is_nan() -> None:
+    """The loss is finite but not its gradient: d sqrt(x) / dx at 0."""
 
     class Rooted(BaseFeaturesExtractor):
         def __init__(self, observation_space: spaces.Box) -> None:
@@ -140,7 +140,7 @@ def test_a_gradient_that_is_not_finite() -> None:
     policy_kwargs = {"features_extractor_class": Rooted}
     model = TDA2C("MlpPolicy", CountingEnv(7), policy_kwargs=policy_kwargs, seed=0, device="cpu")
     before = [param.clone() for param in model.policy.parameters()]
-    with pytest.raises(ValueError, match=r"the loss is \d.* gradient's norm nan at step 5, update 1"):
+    with pytest.raises(ValueError, match=r"the loss is \d.* gradient norm nan at step 5, update 1"):
         model.learn(10)
     assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 
@@ -148,19 +148,18 @@ def test_a_gradient_that_is_not_finite() -> None:
 @pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 def test_a_policy_that_diverged(env_id: str, engine: str) -> None:
-    """No action is drawn from logits, or a standard deviation, of NaN."""
+    """No action is drawn if the logits or the standard deviation are NaN."""
     model = TDA2C("MlpPolicy", env_id, engine=engine, seed=0, device="cpu").learn(12)
     with th.no_grad():
         broken = model.policy.log_std if env_id == "Pendulum-v1" else model.policy.action_net.bias
         broken.fill_(th.nan)
-    with pytest.raises(
-        ValueError, match=r"no valid distribution of actions at step 12: training diverged. Lower the learning rates"
-    ):
+    message = "action distribution is not finite at step 12: training diverged. Lower the learning rates"
+    with pytest.raises(ValueError, match=message):
         model.learn(20, reset_num_timesteps=False)
 
 
 class ForgetfulVecEnv(VecEnvWrapper):
-    """Breaks the contract: says nothing of an episode's last observation."""
+    """Violates SB3's interface: its infos lack the last observation of an episode."""
 
     def reset(self):
         return self.venv.reset()
@@ -173,7 +172,7 @@ class ForgetfulVecEnv(VecEnvWrapper):
 
 
 @pytest.mark.parametrize("bootstrap_on_truncation", [False, True])
-def test_a_truncated_episode_without_its_last_observation(bootstrap_on_truncation: bool) -> None:
+def test_a_truncated_episode_needs_its_last_observation(bootstrap_on_truncation: bool) -> None:
     env = ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7, truncates=True)]))
     model = TDA2C("MlpPolicy", env, bootstrap_on_truncation=bootstrap_on_truncation, device="cpu")
     with pytest.raises(ValueError, match=r"infos\[0\] of step 7 .*'terminal_observation'"):
