@@ -3,13 +3,11 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import MaskableTDA2C
-from sb3_a2c_td.policies.maskable import MaskableMlpPolicy
 from tests.engines import CPU_ENGINES
 from tests.environments import MaskedEnv
 
@@ -21,22 +19,13 @@ ACTION_SPACES = {
 }
 
 
-class CustomPolicy(MaskableMlpPolicy):
-    """A subclass, which no engine takes for a plain MLP: PyTorch differentiates it."""
-
-
-PLAIN_ENGINES = [engine for engine in CPU_ENGINES if engine != "auto"]
-"""engines for plain MLPs with Discrete actions; other spaces of masked actions need PyTorch's differentiation"""
-
-
-def policies_and_engines(*action_spaces: str) -> Any:
-    """Parametrize a test by the name of an action space, a policy, and an engine that supports both."""
-    cases = []
-    for name in action_spaces:
-        cases.append(pytest.param(name, CustomPolicy, "auto", id=f"{name}-custom policy"))
-        if name == "discrete":
-            cases += [pytest.param(name, MaskableMlpPolicy, engine, id=f"{name}-{engine}") for engine in PLAIN_ENGINES]
-    return pytest.mark.parametrize(("space", "policy", "engine"), cases)
+ENGINES = [engine for engine in CPU_ENGINES if engine != "auto"]
+SPACES_AND_ENGINES = [
+    *(("discrete", engine) for engine in ENGINES),
+    ("multi_discrete", "autograd"),
+    ("multi_binary", "autograd"),
+]
+"""the gradients in closed form are those of Discrete actions"""
 
 
 def make_masked_env(

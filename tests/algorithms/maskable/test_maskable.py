@@ -13,7 +13,14 @@ from sb3_a2c_td import TDA2C, MaskableTDA2C, UnreadableCheckpointError
 from sb3_a2c_td.export import ExportError, export_actor
 from sb3_a2c_td.policies.maskable import MaskableMlpPolicy
 from sb3_a2c_td.vec_env.action_masks import components
-from tests.algorithms.maskable.models import ACTION_SPACES, PLAIN_ENGINES, VECTOR, make_masked_env, make_model
+from tests.algorithms.maskable.models import (
+    ACTION_SPACES,
+    ENGINES,
+    SPACES_AND_ENGINES,
+    VECTOR,
+    make_masked_env,
+    make_model,
+)
 from tests.saving.comparing import differences, everything
 
 OBSERVATION_SPACES = {
@@ -23,10 +30,7 @@ OBSERVATION_SPACES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("space", "engine"),
-    [*(("discrete", engine) for engine in PLAIN_ENGINES), ("multi_discrete", "auto"), ("multi_binary", "auto")],
-)
+@pytest.mark.parametrize(("space", "engine"), SPACES_AND_ENGINES)
 def test_none_of_100_000_actions_is_invalid(space: str, engine: str) -> None:
     """Even where the policy prefers the invalid actions by far."""
     action_space = ACTION_SPACES[space]
@@ -41,7 +45,7 @@ def test_none_of_100_000_actions_is_invalid(space: str, engine: str) -> None:
         masks = rng.random((400, sum(n_choices))) < 0.5
         masks[:, firsts] = False
         masks[:, firsts + 1] = True
-        actions = model._engine_of_policy().act(rng.normal(size=(400, 3)).astype(np.float32), masks)
+        actions = model._current_engine.act(rng.normal(size=(400, 3)).astype(np.float32), masks)
         assert np.take_along_axis(masks, firsts + actions.reshape(400, -1), axis=1).all()
 
 
@@ -51,7 +55,7 @@ def test_actions_follow_the_masked_policy() -> None:
     with th.no_grad():
         logits = model.policy.get_distribution(th.as_tensor(observation)).distribution.logits[0].numpy()
     expected = np.exp(logits) * mask[0] / (np.exp(logits) * mask[0]).sum()
-    engine = model._engine_of_policy()
+    engine = model._current_engine
     actions = engine.act(np.tile(observation, (40_000, 1)), np.tile(mask, (40_000, 1)))
     np.testing.assert_allclose(np.bincount(actions, minlength=4) / 40_000, expected, atol=0.015)
 
@@ -93,7 +97,7 @@ def test_sb3_contribs_evaluation_callback_passes_masks() -> None:
     assert callback.best_mean_reward >= callback.last_mean_reward > -np.inf
 
 
-@pytest.mark.parametrize("engine", PLAIN_ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_resumed_training_is_the_uninterrupted_one(engine: str, tmp_path: Path) -> None:
     """Bit for bit, from the middle of a rollout, whose transitions and masks are saved."""
 

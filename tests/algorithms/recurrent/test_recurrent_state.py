@@ -7,7 +7,7 @@ import pytest
 import torch as th
 
 from sb3_a2c_td import RecurrentTDA2C
-from sb3_a2c_td.engines.recurrent import RecurrentNetworks
+from sb3_a2c_td.engines.recurrent import RecurrentEngine
 from sb3_a2c_td.rollout.transitions import RecurrentTransitions
 from tests.algorithms.recurrent.models import SMALL, make_cartpoles, make_model, make_native_cartpoles
 
@@ -58,10 +58,10 @@ class Comparing(RecurrentTDA2C):
 
     def train(self) -> None:
         batch = self.rollout_buffer.tensors(self.device)
-        networks = RecurrentNetworks(self.policy)
+        engine = RecurrentEngine(self.policy)
         with th.no_grad():
-            values, next_values = networks.values_and_next_values(batch, None)
-            log_prob, _ = networks.log_prob_and_entropy(batch, False)
+            values, next_values = engine._values(self.rollout_buffer, batch)
+            log_prob, _ = engine._log_prob_and_entropy(batch, False)
         self.found.append(th.stack([values, next_values, log_prob], dim=1).numpy())
         self.expected.append(self.reference.evaluate(batch))
         self.n_ends += int((batch.terminated | batch.truncated).sum())
@@ -117,6 +117,6 @@ def test_gradients_reach_the_beginning_of_the_rollout() -> None:
     assert len(batch.rewards) == 4
     assert not batch.episode_starts.any()
     batch.observations.requires_grad_(True)
-    values, _ = RecurrentNetworks(model.policy).values_and_next_values(batch, None)
+    values, _ = RecurrentEngine(model.policy)._values(model.rollout_buffer, batch)
     values[-1].backward()
     assert batch.observations.grad.any(dim=1).all()

@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from tests.algorithms.tda2c.test_spaces import VECTOR, check_trains_saves_and_loads
 from tests.environments import RandomEnv
 
@@ -54,18 +54,18 @@ def test_targets_are_computed_in_evaluation_mode() -> None:
 
     seen = []
 
-    class Modes(AnyNetworks):
-        def targets_and_advantages(self, *args):
+    class Modes(AutogradEngine):
+        def _values(self, *args):
             seen.append(("targets", self.policy.training))
-            return super().targets_and_advantages(*args)
+            return super()._values(*args)
 
-        def losses(self, *args):
+        def _log_prob_and_entropy(self, *args):
             seen.append(("losses", self.policy.training))
-            return super().losses(*args)
+            return super()._log_prob_and_entropy(*args)
 
     env = RandomEnv(VECTOR, DISCRETE, episode_length=1000)
-    model = TDA2C("MlpPolicy", env, engine="torch", policy_kwargs=BATCH_NORM, device="cpu")
-    model._engine._any_networks = Modes(model.policy)
+    model = TDA2C("MlpPolicy", env, engine="autograd", policy_kwargs=BATCH_NORM, device="cpu")
+    model._engine = Modes(model.policy)
     assert model.learn(20, TrainingMode())._n_updates == 4
     assert seen == [("targets", False), ("losses", True)] * 4
 

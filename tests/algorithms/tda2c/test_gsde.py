@@ -9,7 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines.autograd import AnyNetworks
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from tests.algorithms.tda2c.test_spaces import ACTION_SPACES, VECTOR, check_trains_saves_and_loads
 from tests.environments import RandomEnv
 
@@ -56,11 +56,9 @@ def test_the_entropy_of_squashed_actions_is_estimated() -> None:
     model = TDA2C("MlpPolicy", env, use_sde=True, policy_kwargs={"squash_output": True}, n_steps=9, device="cpu")
     model.learn(6)
     batch = model.rollout_buffer.tensors(model.device)
-    engine, objective = AnyNetworks(model.policy), model._objective()
-    targets, advantages, values = engine.targets_and_advantages(batch, None, objective)
     log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
-    entropy_loss = engine.losses(batch, values, targets, advantages, objective)[2]
-    assert entropy_loss.item() == pytest.approx(log_prob.mean().item())
+    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
+    assert update.entropy_loss == pytest.approx(log_prob.mean().item())
 
 
 def test_a_loaded_model_has_noise_for_each_environment(tmp_path: Path) -> None:
