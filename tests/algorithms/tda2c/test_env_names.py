@@ -101,7 +101,7 @@ def test_an_unknown_name_raises_gymnasiums_error(tmp_path: Path) -> None:
     assert model.learn(10, reset_num_timesteps=False).num_timesteps == 70
 
 
-def test_an_environment_with_other_spaces_is_an_error_that_names_them(tmp_path: Path) -> None:
+def test_a_named_environment_with_other_spaces_is_an_error(tmp_path: Path) -> None:
     make("TDA2C").save(tmp_path / "model")
-    with pytest.raises(ValueError, match="(?i)observation.?space"):
+    with pytest.raises(ValueError, match="Observation spaces do not match"):
         TDA2C.load(tmp_path / "model", env="Acrobot-v1")
