@@ -15,10 +15,12 @@ class TDStatistics(NamedTuple):
     """the share of the targets' variance that the values explain; NaN if all targets are equal"""
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def td_statistics(targets: np.ndarray, td_errors: np.ndarray) -> TDStatistics:
     r"""Compute mean and standard deviation of the TD errors, and the explained variance.
 
-    The latter is :math:`1 - \operatorname{var}(y - V(s)) / \operatorname{var}(y)`.
+    The latter is :math:`1 - \operatorname{var}(y - V(s)) / \operatorname{var}(y)`. Overflows give infinity or NaN,
+    without a warning, since TDA2C then raises an error about the loss.
 
     :param targets: :math:`y`, ``(N,)`` float32
     :param td_errors: :math:`y - V(s)`, ``(N,)`` float32
