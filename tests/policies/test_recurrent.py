@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,16 @@ def test_packed_states_hold_each_environments_hidden_and_cell_states(n_layers: i
         for layer in range(n_layers):
             np.testing.assert_array_equal(state[layer], packed[:, i * n_layers + layer])
     np.testing.assert_array_equal(policy.pack_states(states), packed)
+
+
+def test_a_loaded_policy_has_the_lstms_of_the_saved_one(tmp_path: Path) -> None:
+    policy = make_policy(n_lstm_layers=2, lstm_kwargs={"dropout": 0.1, "bias": False}).eval()
+    policy.save(tmp_path / "policy")
+    loaded = MlpLstmPolicy.load(tmp_path / "policy", device="cpu").eval()
+    assert (loaded.lstm_actor.dropout, loaded.lstm_critic.bias) == (0.1, False)
+    observations, states = th.rand(3, 4), policy.unpack_states(th.rand(3, *policy.packed_states_shape))
+    values = [each.predict_values(observations, states.vf, th.zeros(3)) for each in (policy, loaded)]
+    assert th.equal(*values)
 
 
 def test_shared_lstms_are_errors() -> None:

@@ -114,6 +114,20 @@ def test_evaluation_and_log_folder(tmp_path: Path) -> None:
     assert 8 < evaluate_policy(model, make_cartpoles(2), n_eval_episodes=3)[0] <= 23
 
 
+@pytest.mark.parametrize("engine", ["auto", "autograd"])
+def test_verbose_prints_the_engine(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make_model("CartPole-v1", engine=engine, verbose=1)
+    assert "Using the engine autograd (the policy is recurrent)" in capsys.readouterr().out
+
+
+def test_a_diverged_policy_is_an_error() -> None:
+    model = make_model(make_cartpoles()).learn(30)
+    with th.no_grad():
+        model.policy.action_net.bias.fill_(th.nan)
+    with pytest.raises(ValueError, match="action distribution is not finite at step 30: training diverged"):
+        model.learn(30, reset_num_timesteps=False)
+
+
 def test_unsupported_engines_are_errors() -> None:
     with pytest.raises(ValueError, match="engine='numba'.*: its policy is recurrent"):
         make_model("CartPole-v1", engine="numba")
