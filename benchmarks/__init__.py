@@ -1,1 +1,1 @@
-"""Comparisons of TDA2C with SB3's A2C. They import the package; nothing in it imports them."""
+"""Comparisons of TDA2C with SB3's A2C. They import the package; the package never imports them."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: how well and how fast TDA2C learns beside SB3's A2C, and what it costs."""
+"""``python -m benchmarks``: compare how well and how fast TDA2C and SB3's A2C learn, and what they cost."""
 
 import typer
 

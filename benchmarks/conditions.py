@@ -1,4 +1,4 @@
-"""What results were found with: the machine, the versions, the command."""
+"""The conditions of a measurement: machine, versions and command."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def conditions() -> dict[str, Any]:
-    """Describe the machine, the versions and the command."""
+    """Collect facts about the machine, the package versions and the command."""
     return {
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "cpu": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
@@ -47,7 +47,11 @@ def _is_installed(package: str) -> bool:
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """Put :func:`conditions` into a sentence."""
+    """Format :func:`conditions` for a reader.
+
+    :param facts: the conditions
+    :return: two lines of text
+    """
     versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
     gpu = f", {facts['gpu']}" if facts["gpu"] else ""
     return (

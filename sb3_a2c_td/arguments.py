@@ -5,8 +5,10 @@ import operator
 
 
 def check_at_least_one(name: str, value: int) -> None:
-    """Check an argument that counts something.
+    """Check an argument that must be an integer of at least 1.
 
+    :param name: name of the argument, for the error
+    :param value: its value
     :raises ValueError: if it is not an integer of at least 1
     """
     try:
@@ -20,9 +22,14 @@ def check_at_least_one(name: str, value: int) -> None:
 def check_number(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, low_is_valid: bool = True
 ) -> None:
-    """Check an argument that is a finite number between two bounds.
+    """Check an argument that must be a finite number within bounds.
 
-    :raises ValueError: if it is no finite number, or out of bounds
+    :param name: name of the argument, for the error
+    :param value: its value
+    :param low: lower bound
+    :param high: upper bound, which is valid
+    :param low_is_valid: whether the lower bound is valid
+    :raises ValueError: if the value is not a finite number, or out of bounds
     """
     if not is_finite_number(value, low, high) or (value == low and not low_is_valid):
         left = "" if low == -math.inf else f" {'at least' if low_is_valid else 'above'} {low:g}"
@@ -31,7 +38,12 @@ def check_number(
 
 
 def is_finite_number(value: float, low: float = -math.inf, high: float = math.inf) -> bool:
-    """Say whether something is a finite number between two bounds, these included."""
+    """Check whether a value is a finite number from ``low`` to ``high``, both included.
+
+    :param value: the value, of any type
+    :param low: lower bound
+    :param high: upper bound
+    """
     try:
         return math.isfinite(value) and low <= value <= high
     except TypeError:

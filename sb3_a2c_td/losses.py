@@ -1,7 +1,7 @@
 r"""The mathematics of TDA2C: tensors in, tensors out.
 
-Every quantity is a float tensor of shape ``(N,)``, one entry per transition of the batch, unless a docstring says
-otherwise. Shapes are asserted, since ``(N,) - (N, 1)`` would broadcast to ``(N, N)`` without a word.
+Unless a docstring says otherwise, every quantity is a float tensor of shape ``(N,)`` with one entry per transition of
+the batch. Shapes are asserted, since ``(N,) - (N, 1)`` would broadcast silently to ``(N, N)``.
 
 Sources: Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd ed. (2018), chapters 6 and 13;
 Mnih et al., *Asynchronous Methods for Deep Reinforcement Learning* (2016), https://arxiv.org/abs/1602.01783.
@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 
 def discounts(ended: th.Tensor, gamma: float) -> th.Tensor:
-    r"""Give the discount of every transition: :math:`\gamma_t = \gamma (1 - \text{ended}_t)`.
+    r"""Compute the discount of every transition: :math:`\gamma_t = \gamma (1 - \text{ended}_t)`.
 
-    With it the end of an episode appears nowhere else in the mathematics.
+    The end of an episode appears nowhere else in the mathematics.
 
-    :param ended: whether no value follows the transition, bool ``(N,)``
-    :param gamma: the discount factor :math:`\gamma`
-    :return: ``(N,)``, float32: :math:`\gamma`, or 0 where the episode ended
+    :param ended: whether no value is bootstrapped after the transition, bool ``(N,)``
+    :param gamma: discount factor :math:`\gamma`
+    :return: :math:`\gamma_t`: :math:`\gamma`, or 0 where the episode ended, float32 ``(N,)``
     """
     _assert_vectors(ended=ended)
     assert ended.dtype == th.bool, f"ended: expected the dtype bool, got {ended.dtype}"
@@ -51,7 +51,7 @@ def td_error(target: th.Tensor, value: th.Tensor) -> th.Tensor:
 def normalized(advantage: th.Tensor) -> th.Tensor:
     r"""Normalise advantages over the batch: :math:`(A - \bar A) / (\operatorname{std} A + 10^{-8})`, as SB3 does.
 
-    A single advantage has no standard deviation and is returned as it is.
+    A single advantage has no standard deviation and is returned unchanged.
 
     :param advantage: :math:`A`, ``(N,)``
     :return: ``(N,)``
@@ -65,8 +65,8 @@ def normalized(advantage: th.Tensor) -> th.Tensor:
 def double_softmax_log_prob(logits: th.Tensor, action: th.Tensor) -> th.Tensor:
     r"""Compute :math:`\log \operatorname{softmax}(\operatorname{softmax}(z))_a`.
 
-    It is what the first TensorFlow 2 releases made of a softmax output handed to a cross-entropy with
-    ``from_logits=True``. As the log-probability in :func:`actor_loss` it gives the literal reading of such code.
+    The first TensorFlow 2 releases computed this for a network with a softmax output and a cross-entropy with
+    ``from_logits=True``. As the log-probability in :func:`actor_loss`, it reproduces such code literally.
 
     :param logits: :math:`z`, normalised or not, ``(N, n_actions)``
     :param action: :math:`a`, integers, ``(N,)``
@@ -78,12 +78,12 @@ def double_softmax_log_prob(logits: th.Tensor, action: th.Tensor) -> th.Tensor:
 
 
 def actor_loss(log_prob: th.Tensor, advantage: th.Tensor) -> th.Tensor:
-    r"""Compute :math:`-\frac1N \sum A \log \tau(a|s)`, whose gradient estimates :math:`-\nabla J`.
+    r"""Compute :math:`-\frac1N \sum A \log \pi(a|s)`, whose gradient estimates :math:`-\nabla J`.
 
-    It is the policy gradient theorem with the value as a baseline (Sutton & Barto, eq. 13.11). No gradient flows
+    This is the policy gradient theorem with the value as a baseline (Sutton & Barto, eq. 13.11). No gradient flows
     through :math:`A`.
 
-    :param log_prob: :math:`\log \tau(a|s)`, ``(N,)``
+    :param log_prob: :math:`\log \pi(a|s)`, ``(N,)``
     :param advantage: :math:`A`, ``(N,)``
     :return: a scalar
     """
@@ -92,7 +92,7 @@ def actor_loss(log_prob: th.Tensor, advantage: th.Tensor) -> th.Tensor:
 
 
 def critic_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
-    r"""Compute :math:`\frac1N \sum (y - V(s))^2`, a step down which is semi-gradient TD(0) (Sutton & Barto, §9.3).
+    r"""Compute :math:`\frac1N \sum (y - V(s))^2`. Descending it is semi-gradient TD(0) (Sutton & Barto, §9.3).
 
     No gradient flows through :math:`y`.
 
@@ -105,6 +105,7 @@ def critic_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
 
 
 def _assert_vectors(**tensors: th.Tensor) -> None:
+    """Assert that all tensors are vectors of one length."""
     n = next(iter(tensors.values())).shape[:1]
     for name, tensor in tensors.items():
-        assert tensor.shape == n, f"{name}: expected the shape {tuple(n)} of a vector, got {tuple(tensor.shape)}"
+        assert tensor.shape == n, f"{name}: expected a vector of shape {tuple(n)}, got {tuple(tensor.shape)}"

@@ -1,6 +1,7 @@
-r"""Learning rates: numbers, strings such as ``"lin_1e-3"``, functions of the progress remaining.
+r"""Learning rates: numbers, strings such as ``"lin_1e-3"``, and functions of the remaining progress.
 
-Among these are the step sizes :math:`\alpha_t = a / (b + t)^p`, and the conditions of Robbins and Monro on them.
+The Robbins–Monro schedules are the step sizes :math:`\alpha_t = a / (b + t)^p`, with the conditions that make stochastic
+approximation converge.
 
 Source: Robbins & Monro, *A Stochastic Approximation Method* (1951), https://doi.org/10.1214/aoms/1177729586.
 """
@@ -15,28 +16,30 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td.arguments import check_number, is_finite_number
 
-LINEAR = "lin_"
-"""begins the strings that stand for rates that fall to 0, as in RL Zoo"""
+LINEAR_PREFIX = "lin_"
+"""prefix of the strings for rates that decay linearly to 0, as in RL Zoo"""
 
 
 def linear_schedule(rate: float) -> LinearSchedule:
-    """Give the learning rates that fall linearly from a first one to 0, which ``"lin_..."`` stands for.
+    """Make a learning rate that decays linearly to 0, the meaning of ``"lin_..."``.
 
-    :param rate: the rate at the beginning, at least 0
-    :return: a function of the progress remaining, which can be pickled
-    :raises ValueError: if the rate is no finite number of at least 0
+    :param rate: initial rate, at least 0
+    :return: a picklable function of the remaining progress
+    :raises ValueError: if the rate is not a finite number of at least 0
     """
     check_number("rate", rate, low=0.0)
     return LinearSchedule(float(rate), end=0.0, end_fraction=1.0)
 
 
 def checked_learning_rate(name: str, value: float | str | Schedule) -> float | Schedule:
-    """Check a learning rate; what a schedule returns is checked when it is asked, by :func:`scheduled_rate`.
+    """Check a learning rate and convert it to a ``float`` or a schedule.
 
-    :param name: the argument's name, for the error
-    :param value: a number, ``"lin_1e-3"`` for one that falls linearly from 1e-3 to 0, or a schedule
-    :return: the schedule, or the number as a ``float``, which numpy's ``float32`` is not
-    :raises ValueError: if it is neither a schedule nor a finite number of at least 0, nor a string of that form
+    The rates that a schedule returns are checked by :func:`scheduled_rate` when it is called.
+
+    :param name: name of the argument, for the error
+    :param value: a number, ``"lin_1e-3"`` for a rate that decays linearly from 1e-3 to 0, or a schedule
+    :return: the schedule, or the number as a Python ``float`` (numpy's ``float32`` is converted)
+    :raises ValueError: if the value is neither a schedule, a finite number of at least 0, nor a string of this form
     """
     if callable(value):
         return value
@@ -48,24 +51,29 @@ def checked_learning_rate(name: str, value: float | str | Schedule) -> float | S
 
 def _parsed(name: str, text: str) -> LinearSchedule:
     # Python reads "1_000" as a number
-    if text.startswith(LINEAR) and "_" not in text.removeprefix(LINEAR):
+    number = text.removeprefix(LINEAR_PREFIX)
+    if text.startswith(LINEAR_PREFIX) and "_" not in number:
         with suppress(ValueError):
-            return linear_schedule(float(text.removeprefix(LINEAR)))
+            return linear_schedule(float(number))
     raise ValueError(
-        f"{name}={text!r} is no learning rate: a string must be of the form 'lin_1e-3', for a rate that falls linearly "
-        "from 1e-3 to 0; for a constant one pass a number (YAML reads one in 0.001 and 1.0e-3, but not in 1e-3)"
+        f"{name}={text!r} is not a learning rate. Use 'lin_1e-3' for a rate that decays linearly from 1e-3 to 0, or pass "
+        "a number for a constant rate (YAML reads 0.001 and 1.0e-3 as numbers, but 1e-3 as a string)."
     )
 
 
 def scheduled_rate(name: str, schedule: Schedule, progress_remaining: float) -> float:
-    """Ask a schedule for a learning rate and check it.
+    """Call a schedule and check the learning rate that it returns.
 
-    :raises ValueError: if the schedule gives something else than a finite number of at least 0
+    :param name: name of the schedule's argument, for the error
+    :param schedule: the schedule
+    :param progress_remaining: from 1 at the beginning to 0 at the end
+    :return: the learning rate
+    :raises ValueError: if the schedule does not return a finite number of at least 0
     """
     rate = schedule(progress_remaining)
     if not is_finite_number(rate, low=0.0):
         raise ValueError(
-            f"{name}: the schedule's value at progress_remaining={progress_remaining:g} must be a finite number at "
+            f"{name}: the schedule's value at progress_remaining={progress_remaining:g} must be a finite number of at "
             f"least 0, got {rate!r}"
         )
     return rate
@@ -77,8 +85,8 @@ class PowerLaw:
 
     :param a: :math:`a`, above 0
     :param b: :math:`b`, above 0
-    :param power: :math:`p`, at least 0; 0 is the constant step :math:`a`
-    :raises ValueError: for an argument out of these bounds
+    :param power: :math:`p`, at least 0; with 0 the step size is the constant :math:`a`
+    :raises ValueError: if an argument is out of bounds
     """
 
     a: float
@@ -97,50 +105,51 @@ class PowerLaw:
     def __call__(self, t: np.ndarray) -> np.ndarray: ...
 
     def __call__(self, t: float | np.ndarray) -> float | np.ndarray:
-        r"""Give :math:`\alpha_t`.
+        r"""Compute :math:`\alpha_t`.
 
-        :param t: :math:`t`, at least 0, one or an array of any shape
+        :param t: :math:`t`, at least 0, a number or an array of any shape
         :return: :math:`\alpha_t`, in the shape of ``t``
         """
         return self.a / (self.b + t) ** self.power
 
     @property
     def sum_diverges(self) -> bool:
-        r"""Whether :math:`\sum \alpha_t = \infty`, so that any distance can be covered: where :math:`p \le 1`."""
+        r"""Whether :math:`\sum \alpha_t = \infty`, so that the iterates can cover any distance: :math:`p \le 1`."""
         return self.power <= 1.0
 
     @property
     def sum_of_squares_converges(self) -> bool:
-        r"""Whether :math:`\sum \alpha_t^2 < \infty`, so that the noise dies away: where :math:`p > 1/2`."""
+        r"""Whether :math:`\sum \alpha_t^2 < \infty`, so that the noise averages out: :math:`p > 1/2`."""
         return self.power > 0.5
 
 
 def check_robbins_monro(steps: PowerLaw) -> None:
     r"""Check that :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty`.
 
-    By comparison with :math:`\int t^{-p} dt`, that is :math:`1/2 < p \le 1`; nothing is summed.
+    By comparison with :math:`\int t^{-p} dt`, both hold if and only if :math:`1/2 < p \le 1`.
 
-    :param steps: the step sizes
-    :raises ValueError: if one of the two does not hold, saying which
+    :param steps: step sizes
+    :raises ValueError: if one of the two does not hold; the message says which
     """
     if not steps.sum_diverges:
         raise ValueError(
             f"power={steps.power!r}: the sum of a / (b + t)^power must be infinite, or the iterates stop before they "
-            "arrive; use a power of at most 1"
+            "reach the solution. Use a power of at most 1."
         )
     if not steps.sum_of_squares_converges:
         raise ValueError(
             f"power={steps.power!r}: the sum of the squares of a / (b + t)^power must be finite, or the noise never "
-            "dies away; use a power above 0.5 (for a constant step, pass the number instead of a schedule)"
+            "averages out. Use a power above 0.5, or pass a number for a constant step size."
         )
 
 
 @dataclass(frozen=True)
 class RobbinsMonroSchedule:
-    """Power-law step sizes as SB3 asks for them, see :func:`robbins_monro_schedule`.
+    """Power-law step sizes as an SB3 schedule, see :func:`robbins_monro_schedule`.
 
-    :param steps: the step sizes
-    :param total_timesteps: the number of environment steps that the progress runs over
+    :param steps: step sizes
+    :param total_timesteps: number of environment steps over which the remaining progress falls from 1 to 0
+    :raises ValueError: if an argument is out of bounds or the step sizes violate :func:`check_robbins_monro`
     """
 
     steps: PowerLaw
@@ -151,36 +160,36 @@ class RobbinsMonroSchedule:
         check_number("total_timesteps", self.total_timesteps, low=0.0, low_is_valid=False)
 
     def __call__(self, progress_remaining: float) -> float:
-        """Give the step size.
+        """Compute the step size.
 
-        :param progress_remaining: from 1, at the beginning, to 0
+        :param progress_remaining: from 1 at the beginning to 0 at the end
+        :return: the step size
         """
         return self.steps(self.total_timesteps * (1.0 - progress_remaining))
 
 
 def robbins_monro_schedule(a: float, b: float, power: float, total_timesteps: int = 100_000) -> RobbinsMonroSchedule:
-    r"""Give the learning rates :math:`\alpha_t = a / (b + t)^p`, for ``learning_rate`` or ``critic_learning_rate``.
+    r"""Make the learning rate :math:`\alpha_t = a / (b + t)^p`, for ``learning_rate`` or ``critic_learning_rate``.
 
-    :math:`t` is the model's ``num_timesteps``: all environment steps of all environments so far. SB3 tells a schedule
-    only the progress remaining of the run, from 1 to 0, so the schedule has to know the number of steps that the
-    progress runs over: what ``learn`` is called with. Then :math:`\alpha_t` does not depend on where the run is
-    stopped: a longer run with its own ``total_timesteps`` begins with the same step sizes. Nothing is counted in
-    the schedule itself, so it may be saved, loaded and shared.
+    :math:`t` is the model's ``num_timesteps``, the steps of all environments so far. SB3 passes a schedule only the
+    remaining progress of the run, so the schedule needs the ``total_timesteps`` that ``learn`` is called with. Then
+    :math:`\alpha_t` does not depend on the length of the run: a longer run with its own ``total_timesteps`` starts with
+    the same step sizes. The schedule has no state, so it can be saved, loaded and shared.
 
-    A second ``learn(M)`` begins again at :math:`t = 0`. With ``reset_num_timesteps=False`` SB3 measures the progress
-    over both calls: give the model a schedule of ``total_timesteps=N + M`` before the second, by
-    ``TDA2C.load(path, env, learning_rate=...)``, and it goes on at :math:`t = N`. With another number :math:`t` is
-    stretched by their ratio, which for large :math:`t` only multiplies :math:`a`.
+    A second ``learn(M)`` restarts at :math:`t = 0`. With ``reset_num_timesteps=False``, SB3 measures the progress over
+    both calls. To continue at :math:`t = N`, load the model with a new schedule before the second call:
+    ``TDA2C.load(path, env, learning_rate=robbins_monro_schedule(..., total_timesteps=N + M))``. Any other number
+    stretches :math:`t` by the ratio of the two, which for large :math:`t` only multiplies :math:`a`.
 
-    What Adam makes of the rates is no Robbins–Monro iteration to the letter; that of plain gradient steps is
-    (``policy_kwargs=dict(optimizer_class=torch.optim.SGD)``).
+    With Adam the update is not a Robbins–Monro iteration in the strict sense. With plain gradient steps it is:
+    ``policy_kwargs=dict(optimizer_class=torch.optim.SGD)``.
 
     :param a: :math:`a`, above 0
     :param b: :math:`b`, in steps, above 0
     :param power: :math:`p`, above 1/2 and at most 1
-    :param total_timesteps: what ``learn`` is called with; the default is that of ``TDA2C.learn``
-    :return: a function of the progress remaining, which can be pickled
-    :raises ValueError: for an argument out of bounds, among them those with which
-        :math:`\sum \alpha_t = \infty` or :math:`\sum \alpha_t^2 < \infty` does not hold
+    :param total_timesteps: the ``total_timesteps`` of ``learn``; the default is that of ``TDA2C.learn``
+    :return: a picklable function of the remaining progress
+    :raises ValueError: if an argument is out of bounds, or if :math:`\sum \alpha_t = \infty` or
+        :math:`\sum \alpha_t^2 < \infty` does not hold
     """
     return RobbinsMonroSchedule(PowerLaw(a, b, power), total_timesteps)

@@ -1,1 +1,1 @@
-"""How well and how fast TDA2C learns beside stock A2C: experiments as data, their runs, statistics and report."""
+"""Comparison of how well TDA2C and other algorithms learn: experiments as data, their runs, statistics and report."""

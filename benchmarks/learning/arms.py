@@ -1,4 +1,4 @@
-"""The arms: an algorithm with the settings that it has on each environment."""
+"""Arms: algorithms with their settings on each environment."""
 
 import json
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from benchmarks.learning.settings import Settings
 from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
 
 STUDIES = Path(__file__).parent.parent / "results" / "studies"
-"""what ``python -m benchmarks tune`` found"""
+"""results of ``python -m benchmarks tune``"""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A contestant.
+    """An algorithm with settings, to compare with others.
 
-    :param name: its name in tables and folders
-    :param summary: what it is, for a reader
-    :param settings: its settings wherever ``settings_of`` has none; ``None``: not run there
-    :param settings_of: its settings by environment, likewise
+    :param name: name in tables and folders
+    :param summary: short description
+    :param settings: settings on environments without an entry in ``settings_of``; ``None`` to skip these
+    :param settings_of: settings by environment; ``None`` to skip an environment
     """
 
     name: str
@@ -30,27 +30,39 @@ class Arm:
     settings_of: Mapping[str, Settings | None] = field(default_factory=dict)
 
     def settings_on(self, environment: Environment) -> Settings | None:
-        """Give the settings on an environment; ``None``: not run there."""
+        """Return the settings on an environment; ``None`` if the arm does not run there."""
         return self.settings_of.get(environment.name, self.settings)
 
 
 def tda2c(**arguments: Any) -> Settings:
-    """Give the settings of the seed, but for some arguments."""
+    """Return the reference settings with some arguments replaced.
+
+    :param arguments: arguments of TDA2C
+    """
     return Settings("TDA2C", arguments=arguments)
 
 
 def power_law_from(rate: float, b: float = 10_000.0, power: float = 0.75) -> dict[str, dict[str, float]]:
-    """Give Robbins-Monro steps that begin at ``rate``."""
+    """Return Robbins–Monro step sizes that start at ``rate``, see :class:`Settings`.
+
+    :param rate: initial learning rate
+    :param b: see :class:`~sb3_a2c_td.schedules.PowerLaw`
+    :param power: see :class:`~sb3_a2c_td.schedules.PowerLaw`
+    """
     return {"robbins_monro": {"a": rate * b**power, "b": b, "power": power}}
 
 
 def study_path(folder: Path, environment: Environment) -> Path:
-    """Name the file of what the study of an environment found."""
+    """Return the path of a study's result."""
     return folder / f"{environment.name.replace('/', '-')}.json"
 
 
 def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
-    """Read the settings that each environment's study found; those without a study are left out."""
+    """Read the tuned settings of all environments that have a study.
+
+    :param studies: folder of the studies' results
+    :return: settings by environment
+    """
     paths = {name: study_path(studies, environment) for name, environment in ENVIRONMENTS.items()}
     return {
         name: Settings(**json.loads(path.read_text())["best"]["settings"])
@@ -62,34 +74,34 @@ def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("random", "actions drawn uniformly", Settings("random")),
-        Arm("tda2c", "TDA2C as the seed has it, the package's defaults", tda2c()),
+        Arm("random", "uniformly random actions", Settings("random")),
+        Arm("tda2c", "TDA2C with the reference settings, the package's defaults", tda2c()),
         Arm(
             "tda2c-tuned",
-            "TDA2C with one setting for each environment, found by a study on other seeds",
+            "TDA2C with settings tuned for each environment on other seeds",
             settings_of=tuned_settings(),
         ),
         Arm(
             "tda2c-tuned-first",
-            "what MinAtar's first study found, whose runs had 8 or 16 environments side by side",
+            "TDA2C with the settings of MinAtar's first study, whose runs had 8 or 16 parallel environments",
             settings_of=tuned_settings(STUDIES / "first"),
         ),
         Arm(
             "tda2c-double-softmax",
-            "the seed read literally: softmax of the softmax in the actor's loss",
+            "the reference read literally: softmax of the softmax in the actor's loss",
             tda2c(double_softmax=True),
             # only for discrete actions
             settings_of={"Pendulum-v1": None, "Hopper-v5": None},
         ),
-        Arm("a2c", "SB3's A2C, its defaults", Settings("A2C")),
+        Arm("a2c", "SB3's A2C with its defaults", Settings("A2C")),
         Arm(
             "a2c-zoo",
-            "SB3's A2C as RL Zoo tuned it",
+            "SB3's A2C with RL Zoo's tuned settings",
             settings_of=A2C_ZOO,
         ),
         Arm(
             "a2c-td0",
-            "SB3's A2C made a one-step method: λ = 0, Adam at 1e-3, separate features, no clipping",
+            "SB3's A2C as a one-step method: λ = 0, Adam at 1e-3, separate features extractors, no clipping",
             Settings(
                 "A2C",
                 arguments={
@@ -105,25 +117,35 @@ ARMS = {
         ),
         Arm(
             "ppo-zoo",
-            "SB3's PPO as RL Zoo tuned it, for scale",
+            "SB3's PPO with RL Zoo's tuned settings, for scale",
             settings_of=PPO_ZOO,
         ),
-        Arm("tda2c-reward-scale-1", "rewards as they are, not a hundredth", tda2c(reward_scale=1.0)),
-        Arm("tda2c-fixed-intervals", "an episode's end does not end the interval", tda2c(update_on_episode_end=False)),
-        Arm("tda2c-truncation", "V(s') where a time limit cut the episode", tda2c(bootstrap_on_truncation=True)),
-        Arm("tda2c-tanh", "tanh in place of ReLU", tda2c(policy_kwargs={"activation_fn": "Tanh"})),
-        Arm("tda2c-n-steps-1", "intervals of 1 step, not 5", tda2c(n_steps=1)),
-        Arm("tda2c-n-steps-20", "intervals of 20 steps, not 5", tda2c(n_steps=20)),
-        Arm("tda2c-n-steps-64", "intervals of 64 steps, not 5", tda2c(n_steps=64)),
-        Arm("tda2c-shared-rate", "the critic at the actor's rate, 5e-4", tda2c(critic_learning_rate=5e-4)),
+        Arm("tda2c-reward-scale-1", "unscaled rewards instead of a hundredth", tda2c(reward_scale=1.0)),
+        Arm(
+            "tda2c-fixed-intervals",
+            "the end of an episode does not end the rollout",
+            tda2c(update_on_episode_end=False),
+        ),
+        Arm(
+            "tda2c-truncation",
+            "bootstrapping from V(s') if a time limit truncates the episode",
+            tda2c(bootstrap_on_truncation=True),
+        ),
+        Arm("tda2c-tanh", "tanh instead of ReLU", tda2c(policy_kwargs={"activation_fn": "Tanh"})),
+        Arm("tda2c-n-steps-1", "rollouts of 1 step instead of 5", tda2c(n_steps=1)),
+        Arm("tda2c-n-steps-20", "rollouts of 20 steps instead of 5", tda2c(n_steps=20)),
+        Arm("tda2c-n-steps-64", "rollouts of 64 steps instead of 5", tda2c(n_steps=64)),
+        Arm(
+            "tda2c-shared-rate", "the actor's learning rate, 5e-4, for the critic too", tda2c(critic_learning_rate=5e-4)
+        ),
         Arm(
             "tda2c-torch-adam",
-            "PyTorch's Adam as SB3 sets it, not Keras's",
+            "PyTorch's Adam with SB3's settings instead of Keras's Adam",
             tda2c(policy_kwargs={"optimizer_class": "Adam"}),
         ),
         Arm(
             "tda2c-robbins-monro",
-            "both rates fall as (10,000 + t)^-0.75 from the seed's",
+            "both learning rates decay as (10,000 + t)^-0.75 from the reference's",
             tda2c(learning_rate=power_law_from(5e-4), critic_learning_rate=power_law_from(1e-3)),
         ),
     )
@@ -155,13 +177,15 @@ _MAZE: dict[str, Any] = {
 }
 
 
-def _memory_settings(algorithm: str, on_cartpole: dict[str, Any], on_maze: dict[str, Any]) -> dict[str, Settings]:
-    """Give the settings that only the policies differ in."""
+def _partially_observed_settings(
+    algorithm: str, cartpole_policy: dict[str, Any], maze_policy: dict[str, Any]
+) -> dict[str, Settings]:
+    """Return equal settings for an algorithm but for its ``policy_kwargs``, by environment."""
     return {
         "sb3_a2c_td/CartPoleWithoutVelocities-v0": Settings(
-            algorithm, 4, {"norm_reward": True}, {**_CARTPOLE, "policy_kwargs": on_cartpole}
+            algorithm, 4, {"norm_reward": True}, {**_CARTPOLE, "policy_kwargs": cartpole_policy}
         ),
-        "sb3_a2c_td/TMaze-v0": Settings(algorithm, 4, None, {**_MAZE, "policy_kwargs": on_maze}),
+        "sb3_a2c_td/TMaze-v0": Settings(algorithm, 4, None, {**_MAZE, "policy_kwargs": maze_policy}),
     }
 
 
@@ -198,8 +222,8 @@ CONTRIB_ARMS = {
     for arm in (
         Arm(
             "tda2c-lstm",
-            "RecurrentTDA2C, set by hand on other seeds",
-            settings_of=_memory_settings(
+            "RecurrentTDA2C with settings found by hand on other seeds",
+            settings_of=_partially_observed_settings(
                 "RecurrentTDA2C",
                 {"lstm_hidden_size": 64, **_SMALL_TANH},
                 {"lstm_hidden_size": 32, "net_arch": [], "activation_fn": "Tanh"},
@@ -207,8 +231,8 @@ CONTRIB_ARMS = {
         ),
         Arm(
             "tda2c-feed-forward",
-            "TDA2C with the same settings, and two hidden layers in place of LSTM and layer",
-            settings_of=_memory_settings(
+            "TDA2C with the same settings, and two hidden layers instead of an LSTM and a layer",
+            settings_of=_partially_observed_settings(
                 "TDA2C",
                 {"net_arch": [64, 64], "activation_fn": "Tanh"},
                 {"net_arch": [32, 32], "activation_fn": "Tanh"},
@@ -216,17 +240,17 @@ CONTRIB_ARMS = {
         ),
         Arm(
             "recurrent-ppo",
-            "sb3-contrib's RecurrentPPO as RL Zoo tuned it for CartPole without velocities",
+            "sb3-contrib's RecurrentPPO with RL Zoo's settings for CartPole without velocities",
             RECURRENT_PPO,
         ),
         Arm(
             "tda2c-maskable",
-            "MaskableTDA2C: an action's reward is all that matters there, so gamma is 0",
+            "MaskableTDA2C with gamma 0, since only an action's own reward matters there",
             Settings("MaskableTDA2C", 8, None, {**MASKED, "critic_learning_rate": 3e-3, "reward_scale": 1.0}),
         ),
         Arm(
             "maskable-ppo-as-a2c",
-            "MaskablePPO with the same settings, made A2C: one epoch of one batch of 5 steps, no clipping",
+            "MaskablePPO with the same settings as A2C: one epoch of one batch of 5 steps, no clipping",
             Settings(
                 "MaskablePPO",
                 8,
@@ -236,9 +260,10 @@ CONTRIB_ARMS = {
         ),
         Arm(
             "maskable-ppo",
-            "MaskablePPO's defaults but for gamma, and 512 rows to an update, not 2,048 of each environment",
+            "MaskablePPO with its defaults except for gamma 0 and 512 transitions per update instead of 2,048 per "
+            "environment",
             Settings("MaskablePPO", 8, None, {"gamma": 0.0, "n_steps": 64}),
         ),
     )
 }
-"""masked and recurrent arms, on environments of their own"""
+"""arms of the suites for masked and recurrent algorithms"""

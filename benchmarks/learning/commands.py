@@ -1,4 +1,4 @@
-"""The commands of the learning benchmark."""
+"""Commands of the learning benchmark."""
 
 import json
 import sys
@@ -15,8 +15,8 @@ from tqdm import tqdm
 from benchmarks.learning import running
 from benchmarks.learning.arms import ARMS, CONTRIB_ARMS
 from benchmarks.learning.curves import area_under_curve, final_score
-from benchmarks.learning.environments import ENVIRONMENTS, MASKED_ENVIRONMENTS, MEMORY_ENVIRONMENTS
-from benchmarks.learning.records import load_all
+from benchmarks.learning.environments import ENVIRONMENTS, MASKED_ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
+from benchmarks.learning.records import Record, load_all
 from benchmarks.learning.report import pages
 from benchmarks.learning.report.analysis import REPORTED, analyse, load_throughput, plan
 from benchmarks.learning.running import Outcome
@@ -26,16 +26,16 @@ from benchmarks.tables import markdown_table
 
 app = typer.Typer()
 
-Names = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
-Runs = Annotated[Path | None, typer.Option(help="Folder of the records, the suite's own where nothing is said.")]
+Names = Annotated[str | None, typer.Option(help="Run only these, separated by commas.")]
+Runs = Annotated[Path | None, typer.Option(help="Folder of the records; by default the suite's.")]
 Backend = Annotated[
-    Literal["processes", "dask"], typer.Option(help="Where: processes of this machine, or a dask cluster's workers.")
+    Literal["processes", "dask"], typer.Option(help="Train in processes on this machine or on a dask cluster.")
 ]
 
 
 @app.command("list")
 def list_all() -> None:
-    """The suites and how many of their records are there, the arms, the environments."""
+    """List the suites with their finished runs, the arms, and the environments."""
     suites = [
         [suite.name, suite.summary, f"{sum(running.is_recorded(job, suite.runs) for job in jobs)} of {len(jobs)}"]
         for suite in SUITES.values()
@@ -44,10 +44,10 @@ def list_all() -> None:
     arms = [[arm.name, arm.summary] for arm in (*ARMS.values(), *CONTRIB_ARMS.values())]
     environments = [
         [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]
-        for environment in (*ENVIRONMENTS.values(), *MEMORY_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
+        for environment in (*ENVIRONMENTS.values(), *PARTIALLY_OBSERVED_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
     ]
-    print(markdown_table(["suite", "what for", "records"], suites), end="\n\n")
-    print(markdown_table(["arm", "what it is"], arms), end="\n\n")
+    print(markdown_table(["suite", "description", "records"], suites), end="\n\n")
+    print(markdown_table(["arm", "description"], arms), end="\n\n")
     print(markdown_table(["environment", "steps", "seeds", "solved from"], environments))
 
 
@@ -57,40 +57,40 @@ def run_suite(
     arms: Names = None,
     envs: Names = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm on each environment.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side, each on one core.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of parallel processes, each on one core.")] = 2,
     runs: Runs = None,
     backend: Backend = "processes",
     scheduler: Annotated[str | None, typer.Option(help="Address of the dask cluster's scheduler.")] = None,
 ) -> None:
-    """Train the arms of a suite; what is finished already is skipped.
+    """Train the arms of a suite. Finished runs are skipped.
 
-    One command at a time works on a folder of records: two would both train the runs that are left.
+    Use a folder of records with one command at a time: two would train the same runs.
     """
     if suite not in SUITES:
         raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
     if (backend == "dask") != (scheduler is not None):
-        raise typer.BadParameter("--backend dask and --scheduler ADDRESS need each other", param_hint="--scheduler")
+        raise typer.BadParameter("use --backend dask together with --scheduler ADDRESS", param_hint="--scheduler")
     chosen = SUITES[suite]
     wanted = _chosen_jobs(chosen.jobs(seeds), arms, envs)
     folder = runs or chosen.runs
     try:
         failures = _show(*_started(wanted, folder, jobs, scheduler))
     except KeyboardInterrupt:
-        print("\nStopped. What is finished stays: run the same command again to go on.", file=sys.stderr)
+        print("\nStopped. Finished runs are kept; run the same command again to continue.", file=sys.stderr)
         raise typer.Exit(130) from None
     if failures:
         print(f"{len(failures)} runs failed: {', '.join(_name(outcome.job) for outcome in failures)}")
-        print("Run the same command again to try them again.")
+        print("Run the same command again to retry them.")
         raise typer.Exit(1)
 
 
 @app.command("tune")
 def tune_arm(
     env: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES_OF)}.")],
-    trials: Annotated[int | None, typer.Option(min=1, help="Settings that are tried.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trials side by side, each on one core.")] = 2,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of settings to try.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of parallel trials, each on one core.")] = 2,
 ) -> None:
-    """Look for the settings of tda2c-tuned on an environment, with Optuna; a stopped study goes on."""
+    """Tune tda2c-tuned for an environment with Optuna. A stopped study is resumed."""
     if env not in STUDIES_OF:
         raise typer.BadParameter(f"{env!r} is not one of {', '.join(STUDIES_OF)}", param_hint="ENV")
     study = STUDIES_OF[env]
@@ -102,17 +102,17 @@ def tune_arm(
 @app.command("report")
 def write_report(
     runs: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS / "runs",
-    throughput: Annotated[Path, typer.Option(help="What `throughput` saved; it may be missing.")] = RESULTS
+    throughput: Annotated[Path, typer.Option(help="Result of `throughput`; may be missing.")] = RESULTS
     / "throughput-cpu.json",
-    output: Annotated[Path, typer.Option(help="Folder for the pages and their figures.")] = Path("docs"),
+    output: Annotated[Path, typer.Option(help="Folder of the pages and their figures.")] = Path("docs"),
 ) -> None:
-    """Say what the records show: benchmarks.md, report.html and figures."""
+    """Write the report of the records: benchmarks.md, report.html and figures."""
     records = list(load_all(runs))
     _refuse_outdated(runs)
     if not records:
-        raise typer.BadParameter(f"{runs} holds no records: make some with `run`", param_hint="--runs")
-    found = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
-    print(*pages.write(found, output), sep="\n")
+        raise typer.BadParameter(f"{runs} has no records: train a suite with `run` first", param_hint="--runs")
+    findings = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
+    print(*pages.write(findings, output), sep="\n")
 
 
 @app.command("scores")
@@ -120,27 +120,27 @@ def show_scores(
     suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
     runs: Runs = None,
 ) -> None:
-    """Final scores and areas under the curve of a suite: medians over the runs, and all of them from worst to best."""
+    """Show final scores and areas under the curve of a suite: medians, and all runs from worst to best."""
     if suite not in SUITES:
         raise typer.BadParameter(f"{suite!r} is not one of {', '.join(SUITES)}", param_hint="SUITE")
     chosen = SUITES[suite]
+    records = list(load_all(runs or chosen.runs))
     rows = []
     for environment in chosen.environments:
         for arm in chosen.arms:
-            records = [
-                record
-                for record in load_all(runs or chosen.runs)
-                if (record.environment, record.arm) == (environment.name, arm.name)
-            ]
-            curves = [(record.episode_ends, record.episode_returns, record.n_steps) for record in records]
-            scores = sorted(final_score(*curve) for curve in curves)
-            areas = sorted(area_under_curve(*curve) for curve in curves)
-            if curves:
-                medians = [f"{np.median(scores):.4g}", f"{np.median(areas):.4g}"]
-                listed = [", ".join(f"{figure:.4g}" for figure in figures) for figures in (scores, areas)]
-                rows.append([environment.name, arm.name, *medians, *listed])
+            of_arm = [each for each in records if (each.environment, each.arm) == (environment.name, arm.name)]
+            if of_arm:
+                rows.append([environment.name, arm.name, *_score_cells(of_arm)])
     header = ["environment", "arm", "final score", "area under the curve", "final scores", "areas"]
     print(markdown_table(header, rows))
+
+
+def _score_cells(records: list[Record]) -> list[str]:
+    """Format the medians of the final scores and of the areas, then all of both."""
+    curves = [(record.episode_ends, record.episode_returns, record.n_steps) for record in records]
+    metrics = [sorted(metric(*curve) for curve in curves) for metric in (final_score, area_under_curve)]
+    medians = [f"{np.median(values):.4g}" for values in metrics]
+    return medians + [", ".join(f"{value:.4g}" for value in values) for values in metrics]
 
 
 def _refuse_outdated(runs: Path) -> None:
@@ -154,29 +154,30 @@ def _refuse_outdated(runs: Path) -> None:
 def _started(
     wanted: list[Job], folder: Path, n_jobs: int, scheduler: str | None
 ) -> tuple[list[Job], Generator[Outcome, None, None]]:
-    """Give the jobs that are left, and how they end."""
+    """Start the jobs without a record; return these and the iterator of their outcomes."""
     try:
-        left = running.unfinished(wanted, folder)
-        print(f"{len(wanted)} runs, {len(wanted) - len(left)} finished already; records in {folder}", flush=True)
-        if scheduler is None or not left:
-            return left, running.run(left, folder, n_jobs)
+        unfinished = running.unfinished(wanted, folder)
+        n_finished = len(wanted) - len(unfinished)
+        print(f"{len(wanted)} runs, {n_finished} finished already; records in {folder}", flush=True)
+        if scheduler is None or not unfinished:
+            return unfinished, running.run(unfinished, folder, n_jobs)
         # takes a second to import
         from benchmarks.learning import cluster
 
-        return left, cluster.run(left, folder, scheduler)
+        return unfinished, cluster.run(unfinished, folder, scheduler)
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
 
 
 def _show(jobs: list[Job], outcomes: Generator[Outcome, None, None]) -> list[Outcome]:
-    """Show how jobs end: a bar on a terminal, and a line for each elsewhere.
+    """Show progress: a bar on a terminal, otherwise a line per job.
 
-    :return: those that failed
+    :return: the failed jobs
     """
     failures = []
     n_steps = sum(job.environment.n_steps for job in jobs)
-    # the mean speed since the start: jobs end in clusters, which a moving mean would take for changes of speed
+    # smoothing=0 is the mean speed since the start; jobs end in clusters, which a moving mean would show as jumps
     with tqdm(total=n_steps, unit="step", unit_scale=True, smoothing=0, disable=None) as progress, closing(outcomes):
         for n_ended, outcome in enumerate(outcomes, start=1):
             progress.update(outcome.job.environment.n_steps)

@@ -1,61 +1,61 @@
-"""From the episodes of one run to numbers: final score, area under the curve, learning curve, steps to a threshold.
+"""Metrics of one run from its episodes: final score, area under the curve, learning curve, steps to a threshold.
 
-A run is three vectors, one entry an episode that finished, in the order in which they finished: ``ends``, the step of
-the run at which it ended (never falling: with several environments two may end at once), ``returns``, its undiscounted
-sum of rewards, and ``lengths``, its steps. An episode that the budget cut off is in none of them.
+The episodes of a run are two vectors with one entry per finished episode: ``ends``, the steps of the run at which
+episodes ended (non-decreasing; with several environments two may end at the same step), and ``returns``, their
+undiscounted sums of rewards. Unfinished episodes at the end of the run are excluded.
 """
 
 import numpy as np
 
 N_POINTS = 100
-"""points of a learning curve"""
+"""number of points of a learning curve"""
 WINDOW = 0.05
 """share of a run's steps that a point of its learning curve averages over"""
 FINAL_SHARE = 0.1
 """share of the steps so far that a final score averages over"""
 N_EPISODES = 100
-"""how many of the last episodes have to reach a threshold together"""
+"""number of last episodes whose mean return must reach a threshold"""
 MIN_EPISODES = 20
-"""how many of them are enough while there are not yet as many"""
+"""number of episodes that suffices before there are :data:`N_EPISODES`"""
 
 
 def final_score(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> float:
     """Average the returns of the episodes that ended in the last ``FINAL_SHARE`` of the first ``n_steps`` steps.
 
-    With fewer steps than the run had it gives the score at that step, from what was known by then: 40,000 asks for the
-    episodes that ended in (36,000, 40,000]. Where none did, it is the return of the last one that ended before, as in
-    :func:`learning_curve`; where none ended at all, NaN: such a run has no score, and :mod:`.statistics` rejects it.
+    ``n_steps`` may be less than the steps of the run: 40,000 averages over the episodes that ended in (36,000, 40,000].
+    If none did, the score is the return of the last episode that ended before, as in :func:`learning_curve`. If no
+    episode ended at all, it is NaN, which :mod:`.statistics` rejects.
 
     :param ends: steps at which the episodes ended, ``(n_episodes,)``
     :param returns: their returns, ``(n_episodes,)``
-    :param n_steps: the step at which the score is asked for
-    :return: in units of return
-    :raises ValueError: if the shapes differ, or the ends fall
+    :param n_steps: step of the score
+    :return: the score, in units of return
+    :raises ValueError: if the shapes differ, or the ends decrease
     """
     return float(learning_curve(ends, returns, np.array([n_steps]), max(1, round(FINAL_SHARE * n_steps)))[0])
 
 
 def curve_grid(n_steps: int) -> np.ndarray:
-    """Give the steps at which the learning curve of a run is drawn: ``N_POINTS`` of them, ``(N_POINTS,)``."""
+    """Return the steps of the points of a run's learning curve, ``(N_POINTS,)``."""
     return np.linspace(n_steps / N_POINTS, n_steps, N_POINTS).round().astype(np.int64)
 
 
 def curve_window(n_steps: int) -> int:
-    """Give the steps that a point of the learning curve of a run looks back."""
+    """Return the number of steps that a point of a run's learning curve averages over."""
     return max(1, round(WINDOW * n_steps))
 
 
 def area_under_curve(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> float:
-    """Average the learning curve over :func:`curve_grid`: the area under what is drawn, divided by the run's steps.
+    """Average the learning curve over :func:`curve_grid`: the area under the curve, divided by the run's steps.
 
-    Learning sooner raises it, as ending higher does. Before the first end of an episode the curve is at that episode's
-    return, so that what is not yet known spares nobody its beginning.
+    Both learning sooner and ending higher increase it. Until the first episode ends, the curve has that episode's
+    return.
 
     :param ends: steps at which the episodes ended, ``(n_episodes,)``
     :param returns: their returns, ``(n_episodes,)``
     :param n_steps: steps of the run
-    :return: in units of return; NaN where no episode ended
-    :raises ValueError: if the shapes differ, or the ends fall
+    :return: the area, in units of return; NaN if no episode ended
+    :raises ValueError: if the shapes differ, or the ends decrease
     """
     curve = learning_curve(ends, returns, curve_grid(n_steps), curve_window(n_steps))
     return float(np.where(np.isnan(curve), returns[0], curve).mean()) if len(returns) else np.nan
@@ -64,14 +64,14 @@ def area_under_curve(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> flo
 def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, window: int) -> np.ndarray:
     r"""Average, at every step :math:`t` of a grid, the returns of the episodes that ended in :math:`(t - w, t]`.
 
-    Where none did, the return of the last episode that ended before is carried forward. Nothing after :math:`t` enters.
+    If none did, the curve has the return of the last episode that ended before.
 
     :param ends: steps at which the episodes ended, ``(n_episodes,)``
     :param returns: their returns, ``(n_episodes,)``
     :param grid: the steps :math:`t`, ``(n_points,)``
-    :param window: :math:`w`, steps, at least 1
-    :return: ``(n_points,)``, in units of return; NaN before the first end of an episode
-    :raises ValueError: if the shapes are wrong, the ends fall, or the window is empty
+    :param window: :math:`w` in steps, at least 1
+    :return: the curve, ``(n_points,)``, in units of return; NaN before the end of the first episode
+    :raises ValueError: if the shapes are wrong, the ends decrease, or the window is empty
     """
     _check_episodes(ends, returns)
     _check_vectors(grid=grid)
@@ -86,13 +86,13 @@ def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, wind
 def steps_to_threshold(ends: np.ndarray, returns: np.ndarray, threshold: float) -> float:
     """Find the first step at which the mean return of the last ``N_EPISODES`` episodes is at least ``threshold``.
 
-    While there are not yet as many, that of all, from ``MIN_EPISODES`` on.
+    Before there are ``N_EPISODES``, the mean is over all episodes, if they are at least ``MIN_EPISODES``.
 
     :param ends: steps at which the episodes ended, ``(n_episodes,)``
     :param returns: their returns, ``(n_episodes,)``
-    :param threshold: in units of return
-    :return: a step; infinity where the run never got there
-    :raises ValueError: if the shapes differ, or the ends fall
+    :param threshold: the threshold, in units of return
+    :return: the step; infinity if the run never reached the threshold
+    :raises ValueError: if the shapes differ, or the ends decrease
     """
     _check_episodes(ends, returns)
     totals = np.cumsum(returns, dtype=np.float64)
@@ -105,11 +105,11 @@ def steps_to_threshold(ends: np.ndarray, returns: np.ndarray, threshold: float) 
 def _check_episodes(ends: np.ndarray, returns: np.ndarray) -> None:
     _check_vectors(ends=ends, returns=returns)
     if np.any(np.diff(ends) < 0):
-        raise ValueError("ends: expected steps that never fall: sort the episodes by the step at which they ended")
+        raise ValueError("ends: expected non-decreasing steps; sort the episodes by the step at which they ended")
 
 
 def _check_vectors(**arrays: np.ndarray) -> None:
     n = next(iter(arrays.values())).shape[:1]
     for name, array in arrays.items():
         if array.ndim != 1 or array.shape != n:
-            raise ValueError(f"{name}: expected a vector, as long as those beside it {n}, got the shape {array.shape}")
+            raise ValueError(f"{name}: expected a vector of shape {n}, got the shape {array.shape}")

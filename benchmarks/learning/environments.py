@@ -1,4 +1,4 @@
-"""The environments of the benchmark, and the steps and seeds that an arm gets on each."""
+"""Environments of the benchmark, with the steps and the number of runs of each arm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
-from sb3_a2c_td.envs import minatar
+from sb3_a2c_td.envs import minatar, registration
 
 INVALID_ACTIONS: dict[str, dict[str, Any]] = {
     "Discrete": {"dim": 20, "n_invalid_actions": 10},
     "MultiDiscrete": {"dims": [5, 5], "n_invalid_actions": 4},
     "MultiBinary": {"dims": 6, "n_invalid_actions": 4},
 }
-"""sb3-contrib's environments with masks, and how large they are"""
+"""sb3-contrib's environments with action masks, and their sizes"""
 
 for _name, _kwargs in INVALID_ACTIONS.items():
     gym.register(
         f"InvalidActions/{_name}-v0",
         f"sb3_contrib.common.envs:InvalidActionEnv{_name}",
-        # its observations are one-hot, and its seed is the process's
+        # its observations are one-hot and it ignores the seed of reset(), which the checker warns about
         disable_env_checker=True,
         kwargs=_kwargs,
     )
@@ -28,15 +28,14 @@ for _name, _kwargs in INVALID_ACTIONS.items():
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment and what is spent on it.
+    """An environment, and the length and number of runs on it.
 
     :param name: Gymnasium's id
     :param n_steps: environment steps of a run
-    :param n_seeds: runs of each arm
-    :param solved: the return from which it counts as solved: the environment's own ``reward_threshold``, where it
-        has one
-    :param policy: the policy of every arm
-    :param policy_kwargs: arguments of the policy, of every arm
+    :param n_seeds: number of runs of each arm
+    :param solved: return from which the environment counts as solved: its own ``reward_threshold``, if it has one
+    :param policy: policy of all arms
+    :param policy_kwargs: arguments of the policy, for all arms
     """
 
     name: str
@@ -47,13 +46,13 @@ class Environment:
     policy_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> gym.Env[Any, Any]:
-        """Make one."""
-        if self.name.startswith(minatar.PREFIX):
-            minatar.register()
+        """Make an environment."""
+        if self.name.startswith(registration.MINATAR_PREFIX):
+            registration.register_minatar()
             return minatar.channels_first(gym.make(self.name))
         env = gym.make(self.name)
         if isinstance(env.observation_space, spaces.Discrete):
-            # one-hot, as SB3 has it
+            # one-hot, as in SB3
             return gym.wrappers.FlattenObservation(env)
         return env
 
@@ -65,28 +64,27 @@ ENVIRONMENTS = {
         Environment("Acrobot-v1", n_steps=100_000, n_seeds=10, solved=-100.0),
         Environment("MountainCar-v0", n_steps=100_000, n_seeds=10, solved=-110.0),
         Environment("LunarLander-v3", n_steps=200_000, n_seeds=10, solved=200.0),
-        # has no threshold of its own
+        # has no reward_threshold
         Environment("Pendulum-v1", n_steps=100_000, n_seeds=10, solved=-200.0),
         Environment("FrozenLake-v1", n_steps=100_000, n_seeds=10, solved=0.7),
-        # has none either
+        # has no reward_threshold either
         Environment(
             "MinAtar/Breakout-v1",
             n_steps=100_000,
             n_seeds=10,
             solved=10.0,
             policy="CnnPolicy",
-            # no layers behind it, as SB3 has none behind its own convolution
+            # no hidden layers after the CNN, as in SB3
             policy_kwargs={"features_extractor_class": "MinAtarCnn", "net_arch": []},
         ),
         Environment("Hopper-v5", n_steps=100_000, n_seeds=10, solved=3800.0),
     )
 }
-MEMORY_ENVIRONMENTS = (
+PARTIALLY_OBSERVED_ENVIRONMENTS = (
     Environment("sb3_a2c_td/CartPoleWithoutVelocities-v0", n_steps=150_000, n_seeds=5, solved=400.0),
     Environment("sb3_a2c_td/TMaze-v0", n_steps=100_000, n_seeds=5, solved=0.9),
 )
-"""that do not show everything"""
 MASKED_ENVIRONMENTS = tuple(
     Environment(f"InvalidActions/{name}-v0", n_steps=10_000, n_seeds=5, solved=95.0) for name in INVALID_ACTIONS
 )
-"""sb3-contrib's, in which one of the allowed actions is right; they have no thresholds of their own"""
+"""sb3-contrib's environments, in which one of the allowed actions is right; they have no ``reward_threshold``"""

@@ -1,4 +1,4 @@
-"""Many jobs side by side; what is finished is never made again."""
+"""Training of many jobs in parallel. Finished jobs are skipped."""
 
 import os
 import signal
@@ -20,11 +20,11 @@ from benchmarks.learning.training import train
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
+    """Outcome of a job.
 
     :param job: the job
-    :param seconds: wall time of its training; ``None``: it failed
-    :param error: why it failed, the traceback of what it raised for one; ``None``: its record is written
+    :param seconds: wall time of its training; ``None`` if the job failed
+    :param error: why the job failed, such as the traceback of an exception; ``None`` if its record was written
     """
 
     job: Job
@@ -33,17 +33,21 @@ class Outcome:
 
 
 def unfinished(jobs: Iterable[Job], runs: Path) -> list[Job]:
-    """Give the jobs that have no record yet.
+    """Return the jobs without a record.
 
+    :param jobs: the jobs
     :param runs: folder of the records
-    :raises ValueError: if a record cannot be read, or was made with other settings or another number of steps than
-        its job has now
+    :raises ValueError: if a record is damaged, or its settings or number of steps differ from those of the job
     """
     return [job for job in jobs if not _is_finished(job, runs)]
 
 
 def is_recorded(job: Job, runs: Path) -> bool:
-    """Tell whether a job has a record, whatever is in it."""
+    """Check whether a job has a record, without reading it.
+
+    :param job: the job
+    :param runs: folder of the records
+    """
     return path_of(runs, job.environment.name, job.arm, job.seed).exists()
 
 
@@ -57,28 +61,30 @@ def _is_finished(job: Job, runs: Path) -> bool:
     if recorded != (asdict(job.settings), environment.n_steps, environment.policy, environment.policy_kwargs):
         raise ValueError(
             f"{path} was run with other settings than {job.arm} has now on {environment.name}: move the folder "
-            f"{path.parent} away to run it again, or give --runs another folder"
+            f"{path.parent} to run the arm again, or pass another folder to --runs"
         )
     return True
 
 
 def run(jobs: Iterable[Job], runs: Path, n_jobs: int) -> Generator[Outcome, None, None]:
-    """Train the jobs in processes of joblib's, and write a record of each as it ends.
+    """Train the jobs in worker processes, and write each record when its job ends.
 
-    Each process belongs to an executor of its own. In ``joblib.Parallel``, where all are of one, a job whose process
-    is killed, say for want of memory, takes down all that are running, and which one it was cannot be told.
+    Every process has its own executor. In a shared one, such as that of ``joblib.Parallel``, a killed process (for
+    example when memory runs out) would abort all running jobs without telling which one was killed.
 
-    :param runs: folder for the records
-    :param n_jobs: how many at once
-    :return: how they ended, in the order in which they did; no job is tried twice
+    :param jobs: the jobs
+    :param runs: folder of the records
+    :param n_jobs: number of processes
+    :return: the outcomes in the order in which the jobs end; no job is retried
     """
-    left = deque(jobs)
+    waiting = deque(jobs)
     idle: list[ProcessPoolExecutor] = []
     busy: dict[Future[Record | str], tuple[Job, ProcessPoolExecutor]] = {}
     try:
-        while left or busy:
-            while left and len(busy) < n_jobs:
-                job, executor = left.popleft(), idle.pop() if idle else _own_process()
+        while waiting or busy:
+            while waiting and len(busy) < n_jobs:
+                job = waiting.popleft()
+                executor = idle.pop() if idle else _start_process()
                 busy[executor.submit(attempt, job)] = job, executor
             ended, _ = wait(busy, return_when=FIRST_COMPLETED)
             for future in ended:
@@ -94,9 +100,10 @@ def run(jobs: Iterable[Job], runs: Path, n_jobs: int) -> Generator[Outcome, None
 
 
 def attempt(job: Job) -> Record | str:
-    """Train a job, in the process of a worker.
+    """Train a job in a worker process.
 
-    :return: its record, or the traceback of what it raised
+    :param job: the job
+    :return: its record, or a traceback if it raised an exception
     """
     try:
         return train(job)
@@ -105,12 +112,14 @@ def attempt(job: Job) -> Record | str:
 
 
 def outcome(job: Job, result: Callable[[], Record | str], runs: Path) -> Outcome:
-    """Write the record of a job that has ended, in the process that gave it to a worker.
+    """Write the record of a job that has ended, in the process that submitted it.
 
-    So it is the same on a machine and on a cluster, whose workers may not see this one's files.
+    The workers of a cluster may have no access to this machine's files.
 
-    :param result: gives what :func:`attempt` returned, or raises what became of the worker
-    :param runs: folder for the records
+    :param job: the job
+    :param result: returns the result of :func:`attempt`, or raises an exception if the worker was lost
+    :param runs: folder of the records
+    :return: the outcome
     """
     try:
         record = result()
@@ -122,17 +131,18 @@ def outcome(job: Job, result: Callable[[], Record | str], runs: Path) -> Outcome
     return Outcome(job, record.seconds)
 
 
-def _own_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(max_workers=1, initializer=_end_only_with, initargs=(os.getpid(),))
+def _start_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=1, initializer=_end_with_parent, initargs=(os.getpid(),))
 
 
-def _end_only_with(parent: int) -> None:
-    """Leave Ctrl-C to the parent, which ends its workers, and end too where it was killed and could not."""
+def _end_with_parent(parent: int) -> None:
+    """Ignore Ctrl-C, since the parent then ends its workers, and exit if the parent was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
 def _exit_after(parent: int) -> None:
+    """Wait until the parent process has ended, then exit."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)

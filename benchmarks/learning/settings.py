@@ -1,4 +1,4 @@
-"""An algorithm and how it is set."""
+"""Settings of an algorithm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """An algorithm and how it is set, in plain values as they stand in a JSON file.
+    """An algorithm and its settings, as JSON values.
 
-    A string ``"lin_X"`` is a rate that falls linearly from X to 0, as in RL Zoo; the name of an activation, an
-    optimiser or a features extractor stands for the class; ``{"robbins_monro": {"a": ..., "b": ..., "power": ...}}``
-    for :func:`~sb3_a2c_td.schedules.robbins_monro_schedule`.
+    The string ``"lin_X"`` is a rate that decays linearly from X to 0, as in RL Zoo. The name of an activation function,
+    an optimiser or a features extractor stands for the class. ``{"robbins_monro": {"a": ..., "b": ..., "power": ...}}``
+    stands for :func:`~sb3_a2c_td.schedules.robbins_monro_schedule`.
 
-    :param algorithm: the name of an algorithm of this package, of SB3 or of sb3-contrib, or ``"random"`` for actions
-        drawn uniformly
-    :param n_envs: environments side by side
-    :param normalize: arguments of SB3's ``VecNormalize``; ``None``: without it
+    :param algorithm: name of an algorithm of this package, of SB3 or of sb3-contrib, or ``"random"`` for uniformly
+        random actions
+    :param n_envs: number of parallel environments
+    :param normalize: arguments of SB3's ``VecNormalize``, or ``None`` to train without it
     :param arguments: arguments of the algorithm
     """
 

@@ -1,16 +1,17 @@
-"""From the scores of many runs to statements about arms, each with its uncertainty.
+"""Statistics of the scores of many runs, with confidence intervals.
 
-A *sample* is a vector of scores, one a run of one arm on one environment, ``(n_runs,)``. Where :data:`Scores` are
-expected, one sample speaks of one environment, and a list of samples of several together, one sample an environment:
-their scores have to be on one scale, the runs are resampled within each environment (the stratified bootstrap), and
-every environment counts the same. Two arms are never paired by seed.
+A *sample* is a vector with the scores of the runs of one arm on one environment, ``(n_runs,)``. :data:`Scores` are
+either one sample, or a list of samples with one per environment. In a list, all scores must have the same scale, runs
+are resampled within each environment (the stratified bootstrap), and all environments have equal weight. Two arms are
+never paired by seed.
 
 Intervals are the 2.5% and 97.5% quantiles of the statistic over resampled runs (the percentile bootstrap). With few
-runs they hold the truth somewhat less often than 95 times in 100. They speak of other seeds, not of other environments.
+runs they contain the true value somewhat less often than in 95% of all cases. They generalise to other seeds, not to
+other environments.
 
 Source: Agarwal et al., *Deep Reinforcement Learning at the Edge of the Statistical Precipice* (NeurIPS 2021),
 https://arxiv.org/abs/2108.13264: interquartile mean, stratified bootstrap, performance profiles, probability of
-improvement. Here every random number comes from the generator that the caller passes.
+improvement. All randomness comes from the generator that the caller passes.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +21,12 @@ import numpy as np
 from scipy import stats
 
 Scores = np.ndarray | Sequence[np.ndarray]
-"""One sample ``(n_runs,)``, or a list of them, one an environment."""
+"""One sample ``(n_runs,)``, or a list of samples with one per environment."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number estimated from runs, with its 95% interval.
+    """An estimate from runs, with its 95% interval.
 
     :param value: the estimate
     :param low: lower end of the interval
@@ -39,7 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A curve estimated from runs, with its 95% interval at each point on its own.
+    """A curve estimated from runs, with a pointwise 95% interval.
 
     :param value: the estimates, ``(n_points,)``
     :param low: lower ends, ``(n_points,)``
@@ -54,10 +55,11 @@ class Band:
 def iqm(scores: Scores) -> float:
     """Compute the interquartile mean: the mean of the middle half of the runs of all environments together.
 
-    A quarter of the runs, rounded down, is cut off at either end: with fewer than four it is the mean.
+    A quarter of the runs, rounded down, is cut off at either end. With fewer than four runs it is the mean.
 
     :param scores: the scores; infinite ones (a threshold never reached) make it infinite unless they are cut off
-    :raises ValueError: if there are none, the shapes are wrong, a score is NaN, or environments differ in their runs
+    :raises ValueError: if there are no scores, the shapes are wrong, a score is NaN, or environments differ in their
+        numbers of runs
     """
     samples = _samples("scores", scores, min_runs=1)
     _check_equal_runs("scores", samples)
@@ -65,11 +67,11 @@ def iqm(scores: Scores) -> float:
 
 
 def iqm_interval(scores: Scores, rng: np.random.Generator, n_resamples: int = 10_000) -> Estimate:
-    """Estimate the interquartile mean, see :func:`iqm`, with its interval.
+    """Estimate the interquartile mean with its interval, see :func:`iqm`.
 
     :param scores: the scores
-    :param rng: draws the resampled runs
-    :param n_resamples: how often the runs are resampled
+    :param rng: random generator
+    :param n_resamples: number of bootstrap resamples
     :raises ValueError: as :func:`iqm`, and if an environment has a single run
     """
     samples = _samples("scores", scores)
@@ -78,12 +80,12 @@ def iqm_interval(scores: Scores, rng: np.random.Generator, n_resamples: int = 10
 
 
 def iqm_difference(x: Scores, y: Scores, rng: np.random.Generator, n_resamples: int = 10_000) -> Estimate:
-    r"""Estimate :math:`\operatorname{IQM}(x) - \operatorname{IQM}(y)`: what ``x`` has over ``y``, in units of score.
+    r"""Estimate :math:`\operatorname{IQM}(x) - \operatorname{IQM}(y)`, in units of score.
 
-    :param x: the scores of one arm, finite
-    :param y: the scores of the other, finite, on the same environments
-    :param rng: draws the resampled runs
-    :param n_resamples: how often the runs are resampled
+    :param x: finite scores of one arm
+    :param y: finite scores of the other arm, on the same environments
+    :param rng: random generator
+    :param n_resamples: number of bootstrap resamples
     :raises ValueError: as :func:`iqm_interval`, and if a score is infinite or the environments differ in number
     """
     xs, ys = _two_arms(x, y)
@@ -96,13 +98,13 @@ def iqm_difference(x: Scores, y: Scores, rng: np.random.Generator, n_resamples: 
 def probability_of_improvement(x: Scores, y: Scores, rng: np.random.Generator, n_resamples: int = 10_000) -> Estimate:
     r"""Estimate :math:`P(X > Y) + P(X = Y) / 2` for a run of each arm, averaged over environments.
 
-    On one environment it is the Mann-Whitney statistic :math:`U / (n_x n_y)`. Where every run of ``x`` is above every
-    run of ``y`` the interval is [1, 1], since no resampling overturns that: see :func:`permutation_test` as well.
+    On one environment it is the Mann-Whitney statistic :math:`U / (n_x n_y)`. If every run of ``x`` is above every run
+    of ``y``, the interval is [1, 1], since resampling cannot change that. See also :func:`permutation_test`.
 
-    :param x: the scores of one arm; the numbers of runs need not agree
-    :param y: the scores of the other, on the same environments in the same order
-    :param rng: draws the resampled runs
-    :param n_resamples: how often the runs are resampled
+    :param x: scores of one arm; the arms may have different numbers of runs
+    :param y: scores of the other arm, on the same environments in the same order
+    :param rng: random generator
+    :param n_resamples: number of bootstrap resamples
     :raises ValueError: if the shapes are wrong, a score is NaN, an environment has a single run, or the environments
         differ in number
     """
@@ -113,14 +115,14 @@ def probability_of_improvement(x: Scores, y: Scores, rng: np.random.Generator, n
 def permutation_test(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_resamples: int = 9_999) -> float:
     r"""Test on one environment whether arm ``x`` beats arm ``y``, by the difference of their interquartile means.
 
-    If the arms did not differ, their runs could trade places: the p-value is the share of the ways to deal the runs
-    to the arms that give a difference at least as great. All ways are tried where they are at most ``n_resamples``;
-    else so many are drawn, and the observed one counts with them, so that no p-value is 0.
+    If the arms did not differ, their runs would be exchangeable. The p-value is the share of the permutations whose
+    difference is at least as large as the observed one. If there are at most ``n_resamples`` permutations, all of them
+    are used. Otherwise ``n_resamples`` are drawn and the observed one is added, so the p-value is never 0.
 
-    :param x: the scores of one arm, ``(n_runs_x,)``, finite
-    :param y: the scores of the other, ``(n_runs_y,)``, finite
-    :param rng: draws the permutations
-    :param n_resamples: how many are drawn
+    :param x: finite scores of one arm, ``(n_runs_x,)``
+    :param y: finite scores of the other arm, ``(n_runs_y,)``
+    :param rng: random generator
+    :param n_resamples: number of random permutations
     :return: the one-sided p-value, in (0, 1]
     :raises ValueError: if the shapes are wrong, a score is not finite, or an arm has a single run
     """
@@ -136,13 +138,13 @@ def permutation_test(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_r
 def performance_profile(
     scores: Scores, thresholds: np.ndarray, rng: np.random.Generator, n_resamples: int = 2_000
 ) -> Band:
-    r"""Estimate the share of runs that score above :math:`\tau`, :math:`P(X > \tau)`, averaged over environments.
+    r"""Estimate the share of runs with a score above a threshold, :math:`P(X > x)`, averaged over environments.
 
     :param scores: the scores
-    :param thresholds: :math:`\tau`, ``(n_points,)``
-    :param rng: draws the resampled runs
-    :param n_resamples: how often the runs are resampled
-    :return: ``(n_points,)``
+    :param thresholds: thresholds :math:`x`, ``(n_points,)``
+    :param rng: random generator
+    :param n_resamples: number of bootstrap resamples
+    :return: the shares, ``(n_points,)``
     :raises ValueError: if the shapes are wrong, a score is NaN, or an environment has a single run
     """
     if thresholds.ndim != 1 or not len(thresholds):
@@ -155,12 +157,12 @@ def performance_profile(
 def iqm_curve(curves: np.ndarray, rng: np.random.Generator, n_resamples: int = 2_000) -> Band:
     """Estimate the interquartile mean over runs at every point of their learning curves.
 
-    Whole runs are resampled. Where a run has no value yet (NaN) there is none for the band either.
+    Whole runs are resampled. The result is NaN at points where a run has no value yet (NaN).
 
-    :param curves: the curves of the runs of one arm on one environment, ``(n_runs, n_points)``
-    :param rng: draws the resampled runs
-    :param n_resamples: how often the runs are resampled
-    :return: ``(n_points,)``
+    :param curves: learning curves of the runs of one arm on one environment, ``(n_runs, n_points)``
+    :param rng: random generator
+    :param n_resamples: number of bootstrap resamples
+    :return: the means, ``(n_points,)``
     :raises ValueError: if the shape is wrong, or there is a single run
     """
     if curves.ndim != 2 or len(curves) < 2 or not curves.size:
@@ -174,7 +176,7 @@ def iqm_curve(curves: np.ndarray, rng: np.random.Generator, n_resamples: int = 2
 
 
 Statistic = Callable[..., np.ndarray]
-"""Takes samples ``(..., n_runs)``, gives ``(...)``: called as scipy does, with ``axis=-1``."""
+"""Reduces samples ``(..., n_runs)`` to ``(...)``; scipy calls it with ``axis=-1``."""
 
 
 def _pooled_iqm(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -192,7 +194,7 @@ def _improvement_over_halves(*samples: np.ndarray, axis: int = -1) -> np.ndarray
 
 
 def _improvement(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    # (..., n_runs_x, n_runs_y); a tie counts in the second mean only
+    # (..., n_runs_x, n_runs_y); ties count only in the second mean
     x, y = x[..., :, np.newaxis], y[..., np.newaxis, :]
     return np.asarray(np.mean(x > y, axis=(-2, -1)) + np.mean(x >= y, axis=(-2, -1))) / 2
 
@@ -209,7 +211,7 @@ def _estimate(
 
 
 def _band(samples: tuple[np.ndarray, ...], statistic: Statistic, rng: np.random.Generator, n_resamples: int) -> Band:
-    # scipy interpolates between infinite values for an interval of its own, which is not used
+    # scipy also computes an interval, which is not used, and interpolates between infinite values for it
     with np.errstate(invalid="ignore"):
         resampled = stats.bootstrap(
             samples, statistic, n_resamples=n_resamples, vectorized=True, axis=-1, method="percentile", rng=rng
@@ -221,7 +223,7 @@ def _band(samples: tuple[np.ndarray, ...], statistic: Statistic, rng: np.random.
 def _two_arms(x: Scores, y: Scores) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     xs, ys = _samples("x", x), _samples("y", y)
     if len(xs) != len(ys):
-        raise ValueError(f"y: expected the {len(xs)} environments of x, got {len(ys)}")
+        raise ValueError(f"y: expected the {len(xs)} environments of x, got {len(ys)} environments")
     return xs, ys
 
 
@@ -232,11 +234,11 @@ def _samples(name: str, scores: Scores, min_runs: int = 2) -> tuple[np.ndarray, 
     for sample in samples:
         if np.ndim(sample) != 1 or len(sample) < min_runs:
             raise ValueError(
-                f"{name}: expected (n_runs,) with at least {min_runs} runs, or a list of such vectors, one an "
+                f"{name}: expected a vector (n_runs,) of at least {min_runs} runs, or a list with such a vector per "
                 f"environment, got the shape {np.shape(sample)}"
             )
         if np.isnan(sample).any():
-            raise ValueError(f"{name}: a score is NaN (a run in which no episode ended?): leave such runs out")
+            raise ValueError(f"{name}: a score is NaN; remove runs in which no episode ended")
     return samples
 
 
@@ -244,10 +246,10 @@ def _check_equal_runs(name: str, samples: tuple[np.ndarray, ...]) -> None:
     n_runs = [len(sample) for sample in samples]
     if len(set(n_runs)) > 1:
         raise ValueError(
-            f"{name}: expected as many runs of every environment, got {n_runs}: take {min(n_runs)} of each"
+            f"{name}: expected equally many runs on every environment, got {n_runs}; use {min(n_runs)} of each"
         )
 
 
 def _check_finite(name: str, samples: tuple[np.ndarray, ...]) -> None:
     if not all(np.isfinite(sample).all() for sample in samples):
-        raise ValueError(f"{name}: a score is infinite, and has no difference: see probability_of_improvement")
+        raise ValueError(f"{name}: a score is infinite; use probability_of_improvement instead of a difference")

@@ -1,4 +1,4 @@
-"""The suites: which arms run on which environments, with which seeds."""
+"""Suites: which arms run on which environments, and with which seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, Arm
 from benchmarks.learning.environments import (
     ENVIRONMENTS,
     MASKED_ENVIRONMENTS,
-    MEMORY_ENVIRONMENTS,
+    PARTIALLY_OBSERVED_ENVIRONMENTS,
     Environment,
 )
 from benchmarks.learning.settings import Settings
@@ -18,7 +18,7 @@ RESULTS = Path("benchmarks/results")
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made."""
+    """A run to train: an arm with its settings on an environment, and the number of the run."""
 
     environment: Environment
     arm: str
@@ -28,13 +28,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Suite:
-    """Arms on environments.
+    """Arms to compare on environments.
 
-    :param name: its name on the command line
-    :param summary: what it is for
+    :param name: name on the command line
+    :param summary: purpose of the suite
     :param arms: the arms
     :param environments: the environments
-    :param runs: folder for the records
+    :param runs: folder of the records
     """
 
     name: str
@@ -44,9 +44,9 @@ class Suite:
     runs: Path = RESULTS / "runs"
 
     def jobs(self, n_seeds: int | None = None) -> list[Job]:
-        """Give its jobs, the first seed of all first, so that a part of them is a small benchmark.
+        """Return the jobs sorted by seed, so that the first ones form a small benchmark.
 
-        :param n_seeds: seeds of each arm on each environment; ``None``: as many as the environment has
+        :param n_seeds: runs of each arm on each environment; ``None`` for each environment's default
         """
         jobs = [
             Job(environment, arm.name, settings, seed)
@@ -81,28 +81,28 @@ SUITES = {
     for suite in (
         Suite(
             "smoke",
-            "does everything run? no evidence of anything",
+            "checks that everything runs; too short for conclusions",
             _arms(("random", "tda2c", "a2c")),
             (replace(ENVIRONMENTS["CartPole-v1"], n_steps=2_000, n_seeds=2),),
             runs=RESULTS / "smoke",
         ),
-        Suite("main", "TDA2C beside A2C and PPO", _arms(MAIN_ARMS), tuple(ENVIRONMENTS.values())),
+        Suite("main", "TDA2C compared with A2C and PPO", _arms(MAIN_ARMS), tuple(ENVIRONMENTS.values())),
         Suite(
             "ablation",
-            "the seed's choices, one at a time",
+            "the reference's choices, changed one at a time",
             _arms(("tda2c", *ABLATION_ARMS)),
             tuple(ENVIRONMENTS[name] for name in ABLATION_ENVIRONMENTS),
         ),
         Suite(
-            "memory",
-            "RecurrentTDA2C beside RecurrentPPO where not everything is shown",
+            "recurrent",
+            "RecurrentTDA2C compared with RecurrentPPO on partially observed environments",
             tuple(CONTRIB_ARMS[name] for name in ("tda2c-lstm", "tda2c-feed-forward", "recurrent-ppo")),
-            MEMORY_ENVIRONMENTS,
+            PARTIALLY_OBSERVED_ENVIRONMENTS,
             runs=RESULTS / "contrib",
         ),
         Suite(
             "masks",
-            "MaskableTDA2C beside MaskablePPO where not every action is allowed",
+            "MaskableTDA2C compared with MaskablePPO on environments with action masks",
             tuple(CONTRIB_ARMS[name] for name in ("tda2c-maskable", "maskable-ppo-as-a2c", "maskable-ppo")),
             MASKED_ENVIRONMENTS,
             runs=RESULTS / "contrib",

@@ -1,4 +1,4 @@
-"""One run: an arm trains on an environment, and every episode is kept."""
+"""Training of one arm on one environment, with a record of all episodes."""
 
 import subprocess
 import threading
@@ -34,7 +34,7 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     algorithm.__name__: algorithm
     for algorithm in (TDA2C, MaskableTDA2C, RecurrentTDA2C, A2C, PPO, MaskablePPO, RecurrentPPO)
 }
-WITH_LSTM = ("RecurrentTDA2C", "RecurrentPPO")
+RECURRENT_ALGORITHMS = ("RecurrentTDA2C", "RecurrentPPO")
 CLASSES: dict[str, type] = {
     "ReLU": nn.ReLU,
     "Tanh": nn.Tanh,
@@ -42,13 +42,13 @@ CLASSES: dict[str, type] = {
     "RMSpropTFLike": RMSpropTFLike,
     "MinAtarCnn": MinAtarCnn,
 }
-SEEDS_APART = 1_000
-"""between the runs, since an algorithm takes the seeds after its own for further environments"""
-_ALONE = threading.Lock()
+SEED_STRIDE = 1_000
+"""difference between the seeds of two runs; an algorithm seeds its environments with the seeds after its own"""
+_TRAINING_LOCK = threading.Lock()
 
 
 class EpisodeRecorder(BaseCallback):
-    """Keeps the end, return and length of every training episode."""
+    """Records the end, return and length of every training episode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,19 +62,19 @@ class EpisodeRecorder(BaseCallback):
 
 
 def train(job: Job, first_seed: int = 0) -> Record:
-    """Train one arm on one environment, on one thread of the CPU.
+    """Train one arm on one environment, on one CPU thread.
 
-    Episodes count that end within the job's steps: an algorithm may go some steps beyond them, to end its interval.
+    Only episodes that end within the job's steps are recorded: to complete its rollout, an algorithm may take more.
 
-    :param job: what to train
-    :param first_seed: the seed of run 0; that of run k is ``first_seed + 1000 k``
+    :param job: the job
+    :param first_seed: seed of run 0; run k has the seed ``first_seed + 1000 k``
     :return: its record
     """
     th.set_num_threads(1)
     facts = {**_conditions(), "commit": _commit()}
-    environment, seed = job.environment, first_seed + SEEDS_APART * job.seed
-    # one at a time in a process, whose threads share the random generators that SB3 seeds
-    with _ALONE, threadpool_limits(1):
+    environment, seed = job.environment, first_seed + SEED_STRIDE * job.seed
+    # one job at a time per process, since threads share the random generators that SB3 seeds
+    with _TRAINING_LOCK, threadpool_limits(1):
         start = time.perf_counter()
         episodes = np.array(_episodes(environment, job.settings, seed), dtype=np.float64).reshape(-1, 3)
         seconds = time.perf_counter() - start
@@ -108,26 +108,37 @@ def _episodes(environment: Environment, settings: Settings, seed: int) -> list[t
 
 
 def make_env(environment: Environment, settings: Settings, seed: int) -> VecEnv:
-    """Make the environments of a run; each has a ``Monitor``, so that returns are the environment's own."""
+    """Make the environments of a run, each with a ``Monitor`` that records unnormalised returns.
+
+    :param environment: the environment
+    :param settings: settings of the run
+    :param seed: seed of the first environment
+    """
     env: VecEnv = make_vec_env(environment.make, settings.n_envs, seed=seed)
     if settings.normalize is not None:
-        # RL Zoo gives the discount to the normalisation of rewards too
+        # RL Zoo passes the discount factor to VecNormalize too
         env = VecNormalize(env, **{"gamma": settings.arguments.get("gamma", 0.99), **settings.normalize})
     return env
 
 
 def make_model(environment: Environment, settings: Settings, env: VecEnv, seed: int) -> BaseAlgorithm:
-    """Make the model of a run."""
+    """Make the model of a run.
+
+    :param environment: the environment
+    :param settings: settings of the run
+    :param env: what :func:`make_env` returned
+    :param seed: seed of the model
+    """
     policy_kwargs = {**environment.policy_kwargs, **settings.arguments.get("policy_kwargs", {})}
     arguments = _resolved({**settings.arguments, "policy_kwargs": policy_kwargs}, environment.n_steps)
     policy = environment.policy
-    if settings.algorithm in WITH_LSTM:
+    if settings.algorithm in RECURRENT_ALGORITHMS:
         policy = policy.replace("Policy", "LstmPolicy")
     return ALGORITHMS[settings.algorithm](policy, env, seed=seed, device="cpu", **arguments)
 
 
 def _resolved(value: Any, n_steps: int) -> Any:
-    """Put schedules and classes in place of their names."""
+    """Replace the names of schedules and classes by these."""
     if isinstance(value, str) and value.startswith("lin_"):
         return linear_schedule(float(value.removeprefix("lin_")))
     if isinstance(value, str):
@@ -159,11 +170,10 @@ def _conditions() -> dict[str, Any]:
 
 @cache
 def _commit() -> str | None:
-    """Give the commit of the source, ``-dirty`` behind it where files differ from it; ``None`` without Git."""
+    """Return the commit of the source, with the suffix ``-dirty`` if files have changed; ``None`` without Git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     try:
-        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout[
-            :-1
-        ]
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.removesuffix("\n")

@@ -1,8 +1,8 @@
-"""The studies behind ``tda2c-tuned``: Optuna looks for one setting an environment, on seeds of its own.
+"""Studies for the settings of ``tda2c-tuned``: Optuna tunes TDA2C for each environment.
 
-A trial is the mean area under the curve over some runs; one that falls behind the median of the others is cut short.
-The best of many trials is partly lucky, so the best few run again, on seeds that none has seen, and the best of these
-is taken. No run of the suites has any of these seeds.
+The score of a trial is the mean area under the curve of several runs. A trial below the median of the others is pruned.
+The best of many trials is partly lucky, so the best few are run again on new seeds, and the best of these is chosen. No
+run of the suites uses any of these seeds.
 """
 
 import json
@@ -28,21 +28,21 @@ from sb3_a2c_td.hyperparams.search_space import sample_tda2c_params
 from sb3_a2c_td.saving.atomic import write
 
 TRIAL_SEEDS = 1_000_000
-"""seed of a trial's first run; a suite's are far below"""
+"""seed of a trial's first run; those of the suites are far below"""
 FINAL_SEEDS = 2_000_000
 """seed of a finalist's first run"""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is spent on finding an environment's settings.
+    """Budget of the study of an environment.
 
     :param environment: the environment
-    :param n_envs: numbers of environments side by side to choose from
-    :param n_trials: settings that are tried
-    :param n_seeds: runs of each
-    :param n_finalists: settings that run again
-    :param n_final_seeds: runs of each of these
+    :param n_envs: numbers of parallel environments to choose from
+    :param n_trials: number of settings to try
+    :param n_seeds: runs of each trial
+    :param n_finalists: number of settings to run again
+    :param n_final_seeds: runs of each finalist
     """
 
     environment: Environment
@@ -55,15 +55,19 @@ class Study:
 
 STUDIES_OF = {name: Study(environment) for name, environment in ENVIRONMENTS.items()} | {
     "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
-    # a run takes a minute
+    # fewer trials, since a run takes a minute
     "Hopper-v5": Study(ENVIRONMENTS["Hopper-v5"], n_trials=24),
-    # several; a first study, with 8 or 16 environments side by side and so fewer updates, found less
+    # a run takes minutes. A first study with 8 or 16 environments, and so fewer updates, found worse settings
     "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(1, 2, 4), n_trials=24),
 }
 
 
 def first_guess(study: Study) -> dict[str, Any]:
-    """Give what is tried first everywhere, by :func:`suggest`'s names; what is left out is drawn."""
+    """Return the parameters of the first trial; Optuna samples those that are missing.
+
+    :param study: the study
+    :return: parameters, named as in :func:`suggest`
+    """
     return {
         "learning_rate": 1e-3,
         "critic_rate_ratio": 1.0,
@@ -83,12 +87,16 @@ def first_guess(study: Study) -> dict[str, Any]:
 
 
 def suggest(trial: optuna.Trial, study: Study) -> Settings:
-    """Draw settings: TDA2C's arguments, how many environments, and what VecNormalize does."""
+    """Sample settings: TDA2C's arguments, the number of environments, and VecNormalize.
+
+    :param trial: the trial
+    :param study: its study
+    """
     env = study.environment.make()
     env.close()
     n_actions = env.action_space.shape[0] if isinstance(env.action_space, spaces.Box) else 0
     arguments = sample_tda2c_params(trial, n_actions, max(study.n_envs), {})
-    # by its name, as a file holds it
+    # a name instead of the class, for JSON
     arguments["policy_kwargs"]["activation_fn"] = trial.params["activation_fn"]
     normalizes = trial.suggest_categorical("normalizes", [None, "observations", "both"])
     return Settings(
@@ -100,48 +108,62 @@ def suggest(trial: optuna.Trial, study: Study) -> Settings:
 
 
 def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
-    """Carry a study out, or on where it was stopped, and write what it found.
+    """Run or resume a study, and write its result. A finished study is not repeated.
 
     :param study: the study
-    :param n_jobs: trials side by side
-    :param folder: folder for what it found, and for the journal of its trials while it is not finished; a study that is
-        finished there is not made again
-    :return: what is written: the best settings, the finalists, all trials
+    :param n_jobs: number of parallel trials
+    :param folder: folder of the result, and of the trials' journal until the study is finished
+    :return: the result as written: the best settings, the finalists, and all trials
     """
     path = study_path(folder, study.environment)
-    if path.exists() and len((found := json.loads(path.read_text()))["trials"]) >= study.n_trials:
-        return found  # type: ignore[no-any-return]
+    finished = _finished_study(path, study.n_trials)
+    if finished is not None:
+        return finished
     _optuna_study(study, folder).enqueue_trial(first_guess(study), skip_if_exists=True)
     joblib.Parallel(n_jobs=n_jobs)(
         joblib.delayed(_search)(study, folder, sampler_seed) for sampler_seed in range(n_jobs)
     )
     trials = _optuna_study(study, folder).trials
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    finalists = sorted(complete, key=lambda trial: -trial.values[0])[: study.n_finalists]
-    areas = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_area)(study, Settings(**trial.user_attrs["settings"]), seed, FINAL_SEEDS)
-        for trial in finalists
-        for seed in range(study.n_final_seeds)
-    )
-    finals = [
-        {"trial": trial.number, "settings": trial.user_attrs["settings"], "areas": list(areas_of_one)}
-        for trial, areas_of_one in zip(finalists, np.reshape(areas, (len(finalists), -1)).tolist(), strict=True)
-    ]
-    found = {
+    finalists = _finalists(study, trials, n_jobs)
+    result = {
         "environment": study.environment.name,
         "n_steps": study.environment.n_steps,
-        "best": max(finals, key=lambda final: np.mean(final["areas"])),
-        "finalists": finals,
+        "best": max(finalists, key=lambda finalist: np.mean(finalist["areas"])),
+        "finalists": finalists,
         "trials": [_summary(trial) for trial in trials],
     }
-    write(f"{json.dumps(found, indent=1)}\n".encode(), path)
+    write(f"{json.dumps(result, indent=1)}\n".encode(), path)
     _journal(study, folder).unlink()
-    return found
+    return result
+
+
+def _finished_study(path: Path, n_trials: int) -> dict[str, Any] | None:
+    """Read the result of a study; ``None`` if it is missing or has fewer trials."""
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result if len(result["trials"]) >= n_trials else None
+
+
+def _finalists(study: Study, trials: list[optuna.trial.FrozenTrial], n_jobs: int) -> list[dict[str, Any]]:
+    """Run the best trials again, on new seeds."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = sorted(complete, key=lambda trial: -trial.values[0])[: study.n_finalists]
+    areas = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_area)(study, Settings(**trial.user_attrs["settings"]), seed, FINAL_SEEDS)
+        for trial in best
+        for seed in range(study.n_final_seeds)
+    )
+    areas_by_trial = np.reshape(areas, (len(best), -1)).tolist()
+    return [
+        {"trial": trial.number, "settings": trial.user_attrs["settings"], "areas": trial_areas}
+        for trial, trial_areas in zip(best, areas_by_trial, strict=True)
+    ]
 
 
 def _search(study: Study, folder: Path, sampler_seed: int) -> None:
     optuna_study = _optuna_study(study, folder, sampler_seed)
-    # a trial that was stopped has failed, and does not count
+    # an interrupted trial has failed and does not count
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     while len(optuna_study.get_trials(deepcopy=False, states=ended)) < study.n_trials:
         optuna_study.optimize(lambda trial: _mean_area(trial, study), n_trials=1)
@@ -176,7 +198,7 @@ def _mean_area(trial: optuna.Trial, study: Study) -> float:
 
 
 def _area(study: Study, settings: Settings, seed: int, first_seed: int) -> float:
-    """Give the area under the curve of a run; minus infinity where it diverged, of which learn() says ValueError."""
+    """Return the area under the curve of a run; minus infinity if it diverged, for which learn() raises ValueError."""
     try:
         record = train(Job(study.environment, "tda2c-tuned", settings, seed), first_seed)
     except ValueError:

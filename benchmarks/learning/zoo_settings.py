@@ -1,4 +1,4 @@
-"""What RL Zoo tuned for A2C and PPO: the settings of rl_zoo3 2.9, without the number of steps."""
+"""RL Zoo's tuned settings for A2C and PPO, from rl_zoo3 2.9, without the number of steps."""
 
 from benchmarks.learning.settings import Settings
 
@@ -31,7 +31,7 @@ A2C_ZOO = {
             "policy_kwargs": _SDE,
         },
     ),
-    # its settings for Atari
+    # RL Zoo's settings for Atari
     "MinAtar/Breakout-v1": Settings(
         "A2C",
         n_envs=16,
@@ -41,7 +41,7 @@ A2C_ZOO = {
             "policy_kwargs": {"optimizer_class": "RMSpropTFLike", "optimizer_kwargs": {"eps": 1e-5}},
         },
     ),
-    # those of Hopper-v4
+    # RL Zoo's settings for Hopper-v4
     "Hopper-v5": Settings("A2C", normalize={}),
 }
 
@@ -99,7 +99,7 @@ PPO_ZOO = {
             "sde_sample_freq": 4,
         },
     ),
-    # its settings for Atari
+    # RL Zoo's settings for Atari
     "MinAtar/Breakout-v1": Settings(
         "PPO",
         n_envs=8,
@@ -113,7 +113,7 @@ PPO_ZOO = {
             "ent_coef": 0.01,
         },
     ),
-    # those of Hopper-v4
+    # RL Zoo's settings for Hopper-v4
     "Hopper-v5": Settings(
         "PPO",
         normalize={},

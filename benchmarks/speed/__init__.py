@@ -1,1 +1,1 @@
-"""How fast TDA2C acts, trains and starts beside stock A2C, and what it costs."""
+"""Measurements of TDA2C's speed and memory compared with SB3's A2C."""

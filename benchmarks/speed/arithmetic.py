@@ -1,16 +1,22 @@
-"""How much arithmetic a step takes: what no engine can save."""
+"""Floating-point operations per step, which no engine can save."""
 
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.settings import Setting, learn
 
 
-def megaflops_of_a_step(setting: Setting, device: str, n_steps: int) -> dict[str, float]:
-    """Count PyTorch's floating-point operations while each arm trains, in millions for a step of one environment."""
-    found = {}
+def megaflops_per_step(setting: Setting, device: str, n_steps: int) -> dict[str, float]:
+    """Count PyTorch's floating-point operations during the training of each arm.
+
+    :param setting: what to train on
+    :param device: device of the policies
+    :param n_steps: environment steps to train
+    :return: millions of operations per environment step, by arm
+    """
+    megaflops = {}
     for arm, model in setting.make_models(device).items():
         learn(model, n_steps)
         with FlopCounterMode(display=False) as counter:
             learn(model, n_steps)
-        found[arm] = counter.get_total_flops() / n_steps / 1e6
-    return found
+        megaflops[arm] = counter.get_total_flops() / n_steps / 1e6
+    return megaflops

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Breakdown of the time of a training step into its parts."""
 
 import time
 from collections.abc import Callable
@@ -17,49 +17,52 @@ PARTS = ("environments", "acting", "updating", "the rest")
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Microseconds that one step of all environments takes one arm: medians over the rounds."""
+    """Microseconds of one arm per step of all environments: medians over the rounds."""
 
     setting: str
     n_envs: int
     arm: str
     microseconds: dict[str, float]
-    """of each of :data:`PARTS`"""
+    """by part, see :data:`PARTS`"""
 
 
 def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[Breakdown]:
-    """Time the parts of each arm's steps, the arms taking turns.
+    """Time the parts of each arm's steps. The arms take turns.
 
     :param setting: what to train on
-    :param device: where the policies are
-    :param rounds: the number of turns
-    :param seconds: about how long a turn takes
+    :param device: device of the policies
+    :param rounds: number of turns per arm
+    :param seconds: approximate duration of a turn
+    :return: a breakdown per arm
     """
     models = setting.make_models(device)
     timers = {arm: Timers(model) for arm, model in models.items()}
-    found: dict[str, list[dict[str, float]]] = {arm: [] for arm in models}
-    budgets = {}
-    for arm, model in models.items():
-        n_steps = setting.warm_up_steps(model)
-        learn(model, n_steps)
-        start = time.perf_counter()
-        learn(model, n_steps)
-        speed = n_steps / (time.perf_counter() - start)
-        budgets[arm] = max(5, int(seconds * speed / model.n_envs)) * model.n_envs
+    n_steps = {arm: _warm_up(setting, model, seconds) for arm, model in models.items()}
+    rows: dict[str, list[dict[str, float]]] = {arm: [] for arm in models}
     for _ in range(rounds):
         for arm, model in models.items():
-            found[arm].append(timers[arm].of_a_step(model, budgets[arm]))
-    return [
-        Breakdown(
-            setting.name, models[arm].n_envs, arm, {part: median(times[part] for times in rows) for part in PARTS}
-        )
-        for arm, rows in found.items()
-    ]
+            rows[arm].append(timers[arm].microseconds_per_step(model, n_steps[arm]))
+    breakdowns = []
+    for arm, model in models.items():
+        medians = {part: median(row[part] for row in rows[arm]) for part in PARTS}
+        breakdowns.append(Breakdown(setting.name, model.n_envs, arm, medians))
+    return breakdowns
+
+
+def _warm_up(setting: Setting, model: BaseAlgorithm, seconds: float) -> int:
+    """Compile everything, and return the number of steps that takes about ``seconds``."""
+    n_steps = setting.warm_up_steps(model)
+    learn(model, n_steps)
+    start = time.perf_counter()
+    learn(model, n_steps)
+    speed = n_steps / (time.perf_counter() - start)
+    return max(5, int(seconds * speed / model.n_envs)) * model.n_envs
 
 
 class Timers:
-    """Times an algorithm's parts from outside.
+    """Timers of an algorithm's parts, from wrappers around its methods.
 
-    :param model: the algorithm, whose methods are wrapped
+    :param model: the algorithm
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
@@ -83,8 +86,13 @@ class Timers:
 
         setattr(owner, method, timed)
 
-    def of_a_step(self, model: BaseAlgorithm, n_steps: int) -> dict[str, float]:
-        """Train on and give the microseconds of each part, for a step of all environments."""
+    def microseconds_per_step(self, model: BaseAlgorithm, n_steps: int) -> dict[str, float]:
+        """Continue training and measure each part.
+
+        :param model: the algorithm
+        :param n_steps: environment steps to train
+        :return: microseconds per step of all environments, by part
+        """
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         start = time.perf_counter()
         learn(model, n_steps)
@@ -94,15 +102,15 @@ class Timers:
 
 
 def table(breakdowns: list[Breakdown]) -> str:
-    """Lay the breakdowns out."""
+    """Format the breakdowns as a Markdown table."""
     header = ["setting", "arm", *PARTS, "total"]
     rows = []
-    for b in breakdowns:
-        times = [b.microseconds[part] for part in PARTS]
-        rows.append([b.setting, b.arm, *(f"{value:,.1f}" for value in (*times, sum(times)))])
+    for each in breakdowns:
+        times = [each.microseconds[part] for part in PARTS]
+        rows.append([each.setting, each.arm, *(f"{value:,.1f}" for value in (*times, sum(times)))])
     return markdown_table(header, rows)
 
 
 def as_records(breakdowns: list[Breakdown]) -> list[dict[str, object]]:
-    """Give the breakdowns as plain data."""
-    return [asdict(b) for b in breakdowns]
+    """Convert the breakdowns to JSON values."""
+    return [asdict(each) for each in breakdowns]

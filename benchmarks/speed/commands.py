@@ -1,6 +1,6 @@
-"""The commands of the speed benchmarks.
+"""Commands of the speed benchmarks.
 
-Absolute times differ from machine to machine and from minute to minute: compare the ratios.
+Absolute times vary between machines and over time. Compare the ratios instead.
 """
 
 import json
@@ -19,11 +19,12 @@ from benchmarks.tables import markdown_table
 app = typer.Typer()
 
 SettingNames = Annotated[
-    list[str] | None, typer.Option("--setting", help=f"What to measure, any of: {', '.join(SETTINGS)}.")
+    list[str] | None,
+    typer.Option("--setting", help=f"Setting to measure; repeatable. One of: {', '.join(SETTINGS)}."),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Turns that each arm takes; medians over them are shown.")]
-Seconds = Annotated[float, typer.Option(min=0.0, help="About how long a turn takes.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Turns per arm; results are medians over them.")]
+Seconds = Annotated[float, typer.Option(min=0.0, help="Approximate duration of a turn.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of PyTorch and numpy, the same for all arms.")]
 Output = Annotated[Path, typer.Option(help="Folder for the results.")]
 RESULTS = Path("benchmarks/results")
@@ -39,10 +40,13 @@ def measure_throughput(
     output: Output = RESULTS,
     ranks: Annotated[
         str | None,
-        typer.Option(metavar="K,K,...", help="Processes that train together, on environments of 1 ms a step instead."),
+        typer.Option(
+            metavar="K,K,...",
+            help="Measure distributed training with these numbers of processes instead, on environments of 1 ms a step.",
+        ),
     ] = None,
 ) -> None:
-    """Steps per second of learn(), with Monitor, logger and a callback in place; the arms take turns."""
+    """Measure steps per second of learn(), with Monitor, logger and a callback. The arms take turns."""
     _set_threads(threads)
     facts = conditions()
     if ranks is not None:
@@ -51,7 +55,7 @@ def measure_throughput(
     measurements = []
     for name in _settings(setting, device):
         measurements += throughput.measure(SETTINGS[name], device, rounds, seconds)
-        # as they come: a long run that is stopped has not been for nothing
+        # after each setting, so that a stopped run keeps its results
         _save(output / f"throughput-{device}.json", facts, throughput.as_records(measurements))
     title = f"Training speed, {facts['gpu' if device == 'cuda' else 'cpu']}"
     throughput.plot(measurements, title, output / f"throughput-{device}.png")
@@ -76,28 +80,31 @@ def measure_breakdown(
     threads: Threads = 1,
     output: Output = RESULTS,
 ) -> None:
-    """Where a step's microseconds go: environments, acting, updating, and the rest."""
+    """Break the microseconds of a step down into environments, acting, updating, and the rest."""
     _set_threads(threads)
     facts = conditions()
-    found = []
+    breakdowns = []
     for name in _settings(setting, device):
-        found += breakdown.measure(SETTINGS[name], device, rounds, seconds)
-    _save(output / f"breakdown-{device}.json", facts, breakdown.as_records(found))
-    print(f"{describe(facts)}\n\nMicroseconds for a step of all environments\n\n{breakdown.table(found)}")
+        breakdowns += breakdown.measure(SETTINGS[name], device, rounds, seconds)
+    _save(output / f"breakdown-{device}.json", facts, breakdown.as_records(breakdowns))
+    print(f"{describe(facts)}\n\nMicroseconds per step of all environments\n\n{breakdown.table(breakdowns)}")
 
 
 @app.command("arithmetic")
 def measure_arithmetic(device: Device = "cpu") -> None:
-    """How many millions of operations a step of an image policy takes."""
+    """Count the floating-point operations per step of an image policy."""
     setting = SETTINGS["images-8"]
-    found = arithmetic.megaflops_of_a_step(setting, device, n_steps=50 * setting.n_envs)
-    rows = [[arm, f"{megaflops:.1f}"] for arm, megaflops in found.items()]
-    print(markdown_table([f"arm ({setting.name})", "MFLOP a step"], rows))
+    megaflops = arithmetic.megaflops_per_step(setting, device, n_steps=50 * setting.n_envs)
+    rows = [[arm, f"{value:.1f}"] for arm, value in megaflops.items()]
+    print(markdown_table([f"arm ({setting.name})", "MFLOP per step"], rows))
 
 
 @app.command("adapter")
 def measure_adapter(rounds: Rounds = 50, threads: Threads = 1, output: Output = RESULTS) -> None:
-    """What the adapter to SB3 adds to a step of 1,024 native environments in which no episode ends."""
+    """Measure the time that the adapter to SB3 adds to a step of 1,024 native environments.
+
+    No episode ends during the measurement.
+    """
     _set_threads(threads)
     facts = conditions()
     alone, added = adapter.microseconds(rounds)
@@ -109,36 +116,36 @@ def measure_adapter(rounds: Rounds = 50, threads: Threads = 1, output: Output = 
 @app.command("footprint")
 def measure_footprint(
     rounds: Rounds = 5,
-    steps: Annotated[int, typer.Option(min=2, help="Steps of the run whose memory is watched.")] = 1_000_000,
+    steps: Annotated[int, typer.Option(min=2, help="Steps of the run that memory is measured in.")] = 1_000_000,
     output: Output = RESULTS,
 ) -> None:
-    """Seconds to import and to compile, and whether memory grows."""
+    """Measure the seconds to import and to compile, and the growth of memory."""
     _set_threads(1)
     facts = conditions()
     sb3, package = footprint.import_seconds(rounds)
-    cold, warm = footprint.first_interval_seconds(rounds)
+    cold, warm = footprint.first_rollout_seconds(rounds)
     sizes = footprint.resident_megabytes(steps, every=max(1, steps // 10))
-    rows = [
-        ("importing SB3, seconds", sb3),
-        ("importing sb3_a2c_td after it, seconds", package),
-        ("first compiled interval, nothing on disk, seconds", cold),
-        ("first compiled interval, compiled code on disk, seconds", warm),
-        *((f"resident size after {n_steps:,} steps, MiB", size) for n_steps, size in sizes),
-    ]
-    _save(output / "footprint.json", facts, [{"what": what, "figure": figure} for what, figure in rows])
-    table = markdown_table(["what", "figure"], [[what, f"{figure:.2f}"] for what, figure in rows])
+    metrics = {
+        "importing SB3, seconds": sb3,
+        "importing sb3_a2c_td after it, seconds": package,
+        "first compiled rollout without cache, seconds": cold,
+        "first compiled rollout with cache, seconds": warm,
+        **{f"resident size after {n_steps:,} steps, MiB": size for n_steps, size in sizes},
+    }
+    _save(output / "footprint.json", facts, [{"metric": name, "value": value} for name, value in metrics.items()])
+    table = markdown_table(["metric", "value"], [[name, f"{value:.2f}"] for name, value in metrics.items()])
     print(f"{describe(facts)}\n\n{table}")
 
 
 @app.command("soak")
 def measure_soak(
     steps: Annotated[
-        int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run; of SubprocVecEnv a fifth.")
+        int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run; SubprocVecEnv takes a fifth of them.")
     ] = 20_000_000,
-    seconds_between_saves: Annotated[float, typer.Option(min=0.0, help="How often the model is saved.")] = 60.0,
+    seconds_between_saves: Annotated[float, typer.Option(min=0.0, help="Seconds between two saves of the model.")] = 60.0,
     output: Output = RESULTS,
 ) -> None:
-    """Long runs on CartPole-v1, SubprocVecEnv included: do memory or file descriptors grow, does it slow down?"""
+    """Monitor memory, file descriptors and speed during long runs on CartPole-v1."""
     _set_threads(1)
     facts = conditions()
     samples: dict[str, list[soak.Sample]] = {}
@@ -151,12 +158,12 @@ def measure_soak(
 
 @app.command("tabular")
 def measure_tabular(
-    n_envs: Annotated[int, typer.Option(min=1, help="Copies in a vector environment.")] = 1024,
+    n_envs: Annotated[int, typer.Option(min=1, help="Copies per vector environment.")] = 1024,
     rounds: Rounds = 5,
     seconds: Seconds = 1.0,
     output: Output = RESULTS,
 ) -> None:
-    """Steps per second of the tabular vector environments; they take turns."""
+    """Measure steps per second of the tabular vector environments. They take turns."""
     _set_threads(1)
     facts = conditions()
     measured = tabular.measure(n_envs, rounds, seconds)
@@ -165,7 +172,7 @@ def measure_tabular(
 
 
 def _set_threads(n_threads: int) -> None:
-    """Limit PyTorch, and the library that numpy multiplies matrices with, for the rest of the run."""
+    """Limit the threads of PyTorch and of numpy's BLAS for the rest of the process."""
     th.set_num_threads(n_threads)
     threadpool_limits(n_threads)
 
@@ -176,7 +183,7 @@ def _numbers(text: str, option: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise typer.BadParameter(f"{text!r} is not a list of numbers from 1 on, such as 1,2", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not a list of positive integers such as 1,2", param_hint=option)
     return numbers
 
 

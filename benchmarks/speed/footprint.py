@@ -1,4 +1,4 @@
-"""What the package costs beside time to train: importing, compiling, memory."""
+"""Costs of the package apart from training speed: importing, compiling, memory."""
 
 import os
 import statistics
@@ -31,13 +31,21 @@ MEGABYTE = 2**20
 
 
 def import_seconds(rounds: int) -> tuple[float, float]:
-    """Give the medians of the seconds that it takes to import SB3, and then the package."""
+    """Measure the seconds that importing takes.
+
+    :param rounds: number of measurements
+    :return: medians for SB3, and for the package after it
+    """
     times = [_run(IMPORTS) for _ in range(rounds)]
     return statistics.median(t[0] for t in times), statistics.median(t[1] for t in times)
 
 
-def first_interval_seconds(rounds: int) -> tuple[float, float]:
-    """Give the medians of the seconds of the first compiled interval: without and with compiled code on disk."""
+def first_rollout_seconds(rounds: int) -> tuple[float, float]:
+    """Measure the seconds of the first rollout and update of the compiled engine.
+
+    :param rounds: number of measurements
+    :return: medians without and with numba's cache on disk
+    """
     cold, warm = [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +62,12 @@ def _run(code: str, **variables: str) -> list[float]:
 
 
 def resident_megabytes(n_steps: int, every: int) -> list[tuple[int, float]]:
-    """Give the resident size every so many steps of one training run on CartPole-v1 with one environment."""
+    """Measure the resident size during a training run on CartPole-v1 with one environment.
+
+    :param n_steps: environment steps of the run
+    :param every: steps between two measurements
+    :return: pairs of steps and resident size in MiB
+    """
     model = SETTINGS["cartpole-1"].make_models("cpu")['TDA2C, engine="auto"']
     sizes = []
     while model.num_timesteps < n_steps:

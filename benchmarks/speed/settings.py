@@ -1,4 +1,4 @@
-"""What is measured: an environment, how many of it, a policy; and the arms that are compared on it."""
+"""Settings of the speed benchmarks: environments, their number, a policy, and the arms to compare."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ from torch import nn
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
 from sb3_a2c_td.engines.auto import N_NUMPY_UPDATES
 
-REFERENCE = "A2C"
-AS_REFERENCE = " as A2C"
+BASELINE = "A2C"
+AS_A2C = " as A2C"
+"""suffix of arms that are PPO with the settings of A2C"""
 
 
 class Images(gym.Env[np.ndarray, np.int64]):
-    """Gives images of 84 x 84 x 4, drawn beforehand, at next to no cost, and episodes of 100 steps."""
+    """A fast environment with pre-generated images of 84 x 84 x 4 and episodes of 100 steps."""
 
     def __init__(self) -> None:
         self.observation_space = spaces.Box(0, 255, (84, 84, 4), np.uint8)
@@ -36,13 +37,20 @@ class Images(gym.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin an episode."""
+        """Start an episode.
+
+        :param seed: see Gymnasium
+        :param options: not used
+        """
         super().reset(seed=seed)
         self._n_steps = 0
         return self._frame(), {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Reward one action in four."""
+        """Take a step. One of the four actions is rewarded.
+
+        :param action: the action
+        """
         self._n_steps += 1
         return self._frame(), float(action == self._n_steps % 4), self._n_steps >= 100, False, {}
 
@@ -52,7 +60,13 @@ class Images(gym.Env[np.ndarray, np.int64]):
 
 @dataclass(frozen=True)
 class Setting:
-    """Something to train on, with each algorithm's defaults."""
+    """An environment and a policy to train with each algorithm's defaults.
+
+    :param name: name on the command line
+    :param env: id of the environment, or its constructor
+    :param n_envs: number of environments
+    :param policy: the policy
+    """
 
     name: str
     env: str | Callable[[], gym.Env[Any, Any]]
@@ -60,22 +74,29 @@ class Setting:
     policy: str = "MlpPolicy"
 
     def make_env(self) -> VecEnv | VectorEnv[Any, Any, Any]:
-        """Make the environments: each in a Monitor, stepped by SB3's DummyVecEnv."""
+        """Make a DummyVecEnv with a Monitor around each environment."""
         return self._make_vec_env(self.n_envs)
 
     def _make_vec_env(self, n_envs: int) -> VecEnv:
         return make_vec_env(self.env, n_envs)
 
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
-        """Make a model for each arm."""
-        models: dict[str, BaseAlgorithm] = {REFERENCE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
+        """Make a model of each arm.
+
+        :param device: device of the policies
+        :return: models by arm
+        """
+        models: dict[str, BaseAlgorithm] = {BASELINE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
         plain = "numpy" if self.policy == "MlpPolicy" and device == "cpu" else "autograd"
         for engine in (plain, "cuda" if device == "cuda" else "auto"):
             models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
         return models
 
     def warm_up_steps(self, model: BaseAlgorithm) -> int:
-        """Give the steps after which everything is compiled that will be."""
+        """Return the number of environment steps after which everything is compiled.
+
+        :param model: the model to warm up
+        """
         n_updates = 2
         if self.policy == "MlpPolicy":
             n_updates = 20 + (N_NUMPY_UPDATES if isinstance(model, TDA2C) else 0)
@@ -84,19 +105,26 @@ class Setting:
 
 @dataclass(frozen=True)
 class NativeSetting(Setting):
-    """Many environments that Gymnasium computes at once, beside A2C with as many as may suit it best."""
+    """A native vector environment of Gymnasium, compared with A2C on several numbers of environments.
+
+    :param a2c_n_envs: numbers of environments for A2C
+    """
 
     a2c_n_envs: tuple[int, ...] = (16, 64, 256, 1024)
 
     def make_env(self) -> VectorEnv[Any, Any, Any]:
-        """Make Gymnasium's own vector environment."""
+        """Make the native vector environment."""
         assert isinstance(self.env, str)
         return gym.make_vec(self.env, self.n_envs, vectorization_mode="vector_entry_point")
 
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
-        """Make A2C on each number of environments, by SB3's DummyVecEnv, and TDA2C on all at once."""
+        """Make A2C for each number of environments in a DummyVecEnv, and TDA2C for the native environment.
+
+        :param device: device of the policies
+        :return: models by arm
+        """
         models: dict[str, BaseAlgorithm] = {
-            f"{REFERENCE}, {n_envs} environments": A2C(self.policy, self._make_vec_env(n_envs), device=device)
+            f"{BASELINE}, {n_envs} environments": A2C(self.policy, self._make_vec_env(n_envs), device=device)
             for n_envs in self.a2c_n_envs
         }
         models['TDA2C, engine="auto"'] = TDA2C(self.policy, self.make_env(), device=device)
@@ -105,20 +133,27 @@ class NativeSetting(Setting):
 
 @dataclass(frozen=True)
 class ContribSetting(Setting):
-    """Masks or memories, beside sb3-contrib's PPO with the settings of A2C: one epoch of one batch of 5 steps.
+    """Masked or recurrent TDA2C, compared with sb3-contrib's PPO with the settings of A2C: one epoch of one batch.
 
     Both have the same networks.
+
+    :param ours: the algorithm of this package
+    :param theirs: the algorithm of sb3-contrib
     """
 
     ours: type[TDA2C] = TDA2C
     theirs: type[OnPolicyAlgorithm] = MaskablePPO
 
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
-        """Make a model of each algorithm."""
+        """Make a model of each algorithm.
+
+        :param device: device of the policies
+        :return: models by arm
+        """
         as_a2c: dict[str, Any] = {"n_steps": 5, "batch_size": 5 * self.n_envs, "n_epochs": 1}
         networks = {"net_arch": [64, 64], "activation_fn": nn.Tanh, "ortho_init": True}
         return {
-            f"{self.theirs.__name__}{AS_REFERENCE}": self.theirs(
+            f"{self.theirs.__name__}{AS_A2C}": self.theirs(
                 self.policy, self._make_vec_env(self.n_envs), device=device, policy_kwargs=networks, **as_a2c
             ),
             self.ours.__name__: self.ours(self.policy, self.make_env(), device=device, policy_kwargs=networks),
@@ -126,7 +161,7 @@ class ContribSetting(Setting):
 
 
 def masked_cartpole() -> gym.Env[Any, Any]:
-    """Make CartPole with a mask, which allows everything."""
+    """Make CartPole with a mask that allows all actions."""
     mask = np.ones(2, bool)
     return ActionMasker(gym.make("CartPole-v1"), lambda _: mask)
 
@@ -150,9 +185,13 @@ DEFAULTS = {
     "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024"],
     "cuda": ["cartpole-16", "images-64"],
 }
-"""the settings measured on a device unless others are asked for"""
+"""default settings by device"""
 
 
 def learn(model: BaseAlgorithm, n_steps: int) -> None:
-    """Train a model on, with a callback in place."""
+    """Continue the training of a model, with a callback.
+
+    :param model: the model
+    :param n_steps: environment steps
+    """
     model.learn(n_steps, callback=lambda locals_, globals_: True, reset_num_timesteps=False)

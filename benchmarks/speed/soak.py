@@ -1,4 +1,4 @@
-"""Long runs, watched for what grows and what slows down."""
+"""Long runs, monitored for growing memory, growing numbers of file descriptors and falling speed."""
 
 import tempfile
 import time
@@ -19,11 +19,11 @@ from sb3_a2c_td import TDA2C
 
 @dataclass(frozen=True)
 class Run:
-    """A way to step CartPole-v1.
+    """A training run on a number of CartPoles.
 
-    :param name: for tables
+    :param name: name in tables
     :param make_env: makes the environments
-    :param share: of the steps that are asked for
+    :param share: share of the requested steps
     """
 
     name: str
@@ -37,34 +37,37 @@ RUNS = (
         lambda: gym.make_vec("CartPole-v1", 1024, vectorization_mode="vector_entry_point"),
     ),
     Run("16 in DummyVecEnv", lambda: make_vec_env("CartPole-v1", 16)),
-    # whose pipes take most of the time
+    # slow, since its pipes take most of the time
     Run("8 in SubprocVecEnv", lambda: make_vec_env("CartPole-v1", 8, vec_env_cls=SubprocVecEnv), share=0.2),
 )
 N_PARTS = 20
+"""parts of a run, with a sample after each"""
 MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How a run stands after a part of it."""
+    """Measurements after a part of a run."""
 
     n_steps: int
+    """steps so far"""
     steps_per_second: float
-    """over the part"""
+    """speed during the part"""
     resident_megabytes: float
-    """of the process and its workers"""
+    """resident size of the process and its workers"""
     n_file_descriptors: int
-    """of the process"""
+    """open file descriptors of the process"""
     n_saves: int
-    """so far"""
+    """times the model was saved so far"""
 
 
 def soak(run: Run, n_steps: int, seconds_between_saves: float) -> Iterator[Sample]:
-    """Train for so many steps, and look at the process after each twentieth of them.
+    """Train, and measure the process after each of :data:`N_PARTS` parts.
 
-    :param run: what to train on
-    :param n_steps: environment steps, of which the run has its share
-    :param seconds_between_saves: how often the model is saved
+    :param run: the run
+    :param n_steps: requested environment steps; the run takes its share of them
+    :param seconds_between_saves: time between two saves of the model
+    :return: a sample per part
     """
     model = TDA2C("MlpPolicy", run.make_env(), device="cpu")
     assert model.env is not None
@@ -75,32 +78,35 @@ def soak(run: Run, n_steps: int, seconds_between_saves: float) -> Iterator[Sampl
             model.learn(int(run.share * n_steps) // N_PARTS, callback=saves, reset_num_timesteps=False)
             speed = (model.num_timesteps - n_before) / (time.perf_counter() - start)
             process = psutil.Process()
-            family = [process, *process.children(recursive=True)]
-            resident = sum(member.memory_info().rss for member in family) / MEGABYTE
+            processes = [process, *process.children(recursive=True)]
+            resident = sum(each.memory_info().rss for each in processes) / MEGABYTE
             yield Sample(model.num_timesteps, speed, resident, process.num_fds(), saves.n_saves)
     model.env.close()
 
 
 class _SaveEvery(BaseCallback):
-    """Saves the model whenever so many seconds have passed."""
+    """Saves the model every ``seconds`` seconds."""
 
     def __init__(self, seconds: float, path: Path) -> None:
         super().__init__()
         self._seconds = seconds
         self._path = path
-        self._last = time.monotonic()
+        self._last_save = time.monotonic()
         self.n_saves = 0
 
     def _on_step(self) -> bool:
-        if time.monotonic() - self._last >= self._seconds:
+        if time.monotonic() - self._last_save >= self._seconds:
             self.model.save(self._path)
-            self._last = time.monotonic()
+            self._last_save = time.monotonic()
             self.n_saves += 1
         return True
 
 
 def table(samples: dict[str, list[Sample]]) -> str:
-    """Lay out how each run began, after its first twentieth, and how it ended."""
+    """Format the first and the last sample of each run as a Markdown table.
+
+    :param samples: samples by run
+    """
     header = ["environments", "steps", "minutes", "steps/s", "resident MiB", "file descriptors", "saves"]
     return markdown_table(header, [_row(name, run) for name, run in samples.items()])
 
@@ -120,5 +126,5 @@ def _row(name: str, run: list[Sample]) -> list[str]:
 
 
 def as_records(samples: dict[str, list[Sample]]) -> list[dict[str, object]]:
-    """Give the samples as plain data."""
+    """Convert the samples to JSON values."""
     return [{"environments": name, **asdict(sample)} for name, run in samples.items() for sample in run]

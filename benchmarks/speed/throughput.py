@@ -1,4 +1,4 @@
-"""Training steps per second, as ratios to SB3's A2C and as shares of the environments' own speed."""
+"""Training steps per second, relative to SB3's A2C and to the speed of the environments alone."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from benchmarks.speed.settings import AS_REFERENCE, REFERENCE, Setting, learn
+from benchmarks.speed.settings import AS_A2C, BASELINE, Setting, learn
 from benchmarks.tables import markdown_table
 
 ENVIRONMENT = "the environments alone"
@@ -19,17 +19,17 @@ ENVIRONMENT = "the environments alone"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One arm in one setting; ratios and shares are medians over the rounds."""
+    """One arm in one setting. Ratios and shares are medians over the rounds."""
 
     setting: str
     n_envs: int
     arm: str
     speeds: list[float]
-    """steps per second (of all environments together) in each round"""
+    """steps per second of all environments together, in each round"""
     ratio: float
-    """to A2C, the fastest of several, in the same round"""
+    """speed divided by A2C's in the same round (by that of the fastest A2C, if there are several)"""
     share: float
-    """of what the environments alone did in the same round"""
+    """speed divided by that of the environments alone in the same round"""
 
     @property
     def speed(self) -> float:
@@ -38,12 +38,13 @@ class Measurement:
 
 
 def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[Measurement]:
-    """Let the arms take turns, and then the environments alone.
+    """Measure the arms and the environments alone in turns.
 
     :param setting: what to train on
-    :param device: where the policies are
-    :param rounds: the number of turns
-    :param seconds: about how long a turn takes
+    :param device: device of the policies
+    :param rounds: number of turns per arm
+    :param seconds: approximate duration of a turn
+    :return: a measurement per arm, and one of the environments alone
     """
     models = setting.make_models(device)
     n_envs = {arm: model.n_envs for arm, model in models.items()} | {ENVIRONMENT: setting.n_envs}
@@ -53,7 +54,7 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
         for arm, model in models.items():
             speeds[arm].append(_learning_speed(model, budgets[arm]))
         speeds[ENVIRONMENT].append(_environment_speed(setting, seconds))
-    a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in models if is_reference(arm)), strict=True)]
+    a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in models if is_baseline(arm)), strict=True)]
     return [
         Measurement(
             setting.name,
@@ -67,9 +68,9 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     ]
 
 
-def is_reference(arm: str) -> bool:
-    """Say whether it is A2C, or PPO with its settings, that an arm measures."""
-    return arm.startswith(REFERENCE) or arm.endswith(AS_REFERENCE)
+def is_baseline(arm: str) -> bool:
+    """Check whether an arm is A2C, or PPO with the settings of A2C."""
+    return arm.startswith(BASELINE) or arm.endswith(AS_A2C)
 
 
 def _median_ratio(values: list[float], others: list[float]) -> float:
@@ -77,14 +78,14 @@ def _median_ratio(values: list[float], others: list[float]) -> float:
 
 
 def _learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
-    """Train a model on for so many steps; give the steps per second."""
+    """Continue the training of a model, and return the steps per second."""
     start = time.perf_counter()
     learn(model, n_steps)
     return n_steps / (time.perf_counter() - start)
 
 
 def _warm_up(model: BaseAlgorithm, setting: Setting, seconds: float) -> int:
-    """Have everything compiled; give the steps that take about so many seconds."""
+    """Compile everything, and return the number of steps that takes about ``seconds``."""
     n_steps = setting.warm_up_steps(model)
     learn(model, n_steps)
     n_steps = max(n_steps // 10, 5 * model.n_envs)
@@ -92,7 +93,7 @@ def _warm_up(model: BaseAlgorithm, setting: Setting, seconds: float) -> int:
 
 
 def _environment_speed(setting: Setting, seconds: float) -> float:
-    """Step the environments with random actions, drawn beforehand."""
+    """Return the steps per second of the environments with pre-drawn random actions."""
     env = setting.make_env()
     env.reset()
     space = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
@@ -107,7 +108,7 @@ def _environment_speed(setting: Setting, seconds: float) -> float:
 
 
 def table(measurements: list[Measurement]) -> str:
-    """Lay the measurements out."""
+    """Format the measurements as a Markdown table."""
     header = ["setting", "arm", "n_envs", "steps/s", "ratio to A2C", "share of the environments' speed"]
     rows = [
         [m.setting, m.arm, str(m.n_envs), f"{m.speed:,.0f}", f"{m.ratio:.2f}", f"{m.share:.1%}"] for m in measurements
@@ -116,12 +117,17 @@ def table(measurements: list[Measurement]) -> str:
 
 
 def as_records(measurements: list[Measurement]) -> list[dict[str, object]]:
-    """Give the measurements as plain data."""
+    """Convert the measurements to JSON values."""
     return [{**asdict(m), "speed": m.speed} for m in measurements]
 
 
 def plot(measurements: list[Measurement], title: str, path: Path) -> None:
-    """Write :func:`draw`'s picture."""
+    """Write the picture of :func:`draw` to a file.
+
+    :param measurements: the measurements
+    :param title: title of the picture
+    :param path: the file
+    """
     figure = draw(measurements)
     figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +135,7 @@ def plot(measurements: list[Measurement], title: str, path: Path) -> None:
 
 
 def draw(measurements: Sequence[Measurement]) -> Figure:
-    """Draw a bar for each arm's ratio to A2C, in a panel for each setting."""
+    """Draw a bar chart of the arms' ratios to A2C, with a panel per setting."""
     panels: dict[str, list[Measurement]] = {}
     for measurement in measurements:
         if measurement.arm != ENVIRONMENT:
@@ -138,7 +144,7 @@ def draw(measurements: Sequence[Measurement]) -> Figure:
     figure = Figure(figsize=(8, 0.5 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)
     for panel, (setting, shown) in zip(axes[:, 0], panels.items(), strict=True):
-        colours = ["tab:gray" if is_reference(m.arm) else "tab:blue" for m in shown]
+        colours = ["tab:gray" if is_baseline(m.arm) else "tab:blue" for m in shown]
         bars = panel.barh([m.arm for m in shown], [m.ratio for m in shown], color=colours)
         labels = [f"{m.ratio:.2f}  ({m.share:.1%} of the environments' speed)" for m in shown]
         panel.bar_label(bars, labels, padding=3, fontsize="small")

@@ -5,7 +5,7 @@ import math
 import torch as th
 
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError
-from sb3_a2c_td.optimizers import largest_step
+from sb3_a2c_td.optimizers import max_parameter_change
 
 SAFE_STEP = 1e37
 """a bound on steps below which no parameter becomes infinite, unless it nearly is, so that no copy is needed"""
@@ -18,7 +18,7 @@ def take_finite_step(optimizer: th.optim.Optimizer) -> None:
     :param optimizer: the optimizer, with the gradients in place
     :raises DivergenceError: if parameters would not be finite
     """
-    if largest_step(optimizer) < SAFE_STEP:
+    if max_parameter_change(optimizer) < SAFE_STEP:
         optimizer.step()
         return
     params = [param for group in optimizer.param_groups for param in group["params"]]

@@ -1,6 +1,6 @@
-"""The package's environments: finite MDPs, and tasks that need a recurrent policy."""
+"""Gymnasium environments: finite MDPs, and partially observed tasks that need a recurrent policy."""
 
-from sb3_a2c_td.envs.memory import LastAction, Positions, TMaze, cartpole_without_velocities
+from sb3_a2c_td.envs.partially_observed import LastAction, Positions, TMaze, cartpole_without_velocities
 from sb3_a2c_td.envs.tabular import TabularEnv, TabularVectorEnv
 
 __all__ = ["LastAction", "Positions", "TMaze", "TabularEnv", "TabularVectorEnv", "cartpole_without_velocities"]

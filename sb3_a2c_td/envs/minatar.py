@@ -1,4 +1,4 @@
-"""MinAtar's games as TDA2C takes them: their ids, and images with the channels first.
+"""Images of the MinAtar games with the channels first, as PyTorch expects them.
 
 Source: Young & Tian, *MinAtar: An Atari-Inspired Testbed* (2019), https://arxiv.org/abs/1903.03176.
 """
@@ -9,26 +9,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-PREFIX = "MinAtar/"
-"""begins the ids of the games"""
-
-
-def register() -> None:
-    """Register the ids of MinAtar's games, if Gymnasium does not know them yet.
-
-    :raises ImportError: without the package ``minatar``
-    """
-    from minatar.gym import register_envs
-
-    if not any(env_id.startswith(PREFIX) for env_id in gym.registry):
-        register_envs()
-
 
 def channels_first(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Wrap a game, so that its images are float32 and have the channels first, as PyTorch takes them.
+    """Wrap a game so that its images are float32 with the channels first.
 
-    :param env: the game, its images ``(10, 10, channels)`` of truth values
-    :return: the game, its images ``(channels, 10, 10)`` of zeros and ones
+    :param env: the game, with boolean images ``(10, 10, channels)``
+    :return: the game, with images ``(channels, 10, 10)`` of zeros and ones
     """
     assert isinstance(env.observation_space, spaces.Box)
     height, width, n_channels = env.observation_space.shape

@@ -1,4 +1,4 @@
-"""The ids under which Gymnasium knows the environments of this package."""
+"""Gymnasium ids of the environments: those of this package, and MinAtar's."""
 
 import gymnasium as gym
 
@@ -7,17 +7,20 @@ TABULAR = {
     "sb3_a2c_td/Garnet-v0": ("garnet", 100),
     "sb3_a2c_td/Chain-v0": ("chain", 100),
 }
-"""id: (problem, steps after which an episode is truncated; the random walk always ends)"""
+"""id: (problem, steps until truncation; episodes of the random walk always terminate)"""
 
 PARTIALLY_OBSERVED = {
     "sb3_a2c_td/TMaze-v0": ("TMaze", 100),
     "sb3_a2c_td/CartPoleWithoutVelocities-v0": ("cartpole_without_velocities", None),
 }
-"""id: (name in :mod:`sb3_a2c_td.envs.memory`, steps after which an episode is truncated, unless its own spec says)"""
+"""id: (name in :mod:`sb3_a2c_td.envs.partially_observed`, steps until truncation; CartPole truncates by itself)"""
+
+MINATAR_PREFIX = "MinAtar/"
+"""prefix of the ids of the MinAtar games"""
 
 
 def register() -> None:
-    """Register the ids that Gymnasium does not know yet."""
+    """Register this package's ids, except those that Gymnasium already knows."""
     for env_id, (problem, max_episode_steps) in TABULAR.items():
         if env_id not in gym.registry:
             gym.register(
@@ -29,4 +32,18 @@ def register() -> None:
             )
     for env_id, (name, max_episode_steps) in PARTIALLY_OBSERVED.items():
         if env_id not in gym.registry:
-            gym.register(env_id, f"sb3_a2c_td.envs.memory:{name}", max_episode_steps=max_episode_steps)
+            gym.register(
+                env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=max_episode_steps
+            )
+
+
+def register_minatar() -> None:
+    """Register the ids of the MinAtar games, unless Gymnasium already knows them.
+
+    :raises ImportError: if the package ``minatar`` is not installed
+    """
+    # an optional dependency
+    from minatar.gym import register_envs
+
+    if not any(env_id.startswith(MINATAR_PREFIX) for env_id in gym.registry):
+        register_envs()

@@ -1,4 +1,4 @@
-"""Gymnasium environments that sample a finite MDP, one at a time or many at once."""
+"""Gymnasium environments that sample a finite MDP: a single one, and a vectorised one."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -31,12 +31,12 @@ PROBLEMS: dict[str, Callable[..., TabularMDP]] = {
 def make_env(
     problem: str, observation: Observation = "discrete", render_mode: RenderMode | None = None, **parameters: Any
 ) -> "TabularEnv":
-    """Make the environment of a problem of the literature; the entry point of the registered ids.
+    """Make the environment of a problem from the literature. This is the entry point of the registered ids.
 
-    :param problem: the name of a function in :mod:`sb3_a2c_td.tabular.problems`
+    :param problem: name of a function in :mod:`sb3_a2c_td.tabular.problems`
     :param observation: see :class:`TabularEnv`
     :param render_mode: see :class:`TabularEnv`
-    :param parameters: of that function
+    :param parameters: arguments of that function
     """
     return TabularEnv(PROBLEMS[problem](**parameters), observation, render_mode)
 
@@ -49,26 +49,28 @@ def make_vector_env(
     render_mode: RenderMode | None = None,
     **parameters: Any,
 ) -> "TabularVectorEnv":
-    """Make the vector environment of a problem of the literature; the vector entry point of the registered ids.
+    """Make the vector environment of a problem from the literature. This is the vector entry point of the ids.
 
-    :param problem: the name of a function in :mod:`sb3_a2c_td.tabular.problems`
+    :param problem: name of a function in :mod:`sb3_a2c_td.tabular.problems`
     :param num_envs: see :class:`TabularVectorEnv`
-    :param max_episode_steps: see :class:`TabularVectorEnv`; -1, as Gymnasium writes it, for no limit
+    :param max_episode_steps: see :class:`TabularVectorEnv`; Gymnasium passes -1 for no limit
     :param observation: see :class:`TabularEnv`
     :param render_mode: see :class:`TabularEnv`
-    :param parameters: of that function
+    :param parameters: arguments of that function
     """
     limit = None if max_episode_steps == -1 else max_episode_steps
     return TabularVectorEnv(PROBLEMS[problem](**parameters), num_envs, limit, observation, render_mode)
 
 
 class TabularEnv(gym.Env[Any, np.integer[Any] | int]):
-    """Samples a finite MDP. Actions are ``Discrete(A)``; wrap it in ``TimeLimit`` where episodes need not end.
+    """Samples a finite MDP with the action space ``Discrete(A)``.
 
-    :param mdp: the process; where it has ``transition_rewards``, these are paid, otherwise the expected rewards
-    :param observation: ``"discrete"``, the number of the state, or ``"one_hot"``, float32 ``(S,)``
+    Wrap it in ``TimeLimit`` if episodes may never terminate.
+
+    :param mdp: the MDP; the rewards are its ``transition_rewards`` if it has any, otherwise the expected rewards
+    :param observation: ``"discrete"``, the index of the state, or ``"one_hot"``, float32 ``(S,)``
     :param render_mode: ``"ansi"``, a line of text, or ``"rgb_array"``, a picture of all states
-    :raises ValueError: for another kind of observation or of rendering
+    :raises ValueError: if the observation or the render mode is unknown
     """
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 4}  # noqa: RUF012
@@ -83,30 +85,34 @@ class TabularEnv(gym.Env[Any, np.integer[Any] | int]):
         self.observation_space = _observation_space(mdp, observation)
         self.action_space = spaces.Discrete(mdp.n_actions)
         self._one_hot = observation == "one_hot"
-        self._law = _Law(mdp)
-        self._state = self._law.first(np.array([0.0]))
+        self._sampler = _Sampler(mdp)
+        self._state = self._sampler.first_states(np.array([0.0]))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode in a state drawn from the initial distribution.
 
-        :param seed: starts the generator anew
+        :param seed: seed of the random generator
         :param options: not used
         """
         super().reset(seed=seed)
-        self._state = self._law.first(self.np_random.random(1))
+        self._state = self._sampler.first_states(self.np_random.random(1))
         return self._observation(), {}
 
     def step(self, action: np.integer[Any] | int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Draw the next state; a terminal one ends the episode.
+        """Draw the next state. A terminal state ends the episode.
 
-        :raises ValueError: if there is no such action
+        :param action: the action
+        :raises ValueError: if the action is not in the action space
         """
         actions = _checked_actions(action, (), self.mdp.n_actions).reshape(1)
-        self._state, rewards = self._law.next(self._state, actions, self.np_random.random(1))
+        self._state, rewards = self._sampler.next_states(self._state, actions, self.np_random.random(1))
         return self._observation(), float(rewards[0]), bool(self.mdp.terminal[self._state[0]]), False, {}
 
     def render(self) -> RenderFrame | None:
-        """Show the current state, as ``render_mode`` says; ``None`` without one."""
+        """Render the current state.
+
+        :return: text or a picture, according to ``render_mode``; ``None`` without a ``render_mode``
+        """
         return None if self.render_mode is None else _frame(self.mdp, int(self._state[0]), self.render_mode)
 
     def _observation(self) -> Any:
@@ -116,15 +122,15 @@ class TabularEnv(gym.Env[Any, np.integer[Any] | int]):
 class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
     """Samples many copies of a finite MDP at once.
 
-    An episode that ends starts anew in the same step (``AutoresetMode.SAME_STEP``), so that every step is a transition
-    of the process; its last observation is in ``final_obs``, as ``SyncVectorEnv`` gives it.
+    A copy whose episode ends is reset in the same step (``AutoresetMode.SAME_STEP``), so every step is a transition of
+    the MDP. As in ``SyncVectorEnv``, ``final_obs`` has the last observation of the episode.
 
     :param mdp: see :class:`TabularEnv`
     :param num_envs: number of copies
-    :param max_episode_steps: steps after which an episode is truncated; ``None`` for no limit
+    :param max_episode_steps: steps until an episode is truncated; ``None`` for no limit
     :param observation: see :class:`TabularEnv`
-    :param render_mode: see :class:`TabularEnv`; one frame for each copy
-    :raises ValueError: naming the argument that is out of range
+    :param render_mode: see :class:`TabularEnv`; one frame per copy
+    :raises ValueError: if an argument is out of range
     """
 
     metadata = {  # noqa: RUF012
@@ -155,33 +161,33 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._one_hot = observation == "one_hot"
-        self._law = _Law(mdp)
+        self._sampler = _Sampler(mdp)
         self._states: IntArray | None = None
         self._steps = np.zeros(num_envs, np.int64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every copy.
 
-        :param seed: starts the generator anew, which all copies share
+        :param seed: seed of the random generator that all copies share
         :param options: not used
         """
         super().reset(seed=seed)
-        self._states = self._law.first(self.np_random.random(self.num_envs))
+        self._states = self._sampler.first_states(self.np_random.random(self.num_envs))
         self._steps[:] = 0
         return self._observations(self._states), {}
 
     def step(
         self, actions: IntArray
     ) -> tuple[Any, FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
-        """Draw the next state of every copy, and start those anew whose episode ended.
+        """Draw the next state of every copy, and reset the copies whose episode ended.
 
-        :param actions: integers ``(num_envs,)``
-        :raises ValueError: if there are no such actions
+        :param actions: integers, ``(num_envs,)``
+        :raises ValueError: if an action is not in the action space
         """
         if self._states is None:
             raise gym.error.ResetNeeded("Cannot call step() before reset()")
         actions = _checked_actions(actions, (self.num_envs,), self.mdp.n_actions)
-        states, rewards = self._law.next(self._states, actions, self.np_random.random(self.num_envs))
+        states, rewards = self._sampler.next_states(self._states, actions, self.np_random.random(self.num_envs))
         terminated = self.mdp.terminal[states]
         self._steps += 1
         truncated = (
@@ -190,21 +196,25 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
         ended = terminated | truncated
         infos = {}
         if ended.any():
-            infos = self._final(states, ended)
-            states[ended] = self._law.first(self.np_random.random(int(ended.sum())))
+            infos = self._final_infos(states, ended)
+            states[ended] = self._sampler.first_states(self.np_random.random(int(ended.sum())))
             self._steps[ended] = 0
         self._states = states
         return self._observations(states), rewards, terminated, truncated, infos
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """Give an attribute that all copies share, such as ``mdp``, once for each, as ``SyncVectorEnv`` does.
+        """Return an attribute that all copies share, such as ``mdp``, once per copy as ``SyncVectorEnv`` does.
 
+        :param name: name of the attribute
         :raises AttributeError: if there is no such attribute
         """
         return (getattr(self, name),) * self.num_envs
 
     def render(self) -> tuple[RenderFrame, ...] | None:
-        """Show the current state of every copy, as ``render_mode`` says; ``None`` without one, or before a reset."""
+        """Render the current state of every copy.
+
+        :return: a frame per copy, see :class:`TabularEnv`; ``None`` without a ``render_mode`` or before a reset
+        """
         if self.render_mode is None or self._states is None:
             return None
         return tuple(_frame(self.mdp, state, self.render_mode) for state in self._states.tolist())
@@ -212,38 +222,39 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
     def _observations(self, states: IntArray) -> Any:
         return _one_hot(states, self.mdp.n_states) if self._one_hot else states.copy()
 
-    def _final(self, states: IntArray, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def _final_infos(self, states: IntArray, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
         final_obs = np.full(self.num_envs, None, object)
         for env, observation in zip(np.flatnonzero(ended).tolist(), self._observations(states[ended]), strict=True):
             final_obs[env] = observation
         return {"final_obs": final_obs, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
 
 
-class _Law:
-    """Draws first and next states from uniform numbers in [0, 1)."""
+class _Sampler:
+    """Maps uniform numbers in [0, 1) to first and next states of an MDP."""
 
     def __init__(self, mdp: TabularMDP) -> None:
         self._n_actions = mdp.n_actions
         self._first = _Distributions(mdp.initial[None])
-        # row s * A + a
+        # state s and action a are row s * A + a
         self._next = _Distributions(mdp.transitions.reshape(-1, mdp.n_states))
         rewards = mdp.rewards[:, :, None] if mdp.transition_rewards is None else mdp.transition_rewards
         rewards = np.broadcast_to(rewards, mdp.transitions.shape).reshape(-1, mdp.n_states)
         self._rewards = rewards[self._next.rows, self._next.values]
 
-    def first(self, uniform: FloatArray) -> IntArray:
+    def first_states(self, uniform: FloatArray) -> IntArray:
         return self._first.values[self._first.draw(np.zeros(len(uniform), np.int64), uniform)]
 
-    def next(self, states: IntArray, actions: IntArray, uniform: FloatArray) -> tuple[IntArray, FloatArray]:
+    def next_states(self, states: IntArray, actions: IntArray, uniform: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Return next states and rewards, both ``(N,)``."""
         drawn = self._next.draw(states * self._n_actions + actions, uniform)
         return self._next.values[drawn], self._rewards[drawn]
 
 
 class _Distributions:
-    """Draws from rows of probabilities, through the inverse of their cumulative sums.
+    """Samples from the rows of a probability matrix by inverting their cumulative sums.
 
-    Only what is possible is kept, row after row, and the sums of row i run from i to i + 1: so one sorted array serves
-    all rows, however many outcomes they have.
+    Only the non-zero entries are kept, row by row, and the cumulative sums of row i run from i to i + 1. So a single
+    ``searchsorted`` in one sorted array samples from all rows, whatever their numbers of outcomes.
 
     :param probabilities: ``(rows, values)``
     """
@@ -255,9 +266,9 @@ class _Distributions:
         self._sums = self.rows + (sums / sums[:, -1:])[self.rows, self.values]
 
     def draw(self, rows: IntArray, uniform: FloatArray) -> IntArray:
-        """Give indices into ``rows`` and ``values``."""
+        """Return indices into ``self.rows`` and ``self.values``, one per requested row."""
         found = np.searchsorted(self._sums, rows + uniform, side="right")
-        # row + uniform may round to row + 1
+        # row + uniform may be rounded to row + 1
         return np.minimum(found, self._last[rows])
 
 
@@ -280,8 +291,8 @@ def _frame(mdp: TabularMDP, state: int, render_mode: str) -> RenderFrame:
 def _checked_actions(actions: Any, shape: tuple[int, ...], n_actions: int) -> IntArray:
     array = np.asarray(actions)
     if array.shape != shape or array.dtype.kind not in "iu":
-        raise ValueError(f"actions must be integers of the shape {shape}, got {actions!r}")
-    # an action too large would read the table of the next state
+        raise ValueError(f"actions must be integers of shape {shape}, got {actions!r}")
+    # an action that is too large would index the row of another state
     if array.min() < 0 or array.max() >= n_actions:
         raise ValueError(f"actions must lie in 0 to {n_actions - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64, copy=False)

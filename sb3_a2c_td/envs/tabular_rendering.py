@@ -1,32 +1,42 @@
-"""A state of a finite MDP as a line of text and as a picture."""
+"""Rendering of a finite MDP's state as text and as a picture."""
+
+import math
 
 import numpy as np
 import numpy.typing as npt
 
 from sb3_a2c_td.tabular.mdp import TabularMDP
 
-COLUMNS = 25
-CELL = 24
-"""pixels"""
-BACKGROUND, ORDINARY, TERMINAL, CURRENT = (255, 255, 255), (214, 220, 228), (96, 104, 116), (226, 112, 32)
+MAX_COLUMNS = 25
+CELL_SIZE = 24
+"""pixels per side of a cell"""
+BACKGROUND_COLOUR, STATE_COLOUR, TERMINAL_COLOUR = (255, 255, 255), (214, 220, 228), (96, 104, 116)
+MARK_COLOUR = (226, 112, 32)
 
 
 def text(mdp: TabularMDP, state: int) -> str:
-    """Name the state, and say whether the episode ends there."""
+    """Describe a state in a line of text.
+
+    :param mdp: the MDP
+    :param state: index of the state
+    :return: the index, and whether the state is terminal
+    """
     return f"state {state} of 0 to {mdp.n_states - 1}{', terminal' if mdp.terminal[state] else ''}"
 
 
 def picture(mdp: TabularMDP, state: int) -> npt.NDArray[np.uint8]:
-    """Draw all states as squares, row by row, 25 to a row: terminal ones dark, a mark in the current one.
+    """Draw all states as cells, up to 25 per row. Terminal states are dark, and the current state has a mark.
 
-    :return: RGB, ``(height, width, 3)``, 24 pixels a square
+    :param mdp: the MDP
+    :param state: index of the current state
+    :return: RGB, ``(height, width, 3)``, 24 x 24 pixels per cell
     """
-    columns = min(mdp.n_states, COLUMNS)
-    rows = -(-mdp.n_states // columns)
-    image = np.full((rows, CELL, columns, CELL, 3), BACKGROUND, np.uint8)
+    columns = min(mdp.n_states, MAX_COLUMNS)
+    rows = math.ceil(mdp.n_states / columns)
+    image = np.full((rows, CELL_SIZE, columns, CELL_SIZE, 3), BACKGROUND_COLOUR, np.uint8)
     for s in range(mdp.n_states):
-        square = image[s // columns, :, s % columns]
-        square[1:-1, 1:-1] = TERMINAL if mdp.terminal[s] else ORDINARY
+        cell = image[s // columns, :, s % columns]
+        cell[1:-1, 1:-1] = TERMINAL_COLOUR if mdp.terminal[s] else STATE_COLOUR
         if s == state:
-            square[6:-6, 6:-6] = CURRENT
-    return image.reshape(rows * CELL, columns * CELL, 3)
+            cell[6:-6, 6:-6] = MARK_COLOUR
+    return image.reshape(rows * CELL_SIZE, columns * CELL_SIZE, 3)

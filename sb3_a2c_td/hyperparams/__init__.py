@@ -1,1 +1,1 @@
-"""Tuned settings, and the space they were searched in."""
+"""Tuned settings of the three algorithms, and the search space."""

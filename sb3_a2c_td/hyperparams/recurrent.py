@@ -1,6 +1,6 @@
-"""RecurrentTDA2C's settings for RL Zoo: for the two tasks that take a memory, and a default to start from.
+"""RecurrentTDA2C's settings for RL Zoo: for the two partially observed tasks, and default settings.
 
-Found by hand, on seeds other than the benchmark's.
+They were found by hand, on other seeds than the benchmark's.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ hyperparams["sb3_a2c_td/TMaze-v0"] = {
     "learning_rate": "lin_2e-3",
     "critic_learning_rate": "lin_4e-3",
     "gamma": 0.98,
-    # the gradient reaches the sign
+    # a rollout is longer than the corridor, so the gradient reaches the sign
     "n_steps": 12,
     "reward_scale": 1.0,
     "ent_coef": 0.01,

@@ -1,11 +1,11 @@
-"""The settings among which RL Zoo's ``--optimize`` and the benchmark's studies search, drawn by Optuna."""
+"""Search space of RL Zoo's ``--optimize`` and of the benchmark's studies, sampled by Optuna."""
 
 from typing import Any
 
 import optuna
 from torch import nn
 
-from sb3_a2c_td.schedules import LINEAR
+from sb3_a2c_td.schedules import LINEAR_PREFIX
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
 
@@ -13,12 +13,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
 def sample_tda2c_params(
     trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict[str, Any]
 ) -> dict[str, Any]:
-    """Draw settings, as RL Zoo asks for them.
+    """Sample settings, with the signature of RL Zoo's samplers.
 
     :param trial: the trial
-    :param n_actions: numbers in a continuous action; 0 for other actions
-    :param n_envs: environments side by side; not needed
-    :param additional_args: what other algorithms need
+    :param n_actions: dimension of continuous actions, or 0 for other actions
+    :param n_envs: number of environments; not used
+    :param additional_args: arguments of other algorithms; not used
     :return: arguments of TDA2C
     """
     trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
@@ -40,9 +40,11 @@ def sample_tda2c_params(
 
 
 def convert_tda2c_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
-    """Make arguments of what was drawn: everywhere fixed intervals, and V(s') where a time limit cut the episode.
+    """Convert the parameters of a trial to arguments of TDA2C.
 
-    :param sampled_params: a trial's parameters, as :func:`sample_tda2c_params` names them
+    All settings have rollouts of fixed length, and bootstrap from V(s') if a time limit truncates the episode.
+
+    :param sampled_params: a trial's parameters, named as in :func:`sample_tda2c_params`
     :return: arguments of TDA2C
     """
     rate = sampled_params["learning_rate"]
@@ -50,26 +52,28 @@ def convert_tda2c_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
     policy_kwargs: dict[str, Any] = {
         "activation_fn": ACTIVATIONS[sampled_params["activation_fn"]],
         "net_arch": [sampled_params["width"]] * 2,
-        **_taken(sampled_params, "ortho_init", "log_std_init"),
+        **_subset(sampled_params, "ortho_init", "log_std_init"),
     }
     return {
         "learning_rate": _rate(rate, decays),
         "critic_learning_rate": _rate(rate * sampled_params["critic_rate_ratio"], decays),
         "ent_coef": _rounded(sampled_params["ent_coef"]),
-        **_taken(sampled_params, "gamma", "n_steps", "reward_scale", "max_grad_norm", "normalize_advantage", "use_sde"),
+        **_subset(sampled_params, "gamma", "n_steps", "reward_scale"),
+        **_subset(sampled_params, "max_grad_norm", "normalize_advantage", "use_sde"),
         "bootstrap_on_truncation": True,
         "update_on_episode_end": False,
         "policy_kwargs": policy_kwargs,
     }
 
 
-def _taken(sampled_params: dict[str, Any], *names: str) -> dict[str, Any]:
+def _subset(sampled_params: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: sampled_params[name] for name in names if name in sampled_params}
 
 
 def _rate(rate: float, decays: bool) -> float | str:
-    return f"{LINEAR}{_rounded(rate)}" if decays else _rounded(rate)
+    return f"{LINEAR_PREFIX}{_rounded(rate)}" if decays else _rounded(rate)
 
 
 def _rounded(number: float) -> float:
+    """Round to three significant digits."""
     return float(f"{number:.3g}")

@@ -1,8 +1,8 @@
-"""TDA2C's settings, for RL Zoo and for Python: one for each environment of the benchmark, and two to start from.
+"""TDA2C's settings, for RL Zoo and for Python: tuned ones for each environment of the benchmark, and two defaults.
 
-Those of an environment are what its study found, for the benchmark's number of steps and for the area under the
-learning curve there (``benchmarks/results/studies``). ``"default"`` has what most of these share, and the seed's
-rates, discount and interval; ``"atari"`` is made after RL Zoo's A2C. No study was made for these two.
+The tuned settings maximise the area under the learning curve within the benchmark's number of steps, see the studies
+in ``benchmarks/results/studies``. ``"default"`` has what most of these share, with the reference's learning rates,
+discount factor and rollout length. ``"atari"`` follows RL Zoo's A2C. These two were not tuned.
 """
 
 from copy import deepcopy
@@ -13,10 +13,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
-from sb3_a2c_td.envs import minatar
+from sb3_a2c_td.envs import registration
 
-# as everywhere in the studies
-_FIXED_INTERVALS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}
+_FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}
+"""as in all studies"""
 
 hyperparams: dict[str, dict[str, Any]] = {
     "default": {
@@ -29,7 +29,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "gamma": 0.99,
         "n_steps": 5,
         "reward_scale": 0.1,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [64, 64], "ortho_init": True},
     },
     "atari": {
@@ -43,7 +43,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "reward_scale": 1.0,
         "ent_coef": 0.01,
         "max_grad_norm": 0.5,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
     },
     "CartPole-v1": {
         "n_timesteps": 100_000,
@@ -56,7 +56,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "n_steps": 2,
         "reward_scale": 1.0,
         "ent_coef": 2.07e-05,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [128, 128], "ortho_init": True},
     },
     "Acrobot-v1": {
@@ -70,7 +70,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "reward_scale": 0.1,
         "ent_coef": 1.09e-06,
         "normalize_advantage": True,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [64, 64], "ortho_init": True},
     },
     "MountainCar-v0": {
@@ -86,7 +86,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "ent_coef": 0.000157,
         "max_grad_norm": 0.5,
         "normalize_advantage": True,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [32, 32], "ortho_init": True},
     },
     "LunarLander-v3": {
@@ -101,7 +101,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "reward_scale": 0.1,
         "ent_coef": 0.000638,
         "max_grad_norm": 0.5,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [128, 128], "ortho_init": True},
     },
     "FrozenLake-v1": {
@@ -117,7 +117,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "reward_scale": 0.1,
         "ent_coef": 0.000214,
         "normalize_advantage": True,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [64, 64], "ortho_init": True},
     },
     "Pendulum-v1": {
@@ -132,7 +132,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "ent_coef": 0.0374,
         "normalize_advantage": True,
         "use_sde": True,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.ReLU, "net_arch": [32, 32], "ortho_init": True, "log_std_init": 0.0},
     },
     "Hopper-v5": {
@@ -148,7 +148,7 @@ hyperparams: dict[str, dict[str, Any]] = {
         "ent_coef": 0.006,
         "normalize_advantage": True,
         "use_sde": True,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.ReLU, "net_arch": [128, 128], "log_std_init": -2.0},
     },
     "MinAtar/Breakout-v1": {
@@ -164,49 +164,51 @@ hyperparams: dict[str, dict[str, Any]] = {
         "reward_scale": 0.1,
         "ent_coef": 0.000387,
         "max_grad_norm": 0.5,
-        **_FIXED_INTERVALS,
+        **_FIXED_LENGTH_ROLLOUTS,
         "policy_kwargs": {"activation_fn": nn.ReLU, "net_arch": [64, 64], "ortho_init": False},
     },
 }
-"""settings by environment, in the format of RL Zoo: ``--conf-file sb3_a2c_td.hyperparams.tda2c``"""
+"""settings by environment in RL Zoo's format: ``--conf-file sb3_a2c_td.hyperparams.tda2c``"""
 
-_NO_ENVIRONMENTS = ("default", "atari")
-_NOT_OF_THE_ALGORITHM = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
+_DEFAULTS = ("default", "atari")
+"""entries that are not for a particular environment"""
+_NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
+"""RL Zoo's settings that are not arguments of TDA2C"""
 
 
 def recommended(env_id: str) -> dict[str, Any]:
-    """Give an environment's settings as arguments of TDA2C, for ``TDA2C(env=..., **recommended(env_id))``.
+    """Return tuned settings for ``TDA2C(env=..., **recommended(env_id))``.
 
-    They were found in the environment that :func:`recommended_env` makes, and for the number of steps that
-    ``hyperparams[env_id]["n_timesteps"]`` says.
+    They were tuned in the environment that :func:`recommended_env` makes, for
+    ``hyperparams[env_id]["n_timesteps"]`` steps.
 
-    :param env_id: one of the environments in :data:`hyperparams`; or ``"default"`` or ``"atari"``, to start from
-    :return: arguments of TDA2C, the policy among them
-    :raises ValueError: for any other environment, naming those that there are
+    :param env_id: an environment in :data:`hyperparams`, or ``"default"`` or ``"atari"`` for untuned settings
+    :return: arguments of TDA2C, including the policy
+    :raises ValueError: for any other environment; the message lists the known ones
     """
     settings = _settings(env_id)
     if "." in settings["policy"]:
         settings["policy"] = resolve_name(settings["policy"])
-    return {name: value for name, value in settings.items() if name not in _NOT_OF_THE_ALGORITHM}
+    return {name: value for name, value in settings.items() if name not in _NOT_ARGUMENTS}
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
-    """Make the environments for which an environment's settings were found: how many, their wrappers, VecNormalize.
+    """Make the environments that the settings were tuned in, with their number, wrappers and VecNormalize.
 
-    :param env_id: one of the environments in :data:`hyperparams`
-    :param seed: seed of the first one; the others take those that follow
+    :param env_id: an environment in :data:`hyperparams`
+    :param seed: seed of the first environment; the others get the following seeds
     :return: the environments, each with a ``Monitor``
-    :raises ValueError: for any other environment, naming those that there are
+    :raises ValueError: for any other environment; the message lists the known ones
     """
-    if env_id in _NO_ENVIRONMENTS:
-        raise ValueError(f"env_id={env_id!r} is no environment: make yours with make_vec_env or make_atari_env of SB3")
+    if env_id in _DEFAULTS:
+        raise ValueError(f"env_id={env_id!r} is not an environment: make one with SB3's make_vec_env or make_atari_env")
     settings = _settings(env_id)
-    if env_id.startswith(minatar.PREFIX):
-        minatar.register()
+    if env_id.startswith(registration.MINATAR_PREFIX):
+        registration.register_minatar()
     wrapper = resolve_name(settings["env_wrapper"]) if "env_wrapper" in settings else None
     env = make_vec_env(env_id, settings["n_envs"], seed, wrapper_class=wrapper)
     if "normalize" in settings:
-        # RL Zoo gives the discount to the normalisation of rewards too
+        # RL Zoo passes the discount factor to VecNormalize too
         env = VecNormalize(env, gamma=settings["gamma"], **settings["normalize"])
     return env
 
@@ -214,7 +216,7 @@ def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
 def _settings(env_id: str) -> dict[str, Any]:
     if env_id not in hyperparams:
         raise ValueError(
-            f"env_id={env_id!r}: there are no settings for it, only for {', '.join(hyperparams)}; begin with those of "
-            "'default', or search for some with python -m sb3_a2c_td.zoo train --optimize"
+            f"env_id={env_id!r}: there are settings only for {', '.join(hyperparams)}; start from 'default', or search "
+            "for settings with python -m sb3_a2c_td.zoo train --optimize"
         )
     return deepcopy(hyperparams[env_id])

@@ -1,4 +1,4 @@
-"""A small CNN and a policy for MinAtar's games.
+"""A small CNN and a policy for the MinAtar games.
 
 Source: Young & Tian, *MinAtar: An Atari-Inspired Testbed* (2019), https://arxiv.org/abs/1903.03176.
 """
@@ -14,7 +14,7 @@ from sb3_a2c_td.policies.separate import CnnPolicy
 
 
 class MinAtarCnn(BaseFeaturesExtractor):
-    """The layers of MinAtar's own agents: 16 filters of 3 x 3, then 128 units, both ReLU.
+    """Features extractor of MinAtar's own agents: 16 filters of 3 x 3, then 128 units, both with ReLU.
 
     :param observation_space: images of 10 x 10, channels first
     """
@@ -31,12 +31,21 @@ class MinAtarCnn(BaseFeaturesExtractor):
         )
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
-        """Give the features, ``(batch, 128)``, of images, ``(batch, channels, 10, 10)``."""
+        """Compute the features of images.
+
+        :param observations: images, ``(batch, channels, 10, 10)``
+        :return: features, ``(batch, 128)``
+        """
         return self.layers(observations)  # type: ignore[no-any-return]
 
 
 class MinAtarPolicy(CnnPolicy):
-    """:class:`~sb3_a2c_td.CnnPolicy` with two :class:`MinAtarCnn`, whatever the other arguments are."""
+    """:class:`~sb3_a2c_td.CnnPolicy` with a :class:`MinAtarCnn` each for actor and critic.
+
+    :param args: arguments of ``CnnPolicy``
+    :param features_extractor_class: features extractor
+    :param kwargs: arguments of ``CnnPolicy``
+    """
 
     def __init__(
         self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = MinAtarCnn, **kwargs: Any

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's actor-critic policies, with an actor and a critic that share nothing."""
+"""Stable-Baselines3's actor-critic policies with separate networks for actor and critic."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,27 +27,27 @@ from sb3_a2c_td.optimizers import AdamTFLike
 
 
 class SeparateNetworks(BasePolicy):
-    """Makes an actor-critic policy one with separate networks and one optimiser of two parameter groups.
+    """Mixin that gives an actor-critic policy separate networks and one optimiser with two parameter groups.
 
-    The groups are named ``"actor"`` and ``"critic"``, so that each has its own learning rate; for optimisers that
-    treat every parameter by itself (Adam, RMSprop, SGD, ...) this is the same as two optimisers. Where nothing is
-    said, the networks are the seed's: ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU,
-    Glorot-uniform weights, zero biases, Adam in Keras's form.
+    The groups ``"actor"`` and ``"critic"`` have a learning rate each. For optimisers that treat every parameter
+    independently (Adam, RMSprop, SGD, ...), this equals two optimisers. The defaults are those of the reference:
+    ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU, Glorot-uniform weights, zero biases, and Adam
+    in Keras's form.
 
-    It goes before the policy: ``class Mine(SeparateNetworks, ActorCriticPolicy)``.
+    Put it before the policy class: ``class MyPolicy(SeparateNetworks, ActorCriticPolicy)``.
 
     :param observation_space: observation space
     :param action_space: action space
     :param lr_schedule: the actor's learning rate; :class:`~sb3_a2c_td.TDA2C` sets the critic's
     :param net_arch: hidden layers, as in SB3: ``[64, 64]`` or ``dict(pi=[32, 16], vf=[32, 16, 16])``
     :param activation_fn: activation function
-    :param ortho_init: SB3's orthogonal initialisation. Otherwise the layers behind the features extractors get Keras's
-        (Glorot-uniform weights, zero biases), and the extractors keep their own
-    :param features_extractor_class: features extractor; the actor and the critic get one each
+    :param ortho_init: whether to use SB3's orthogonal initialisation. Otherwise the layers after the features extractors
+        are initialised as in Keras (Glorot-uniform weights, zero biases), and the extractors keep their own weights
+    :param features_extractor_class: features extractor; actor and critic get one each
     :param share_features_extractor: must be ``False``
     :param optimizer_class: optimiser
-    :param kwargs: the other arguments of the policy
-    :raises ValueError: for a shared features extractor, or any other parameter that actor and critic share
+    :param kwargs: further arguments of the policy
+    :raises ValueError: if actor and critic share a features extractor or any other parameter
     """
 
     action_dist: Any
@@ -82,7 +82,7 @@ class SeparateNetworks(BasePolicy):
             raise ValueError(
                 f"share_features_extractor={share_features_extractor}: the actor and the critic must not share a "
                 "features extractor, since each is trained on its own loss with its own learning rate; "
-                "leave the argument out"
+                "omit the argument"
             )
         if net_arch is None and features_extractor_class is not NatureCNN:
             net_arch = {"pi": [32, 16], "vf": [32, 16, 16]}
@@ -101,17 +101,17 @@ class SeparateNetworks(BasePolicy):
         if not self.ortho_init:
             for module in self._modules_like_keras():
                 module.apply(_init_like_keras)
-        actor, critic = self._separate_parameters()
+        actor, critic = self._split_parameters()
         self.optimizer = self.optimizer_class(
             [{"params": actor, "name": "actor"}, {"params": critic, "name": "critic"}],
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
 
-    def _separate_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Tell the actor's parameters from the critic's by what their outputs depend on, whatever their names.
+    def _split_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Split the parameters into the actor's and the critic's by the outputs that depend on them, not by name.
 
-        :return: the critic's are those that the value depends on, the actor's all others
+        :return: the actor's parameters, and the critic's: those that the value depends on
         :raises ValueError: if both outputs depend on a parameter
         """
         names, parameters = zip(*self.named_parameters(), strict=True)
@@ -125,20 +125,25 @@ class SeparateNetworks(BasePolicy):
             for output in (log_prob, value)
         )
         with th.no_grad():
-            # SB3 keeps the last distribution: leave none with a graph, which has no deepcopy
+            # SB3 keeps the last distribution; one with an autograd graph could not be deep-copied
             self._distribution_and_value(observation)
         self.train()
         for param in frozen:
             param.requires_grad_(False)
 
-        shared = [name for name, *used in zip(names, in_actor, in_critic, strict=True) if all(used)]
+        shared = [
+            name
+            for name, is_actors, is_critics in zip(names, in_actor, in_critic, strict=True)
+            if is_actors and is_critics
+        ]
         if shared:
             raise ValueError(
                 f"{type(self).__name__}: the actor and the critic must not share parameters, since each is trained on "
-                f"its own loss with its own learning rate; these are shared: {', '.join(shared)}"
+                f"its own loss with its own learning rate; build separate layers for: {', '.join(shared)}"
             )
-        critic = [param for param, used in zip(parameters, in_critic, strict=True) if used]
-        return [param for param, used in zip(parameters, in_critic, strict=True) if not used], critic
+        actor = [param for param, is_critics in zip(parameters, in_critic, strict=True) if not is_critics]
+        critic = [param for param, is_critics in zip(parameters, in_critic, strict=True) if is_critics]
+        return actor, critic
 
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
         return self.get_distribution(observation), self.predict_values(observation)
@@ -147,15 +152,15 @@ class SeparateNetworks(BasePolicy):
         return [self.mlp_extractor, self.action_net, self.value_net]
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the optimiser's group ``"actor"``."""
+        """Return the parameters of the optimiser's group ``"actor"``: all that the value does not depend on."""
         return list(self.optimizer.param_groups[0]["params"])
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """List the parameters of the optimiser's group ``"critic"``: those that the value depends on."""
+        """Return the parameters of the optimiser's group ``"critic"``: those that the value depends on."""
         return list(self.optimizer.param_groups[1]["params"])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        # SB3 leaves this one out, and load() would fall back on a shared extractor
+        # SB3 omits this argument, so load() would fall back to a shared extractor
         return {**super()._get_constructor_parameters(), "share_features_extractor": self.share_features_extractor}
 
 
@@ -169,7 +174,7 @@ def _init_like_keras(module: nn.Module) -> None:
 
 
 def _init_lstm_like_keras(name: str, weight: th.Tensor) -> None:
-    """Initialise one of an LSTM's arrays; PyTorch has the four gates one below the other, the forget gate second."""
+    """Initialise an array of an LSTM. PyTorch stacks the four gates along the first axis, the forget gate second."""
     if name.startswith("weight_ih"):
         nn.init.xavier_uniform_(weight)
     elif name.startswith("weight_hh"):
@@ -177,14 +182,14 @@ def _init_lstm_like_keras(name: str, weight: th.Tensor) -> None:
     else:
         nn.init.zeros_(weight)
         if name.startswith("bias_ih"):
-            # PyTorch adds two biases
+            # PyTorch adds two biases; Keras has one, with 1 for the forget gate
             nn.init.ones_(weight.chunk(4)[1])
 
 
 class SeparateCnns(SeparateNetworks):
-    """Two ``NatureCNN``, one for the actor and one for the critic, initialised as in SB3's ``CnnPolicy``.
+    """Mixin with a ``NatureCNN`` each for actor and critic, initialised as in SB3's ``CnnPolicy``.
 
-    The seed has no network for images, so SB3's stands in: no hidden layers behind the CNN, orthogonal weights.
+    The reference has no network for images. As in SB3, no hidden layers follow the CNN, and weights are orthogonal.
     """
 
     def __init__(
@@ -212,7 +217,7 @@ class SeparateCnns(SeparateNetworks):
 
 
 class SeparateCombinedNetworks(SeparateNetworks):
-    """The seed's networks behind two ``CombinedExtractor``, for dict observations."""
+    """Mixin for dict observations, with a ``CombinedExtractor`` before each of the reference's networks."""
 
     def __init__(
         self,
@@ -234,21 +239,21 @@ class SeparateCombinedNetworks(SeparateNetworks):
 
 
 class SeparateActorCriticPolicy(SeparateNetworks, ActorCriticPolicy):
-    """SB3's ``ActorCriticPolicy`` with :class:`SeparateNetworks`, whose arguments it takes.
+    """SB3's ``ActorCriticPolicy`` with :class:`SeparateNetworks`.
 
-    Also ``use_sde``, ``log_std_init``, ``full_std``, ``use_expln``, ``squash_output``, ``features_extractor_kwargs``,
-    ``normalize_images`` and ``optimizer_kwargs``, as in SB3. A policy of your own fits in as
-    ``class Mine(SeparateActorCriticPolicy, YourPolicy)``.
+    It takes the arguments of :class:`SeparateNetworks`, and ``use_sde``, ``log_std_init``, ``full_std``, ``use_expln``,
+    ``squash_output``, ``features_extractor_kwargs``, ``normalize_images`` and ``optimizer_kwargs`` as in SB3. To make
+    your own policy separate, write ``class MyPolicy(SeparateActorCriticPolicy, YourPolicy)``.
     """
 
 
 class MlpPolicy(SeparateActorCriticPolicy):
-    """The seed's networks, for observations that are vectors (images and numbers are flattened into one)."""
+    """Policy with the reference's networks, for vectors; other observations are flattened to a vector."""
 
 
 class CnnPolicy(SeparateCnns, SeparateActorCriticPolicy, ActorCriticCnnPolicy):
-    """For images, see :class:`SeparateCnns`."""
+    """Policy for images, see :class:`SeparateCnns`."""
 
 
 class MultiInputPolicy(SeparateCombinedNetworks, SeparateActorCriticPolicy, MultiInputActorCriticPolicy):
-    """For dict observations, see :class:`SeparateCombinedNetworks`."""
+    """Policy for dict observations, see :class:`SeparateCombinedNetworks`."""

@@ -1,4 +1,4 @@
-"""Finite MDPs, their exact solutions, and what learns on them."""
+"""Finite MDPs, their exact solutions, stochastic approximation, and diagnostics of TDA2C on them."""
 
 from sb3_a2c_td.tabular.diagnostics import TabularDiagnosticsCallback
 from sb3_a2c_td.tabular.exact import (

@@ -1,4 +1,4 @@
-"""What TDA2C learns on a tabular MDP, measured against the exact answers while it trains."""
+"""Diagnostics of TDA2C on a tabular MDP: its values and gradients compared with the exact ones during training."""
 
 import math
 from dataclasses import fields
@@ -19,43 +19,48 @@ from sb3_a2c_td.tabular.mdp import FloatArray, TabularMDP
 
 
 class TabularDiagnosticsCallback(BaseCallback):
-    r"""Log how far TDA2C's critic and gradients are from the exact ones, on an environment that has an ``mdp``.
+    r"""Logs how far TDA2C's critic and gradients are from the exact ones, on an environment with an ``mdp``.
 
-    Every ``log_freq`` updates it writes to the model's logger (TensorBoard, CSV, ...), for the policy :math:`\tau` of
-    the last update, before that was taken:
+    Every ``log_freq`` updates it writes to the model's logger (TensorBoard, CSV, ...). All metrics are of the policy
+    :math:`\pi` just before the last of these updates:
 
     ``tabular/value_rmse``
-        :math:`\sqrt{\sum_s \mu(s) (\hat V(s) - V^\tau(s))^2}`, with the weights :math:`\mu = \eta / \sum_s \eta(s)` of
-        the discounted visits (:func:`~sb3_a2c_td.tabular.exact.visitation`; Sutton & Barto, eq. 9.1). The critic
-        learns ``reward_scale`` :math:`V`, so :math:`\hat V` is its output divided by ``reward_scale``: the error is in
-        units of the environment's rewards
+        :math:`\sqrt{\sum_s \mu(s) (\hat V(s) - V^\pi(s))^2}`, weighted by the discounted visits,
+        :math:`\mu = \eta / \sum_s \eta(s)` (:func:`~sb3_a2c_td.tabular.exact.visitation`; Sutton & Barto, eq. 9.1).
+        :math:`\hat V` is the critic's output divided by ``reward_scale``, so the error has the units of the
+        environment's rewards
     ``tabular/objective``
-        :math:`J(\tau)`, the expected discounted return of an episode
+        :math:`J(\pi)`, the expected discounted return of an episode
     ``tabular/gradient_cosine``
-        the cosine between the actor's gradients since the last log and the :math:`\nabla J` of the policy gradient
-        theorem, :math:`\sum_s \eta(s) \sum_a \nabla\tau(a|s) Q^\tau(s, a)`, by the actor's parameters
+        cosine between the sum of the actor's gradients since the last log and the exact :math:`\nabla J` of the policy
+        gradient theorem, :math:`\sum_s \eta(s) \sum_a \nabla\pi(a|s) Q^\pi(s, a)`, with respect to the actor's
+        parameters
     ``tabular/gradient_cosine_visited``
-        the same with the number of visits that the batches hold in place of :math:`\eta`
+        the same, with the number of visits in the batches instead of :math:`\eta`
 
-    The gradient is that of the updates themselves, as the engine leaves it, each batch's mean times its number of
-    transitions; a single batch points nearly anywhere, so ``log_freq`` of them are added up, and the exact gradient
-    is taken at the last of them. As far as the parameters hardly move meanwhile and the critic is exact, the sum
-    differs from the second comparison by noise of mean zero only: what is left of it is the critic's error. The first
-    shows too what actor-critics commonly leave out: they weight a visit at time k with 1 instead of
-    :math:`\gamma^k`, so that with :math:`\gamma < 1` even the exact critic's gradient has a mean that is not parallel
-    to :math:`\nabla J`. Cosines do not depend on ``reward_scale``; clipping changes the batches' weights in the sum,
-    ``normalize_advantage`` too; ``ent_coef`` and ``double_softmax`` turn the gradient itself, away from what is
-    measured here. Where a gradient is zero, as it is if all actions do the same, the cosine is NaN.
+    The gradients are those of the updates themselves: the mean over each batch times its number of transitions. The
+    gradient of a single batch is too noisy to compare, so ``log_freq`` of them are summed and compared with the exact
+    gradient at the last update.
 
-    The exact answers are those of the MDP. A wrapper that changes rewards or actions makes another process of it, which
-    goes unnoticed. The MDP knows no time limit either: a critic that takes truncation for an end, as TDA2C does by
-    default, learns something else where time limits cut: set ``bootstrap_on_truncation=True`` there.
+    As long as the parameters hardly change between two logs and the critic is exact, the sum differs from the gradient
+    of ``gradient_cosine_visited`` only by noise of mean zero. That metric therefore shows the critic's error.
+    ``gradient_cosine`` also shows an approximation that actor-critic methods commonly make: they weight a visit at time
+    k with 1 instead of :math:`\gamma^k`. With :math:`\gamma < 1`, even an exact critic's mean gradient is not parallel
+    to :math:`\nabla J`.
+
+    Cosines do not depend on ``reward_scale``. Gradient clipping and ``normalize_advantage`` change the weights of the
+    batches in the sum. ``ent_coef`` and ``double_softmax`` change the direction of the gradient, away from
+    :math:`\nabla J`. If a gradient is zero, for example because all actions have the same effect, the cosine is NaN.
+
+    The exact values are those of the MDP. The callback cannot notice wrappers that change rewards or actions. Nor does
+    the MDP have time limits: with the default ``bootstrap_on_truncation=False`` the critic learns other values if
+    episodes are truncated, so set it to ``True``.
 
     :param log_freq: number of updates between two logs
     :param verbose: 0 no output, 1 info, 2 debug
-    :raises ValueError: when training begins, if the model is not a TDA2C, if its environments have no ``mdp``, not all
-        the same or with another ``gamma``, if rewards are normalised, or if observations are neither the state's
-        number nor its one-hot vector
+    :raises ValueError: at the start of training, if the model is not a TDA2C; if its environments have no ``mdp``,
+        different ones, or one with another ``gamma``; if rewards are normalised; or if observations are neither the
+        state's index nor its one-hot vector
     """
 
     model: TDA2C
@@ -68,18 +73,18 @@ class TabularDiagnosticsCallback(BaseCallback):
     def _init_callback(self) -> None:
         if not isinstance(self.model, TDA2C):
             raise ValueError(
-                f"model={type(self.model).__name__}: TabularDiagnosticsCallback reads the gradients of TDA2C"
+                f"model={type(self.model).__name__}: TabularDiagnosticsCallback needs a TDA2C, whose gradients it reads"
             )
         self.mdp = _mdp_of(self.training_env)
         if self.model.gamma != self.mdp.gamma:
             raise ValueError(
-                f"gamma={self.model.gamma} of the model differs from gamma={self.mdp.gamma} of its environment's mdp, "
-                "whose values it is compared with: give both the same"
+                f"gamma={self.model.gamma} of the model differs from gamma={self.mdp.gamma} of its environment's mdp; "
+                "use the same discount factor for both"
             )
         normalized = self.model.get_vec_normalize_env()
         if normalized is not None and normalized.norm_reward:
             raise ValueError(
-                "env: VecNormalize scales the rewards, and so the critic's values, by a factor that changes; use "
+                "env: VecNormalize scales the rewards, and with them the critic's values, by a changing factor; use "
                 "VecNormalize(norm_reward=False) and reward_scale"
             )
         self.observations = _observations(self.mdp, self.training_env)
@@ -90,7 +95,7 @@ class TabularDiagnosticsCallback(BaseCallback):
         self._n_in_window = 0
         self._gradient = np.zeros(sum(param.numel() for param in _trained(self.model.policy)))
         self._visits = np.zeros(self.mdp.n_states)
-        self._exact: ExactAnswers | None = None
+        self._exact: ExactMetrics | None = None
 
     def _on_step(self) -> bool:
         return True
@@ -98,8 +103,8 @@ class TabularDiagnosticsCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         self._batch_visits = self._visits_of_batch()
         if self._n_in_window + 1 == self.log_freq:
-            # of the policy that made the batch: the update is about to change it
-            self._exact = exact_answers(self.model, self.mdp, self.observations, self._visits + self._batch_visits)
+            # before the update changes the policy
+            self._exact = exact_metrics(self.model, self.mdp, self.observations, self._visits + self._batch_visits)
 
     def _on_rollout_start(self) -> None:
         self._count_update()
@@ -112,24 +117,24 @@ class TabularDiagnosticsCallback(BaseCallback):
         observations = observations.reshape(len(observations), *self.observations.shape[1:])
         states = observations if observations.ndim == 1 else observations.argmax(axis=1)
         if not np.array_equal(self.observations[states], observations):
-            raise ValueError(f"observations={observations}: expected the states' numbers or their one-hot vectors")
+            raise ValueError(f"observations={observations}: expected the states' indices or their one-hot vectors")
         return np.bincount(states, minlength=self.mdp.n_states).astype(np.float64)
 
     def _count_update(self) -> None:
-        """Add up the gradient of the last update, if there was one since, and log when it is time."""
+        """Add the gradient of the last update, if there was a new one, and log at the end of a window."""
         if self.model._n_updates == self._n_updates:
             return
         self._n_updates = self.model._n_updates
         self._n_in_window += 1
         self._visits += self._batch_visits
         grads = [cast(th.Tensor, param.grad) for param in _trained(self.model.policy)]
-        # an update descends -J, in the mean over its batch
+        # the actor's loss is -J, averaged over the batch
         self._gradient -= self._batch_visits.sum() * parameters_to_vector(grads).numpy(force=True)
         if self._exact is not None:
             self._log(self._exact)
             self._begin_window()
 
-    def _log(self, exact: "ExactAnswers") -> None:
+    def _log(self, exact: "ExactMetrics") -> None:
         self.logger.record("tabular/value_rmse", exact.value_rmse)
         self.logger.record("tabular/objective", exact.objective)
         self.logger.record("tabular/gradient_cosine", cosine(self._gradient, exact.gradient))
@@ -137,34 +142,35 @@ class TabularDiagnosticsCallback(BaseCallback):
         self.logger.dump(self.num_timesteps)
 
 
-class ExactAnswers(NamedTuple):
-    """What there is to know about an actor and a critic on an MDP."""
+class ExactMetrics(NamedTuple):
+    """Exact metrics of an actor and a critic on an MDP."""
 
     value_rmse: float
     objective: float
     gradient: FloatArray
-    r""":math:`\nabla J` by the actor's parameters, in the order of the optimiser's group, flat"""
+    r""":math:`\nabla J` with respect to the actor's parameters, flat, in the order of the optimiser's group"""
     visited_gradient: FloatArray
-    r"""the same with counted visits in place of :math:`\eta`"""
+    r"""the same with counted visits instead of :math:`\eta`"""
 
 
-def exact_answers(model: TDA2C, mdp: TabularMDP, observations: np.ndarray, visits: FloatArray) -> ExactAnswers:
-    """Compare a model with the exact solutions for its policy.
+def exact_metrics(model: TDA2C, mdp: TabularMDP, observations: np.ndarray, visits: FloatArray) -> ExactMetrics:
+    """Compare a model with the exact solution for its policy.
 
     :param model: the model
     :param mdp: the MDP, with the model's gamma
-    :param observations: of all states in their order, ``(S, *observation_shape)``
+    :param observations: observations of all states in order, ``(S, *observation_shape)``
     :param visits: counted visits, ``(S,)``
+    :return: the metrics
     """
     policy = action_probabilities(model.policy, observations)
     values, discounted_visits = state_values(mdp, policy), visitation(mdp, policy)
     q = action_values(mdp, policy)
     advantages = q - values[:, None]
-    # actions that do the same have no gradient, which rounding must not give a direction
+    # the gradient of equally good actions is zero; rounding must not give it a direction
     advantages[np.abs(advantages) <= TIE_TOLERANCE * np.abs(q).max()] = 0.0
     with th.no_grad():
         learned = model.policy.predict_values(model.policy.obs_to_tensor(observations)[0])
-    return ExactAnswers(
+    return ExactMetrics(
         value_rmse(learned.squeeze(1).numpy(force=True) / model.reward_scale, values, discounted_visits),
         objective(mdp, policy),
         parameter_gradient(model.policy, observations, discounted_visits[:, None] * advantages),
@@ -173,23 +179,24 @@ def exact_answers(model: TDA2C, mdp: TabularMDP, observations: np.ndarray, visit
 
 
 def action_probabilities(policy: SeparateActorCriticPolicy, observations: np.ndarray) -> FloatArray:
-    r"""Compute :math:`\tau(a|s)` for discrete actions, ``(S, A)``.
+    r"""Compute :math:`\pi(a|s)` for discrete actions, ``(S, A)``.
 
     :param policy: the policy
     :param observations: ``(S, *observation_shape)``
+    :return: ``(S, A)``, rows sum to one in float64
     """
     with th.no_grad():
         probabilities = _probabilities(policy, observations).double().numpy(force=True)
-    # float32 sums to one only roughly
+    # in float32 the sums are only close to one
     return probabilities / probabilities.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def parameter_gradient(policy: SeparateActorCriticPolicy, observations: np.ndarray, weights: FloatArray) -> FloatArray:
-    r"""Compute :math:`\sum_{s,a} w(s, a) \nabla \tau(a|s)` by the actor's parameters.
+    r"""Compute :math:`\sum_{s,a} w(s, a) \nabla \pi(a|s)` with respect to the actor's parameters.
 
-    With :math:`w = \eta(s) (Q(s, a) - V(s))` it is :math:`\nabla J`.
+    With :math:`w = \eta(s) (Q(s, a) - V(s))`, this is :math:`\nabla J`.
 
-    :param policy: the policy, of discrete actions
+    :param policy: a policy with discrete actions
     :param observations: ``(S, *observation_shape)``
     :param weights: :math:`w`, ``(S, A)``
     :return: one vector, in the order of the optimiser's group
@@ -198,7 +205,8 @@ def parameter_gradient(policy: SeparateActorCriticPolicy, observations: np.ndarr
     weights_of_outputs = th.as_tensor(weights, dtype=probabilities.dtype, device=probabilities.device)
     grads = th.autograd.grad(probabilities, _trained(policy), weights_of_outputs)
     with th.no_grad():
-        _probabilities(policy, observations)  # SB3 keeps the last one: leave none with a graph, which has no deepcopy
+        # SB3 keeps the last distribution; one with an autograd graph could not be deep-copied
+        _probabilities(policy, observations)
     return parameters_to_vector(grads).double().numpy(force=True)
 
 
@@ -208,6 +216,7 @@ def value_rmse(values: FloatArray, exact: FloatArray, weights: FloatArray) -> fl
     :param values: :math:`\hat V`, ``(S,)``
     :param exact: :math:`V`, ``(S,)``
     :param weights: :math:`w`, ``(S,)``
+    :return: the weighted root mean squared error
     """
     return math.sqrt(np.average((values - exact) ** 2, weights=weights))
 
@@ -232,24 +241,24 @@ def _mdp_of(env: VecEnv) -> TabularMDP:
         mdps: list[TabularMDP] = env.get_attr("mdp")
     except AttributeError as error:
         raise ValueError(
-            f"env={env} has no attribute 'mdp': use a tabular environment such as 'sb3_a2c_td/Chain-v0', or take the "
-            "callback out"
+            f"env={env} has no attribute 'mdp': use a tabular environment such as 'sb3_a2c_td/Chain-v0', or remove "
+            "TabularDiagnosticsCallback"
         ) from error
     for name in (field.name for field in fields(TabularMDP)):
         values = [getattr(mdp, name) for mdp in mdps]
         if not all(np.array_equal(value, values[0]) for value in values):
-            raise ValueError(f"env={env}: the environments' mdps differ in {name!r}; give all of them the same mdp")
+            raise ValueError(f"env={env}: the environments' mdps differ in {name!r}; use the same mdp for all of them")
     return mdps[0]
 
 
 def _observations(mdp: TabularMDP, env: VecEnv) -> np.ndarray:
-    """Give the observations of all states."""
+    """Return the observations of all states in order."""
     space = env.observation_space
     if isinstance(space, spaces.Discrete) and space.n == mdp.n_states:
         return np.arange(mdp.n_states)
     if isinstance(space, spaces.Box) and space.shape == (mdp.n_states,):
         return np.eye(mdp.n_states, dtype=space.dtype)
     raise ValueError(
-        f"observation_space={space}: expected the numbers of {mdp.n_states} states (Discrete), or their one-hot "
-        "vectors; take the wrapper away that makes something else of them"
+        f"observation_space={space}: expected the indices of {mdp.n_states} states (Discrete), or their one-hot "
+        "vectors; remove the wrapper that changes observations"
     )

@@ -1,12 +1,12 @@
-r"""Exact values, visits and gradients of a policy in a finite MDP, by solving linear equations.
+r"""Exact values, state visits and gradients of a policy in a finite MDP, from linear equations.
 
-States that are not terminal are the unknowns; with :math:`P` the transitions among them, everything is a solution of
-:math:`(I - \gamma P)\, x = y` or of its transpose. A policy is an array :math:`\tau(a|s)`, float64 ``(S, A)``, whose
-rows sum to one; the rows of terminal states matter to nothing.
+The unknowns are the non-terminal states. With :math:`P` the transitions among them, every result solves
+:math:`(I - \gamma P)\, x = y` or its transpose. A policy is an array :math:`\pi(a|s)`, float64 ``(S, A)``, whose rows
+sum to one; the rows of terminal states have no effect.
 
-Every function raises a ``ValueError`` for a policy of another shape or with other sums, and, with
-:math:`\gamma = 1`, for a policy under which an episode from some state may never end: episodes have to end from every
-state, even where only those that ``initial`` leads to are asked for.
+Every function raises a ``ValueError`` if the policy has the wrong shape or its rows do not sum to one. With
+:math:`\gamma = 1`, it also raises a ``ValueError`` if episodes from any state may never end, even from a state that is
+unreachable from ``initial``.
 
 Sources: Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd ed. (2018), chapters 3, 4 and 13; Sutton et
 al., *Policy Gradient Methods for Reinforcement Learning with Function Approximation* (NIPS 1999).
@@ -18,18 +18,18 @@ import numpy.typing as npt
 from sb3_a2c_td.tabular.mdp import BoolArray, FloatArray, TabularMDP
 
 SUM_TOLERANCE = 1e-6
-"""how far the sum of a policy's row may be from one; a softmax in float32 is off by 1e-7"""
+"""largest valid deviation of a policy row's sum from one; a float32 softmax is off by 1e-7"""
 
 TIE_TOLERANCE = 1e-10
 """actions whose values differ by less, relative to the largest value, count as equally good"""
 
 
 def transition_matrix(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
-    r"""Compute :math:`P_\tau(s \to s') = \sum_a \tau(a|s)\, P(s'|s,a)`.
+    r"""Compute :math:`P_\pi(s \to s') = \sum_a \pi(a|s)\, P(s'|s,a)`.
 
-    :param mdp: the process
-    :param policy: :math:`\tau(a|s)`, ``(S, A)``
-    :return: ``(S, S)``, rows sum to one; terminal states stay where they are
+    :param mdp: the MDP
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
+    :return: :math:`P_\pi`, ``(S, S)``, rows sum to one; terminal states are absorbing
     """
     policy = _checked_policy(mdp, policy)
     matrix: FloatArray = np.einsum("ij,ijk->ik", policy, mdp.transitions)
@@ -37,11 +37,11 @@ def transition_matrix(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
 
 
 def state_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
-    r"""Solve Bellman's equation :math:`(I - \gamma P_\tau)\, V = r_\tau` (Sutton & Barto, eq. 3.14).
+    r"""Solve Bellman's equation :math:`(I - \gamma P_\pi)\, V = r_\pi` (Sutton & Barto, eq. 3.14).
 
-    :param mdp: the process
-    :param policy: :math:`\tau(a|s)`, ``(S, A)``
-    :return: :math:`V^\tau`, ``(S,)``; 0 in terminal states
+    :param mdp: the MDP
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
+    :return: :math:`V^\pi`, ``(S,)``; 0 in terminal states
     """
     policy = _checked_policy(mdp, policy)
     live = ~mdp.terminal
@@ -53,35 +53,36 @@ def state_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
 
 
 def action_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
-    r"""Compute :math:`Q^\tau(s,a) = R(s,a) + \gamma \sum_{s'} P(s'|s,a)\, V^\tau(s')` (Sutton & Barto, eq. 3.13).
+    r"""Compute :math:`Q^\pi(s,a) = R(s,a) + \gamma \sum_{s'} P(s'|s,a)\, V^\pi(s')` (Sutton & Barto, eq. 3.13).
 
-    :param mdp: the process
-    :param policy: :math:`\tau(a|s)`, ``(S, A)``
+    :param mdp: the MDP
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :return: ``(S, A)``; 0 in terminal states
     """
     return _action_values_from(mdp, state_values(mdp, policy))
 
 
 def objective(mdp: TabularMDP, policy: npt.ArrayLike) -> float:
-    r"""Compute :math:`J(\tau) = \sum_s P(s_0 = s)\, V^\tau(s)`, the expected discounted return of an episode.
+    r"""Compute :math:`J(\pi) = \sum_s P(s_0 = s)\, V^\pi(s)`, the expected discounted return of an episode.
 
-    :param mdp: the process
-    :param policy: :math:`\tau(a|s)`, ``(S, A)``
+    :param mdp: the MDP
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
+    :return: :math:`J(\pi)`
     """
     return float(mdp.initial @ state_values(mdp, policy))
 
 
 def visitation(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
-    r"""Solve :math:`(I - \gamma P_\tau)^\top \eta = P(s_0 = \cdot)` for the discounted visits to every state.
+    r"""Solve :math:`(I - \gamma P_\pi)^\top \eta = P(s_0 = \cdot)` for the discounted number of visits to every state.
 
     .. math::
 
-        \eta(s) = \sum_{k \ge 0} \gamma^k\, P(s_k = s \mid \tau)
+        \eta(s) = \sum_{k \ge 0} \gamma^k\, P(s_k = s \mid \pi)
 
-    It is Sutton & Barto's eq. 9.2, with their remark on discounting.
+    This is Sutton & Barto's eq. 9.2 with discounting, as they remark there.
 
-    :param mdp: the process
-    :param policy: :math:`\tau(a|s)`, ``(S, A)``
+    :param mdp: the MDP
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :return: :math:`\eta`, ``(S,)``; 0 in terminal states
     """
     policy = _checked_policy(mdp, policy)
@@ -96,14 +97,14 @@ def policy_gradient(mdp: TabularMDP, policy: npt.ArrayLike, grad_policy: npt.Arr
 
     .. math::
 
-        \nabla J = \sum_s \eta(s) \sum_a \nabla\tau(a|s)\, Q^\tau(s,a)
+        \nabla J = \sum_s \eta(s) \sum_a \nabla\pi(a|s)\, Q^\pi(s,a)
 
-    Without ``grad_policy``, the policy is a tabular softmax and the parameters are its logits, for which this is
-    :math:`\partial J / \partial z_{sa} = \eta(s)\, \tau(a|s)\, (Q^\tau(s,a) - V^\tau(s))`.
+    Without ``grad_policy``, the parameters are the logits of a tabular softmax policy, and the gradient is
+    :math:`\partial J / \partial z_{sa} = \eta(s)\, \pi(a|s)\, (Q^\pi(s,a) - V^\pi(s))`.
 
-    :param mdp: the process
-    :param policy: :math:`\tau(a|s)`, ``(S, A)``
-    :param grad_policy: :math:`\nabla\tau(a|s)`, ``(S, A)`` followed by the shape of the parameters
+    :param mdp: the MDP
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
+    :param grad_policy: :math:`\nabla\pi(a|s)`, ``(S, A)`` followed by the shape of the parameters
     :return: :math:`\nabla J`, in the shape of the parameters; ``(S, A)`` for the tabular softmax
     :raises ValueError: if ``grad_policy`` does not start with ``(S, A)``
     """
@@ -121,15 +122,16 @@ def policy_gradient(mdp: TabularMDP, policy: npt.ArrayLike, grad_policy: npt.Arr
 
 
 def optimal_policy(mdp: TabularMDP) -> FloatArray:
-    r"""Find an optimal policy by policy iteration (Howard, 1960; Sutton & Barto, §4.3), each policy evaluated exactly.
+    r"""Find an optimal policy by policy iteration with exact evaluation (Howard, 1960; Sutton & Barto, §4.3).
 
-    It ends, since there are finitely many policies and each is better than the last. Among equally good actions the
-    lowest is taken; with :math:`\gamma = 1`, the lowest that leads towards the end of the episode.
+    Policy iteration terminates, since there are finitely many policies and each is better than the last. Among equally
+    good actions it chooses the one with the lowest index; with :math:`\gamma = 1`, the lowest that leads towards the
+    end of the episode.
 
-    :param mdp: the process
-    :return: ``(S, A)``, one action of probability one in each state (the first in terminal states)
-    :raises ValueError: with :math:`\gamma = 1`, if from some state no terminal state can be reached, or if it pays to
-        go on for ever
+    :param mdp: the MDP
+    :return: a deterministic policy, ``(S, A)``; its action in terminal states is 0
+    :raises ValueError: with :math:`\gamma = 1`, if no terminal state can be reached from some state, or if it is optimal
+        never to end an episode
     """
     every_action = np.ones((mdp.n_states, mdp.n_actions), bool)
     policy = _first_of(mdp, every_action)
@@ -140,7 +142,7 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
         improves = q.max(axis=1) > current + tolerance
         if not improves.any():
             return _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
-        # only states that improve change: with gamma = 1, a proper policy then stays one
+        # change only states that improve: with gamma = 1, this preserves that every episode ends
         policy = np.where(improves[:, None], np.eye(mdp.n_actions)[q.argmax(axis=1)], policy)
 
 
@@ -150,7 +152,7 @@ def _action_values_from(mdp: TabularMDP, values: FloatArray) -> FloatArray:
 
 
 def _bellman_matrix(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
-    r"""Compute :math:`I - \gamma P_\tau` over the states that are not terminal, and check that it has an inverse."""
+    r"""Compute :math:`I - \gamma P_\pi` over the non-terminal states, and check that it is invertible."""
     live = ~mdp.terminal
     among_live = transition_matrix(mdp, policy)[np.ix_(live, live)]
     if mdp.gamma == 1.0:
@@ -159,7 +161,7 @@ def _bellman_matrix(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
         if len(endless):
             raise ValueError(
                 f"gamma=1.0: from state {endless[0]} the policy never reaches a terminal state, so I - P is singular; "
-                "use gamma < 1, or a policy that ends"
+                "use gamma < 1, or a policy that reaches one from every state"
             )
     return np.eye(len(among_live)) - mdp.gamma * among_live
 
@@ -169,35 +171,36 @@ def _solve(matrix: FloatArray, right_side: FloatArray) -> FloatArray:
         return np.linalg.solve(matrix, right_side).astype(np.float64, copy=False)
     except np.linalg.LinAlgError as error:
         raise ValueError(
-            "I - gamma P is singular in float64: the policy hardly ever ends; use a smaller gamma, or a policy with "
-            "larger probabilities of ending"
+            "I - gamma P is singular in float64, since episodes hardly ever end; use a smaller gamma, or a policy with "
+            "larger probabilities of reaching terminal states"
         ) from error
 
 
 def _reaching(terminal: BoolArray, possible: BoolArray) -> BoolArray:
-    """Mark the states from which a terminal one can be reached along ``possible``, ``(S, S)``."""
-    reaching = terminal.copy()
-    while (grown := reaching | possible[:, reaching].any(axis=1)).sum() > reaching.sum():
+    """Compute the states from which a terminal one can be reached by transitions in ``possible``, ``(S, S)``."""
+    reaching = terminal
+    while True:
+        grown = reaching | possible[:, reaching].any(axis=1)
+        if np.array_equal(grown, reaching):
+            return reaching
         reaching = grown
-    return reaching
 
 
 def _first_of(mdp: TabularMDP, allowed: BoolArray) -> FloatArray:
-    """Take in each state the lowest allowed action, which with gamma = 1 must lead nearer to a terminal state."""
+    """Choose the lowest allowed action in each state; with gamma = 1, the lowest that leads towards a terminal state."""
     if mdp.gamma < 1.0:
         return np.asarray(np.eye(mdp.n_actions)[allowed.argmax(axis=1)])
     policy: FloatArray = np.eye(mdp.n_actions)[np.zeros(mdp.n_states, int)]
     possible = (mdp.transitions > 0) & allowed[:, :, None]
-    ending = mdp.terminal.copy()
-    while not ending.all():
-        nearer = possible[:, :, ending].any(axis=2) & ~ending[:, None]
-        if not nearer.any():
-            raise ValueError(
-                f"gamma=1.0: from state {np.flatnonzero(~ending)[0]} no action leads to a terminal state; use gamma < 1"
-            )
-        found = nearer.any(axis=1)
-        policy[found] = np.eye(mdp.n_actions)[nearer.argmax(axis=1)[found]]
-        ending |= found
+    decided = mdp.terminal.copy()
+    while not decided.all():
+        leads_to_decided = possible[:, :, decided].any(axis=2) & ~decided[:, None]
+        if not leads_to_decided.any():
+            state = np.flatnonzero(~decided)[0]
+            raise ValueError(f"gamma=1.0: from state {state} no action leads to a terminal state; use gamma < 1")
+        found = leads_to_decided.any(axis=1)
+        policy[found] = np.eye(mdp.n_actions)[leads_to_decided.argmax(axis=1)[found]]
+        decided |= found
     return policy
 
 

@@ -13,26 +13,27 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 SUM_TOLERANCE = 1e-8
-"""how far a distribution's sum may be from one"""
+"""largest valid deviation of a distribution's sum from one"""
 
 
 @dataclass(frozen=True, eq=False)
 class TabularMDP:
     r"""A Markov decision process of S states and A actions (Sutton & Barto, 2018, chapter 3).
 
-    An episode ends on entering a terminal state. Terminal states are absorbing and pay nothing,
-    :math:`P(s|s,a) = 1` and :math:`R(s,a) = 0`, and no episode starts in one; arrays that say otherwise are refused.
+    An episode ends on entering a terminal state. Terminal states must be absorbing, :math:`P(s|s,a) = 1`, must have zero
+    reward, :math:`R(s,a) = 0`, and no episode may start in one.
 
-    All arrays are copied and read-only.
+    All arrays are copied and made read-only.
 
     :param transitions: :math:`P(s'|s,a)`, float64 ``(S, A, S)``
     :param rewards: expected rewards :math:`R(s,a)`, float64 ``(S, A)``
     :param initial: distribution of the first state, float64 ``(S,)``
     :param terminal: whether a state ends the episode, bool ``(S,)``
-    :param gamma: discount factor :math:`\gamma` in [0, 1]; with 1, values exist for policies that surely end
-    :param transition_rewards: where the reward depends on the next state too, :math:`r(s,a,s')`, float64 ``(S, A, S)``,
-        with :math:`R(s,a) = \sum_{s'} P(s'|s,a)\, r(s,a,s')`; environments then pay it, exact solutions need only R
-    :raises ValueError: naming the argument, what is wrong with it, and the way out
+    :param gamma: discount factor :math:`\gamma` in [0, 1]; with 1, values exist only for policies under which episodes
+        end with probability one
+    :param transition_rewards: rewards :math:`r(s,a,s')` that depend on the next state too, float64 ``(S, A, S)``, with
+        :math:`R(s,a) = \sum_{s'} P(s'|s,a)\, r(s,a,s')`; environments pay these, exact solutions need only R
+    :raises ValueError: if an argument is invalid; the message names it and a solution
     """
 
     transitions: FloatArray
@@ -57,39 +58,39 @@ class TabularMDP:
 
     @property
     def n_states(self) -> int:
-        """S, terminal states among them."""
+        """Number of states S, including terminal ones."""
         return len(self.terminal)
 
     @property
     def n_actions(self) -> int:
-        """A."""
+        """Number of actions A."""
         return int(self.rewards.shape[1])
 
     @classmethod
     def from_toy_text(cls, env: gym.Env[Any, Any], gamma: float = 0.99) -> "TabularMDP":
-        r"""Read the tables of FrozenLake, CliffWalking or Taxi.
+        r"""Build an MDP from the tables of FrozenLake, CliffWalking or Taxi.
 
-        States keep their numbers. A state that is entered only by transitions that end the episode becomes terminal.
-        In Taxi the same state can be entered with and without an end; there all ends lead to one more state, the last,
-        which stands for the end of the episode. Where transitions between the same two states pay differently (beside
-        the slippery cliff), ``transition_rewards`` has their mean.
+        States keep their indices. A state becomes terminal if every transition into it ends the episode. In Taxi some
+        states are entered both with and without ending the episode; there the transitions that end it lead to an
+        additional last state. If transitions between the same two states have different rewards (next to the slippery
+        cliff), ``transition_rewards`` has their mean.
 
-        :param env: an environment of Gymnasium's toy_text, wrapped or not; what wrappers make of rewards, actions or
-            the time is not in its tables
-        :param gamma: discount factor :math:`\gamma`, by default TDA2C's
-        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``, or if it is a Taxi
-            with ``fickle_passenger=True``, whose steps are not those of its table
+        :param env: one of Gymnasium's toy_text environments. Wrappers are ignored: what they change about rewards,
+            actions or time limits is not in the tables
+        :param gamma: discount factor :math:`\gamma`; the default is TDA2C's
+        :raises ValueError: if the environment has no tables ``P`` and ``initial_state_distrib``, or if it is Taxi with
+            ``fickle_passenger=True``, whose steps do not follow its table
         """
         tables = env.unwrapped
         if not hasattr(tables, "P") or not hasattr(tables, "initial_state_distrib"):
             raise ValueError(
-                f"env={env} has no tables P and initial_state_distrib: use FrozenLake, CliffWalking or Taxi, or give "
+                f"env={env} has no tables P and initial_state_distrib: use FrozenLake, CliffWalking or Taxi, or pass "
                 "the arrays to TabularMDP"
             )
         if getattr(tables, "fickle_passenger", False):
             raise ValueError(
-                f"env={env} has fickle_passenger=True: its step draws new destinations, of which its table P does not "
-                "know; use fickle_passenger=False"
+                f"env={env} has fickle_passenger=True: its step draws new destinations that are not in its table P; "
+                "use fickle_passenger=False"
             )
         n_states, n_actions = len(tables.P), len(tables.P[0])
         outcomes = np.array(
@@ -106,25 +107,28 @@ class TabularMDP:
         ended = outcomes[:, 5] == 1
 
         initial = np.asarray(tables.initial_state_distrib, np.float64)
-        ends, goes_on = np.zeros((2, n_states), bool)
-        ends[next_state[ended]] = True
-        goes_on[next_state[~ended]] = True
-        goes_on |= initial > 0
-        if (ends & goes_on).any():
-            next_state[ended & goes_on[next_state]] = n_states
-            initial, ends, goes_on = np.append(initial, 0.0), np.append(ends, True), np.append(goes_on, False)
-        terminal = ends & ~goes_on
+        entered_at_end, entered_otherwise = np.zeros((2, n_states), bool)
+        entered_at_end[next_state[ended]] = True
+        entered_otherwise[next_state[~ended]] = True
+        entered_otherwise |= initial > 0
+        if (entered_at_end & entered_otherwise).any():
+            # an additional terminal state, with the index n_states
+            next_state[ended & entered_otherwise[next_state]] = n_states
+            initial = np.append(initial, 0.0)
+            entered_at_end = np.append(entered_at_end, True)
+            entered_otherwise = np.append(entered_otherwise, False)
+        terminal = entered_at_end & ~entered_otherwise
 
         shape = (len(terminal), n_actions, len(terminal))
-        transitions, paid = np.zeros((2, *shape))
-        # an action may have several outcomes in one next state
+        transitions, weighted_rewards = np.zeros((2, *shape))
+        # several outcomes of an action may have the same next state
         np.add.at(transitions, (s, a, next_state), probability)
-        np.add.at(paid, (s, a, next_state), probability * reward)
+        np.add.at(weighted_rewards, (s, a, next_state), probability * reward)
         transitions[terminal] = 0.0
         transitions[terminal, :, terminal] = 1.0
-        paid[terminal] = 0.0
-        transition_rewards = np.divide(paid, transitions, out=np.zeros(shape), where=transitions > 0)
-        return cls(transitions, paid.sum(axis=2), initial, terminal, gamma, transition_rewards)
+        weighted_rewards[terminal] = 0.0
+        transition_rewards = np.divide(weighted_rewards, transitions, out=np.zeros(shape), where=transitions > 0)
+        return cls(transitions, weighted_rewards.sum(axis=2), initial, terminal, gamma, transition_rewards)
 
     def _check_shapes(self) -> None:
         if self.transitions.ndim != 3 or 0 in self.transitions.shape:
@@ -141,8 +145,8 @@ class TabularMDP:
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise ValueError(
-                    f"{name} must have the shape {shape}, since transitions has {self.transitions.shape}; "
-                    f"got {array.shape}"
+                    f"{name} must have the shape {shape} to match transitions of shape {self.transitions.shape}, got "
+                    f"{array.shape}"
                 )
 
     def _check_terminal_states(self) -> None:
@@ -156,13 +160,14 @@ class TabularMDP:
         paying = states[self.rewards[states].any(axis=1)]
         if len(paying):
             raise ValueError(
-                f"rewards: the terminal state {paying[0]} must pay 0, got {self.rewards[paying[0]]}; pay on entering it"
+                f"rewards: the terminal state {paying[0]} must have the reward 0, got {self.rewards[paying[0]]}; put the "
+                "reward on the transitions into it"
             )
         starting = states[self.initial[states] > 0]
         if len(starting):
             raise ValueError(
-                f"initial: no episode can start in the terminal state {starting[0]}, got the probability "
-                f"{self.initial[starting[0]]}; give it 0 and scale the others to a sum of one"
+                f"initial: no episode may start in the terminal state {starting[0]}, got the probability "
+                f"{self.initial[starting[0]]}; set it to 0 and normalise the other probabilities"
             )
 
     def _check_transition_rewards(self) -> None:
@@ -172,8 +177,8 @@ class TabularMDP:
         s, a = np.unravel_index(np.abs(expected - self.rewards).argmax(), expected.shape)
         if not np.isclose(expected[s, a], self.rewards[s, a], rtol=1e-8, atol=1e-8):
             raise ValueError(
-                f"rewards: in state {s}, action {a} has {self.rewards[s, a]}, but transition_rewards has the mean "
-                f"{expected[s, a]}; take expected_rewards(transitions, transition_rewards)"
+                f"rewards: state {s}, action {a} has {self.rewards[s, a]}, but the mean of transition_rewards is "
+                f"{expected[s, a]}; use expected_rewards(transitions, transition_rewards)"
             )
 
 
@@ -206,7 +211,7 @@ def _frozen_copy(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def _check_distributions(name: str, array: FloatArray) -> None:
-    """Check that the last axis holds probabilities that sum to one."""
+    """Check that the last axis has probabilities that sum to one."""
     if (array < 0).any():
         index = tuple(np.argwhere(array < 0)[0].tolist())
         raise ValueError(f"{name} must not be negative, got {array[index]} at {index}")

@@ -1,4 +1,4 @@
-"""Finite MDPs of the literature."""
+"""Finite MDPs from the literature."""
 
 import numpy as np
 
@@ -11,59 +11,60 @@ def random_walk(
 ) -> TabularMDP:
     r"""Build the random walk (Sutton & Barto, 2018, example 6.2).
 
-    States 1 to n stand in a row between the terminal states 0 and n + 1. Each step goes left or right with equal
-    probability; only the last step pays. Episodes start in the middle, with an even n in the left one of the two
-    middle states. Without discounting, state i has the value
+    States 1 to n form a row between the terminal states 0 and n + 1. Each step goes left or right with equal
+    probability, and only the last step is rewarded. Episodes start in the middle; if n is even, in the left one of the
+    two middle states. Without discounting, state i has the value
     :math:`V(i) = \text{left} + (\text{right} - \text{left})\, i / (n + 1)`: 1/6 to 5/6 for n = 5. The walk of
-    example 7.1 has n = 19 and pays -1 on the left.
+    example 7.1 has n = 19 and a reward of -1 on the left.
 
-    There are two actions, which do the same. So every policy has the same values: the critic has a fixed target while
-    the actor moves, and the exact policy gradient is zero.
+    The two actions have the same effect, so all policies have the same values: the critic has a fixed target while the
+    actor changes, and the exact policy gradient is zero.
 
-    :param n_states: number of states that are not terminal, n
-    :param left_reward: what the step into state 0 pays
-    :param right_reward: what the step into state n + 1 pays
+    :param n_states: number of non-terminal states n
+    :param left_reward: reward of the step into state 0
+    :param right_reward: reward of the step into state n + 1
     :param gamma: discount factor
-    :return: a process of n + 2 states and 2 actions
-    :raises ValueError: naming the argument that is out of range
+    :return: an MDP of n + 2 states and 2 actions
+    :raises ValueError: if an argument is out of range
     """
     check_at_least_one("n_states", n_states)
     check_number("left_reward", left_reward)
     check_number("right_reward", right_reward)
     total = n_states + 2
-    walking = np.arange(1, n_states + 1)
-    transitions, paid = np.zeros((2, total, 2, total))
-    transitions[walking, :, walking - 1] = 0.5
-    transitions[walking, :, walking + 1] = 0.5
+    inner = np.arange(1, n_states + 1)
+    transitions, transition_rewards = np.zeros((2, total, 2, total))
+    transitions[inner, :, inner - 1] = 0.5
+    transitions[inner, :, inner + 1] = 0.5
     terminal = np.zeros(total, bool)
     terminal[[0, -1]] = True
     transitions[terminal, :, terminal] = 1.0
-    paid[1, :, 0] = left_reward
-    paid[n_states, :, n_states + 1] = right_reward
+    transition_rewards[1, :, 0] = left_reward
+    transition_rewards[n_states, :, n_states + 1] = right_reward
     initial = np.zeros(total)
     initial[(n_states + 1) // 2] = 1.0
-    return TabularMDP(transitions, expected_rewards(transitions, paid), initial, terminal, gamma, paid)
+    rewards = expected_rewards(transitions, transition_rewards)
+    return TabularMDP(transitions, rewards, initial, terminal, gamma, transition_rewards)
 
 
 def garnet(
     n_states: int = 20, n_actions: int = 4, branching: int = 3, seed: int = 0, gamma: float = 0.95
 ) -> TabularMDP:
-    """Draw a Garnet, a random MDP of given size that goes on for ever.
+    """Draw a Garnet, a random MDP without terminal states.
 
-    Every action leads to ``branching`` states, drawn without replacement, whose probabilities are the parts into which
-    uniform cuts divide the unit interval; each state and action has one reward, drawn from N(0, 1). Episodes start in
-    any state with equal probability. It is the form of Bhatnagar et al., *Natural actor-critic algorithms* (Automatica
-    45, 2009), with the rewards' noise and the nonstationarity left out; the name, an acronym for "generic average
-    reward nonstationary environment testbed", goes back to Archibald et al., *On the generation of Markov decision
+    Every action leads to ``branching`` states, drawn without replacement. Their probabilities are the parts into which
+    uniform cuts divide the unit interval. The reward of each state and action is drawn from N(0, 1). Episodes start in
+    any state with equal probability. This is the form of Bhatnagar et al., *Natural actor-critic algorithms* (Automatica
+    45, 2009), without noise in the rewards and without nonstationarity. The name, an acronym for "generic average
+    reward nonstationary environment testbed", is due to Archibald et al., *On the generation of Markov decision
     processes* (Journal of the Operational Research Society 46, 1995).
 
-    :param n_states: number of states, S
-    :param n_actions: number of actions, A
-    :param branching: number of states that can follow a state and an action, at most S
-    :param seed: the same seed draws the same process
+    :param n_states: number of states S
+    :param n_actions: number of actions A
+    :param branching: number of possible next states of each state and action, at most S
+    :param seed: seed of the random generator
     :param gamma: discount factor, below 1
-    :return: a process of S states, none of them terminal
-    :raises ValueError: naming the argument that is out of range
+    :return: an MDP of S states
+    :raises ValueError: if an argument is out of range
     """
     for name, value in {"n_states": n_states, "n_actions": n_actions, "branching": branching}.items():
         check_at_least_one(name, value)
@@ -83,15 +84,15 @@ def garnet(
 def chain(n_states: int = 5, gamma: float = 0.99) -> TabularMDP:
     """Build the chain of Osband et al., *Deep Exploration via Bootstrapped DQN* (NIPS 2016), section 5.
 
-    States 0 to n - 1 stand in a row, and actions 0 and 1 go left and right for sure. To go left in the first state
-    pays 1/1000 and to go right in the last one pays 1; both stay where they are. Episodes start in state 1, beside the
-    small reward, and never end by themselves (theirs are cut after n + 9 steps). It is optimal to go right everywhere,
-    unless the discount makes the far end not worth the way.
+    States 0 to n - 1 form a row. Action 0 goes left and action 1 goes right, deterministically. Going left in the first
+    state has a reward of 1/1000, going right in the last state a reward of 1, and both leave the state unchanged.
+    Episodes start in state 1, next to the small reward, and never terminate (in the paper they last n + 9 steps). Going
+    right everywhere is optimal, unless discounting makes the small reward worth more.
 
-    :param n_states: number of states, n, at least 2
+    :param n_states: number of states n, at least 2
     :param gamma: discount factor, below 1
-    :return: a process of n states and 2 actions
-    :raises ValueError: naming the argument that is out of range
+    :return: an MDP of n states and 2 actions
+    :raises ValueError: if an argument is out of range
     """
     check_at_least_one("n_states", n_states)
     if n_states < 2:
@@ -112,4 +113,4 @@ def chain(n_states: int = 5, gamma: float = 0.99) -> TabularMDP:
 def _check_discounted(gamma: float) -> None:
     check_number("gamma", gamma, low=0.0, high=1.0)
     if gamma == 1.0:
-        raise ValueError(f"gamma must be below 1, got {gamma}: the process has no end, so its values would be infinite")
+        raise ValueError(f"gamma must be below 1, got {gamma}: episodes never end, so values would be infinite")

@@ -1,6 +1,6 @@
-r"""Robbins–Monro iterations, with TD(0) and Q-learning as two of them.
+r"""Robbins–Monro iterations, and TD(0) and Q-learning as instances of them.
 
-Several independent runs are made at once: an array's first axis runs over these ``M`` replicas.
+``M`` independent replicas run at once, along the first axis of every array.
 
 Sources: Robbins & Monro, *A Stochastic Approximation Method* (1951), https://doi.org/10.1214/aoms/1177729586;
 Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd ed. (2018), chapter 6;
@@ -16,7 +16,7 @@ from sb3_a2c_td.tabular.mdp import TabularMDP
 
 Sample = TypeVar("Sample")
 StepSize = Callable[[np.ndarray], np.ndarray]
-r""":math:`\alpha` of an array of times :math:`t`, such as :class:`~sb3_a2c_td.schedules.PowerLaw`"""
+r"""computes :math:`\alpha_t` of an array of times :math:`t`, as :class:`~sb3_a2c_td.schedules.PowerLaw` does"""
 
 
 def robbins_monro(
@@ -24,35 +24,34 @@ def robbins_monro(
     sample: Callable[[np.ndarray], Sample],
     step_size: StepSize,
     theta: np.ndarray,
-    concerned: Callable[[Sample, np.ndarray], np.ndarray] | None = None,
+    updated: Callable[[Sample, np.ndarray], np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
-    r"""Seek :math:`\theta` with :math:`E_{s \sim \tau_\theta}[f(s, \theta)] = 0` from samples alone.
+    r"""Find :math:`\theta` with :math:`E_{s \sim p_\theta}[f(s, \theta)] = 0` from samples.
 
-    .. math:: \theta_{t+1} = \theta_t - \alpha_t f(s_t, \theta_t), \quad s_t \sim \tau_{\theta_t}
+    .. math:: \theta_{t+1} = \theta_t - \alpha_t f(s_t, \theta_t), \quad s_t \sim p_{\theta_t}
 
-    It converges under :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty`, see
-    :func:`~sb3_a2c_td.schedules.check_robbins_monro`; that is not asked of ``step_size``, so that other step sizes
-    can be tried.
+    The iteration converges under :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty`, see
+    :func:`~sb3_a2c_td.schedules.check_robbins_monro`. ``step_size`` is not checked, so that you can try others too.
 
     :param f: :math:`f(s, \theta)`, in the shape of :math:`\theta`
-    :param sample: draws :math:`s_t` from :math:`\tau_\theta`, given :math:`\theta`
-    :param step_size: :math:`\alpha` of a time, elementwise for arrays
+    :param sample: draws :math:`s_t` from :math:`p_\theta`, given :math:`\theta`
+    :param step_size: computes :math:`\alpha_t`, elementwise for arrays of times
     :param theta: :math:`\theta_0`, of any shape
-    :param concerned: which components a sample concerns, given the sample and :math:`\theta`, bool in the shape of
-        :math:`\theta`. Each component then has its own time, the number of samples that concerned it so far (an
-        asynchronous iteration); ``None``: one time for all, the number of samples
-    :return: :math:`\theta_1, \theta_2, \dots`, without end
+    :param updated: computes the components that a sample updates, given the sample and :math:`\theta`, bool in the shape
+        of :math:`\theta`. Each component then has its own time, the number of samples that updated it so far (an
+        asynchronous iteration). With ``None``, all components share one time, the number of samples
+    :return: an infinite iterator of :math:`\theta_1, \theta_2, \dots`
     """
-    t = np.zeros(() if concerned is None else theta.shape)
+    t = np.zeros(() if updated is None else theta.shape)
     while True:
         s = sample(theta)
         theta = theta - step_size(t) * f(s, theta)
-        t = t + (1 if concerned is None else concerned(s, theta))
+        t = t + (1 if updated is None else updated(s, theta))
         yield theta
 
 
 class TransitionSample(NamedTuple):
-    """One transition ``(s, a, r, s')`` for each replica."""
+    """One transition ``(s, a, r, s')`` per replica."""
 
     state: np.ndarray
     """int ``(M,)``"""
@@ -69,14 +68,14 @@ class TransitionSample(NamedTuple):
 def independent_transitions(
     mdp: TabularMDP, policy: np.ndarray, states: np.ndarray, n_replicas: int, rng: np.random.Generator
 ) -> Callable[[np.ndarray], TransitionSample]:
-    r"""Give a sampler that draws every :math:`s` anew, independently of all before.
+    r"""Make a sampler that draws every state :math:`s` independently.
 
     :param mdp: the MDP
-    :param policy: probabilities of the actions, ``(S, A)``
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :param states: probabilities of :math:`s`, ``(S,)``; 0 for terminal states
-    :param n_replicas: ``M``
-    :param rng: what to draw from
-    :return: a function of :math:`\theta`, which it does not use
+    :param n_replicas: number of replicas ``M``
+    :param rng: random generator
+    :return: a sampler; it ignores its argument :math:`\theta`
     """
     dynamics = _Dynamics(mdp, policy, rng)
     cumulative = np.cumsum(states)
@@ -86,13 +85,13 @@ def independent_transitions(
 def trajectories(
     mdp: TabularMDP, policy: np.ndarray, n_replicas: int, rng: np.random.Generator
 ) -> Callable[[np.ndarray], TransitionSample]:
-    r"""Give a sampler that follows episodes: :math:`s` is the :math:`s'` before, or begins an episode anew.
+    r"""Make a sampler that follows episodes: :math:`s` is the previous :math:`s'`, or the start of a new episode.
 
     :param mdp: the MDP
-    :param policy: probabilities of the actions, ``(S, A)``
-    :param n_replicas: ``M``
-    :param rng: what to draw from
-    :return: a function of :math:`\theta`, which it does not use
+    :param policy: :math:`\pi(a|s)`, ``(S, A)``
+    :param n_replicas: number of replicas ``M``
+    :param rng: random generator
+    :return: a sampler; it ignores its argument :math:`\theta`
     """
     dynamics = _Dynamics(mdp, policy, rng)
     cumulative = np.broadcast_to(np.cumsum(mdp.initial), (n_replicas, len(mdp.initial)))
@@ -108,7 +107,7 @@ def trajectories(
 
 
 class _Dynamics:
-    """Draws what follows on states."""
+    """Draws actions, rewards and next states."""
 
     def __init__(self, mdp: TabularMDP, policy: np.ndarray, rng: np.random.Generator) -> None:
         self._mdp = mdp
@@ -128,8 +127,8 @@ class _Dynamics:
 
 
 def _draw(cumulative: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw one index from each row of cumulative probabilities, ``(M, n)``."""
-    # up to the last sum rather than 1, from which rounding may keep it
+    """Draw one index per row of cumulative probabilities, ``(M, n)``."""
+    # the last sum may be rounded to less than 1
     u = rng.random(len(cumulative)) * cumulative[:, -1]
     index: np.ndarray = np.sum(u[:, None] >= cumulative, axis=1)
     return index
@@ -138,12 +137,11 @@ def _draw(cumulative: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def td0_f(transition: TransitionSample, values: np.ndarray) -> np.ndarray:
     r"""Compute :math:`f(s_t, V) = -(r + \gamma_t V(s') - V(s))` at the component :math:`s`, and 0 at all others.
 
-    Bellman's equation :math:`V(s) = E[r + \gamma V(s')]`, with all of it taken into the expectation, says that its
-    mean is zero at :math:`V^\pi`.
+    By Bellman's equation :math:`V(s) = E[r + \gamma V(s')]`, its expectation is zero at :math:`V^\pi`.
 
-    :param transition: :math:`s_t`, what the iteration calls a sample
+    :param transition: the sample :math:`s_t`
     :param values: :math:`V`, ``(M, S)``
-    :return: ``(M, S)``
+    :return: :math:`f`, ``(M, S)``
     """
     rows = np.arange(len(values))
     target = transition.reward + transition.discount * values[rows, transition.next_state]
@@ -155,12 +153,12 @@ def td0_f(transition: TransitionSample, values: np.ndarray) -> np.ndarray:
 def q_learning_f(transition: TransitionSample, values: np.ndarray) -> np.ndarray:
     r"""Compute :math:`f(s_t, Q) = -(r + \gamma_t \max_{a'} Q(s', a') - Q(s, a))` at :math:`(s, a)`, 0 at all others.
 
-    Bellman's optimality equation :math:`Q(s, a) = r + \gamma E_{s'} \max_{a'} Q(s', a')` says that its mean is zero at
+    By Bellman's optimality equation :math:`Q(s, a) = r + \gamma E_{s'} \max_{a'} Q(s', a')`, its expectation is zero at
     :math:`Q^*`, whatever policy draws the actions.
 
-    :param transition: :math:`s_t`, what the iteration calls a sample
+    :param transition: the sample :math:`s_t`
     :param values: :math:`Q`, ``(M, S, A)``
-    :return: ``(M, S, A)``
+    :return: :math:`f`, ``(M, S, A)``
     """
     rows = np.arange(len(values))
     target = transition.reward + transition.discount * values[rows, transition.next_state].max(axis=1)
@@ -173,37 +171,38 @@ def td0(
     sample: Callable[[np.ndarray], TransitionSample],
     step_size: StepSize,
     values: np.ndarray,
-    own_times: bool = True,
+    count_visits: bool = True,
 ) -> Iterator[np.ndarray]:
     r"""TD(0), :math:`V(s) \leftarrow V(s) + \alpha_t [r + \gamma_t V(s') - V(s)]`, as a Robbins–Monro iteration.
 
     :param sample: draws transitions, see :func:`trajectories` and :func:`independent_transitions`
-    :param step_size: :math:`\alpha` of a time
+    :param step_size: computes :math:`\alpha_t` of a time
     :param values: :math:`V_0`, ``(M, S)``; 0 at terminal states
-    :param own_times: whether the time of :math:`V(s)` is the number of visits to :math:`s`, or else of all samples
-    :return: :math:`V_1, V_2, \dots`, without end
+    :param count_visits: whether the time :math:`t` of :math:`V(s)` is the number of visits to :math:`s` rather than the
+        number of all samples
+    :return: an infinite iterator of :math:`V_1, V_2, \dots`
     """
-    return robbins_monro(td0_f, sample, step_size, values, _visited_state if own_times else None)
+    return robbins_monro(td0_f, sample, step_size, values, _visited_state if count_visits else None)
 
 
 def q_learning(
     sample: Callable[[np.ndarray], TransitionSample],
     step_size: StepSize,
     values: np.ndarray,
-    own_times: bool = True,
+    count_visits: bool = True,
 ) -> Iterator[np.ndarray]:
     r"""Watkins' Q-learning as a Robbins–Monro iteration.
 
     .. math:: Q(s, a) \leftarrow Q(s, a) + \alpha_t [r + \gamma_t \max_{a'} Q(s', a') - Q(s, a)]
 
     :param sample: draws transitions; their policy must try every action in every state
-    :param step_size: :math:`\alpha` of a time
+    :param step_size: computes :math:`\alpha_t` of a time
     :param values: :math:`Q_0`, ``(M, S, A)``; 0 at terminal states
-    :param own_times: whether the time of :math:`Q(s, a)` is the number of visits to :math:`(s, a)`, or else of all
-        samples
-    :return: :math:`Q_1, Q_2, \dots`, without end
+    :param count_visits: whether the time :math:`t` of :math:`Q(s, a)` is the number of visits to :math:`(s, a)` rather
+        than the number of all samples
+    :return: an infinite iterator of :math:`Q_1, Q_2, \dots`
     """
-    return robbins_monro(q_learning_f, sample, step_size, values, _visited_pair if own_times else None)
+    return robbins_monro(q_learning_f, sample, step_size, values, _visited_pair if count_visits else None)
 
 
 def _visited_state(transition: TransitionSample, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from sb3_a2c_td import TDA2C, RecurrentTDA2C
-from sb3_a2c_td.envs import minatar
+from sb3_a2c_td.envs import registration
 from sb3_a2c_td.zoo import masks
 
 ALGORITHMS = {
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         register()
-        if any(minatar.PREFIX in argument for argument in args.arguments):
-            minatar.register()
+        if any(registration.MINATAR_PREFIX in argument for argument in args.arguments):
+            registration.register_minatar()
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         needed = "minatar" if missing == "minatar" else "'sb3-a2c-td[zoo]'"

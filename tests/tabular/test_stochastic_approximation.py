@@ -172,7 +172,7 @@ def td0_squared_errors(mdp: TabularMDP, steps: PowerLaw, marks: list[int], n_rep
     """Run TD(0) as the recursion has it and give (V_t − V)², (n_marks, n_replicas, S)."""
     policy = uniform(mdp)
     sample = independent_transitions(mdp, policy, live_states(mdp), n_replicas, np.random.default_rng(2))
-    iterates = at(marks, td0(sample, steps, np.zeros((n_replicas, mdp.n_states)), own_times=False))
+    iterates = at(marks, td0(sample, steps, np.zeros((n_replicas, mdp.n_states)), count_visits=False))
     return (np.array(iterates) - state_values(mdp, policy)) ** 2
 
 

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, power_law_from
-from benchmarks.learning.environments import ENVIRONMENTS, MEMORY_ENVIRONMENTS
+from benchmarks.learning.environments import ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, SUITES
 from benchmarks.learning.training import ALGORITHMS, train
@@ -92,7 +92,7 @@ def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
 def test_memories_are_compared_with_the_settings_that_ship() -> None:
     """And feed-forward networks with the same, but for the networks."""
     lstm, feed_forward = CONTRIB_ARMS["tda2c-lstm"], CONTRIB_ARMS["tda2c-feed-forward"]
-    for environment in MEMORY_ENVIRONMENTS:
+    for environment in PARTIALLY_OBSERVED_ENVIRONMENTS:
         shipped = dict(recurrent_hyperparams[environment.name])
         assert shipped.pop("n_timesteps") == environment.n_steps
         assert shipped.pop("policy") == "MlpLstmPolicy"

@@ -11,7 +11,7 @@ from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import SUITES, Job
-from benchmarks.learning.training import SEEDS_APART, make_env, make_model, train
+from benchmarks.learning.training import SEED_STRIDE, make_env, make_model, train
 from benchmarks.learning.tuning import FINAL_SEEDS, STUDIES_OF, TRIAL_SEEDS, Study, first_guess, suggest, tune
 
 SMALL = Study(
@@ -50,8 +50,8 @@ def test_the_first_guess_can_be_suggested(name: str) -> None:
 def test_no_run_of_a_suite_has_a_seed_of_a_study() -> None:
     n_seeds = max(environment.n_seeds for suite in SUITES.values() for environment in suite.environments)
     n_trial_seeds = max(max(study.n_seeds, study.n_final_seeds) for study in STUDIES_OF.values())
-    assert SEEDS_APART * n_seeds < TRIAL_SEEDS
-    assert TRIAL_SEEDS + SEEDS_APART * n_trial_seeds < FINAL_SEEDS
+    assert SEED_STRIDE * n_seeds < TRIAL_SEEDS
+    assert TRIAL_SEEDS + SEED_STRIDE * n_trial_seeds < FINAL_SEEDS
 
 
 def test_a_study_takes_the_best_finalist(tmp_path: Path) -> None:
