@@ -1,7 +1,7 @@
 r"""Learning rates: numbers, strings such as ``"lin_1e-3"``, and functions of the remaining progress.
 
-The Robbins–Monro schedules are the step sizes :math:`\alpha_t = a / (b + t)^p`, with the conditions that make stochastic
-approximation converge.
+The Robbins–Monro schedules are the step sizes :math:`\alpha_t = a / (b + t)^p`, with the conditions that make
+stochastic approximation converge.
 
 Source: Robbins & Monro, *A Stochastic Approximation Method* (1951), https://doi.org/10.1214/aoms/1177729586.
 """
@@ -56,8 +56,8 @@ def _parsed(name: str, text: str) -> LinearSchedule:
         with suppress(ValueError):
             return linear_schedule(float(number))
     raise ValueError(
-        f"{name}={text!r} is not a learning rate. Use 'lin_1e-3' for a rate that decays linearly from 1e-3 to 0, or pass "
-        "a number for a constant rate (YAML reads 0.001 and 1.0e-3 as numbers, but 1e-3 as a string)."
+        f"{name}={text!r} is not a learning rate. Use 'lin_1e-3' for a rate that decays linearly from 1e-3 to 0, or "
+        "pass a number for a constant rate (YAML reads 0.001 and 1.0e-3 as numbers, but 1e-3 as a string)."
     )
 
 

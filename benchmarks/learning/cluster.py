@@ -15,9 +15,9 @@ SECONDS_TO_CONNECT = 5
 def run(jobs: Iterable[Job], runs: Path, scheduler: str) -> Generator[Outcome, None, None]:
     """Train the jobs on the workers of a cluster, and write each record on this machine when it arrives.
 
-    If a worker is lost, its jobs move to other workers. A job that has taken down more workers than the scheduler allows
-    (``distributed.scheduler.allowed-failures``) fails. joblib's backend for dask would wait for such a job forever (as
-    of joblib 1.6).
+    If a worker is lost, its jobs move to other workers. A job that has taken down more workers than the scheduler
+    allows (``distributed.scheduler.allowed-failures``) fails. joblib's backend for dask would wait for such a job
+    forever (as of joblib 1.6).
 
     The workers must run the same commit with the same packages as this process; this is not checked. The ``conditions``
     of each record have the commit and the versions of its worker.

@@ -42,7 +42,7 @@ def measure_throughput(
         str | None,
         typer.Option(
             metavar="K,K,...",
-            help="Measure distributed training with these numbers of processes instead, on environments of 1 ms a step.",
+            help="Measure distributed training by these numbers of processes instead, with a 1 ms environment.",
         ),
     ] = None,
 ) -> None:
@@ -142,7 +142,9 @@ def measure_soak(
     steps: Annotated[
         int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run; SubprocVecEnv takes a fifth of them.")
     ] = 20_000_000,
-    seconds_between_saves: Annotated[float, typer.Option(min=0.0, help="Seconds between two saves of the model.")] = 60.0,
+    seconds_between_saves: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between two saves of the model.")
+    ] = 60.0,
     output: Output = RESULTS,
 ) -> None:
     """Monitor memory, file descriptors and speed during long runs on CartPole-v1."""

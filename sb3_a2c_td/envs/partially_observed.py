@@ -1,11 +1,11 @@
 r"""Partially observed environments, which need a recurrent policy.
 
 A one-step method profits from a recurrent state only if the very next observation or reward depends on the action. The
-actor learns from :math:`\mathbb E[A \mid h, a]` with :math:`A = r + \gamma V(s', h') - V(s, h)`. If neither :math:`r` nor
-:math:`s'` depends on the action, this expectation is the same for all actions, and the actor learns nothing, whatever
-happens later. CartPole without velocities is such a case: an action changes a velocity, and the velocity changes a
-position one step later. With the last action in the observation (:class:`LastAction`), the critic can predict that
-change.
+actor learns from :math:`\mathbb E[A \mid h, a]` with :math:`A = r + \gamma V(s', h') - V(s, h)`. If neither :math:`r`
+nor :math:`s'` depends on the action, this expectation is the same for all actions, and the actor learns nothing,
+whatever happens later. CartPole without velocities is such a case: an action changes a velocity, and the velocity
+changes a position one step later. With the last action in the observation (:class:`LastAction`), the critic can predict
+that change.
 """
 
 from typing import Any
@@ -24,10 +24,10 @@ AGENT_COLOUR = (226, 112, 32)
 class TMaze(gym.Env[np.ndarray, np.int64]):
     """A corridor that ends in a junction. A sign at its start tells the agent where to turn there.
 
-    The observation is ``[sign left, sign right, junction]``, and all zeros in between. The actions are forward, left and
-    right. A turn at the junction ends the episode, with reward 1 for the right direction and -1 for the other. Any other
-    action that does not advance the agent costs 0.1 and leaves it in place. Without a recurrent state the turn cannot
-    depend on the sign, so the mean return is at most 0; with one it can be 1.
+    The observation is ``[sign left, sign right, junction]``, and all zeros in between. The actions are forward, left
+    and right. A turn at the junction ends the episode, with reward 1 for the right direction and -1 for the other. Any
+    other action that does not advance the agent costs 0.1 and leaves it in place. Without a recurrent state the turn
+    cannot depend on the sign, so the mean return is at most 0; with one it can be 1.
 
     Source: Bakker, *Reinforcement Learning with Long Short-Term Memory* (NIPS 2001).
 
@@ -108,7 +108,9 @@ class LastAction(gym.Wrapper[np.ndarray, np.int64, np.ndarray, np.int64]):
         super().__init__(env)
         space, actions = env.observation_space, env.action_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 1 or not isinstance(actions, spaces.Discrete):
-            raise ValueError(f"env has {space} and {actions}: LastAction needs vector observations and Discrete actions")
+            raise ValueError(
+                f"env has {space} and {actions}: LastAction needs vector observations and Discrete actions"
+            )
         self._n_actions = int(actions.n)
         low = np.append(space.low, np.zeros(self._n_actions))
         high = np.append(space.high, np.ones(self._n_actions))

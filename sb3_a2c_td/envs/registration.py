@@ -32,9 +32,7 @@ def register() -> None:
             )
     for env_id, (name, max_episode_steps) in PARTIALLY_OBSERVED.items():
         if env_id not in gym.registry:
-            gym.register(
-                env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=max_episode_steps
-            )
+            gym.register(env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=max_episode_steps)
 
 
 def register_minatar() -> None:

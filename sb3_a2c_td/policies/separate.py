@@ -30,9 +30,9 @@ class SeparateNetworks(BasePolicy):
     """Mixin that gives an actor-critic policy separate networks and one optimiser with two parameter groups.
 
     The groups ``"actor"`` and ``"critic"`` have a learning rate each. For optimisers that treat every parameter
-    independently (Adam, RMSprop, SGD, ...), this equals two optimisers. The defaults are those of the reference:
-    ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU, Glorot-uniform weights, zero biases, and Adam
-    in Keras's form.
+    independently (Adam, RMSprop, SGD, ...), this equals two optimisers. The defaults are the reference settings:
+    ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU, Glorot-uniform weights, zero biases, and
+    Adam in Keras's form.
 
     Put it before the policy class: ``class MyPolicy(SeparateNetworks, ActorCriticPolicy)``.
 
@@ -41,8 +41,9 @@ class SeparateNetworks(BasePolicy):
     :param lr_schedule: the actor's learning rate; :class:`~sb3_a2c_td.TDA2C` sets the critic's
     :param net_arch: hidden layers, as in SB3: ``[64, 64]`` or ``dict(pi=[32, 16], vf=[32, 16, 16])``
     :param activation_fn: activation function
-    :param ortho_init: whether to use SB3's orthogonal initialisation. Otherwise the layers after the features extractors
-        are initialised as in Keras (Glorot-uniform weights, zero biases), and the extractors keep their own weights
+    :param ortho_init: whether to use SB3's orthogonal initialisation. Otherwise the layers after the features
+        extractors are initialised as in Keras (Glorot-uniform weights, zero biases), and the extractors keep their own
+        weights
     :param features_extractor_class: features extractor; actor and critic get one each
     :param share_features_extractor: must be ``False``
     :param optimizer_class: optimiser

@@ -130,8 +130,8 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
 
     :param mdp: the MDP
     :return: a deterministic policy, ``(S, A)``; its action in terminal states is 0
-    :raises ValueError: with :math:`\gamma = 1`, if no terminal state can be reached from some state, or if it is optimal
-        never to end an episode
+    :raises ValueError: with :math:`\gamma = 1`, if no terminal state can be reached from some state, or if it is
+        optimal never to end an episode
     """
     every_action = np.ones((mdp.n_states, mdp.n_actions), bool)
     policy = _first_of(mdp, every_action)
@@ -187,7 +187,7 @@ def _reaching(terminal: BoolArray, possible: BoolArray) -> BoolArray:
 
 
 def _first_of(mdp: TabularMDP, allowed: BoolArray) -> FloatArray:
-    """Choose the lowest allowed action in each state; with gamma = 1, the lowest that leads towards a terminal state."""
+    """Choose in each state the lowest allowed action; with gamma = 1, the lowest that leads to a terminal state."""
     if mdp.gamma < 1.0:
         return np.asarray(np.eye(mdp.n_actions)[allowed.argmax(axis=1)])
     policy: FloatArray = np.eye(mdp.n_actions)[np.zeros(mdp.n_states, int)]

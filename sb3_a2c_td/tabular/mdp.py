@@ -20,8 +20,8 @@ SUM_TOLERANCE = 1e-8
 class TabularMDP:
     r"""A Markov decision process of S states and A actions (Sutton & Barto, 2018, chapter 3).
 
-    An episode ends on entering a terminal state. Terminal states must be absorbing, :math:`P(s|s,a) = 1`, must have zero
-    reward, :math:`R(s,a) = 0`, and no episode may start in one.
+    An episode ends on entering a terminal state. Terminal states must be absorbing, :math:`P(s|s,a) = 1`, must have
+    zero reward, :math:`R(s,a) = 0`, and no episode may start in one.
 
     All arrays are copied and made read-only.
 
@@ -160,8 +160,8 @@ class TabularMDP:
         paying = states[self.rewards[states].any(axis=1)]
         if len(paying):
             raise ValueError(
-                f"rewards: the terminal state {paying[0]} must have the reward 0, got {self.rewards[paying[0]]}; put the "
-                "reward on the transitions into it"
+                f"rewards: the terminal state {paying[0]} must have the reward 0, got {self.rewards[paying[0]]}; put "
+                "the reward on the transitions into it"
             )
         starting = states[self.initial[states] > 0]
         if len(starting):

@@ -53,9 +53,9 @@ def garnet(
 
     Every action leads to ``branching`` states, drawn without replacement. Their probabilities are the parts into which
     uniform cuts divide the unit interval. The reward of each state and action is drawn from N(0, 1). Episodes start in
-    any state with equal probability. This is the form of Bhatnagar et al., *Natural actor-critic algorithms* (Automatica
-    45, 2009), without noise in the rewards and without nonstationarity. The name, an acronym for "generic average
-    reward nonstationary environment testbed", is due to Archibald et al., *On the generation of Markov decision
+    any state with equal probability. This is the form of Bhatnagar et al., *Natural actor-critic algorithms*
+    (Automatica 45, 2009), without noise in the rewards and without nonstationarity. The name, an acronym for "generic
+    average reward nonstationary environment testbed", is due to Archibald et al., *On the generation of Markov decision
     processes* (Journal of the Operational Research Society 46, 1995).
 
     :param n_states: number of states S

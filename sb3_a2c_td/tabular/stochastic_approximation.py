@@ -37,8 +37,8 @@ def robbins_monro(
     :param sample: draws :math:`s_t` from :math:`p_\theta`, given :math:`\theta`
     :param step_size: computes :math:`\alpha_t`, elementwise for arrays of times
     :param theta: :math:`\theta_0`, of any shape
-    :param updated: computes the components that a sample updates, given the sample and :math:`\theta`, bool in the shape
-        of :math:`\theta`. Each component then has its own time, the number of samples that updated it so far (an
+    :param updated: computes the components that a sample updates, given the sample and :math:`\theta`, bool in the
+        shape of :math:`\theta`. Each component then has its own time, the number of samples that updated it so far (an
         asynchronous iteration). With ``None``, all components share one time, the number of samples
     :return: an infinite iterator of :math:`\theta_1, \theta_2, \dots`
     """

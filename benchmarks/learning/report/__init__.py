@@ -1,1 +1,1 @@
-"""From the records of runs to a page that says what they show, and no more."""
+"""Report of the learning benchmark: analysis of the records, figures and pages."""

@@ -1,4 +1,4 @@
-"""From the records of runs to findings."""
+"""Analysis of the records of runs."""
 
 import json
 from collections import Counter
@@ -35,8 +35,8 @@ from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, RESULTS, SUITES
 from benchmarks.speed.throughput import Measurement
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
-RANDOM, SEED_ARM, TUNED_ARM = "random", "tda2c", "tda2c-tuned"
-OWN_ARMS = (TUNED_ARM, SEED_ARM)
+RANDOM, REFERENCE_ARM, TUNED_ARM = "random", "tda2c", "tda2c-tuned"
+OWN_ARMS = (TUNED_ARM, REFERENCE_ARM)
 BASELINES = ("a2c", "a2c-zoo", "a2c-td0")
 COMPARED = (*BASELINES, "ppo-zoo")
 LEARNING_ARMS = tuple(arm for arm in MAIN_ARMS if arm != RANDOM)
@@ -45,17 +45,17 @@ BOOTSTRAP_SEED = 0
 GOAL_BASELINES = ("a2c", "a2c-zoo")
 GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 CARTPOLE_GOALS = {100_000: 495.0, 40_000: 475.0}
-"""the final score to reach by a step"""
+"""final score to reach, by number of steps"""
 
 Plan = Mapping[tuple[str, str], int]
-"""Runs that there should be, by environment and arm."""
+"""Number of planned runs by environment and arm."""
 Runs = dict[str, list[Record]]
-"""Runs on one environment by arm, in the order of their seeds."""
+"""Runs on one environment by arm, sorted by seed."""
 
 
 def plan() -> dict[tuple[str, str], int]:
-    """Count the runs that there should be: those of the suites that are reported."""
-    # an arm may be in several suites
+    """Count the planned runs of all reported suites, by environment and arm."""
+    # without duplicates, since an arm may be in several suites
     jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in REPORTED for job in suite.jobs())
     return dict(Counter((environment, arm) for environment, arm, _ in jobs))
 
@@ -66,28 +66,29 @@ def analyse(
     planned: Plan,
     throughput: Mapping[str, Any] | None = None,
 ) -> Findings:
-    """Find out what runs show.
+    """Analyse the runs.
 
-    The same records give the same findings: the bootstrap of each figure has a generator of its own, with a fixed seed.
+    The result is deterministic: the bootstrap of each metric has its own random generator with a fixed seed.
 
     :param records: the runs
-    :param environments: the environments of the benchmark, in the order of the report
-    :param planned: the runs that there should be
-    :param throughput: what ``python -m benchmarks throughput`` saved; ``None``: there is nothing
+    :param environments: environments of the benchmark, in the order of the report
+    :param planned: the planned runs
+    :param throughput: result of ``python -m benchmarks throughput``, or ``None``
     :raises ValueError: if runs of one arm on one environment differ in their settings
     """
-    kept, left_out = _divide(records, {environment.name: environment for environment in environments}, planned)
-    runs = {environment.name: _by_arm(kept, environment.name) for environment in environments}
-    found = [_on_environment(environment, runs[environment.name], planned) for environment in environments]
+    by_name = {environment.name: environment for environment in environments}
+    kept, excluded = _select(records, by_name, planned)
+    runs = {name: _by_arm(kept, name) for name in by_name}
+    findings = [_on_environment(environment, runs[name], planned) for name, environment in by_name.items()]
     aggregated = _comparable(runs)
     return Findings(
-        environments=tuple(findings for findings in found if findings.results),
-        aggregates=_aggregates({e.name: e for e in environments}, {name: runs[name] for name in aggregated}),
+        environments=tuple(each for each in findings if each.results),
+        aggregates=_aggregates(by_name, {name: runs[name] for name in aggregated}),
         aggregated=tuple(aggregated),
-        checks=(*_comparison_checks(found, planned), *_cartpole_checks(runs.get("CartPole-v1", {}), planned)),
+        checks=(*_comparison_checks(findings, planned), *_cartpole_checks(runs.get("CartPole-v1", {}), planned)),
         planned=dict(planned),
         n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
-        left_out=tuple(left_out),
+        excluded=tuple(excluded),
         hours=sum(record.seconds for record in kept) / 3600,
         conditions=_conditions(kept),
         throughput=tuple(_measurements(throughput)),
@@ -96,34 +97,34 @@ def analyse(
 
 
 def load_throughput(path: Path) -> dict[str, Any] | None:
-    """Read what ``python -m benchmarks throughput`` saved; ``None`` where it has saved nothing."""
+    """Read the result of ``python -m benchmarks throughput``; ``None`` if the file does not exist."""
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _divide(
+def _select(
     records: Iterable[Record], environments: Mapping[str, Environment], planned: Plan
 ) -> tuple[list[Record], list[str]]:
-    """Give the records of the plan, and why others are left out."""
-    kept, left_out = [], []
+    """Return the planned records, and a line per other record with the reason of its exclusion."""
+    kept, excluded = [], []
     for record in records:
-        reason = _reason_against(record, environments, planned)
+        reason = _exclusion_reason(record, environments, planned)
         if reason is None:
             kept.append(record)
         else:
-            left_out.append(f"`{record.environment}`, `{record.arm}`, seed {record.seed}: {reason}")
-    return kept, left_out
+            excluded.append(f"`{record.environment}`, `{record.arm}`, seed {record.seed}: {reason}")
+    return kept, excluded
 
 
-def _reason_against(record: Record, environments: Mapping[str, Environment], planned: Plan) -> str | None:
+def _exclusion_reason(record: Record, environments: Mapping[str, Environment], planned: Plan) -> str | None:
     if (record.environment, record.arm) not in planned:
         return "not planned"
     n_steps = environments[record.environment].n_steps
     if record.n_steps != n_steps:
-        return f"{record.n_steps:,} steps, not the {n_steps:,} planned"
+        return f"{record.n_steps:,} steps instead of the planned {n_steps:,}"
     if not len(record.episode_ends):
         return "no episode ended"
     n_runs = planned[record.environment, record.arm]
-    return None if record.seed < n_runs else f"not one of the {n_runs} seeds planned"
+    return None if record.seed < n_runs else f"not one of the {n_runs} planned seeds"
 
 
 def _by_arm(records: Sequence[Record], environment: str) -> Runs:
@@ -137,7 +138,7 @@ def _by_arm(records: Sequence[Record], environment: str) -> Runs:
             if record.settings != same[0].settings:
                 raise ValueError(
                     f"{environment}, {arm}: the runs of seeds {same[0].seed} and {record.seed} differ in their "
-                    f"settings ({same[0].settings} and {record.settings}): delete the outdated runs, and run them again"
+                    f"settings ({same[0].settings} and {record.settings}): delete the outdated runs and run them again"
                 )
     return {arm: runs[arm] for arm in (*MAIN_ARMS, *ABLATION_ARMS) if arm in runs}
 
@@ -157,9 +158,9 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
             if several.keys() >= {arm, baseline}
         ),
         ablations=tuple(
-            _ablate(several[arm], several[SEED_ARM], is_complete=complete >= {arm, SEED_ARM})
+            _ablate(several[arm], several[REFERENCE_ARM], is_complete=complete >= {arm, REFERENCE_ARM})
             for arm in ABLATION_ARMS
-            if several.keys() >= {arm, SEED_ARM}
+            if several.keys() >= {arm, REFERENCE_ARM}
         ),
         settings={arm: same[0].settings for arm, same in runs.items()},
     )
@@ -220,19 +221,19 @@ def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool
     )
 
 
-def _ablate(changed: Sequence[Record], seed: Sequence[Record], is_complete: bool) -> Ablation:
+def _ablate(changed: Sequence[Record], reference: Sequence[Record], is_complete: bool) -> Ablation:
     arm = changed[0].arm
     generator = _generator(changed[0].environment, arm, "ablation")
-    difference = statistics.iqm_difference(_areas(changed), _areas(seed), generator)
-    return Ablation(arm, len(changed), len(seed), is_complete, difference)
+    difference = statistics.iqm_difference(_areas(changed), _areas(reference), generator)
+    return Ablation(arm, len(changed), len(reference), is_complete, difference)
 
 
 def _comparable(runs: Mapping[str, Runs]) -> list[str]:
-    """Name the environments where random actions, the package's arms and the baselines all have several runs.
+    """List the environments on which random actions, the package's arms and the baselines all have several runs.
 
-    Arms that have them nowhere do not count.
+    Arms without several runs on any environment are ignored.
     """
-    several = {name: {arm for arm, same in found.items() if len(same) > 1} for name, found in runs.items()}
+    several = {name: {arm for arm, same in by_arm.items() if len(same) > 1} for name, by_arm in runs.items()}
     started = set[str]().union(*several.values()) & {*OWN_ARMS, *BASELINES}
     return [name for name, arms in several.items() if started and started | {RANDOM} <= arms]
 
@@ -240,16 +241,16 @@ def _comparable(runs: Mapping[str, Runs]) -> list[str]:
 def _aggregates(environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> tuple[Aggregate, ...]:
     if not runs:
         return ()
-    complete = [arm for arm in LEARNING_ARMS if all(len(found.get(arm, ())) > 1 for found in runs.values())]
+    complete = [arm for arm in LEARNING_ARMS if all(len(by_arm.get(arm, ())) > 1 for by_arm in runs.values())]
     return tuple(_aggregate(arm, environments, runs) for arm in complete)
 
 
 def _aggregate(arm: str, environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> Aggregate:
-    """Sum an arm up, with the first runs of each environment, as many as there are of all."""
-    n_runs = min(len(found[arm]) for found in runs.values())
+    """Aggregate an arm over the environments, with equally many runs of each: the first ones."""
+    n_runs = min(len(by_arm[arm]) for by_arm in runs.values())
     scores = [
-        _normalised(_areas(found[arm])[:n_runs], _areas(found[RANDOM]), environments[name].solved)
-        for name, found in runs.items()
+        _normalised(_areas(by_arm[arm])[:n_runs], _areas(by_arm[RANDOM]), environments[name].solved)
+        for name, by_arm in runs.items()
     ]
     profile = statistics.performance_profile(scores, PROFILE_AT, _generator(arm, "profile"))
     return Aggregate(
@@ -265,12 +266,12 @@ def _normalised(areas: np.ndarray, random: np.ndarray, solved: float) -> np.ndar
     return (areas - floor) / (solved - floor)
 
 
-def _comparison_checks(found: Sequence[EnvironmentFindings], planned: Plan) -> list[Check]:
+def _comparison_checks(findings: Sequence[EnvironmentFindings], planned: Plan) -> list[Check]:
     verdicts = {
-        (findings.environment.name, baseline): comparison.verdict
-        for findings in found
+        (each.environment.name, baseline): comparison.verdict
+        for each in findings
         for baseline in BASELINES
-        if (comparison := findings.comparison(TUNED_ARM, baseline)) is not None
+        if (comparison := each.comparison(TUNED_ARM, baseline)) is not None
     }
     wanted = [(environment, baseline) for environment in GOAL_ENVIRONMENTS for baseline in GOAL_BASELINES]
     pairs = [(name, baseline) for name, baseline in planned if baseline in BASELINES]
@@ -278,23 +279,23 @@ def _comparison_checks(found: Sequence[EnvironmentFindings], planned: Plan) -> l
 
 
 def _better_check(verdicts: Mapping[tuple[str, str], Verdict], wanted: Sequence[tuple[str, str]]) -> Check:
-    found = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in wanted}
-    lacking = [f"{name} against `{baseline}`: {v}" for (name, baseline), v in found.items() if v != Verdict.BETTER]
+    compared = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in wanted}
+    missed = [f"{name} against `{baseline}`: {v}" for (name, baseline), v in compared.items() if v != Verdict.BETTER]
     return Check(
         f"`{TUNED_ARM}` is better than {_listed(GOAL_BASELINES)} on {', '.join(GOAL_ENVIRONMENTS)}",
-        "; ".join(lacking) or "better in all these comparisons",
-        _reached(not lacking, undecided=set(found.values()) <= {Verdict.BETTER, Verdict.INCOMPLETE}),
+        "; ".join(missed) or "better in all these comparisons",
+        _reached(not missed, undecided=set(compared.values()) <= {Verdict.BETTER, Verdict.INCOMPLETE}),
     )
 
 
 def _not_beaten_check(verdicts: Mapping[tuple[str, str], Verdict], pairs: Sequence[tuple[str, str]]) -> Check:
-    found = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in pairs}
-    beaten = [f"worse than `{baseline}` on {name}" for (name, baseline), v in found.items() if v == Verdict.WORSE]
-    n_known = sum(v != Verdict.INCOMPLETE for v in found.values())
+    compared = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in pairs}
+    beaten = [f"worse than `{baseline}` on {name}" for (name, baseline), v in compared.items() if v == Verdict.WORSE]
+    n_known = sum(v != Verdict.INCOMPLETE for v in compared.values())
     return Check(
-        f"`{TUNED_ARM}` is worse than none of {_listed(BASELINES)} on any environment",
-        "; ".join(beaten) or f"not worse in any of {n_known} comparisons ({len(found)} planned)",
-        _reached(not beaten and n_known == len(found), undecided=not beaten),
+        f"`{TUNED_ARM}` is not worse than any of {_listed(BASELINES)} on any environment",
+        "; ".join(beaten) or f"not worse in any of {n_known} comparisons ({len(compared)} planned)",
+        _reached(not beaten and n_known == len(compared), undecided=not beaten),
     )
 
 
@@ -303,20 +304,21 @@ def _cartpole_checks(runs: Runs, planned: Plan) -> list[Check]:
 
 
 def _cartpole_check(runs: Sequence[Record], planned: Plan, step: int, goal: float) -> Check:
-    words = f"`{TUNED_ARM}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
+    description = f"`{TUNED_ARM}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
     if not runs:
-        return Check(words, "no runs", None)
+        return Check(description, "no runs", None)
     score = _iqm(_final_scores(runs, step), "CartPole-v1", TUNED_ARM, str(step))
     interval = f" [{score.low:.1f}, {score.high:.1f}]" if len(runs) > 1 else ""
     enough = len(runs) >= planned["CartPole-v1", TUNED_ARM]
     return Check(
-        words,
+        description,
         f"IQM {score.value:.1f}{interval} of {len(runs)} runs",
         _reached(enough and score.value >= goal, undecided=not enough),
     )
 
 
 def _reached(reached: bool, undecided: bool) -> bool | None:
+    """Return whether a goal was reached, or ``None`` if that is undecided."""
     return True if reached else None if undecided else False
 
 
@@ -325,12 +327,12 @@ def _listed(arms: Sequence[str]) -> str:
 
 
 def _conditions(records: Sequence[Record]) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for record in records:
         for name, value in record.conditions.items():
             if value is not None:
-                found.setdefault(name, Counter())[_as_text(value)] += 1
-    return {name: dict(counts.most_common()) for name, counts in found.items()}
+                counts.setdefault(name, Counter())[_as_text(value)] += 1
+    return {name: dict(values.most_common()) for name, values in counts.items()}
 
 
 def _as_text(value: Any) -> str:
@@ -343,5 +345,5 @@ def _measurements(throughput: Mapping[str, Any] | None) -> list[Measurement]:
 
 
 def _generator(*key: str) -> np.random.Generator:
-    """Give a figure's own generator, so that runs added elsewhere leave its digits as they are."""
+    """Return a metric's own random generator, so that runs added elsewhere do not change it."""
     return np.random.default_rng([BOOTSTRAP_SEED, *"/".join(key).encode()])

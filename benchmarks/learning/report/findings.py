@@ -1,4 +1,4 @@
-"""What a report says, as plain data: findings on each environment, over all of them, and how sure they are."""
+"""Results of the analysis as plain data: findings on each environment and over all of them, with their uncertainty."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from benchmarks.learning.environments import Environment
 from benchmarks.learning.statistics import Estimate
 from benchmarks.speed.throughput import Measurement
 
-SHOWN_FROM = 0.75
-"""probability of improvement from which an arm counts as better, if its interval lies above a half too"""
+MIN_IMPROVEMENT = 0.75
+"""least probability of improvement of an arm that counts as better; its interval must lie above one half too"""
 
 
 class Verdict(StrEnum):
-    """What a comparison shows."""
+    """Result of a comparison of two arms."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -26,36 +26,36 @@ class Verdict(StrEnum):
 
 
 class Standing(StrEnum):
-    """What an arm's comparisons with all the baselines of an environment show."""
+    """Result of an arm's comparisons with all baselines on an environment."""
 
     BETTER = "better than each of them"
-    PARTLY = "better than some of them, worse than none"
+    PARTLY = "better than some of them and not worse than any"
     WORSE = "worse than at least one of them"
-    OPEN = "not shown to be better or worse than any of them"
-    UNKNOWN = "not compared with each of them yet"
+    OPEN = "neither shown to be better nor worse than any of them"
+    UNKNOWN = "not compared with all of them yet"
 
 
-DECISIVE = {
+DECISIVE_VERDICT = {
     Standing.BETTER: Verdict.BETTER,
     Standing.PARTLY: Verdict.BETTER,
     Standing.WORSE: Verdict.WORSE,
     Standing.OPEN: Verdict.OPEN,
     Standing.UNKNOWN: Verdict.INCOMPLETE,
 }
-"""the verdict that makes each standing what it is"""
+"""verdict of the comparisons that determine a standing"""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one arm reached on one environment.
+    """Metrics of one arm on one environment.
 
-    :param arm: the arm's name
-    :param n_runs: runs that there are
-    :param n_planned: runs that there should be
+    :param arm: name of the arm
+    :param n_runs: number of finished runs
+    :param n_planned: number of planned runs
     :param final_score: IQM over the runs of the mean return of the episodes that ended in the last tenth
     :param area: IQM over the runs of the area under the learning curve, in units of return
-    :param steps_to_threshold: median over the runs of the steps until solved; infinite where most never got there
-    :param n_solved: runs that got there
+    :param steps_to_threshold: median over the runs of the steps until solved; infinite if most runs never solved it
+    :param n_solved: number of runs that solved the environment
     :param seconds: median wall time of a run
     """
 
@@ -71,14 +71,14 @@ class ArmResult:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A curve with its interval.
+    """A curve with its 95% interval.
 
-    :param arm: the arm's name
-    :param n_runs: runs behind it
-    :param at: where it is evaluated, ``(n_points,)``
+    :param arm: name of the arm
+    :param n_runs: number of its runs
+    :param at: points at which the curve is evaluated, ``(n_points,)``
     :param value: the curve, ``(n_points,)``
-    :param low: lower end of the 95% interval, ``(n_points,)``
-    :param high: upper end, ``(n_points,)``
+    :param low: lower ends of the intervals, ``(n_points,)``
+    :param high: upper ends, ``(n_points,)``
     """
 
     arm: str
@@ -91,18 +91,18 @@ class Band:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm beside another on one environment, by the area under the learning curve.
+    """Comparison of an arm with a baseline on one environment, by the area under the learning curve.
 
-    :param environment: the environment's name
-    :param arm: the arm's name
-    :param baseline: the other's name
-    :param n_runs: runs of the arm
-    :param n_baseline_runs: runs of the other
-    :param is_complete: whether these are all the planned runs of both
-    :param improvement: probability that a run of the arm has a greater area than a run of the other, ties half
-    :param final_improvement: the same of the final score
-    :param difference: IQM of the arm minus IQM of the other
-    :param p_value: of the permutation test for "the arm is better"
+    :param environment: name of the environment
+    :param arm: name of the arm
+    :param baseline: name of the baseline
+    :param n_runs: number of runs of the arm
+    :param n_baseline_runs: number of runs of the baseline
+    :param is_complete: whether these are all planned runs of both
+    :param improvement: probability that a run of the arm has a larger area than a run of the baseline; ties count half
+    :param final_improvement: the same for the final score
+    :param difference: IQM of the arm minus IQM of the baseline
+    :param p_value: p-value of the permutation test for "the arm is better"
     """
 
     environment: str
@@ -118,35 +118,35 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What the areas show, by the rule that was set beforehand: nothing before all runs are there."""
+        """Verdict by the areas, according to the rule set in advance; no verdict before all runs are finished."""
         return _verdict(self.improvement) if self.is_complete else Verdict.INCOMPLETE
 
     @property
     def final_verdict(self) -> Verdict:
-        """What the final scores would show by the same rule."""
+        """Verdict of the same rule by the final scores."""
         return _verdict(self.final_improvement) if self.is_complete else Verdict.INCOMPLETE
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What one change to the seed costs or buys on one environment.
+    """Effect of one change to the reference settings on one environment.
 
-    :param arm: the arm with the change
-    :param n_runs: its runs
-    :param n_seed_runs: runs of the seed's own arm
-    :param is_complete: whether these are all the planned runs of both
-    :param difference: IQM of the area under the learning curve, minus that of the seed's own arm
+    :param arm: name of the arm with the change
+    :param n_runs: number of its runs
+    :param n_reference_runs: number of runs of the arm with the reference settings
+    :param is_complete: whether these are all planned runs of both
+    :param difference: IQM of the area under the learning curve, minus that of the reference settings
     """
 
     arm: str
     n_runs: int
-    n_seed_runs: int
+    n_reference_runs: int
     is_complete: bool
     difference: Estimate
 
     @property
     def verdict(self) -> Verdict:
-        """What it shows: whether the interval holds zero."""
+        """Verdict by whether the interval contains zero."""
         if not self.is_complete:
             return Verdict.INCOMPLETE
         if self.difference.low > 0:
@@ -156,14 +156,14 @@ class Ablation:
 
 @dataclass(frozen=True)
 class EnvironmentFindings:
-    """What the runs on one environment show.
+    """Findings on one environment.
 
     :param environment: the environment
-    :param results: of each arm that has runs
-    :param curves: of each main arm that has runs
-    :param comparisons: of the package's arms with the baselines
-    :param ablations: of each arm that changes one thing
-    :param settings: of each arm, as in the records
+    :param results: metrics of each arm with runs
+    :param curves: learning curves of each main arm with runs
+    :param comparisons: comparisons of the package's arms with the baselines
+    :param ablations: effects of single changes to the reference settings
+    :param settings: settings of each arm, as in the records
     """
 
     environment: Environment
@@ -174,22 +174,24 @@ class EnvironmentFindings:
     settings: dict[str, dict[str, Any]]
 
     def comparison(self, arm: str, baseline: str) -> Comparison | None:
-        """Give the comparison of two arms; ``None`` where one of them has no runs."""
-        found = (c for c in self.comparisons if (c.arm, c.baseline) == (arm, baseline))
-        return next(found, None)
+        """Return the comparison of an arm with a baseline; ``None`` if one of them has no runs."""
+        for comparison in self.comparisons:
+            if (comparison.arm, comparison.baseline) == (arm, baseline):
+                return comparison
+        return None
 
     @property
-    def otherwise_by_final_score(self) -> list[Comparison]:
-        """Give the comparisons on which the final scores would have another verdict than the areas have."""
+    def disagreeing_by_final_score(self) -> list[Comparison]:
+        """Comparisons whose verdict by the final scores differs from that by the areas."""
         return [comparison for comparison in self.comparisons if comparison.final_verdict != comparison.verdict]
 
     def verdicts(self, arm: str, baselines: Sequence[str]) -> dict[str, Verdict]:
-        """Give the verdict on an arm beside each of the baselines."""
-        found = {baseline: self.comparison(arm, baseline) for baseline in baselines}
-        return {name: comparison.verdict if comparison else Verdict.INCOMPLETE for name, comparison in found.items()}
+        """Return the verdicts on an arm by baseline."""
+        compared = {baseline: self.comparison(arm, baseline) for baseline in baselines}
+        return {name: comparison.verdict if comparison else Verdict.INCOMPLETE for name, comparison in compared.items()}
 
     def standing(self, arm: str, planned: Sequence[str]) -> Standing:
-        """Sum up how an arm stands to the baselines that are planned here."""
+        """Summarise the comparisons of an arm with the planned baselines."""
         verdicts = set(self.verdicts(arm, planned).values())
         if Verdict.WORSE in verdicts:
             return Standing.WORSE
@@ -202,11 +204,11 @@ class EnvironmentFindings:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """An arm over several environments, by the normalised area under the learning curve.
+    """Metrics of an arm over several environments, by the normalised area under the learning curve.
 
-    :param arm: the arm's name
-    :param n_runs: its runs, of all these environments
-    :param area: IQM over all these runs: 0 as random actions, 1 as if solved from the first step
+    :param arm: name of the arm
+    :param n_runs: number of its runs on all these environments
+    :param area: IQM over all these runs: 0 for random actions, 1 if solved from the first step
     :param profile: share of the runs above each value
     """
 
@@ -218,11 +220,11 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Check:
-    """A goal that was set beforehand, and what was found.
+    """A goal set in advance, and whether it was reached.
 
-    :param goal: in words
-    :param found: in words
-    :param reached: whether it was; ``None`` where the runs do not suffice to say
+    :param goal: description of the goal
+    :param found: description of the result
+    :param reached: whether the goal was reached; ``None`` if that is undecided before all runs are finished
     """
 
     goal: str
@@ -232,19 +234,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report says.
+    """All contents of a report.
 
-    :param environments: of each environment that has runs
-    :param aggregates: of the main arms, over the environments of ``aggregated``
-    :param aggregated: names of the environments that the aggregates are over
+    :param environments: findings on each environment with runs
+    :param aggregates: metrics of the main arms over the environments in ``aggregated``
+    :param aggregated: names of the aggregated environments
     :param checks: the goals
-    :param planned: runs that there should be, by environment and arm
-    :param n_runs: runs that there are, likewise
-    :param left_out: runs that are no part of the plan, as ``environment/arm: reason``
+    :param planned: number of planned runs by environment and arm
+    :param n_runs: number of finished runs by environment and arm
+    :param excluded: unplanned runs with the reason of their exclusion
     :param hours: wall time of all runs together
-    :param conditions: values of each of the records' conditions, with the number of runs that had them
-    :param throughput: steps per second
-    :param throughput_conditions: what they were measured on
+    :param conditions: number of runs by condition and its value
+    :param throughput: measured steps per second
+    :param throughput_conditions: conditions of these measurements
     """
 
     environments: tuple[EnvironmentFindings, ...]
@@ -253,7 +255,7 @@ class Findings:
     checks: tuple[Check, ...]
     planned: dict[tuple[str, str], int]
     n_runs: dict[tuple[str, str], int]
-    left_out: tuple[str, ...]
+    excluded: tuple[str, ...]
     hours: float
     conditions: dict[str, dict[str, int]]
     throughput: tuple[Measurement, ...]
@@ -261,7 +263,7 @@ class Findings:
 
     @property
     def missing(self) -> dict[str, dict[tuple[int, int], list[str]]]:
-        """Group the arms with too few runs on each environment by the runs that there are and should be."""
+        """Arms with missing runs on each environment, by their numbers of finished and planned runs."""
         groups: dict[str, dict[tuple[int, int], list[str]]] = {}
         for (environment, arm), n_planned in self.planned.items():
             n_runs = self.n_runs.get((environment, arm), 0)
@@ -270,21 +272,23 @@ class Findings:
         return groups
 
     def unplanned(self, arms: Sequence[str]) -> dict[str, list[str]]:
-        """Give the environments of the plan where an arm is not planned, for each such arm."""
+        """Return the environments on which an arm is not planned, for each such arm."""
         names = dict.fromkeys(environment for environment, _ in self.planned)
-        lacking = {arm: [name for name in names if (name, arm) not in self.planned] for arm in arms}
-        return {arm: environments for arm, environments in lacking.items() if environments}
+        unplanned = {arm: [name for name in names if (name, arm) not in self.planned] for arm in arms}
+        return {arm: environments for arm, environments in unplanned.items() if environments}
 
     def planned_on(self, environment: str, arms: Sequence[str]) -> list[str]:
-        """Give those of the arms that are planned on an environment."""
+        """Return the arms that are planned on an environment."""
         return [arm for arm in arms if (environment, arm) in self.planned]
 
     def standings(self, arm: str, baselines: Sequence[str]) -> dict[Standing, dict[str, list[str]]]:
-        """Group the environments where an arm is planned by how it stands there to the baselines planned there.
+        """Group an arm's planned environments by its standing among the planned baselines.
 
-        :return: for each standing its environments, each with the baselines that made it so
+        :param arm: name of the arm
+        :param baselines: names of the baselines
+        :return: environments by standing, each with the baselines that determine it
         """
-        analysed = {found.environment.name: found for found in self.environments}
+        analysed = {each.environment.name: each for each in self.environments}
         groups: dict[Standing, dict[str, list[str]]] = {standing: {} for standing in Standing}
         for name in dict.fromkeys(environment for environment, planned in self.planned if planned == arm):
             planned = self.planned_on(name, baselines)
@@ -293,16 +297,16 @@ class Findings:
                 standing = analysed[name].standing(arm, planned)
             else:
                 verdicts, standing = dict.fromkeys(planned, Verdict.INCOMPLETE), Standing.UNKNOWN
-            groups[standing][name] = [b for b, verdict in verdicts.items() if verdict == DECISIVE[standing]]
+            groups[standing][name] = [b for b, verdict in verdicts.items() if verdict == DECISIVE_VERDICT[standing]]
         return groups
 
 
 def _verdict(improvement: Estimate) -> Verdict:
-    if improvement.value >= SHOWN_FROM and improvement.low > 0.5:
+    if improvement.value >= MIN_IMPROVEMENT and improvement.low > 0.5:
         return Verdict.BETTER
     return Verdict.WORSE if improvement.high < 0.5 else Verdict.OPEN
 
 
-def is_known(estimate: Estimate) -> bool:
-    """Say whether an estimate has an interval."""
+def has_interval(estimate: Estimate) -> bool:
+    """Check whether an estimate has an interval."""
     return math.isfinite(estimate.low) and math.isfinite(estimate.high)

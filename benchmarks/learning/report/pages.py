@@ -1,4 +1,4 @@
-"""Findings as pages: Markdown with figures beside it, and one HTML file with everything in it."""
+"""Pages of the report: Markdown with separate figures, and a single HTML file that contains them."""
 
 import base64
 import json
@@ -14,49 +14,49 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from benchmarks.learning import curves
 from benchmarks.learning.arms import ARMS
-from benchmarks.learning.report import analysis, figures, findings
-from benchmarks.learning.report.findings import Findings, Standing
+from benchmarks.learning.report import analysis, figures
+from benchmarks.learning.report.findings import MIN_IMPROVEMENT, Findings, Standing, has_interval
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
 
 FIGURES = Path("figures/benchmarks")
-"""their folder, as seen from the Markdown page"""
+"""folder of the figures, relative to the Markdown page"""
 
 
-def write(found: Findings, output: Path) -> list[Path]:
+def write(findings: Findings, output: Path) -> list[Path]:
     """Write the report: ``benchmarks.md``, ``report.html``, and the figures in ``figures/benchmarks``.
 
-    Figures that it no longer has are deleted.
+    Figures of earlier reports that are no longer drawn are deleted.
 
-    :param found: what to report
+    :param findings: the findings
     :param output: the folder
     :return: the pages
     """
-    drawn = figures.draw_all(found)
+    drawn = figures.draw_all(findings)
     for outdated in (output / FIGURES).glob("*.*"):
         if outdated.stem not in drawn:
             outdated.unlink()
     figures.save(drawn, output / FIGURES)
-    page = markdown(found, list(drawn))
+    page = markdown(findings, list(drawn))
     (output / "benchmarks.md").write_text(page)
     (output / "report.html").write_text(html(page, output))
     return [output / "benchmarks.md", output / "report.html"]
 
 
-def markdown(found: Findings, drawn: Sequence[str]) -> str:
-    """Put findings into words and tables.
+def markdown(findings: Findings, drawn: Sequence[str]) -> str:
+    """Write the findings as a Markdown page.
 
-    :param found: the findings
+    :param findings: the findings
     :param drawn: names of the figures
     """
-    return _templates().get_template("benchmarks.md.jinja").render(found=found, drawn=drawn)
+    return _templates().get_template("benchmarks.md.jinja").render(findings=findings, drawn=drawn)
 
 
 def html(page: str, folder: Path) -> str:
-    """Turn the page into an HTML file that needs no other.
+    """Convert the page to a self-contained HTML file.
 
-    :param page: in Markdown
-    :param folder: where its figures' paths start
+    :param page: the page in Markdown
+    :param folder: folder that the paths of the figures are relative to
     """
     parser = MarkdownIt("commonmark").enable("table")
     parser.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
@@ -68,45 +68,47 @@ def html(page: str, folder: Path) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with about four figures, three after the point at most."""
+    """Format a number with about three significant digits and at most three decimals."""
     if not math.isfinite(value):
         return "–"
     return _signed(value, _decimals(abs(value)))
 
 
-def estimate(found: Estimate) -> str:
-    """Write an estimate and its interval, all with the same decimals; one without an interval as a number."""
-    if not findings.is_known(found):
-        return number(found.value)
-    decimals = _decimals(max(abs(found.value), abs(found.low), abs(found.high)))
-    value, low, high = (_signed(bound, decimals) for bound in (found.value, found.low, found.high))
+def estimate(each: Estimate) -> str:
+    """Format an estimate and its interval with equal decimals; without an interval, as a number."""
+    if not has_interval(each):
+        return number(each.value)
+    decimals = _decimals(max(abs(each.value), abs(each.low), abs(each.high)))
+    value, low, high = (_signed(bound, decimals) for bound in (each.value, each.low, each.high))
     return f"{value} [{low}, {high}]"
 
 
-def probability(found: Estimate) -> str:
-    """Write a probability and its interval."""
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+def probability(each: Estimate) -> str:
+    """Format a probability and its interval."""
+    return f"{each.value:.2f} [{each.low:.2f}, {each.high:.2f}]"
 
 
 def steps(value: float) -> str:
-    """Write a number of steps; an infinite one is never reached."""
+    """Format a number of steps; infinity is "never"."""
     return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 
 def p_value(value: float) -> str:
-    """Write a p-value."""
+    """Format a p-value."""
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
 def code(name: str) -> str:
-    """Write a name as code."""
+    """Format a name as code."""
     return f"`{name}`"
 
 
-def names(found: Sequence[str]) -> str:
-    """List names in a sentence, as code."""
-    *firsts, last = map(code, found)
-    return f"{', '.join(firsts)} and {last}" if firsts else last
+def names(listed: Sequence[str]) -> str:
+    """List names as code, with "and" before the last."""
+    as_code = [code(name) for name in listed]
+    if len(as_code) == 1:
+        return as_code[0]
+    return f"{', '.join(as_code[:-1])} and {as_code[-1]}"
 
 
 def _decimals(size: float) -> int:
@@ -114,13 +116,13 @@ def _decimals(size: float) -> int:
 
 
 def _signed(value: float, decimals: int) -> str:
+    """Format a number with a minus sign (U+2212); zero has no sign."""
     text = f"{value:,.{decimals}f}"
-    # a zero has no sign
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
 def _anchor(heading: str) -> str:
-    """Give the name of a heading in addresses, as GitHub does."""
+    """Return the anchor of a heading, as GitHub does."""
     return "".join(c for c in heading.lower().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
@@ -134,7 +136,7 @@ def _heading_with_anchor(
 def _inlined_image(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
 ) -> str:
-    """Put the file's content in the place of its address."""
+    """Replace the address of an image by its content."""
     content = (env["folder"] / str(tokens[index].attrs["src"])).read_bytes()
     tokens[index].attrSet("src", f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}")
     return renderer.image(tokens, index, options, env)
@@ -168,10 +170,10 @@ def _templates() -> Environment:
         "COMPARED": analysis.COMPARED,
         "OWN_ARMS": analysis.OWN_ARMS,
         "LEARNING_ARMS": analysis.LEARNING_ARMS,
-        "SEED_ARM": analysis.SEED_ARM,
+        "REFERENCE_ARM": analysis.REFERENCE_ARM,
         "TUNED_ARM": analysis.TUNED_ARM,
         "CURVE_WINDOW": curves.WINDOW,
-        "SHOWN_FROM": findings.SHOWN_FROM,
+        "MIN_IMPROVEMENT": MIN_IMPROVEMENT,
         "ABLATION_ENVIRONMENTS": ABLATION_ENVIRONMENTS,
         "FIGURES": FIGURES.as_posix(),
     }

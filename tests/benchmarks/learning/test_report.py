@@ -152,7 +152,7 @@ def test_where_the_final_scores_say_otherwise_the_page_says_so() -> None:
         run_of("CartPole-v1", "tda2c-tuned", seed, [500.0] * 100 + [level]) for seed, level in enumerate(around(50.0))
     ]
     found = analysed(forgotten + runs_at("CartPole-v1", "a2c", around(100.0)))
-    (comparison,) = on(found, "CartPole-v1").otherwise_by_final_score
+    (comparison,) = on(found, "CartPole-v1").disagreeing_by_final_score
     assert (comparison.verdict, comparison.final_verdict) == (Verdict.BETTER, Verdict.WORSE)
     page = pages.markdown(found, [])
     assert "By the final scores the verdict on CartPole-v1 would be another:" in page
@@ -304,14 +304,14 @@ def test_runs_that_are_no_part_of_the_plan_are_left_out() -> None:
     unknown = run_of("CartPole-v1", "dreamer", 0, [500.0])
     beyond = run_of("CartPole-v1", "a2c", N_RUNS, [500.0])
     found = analysed([*runs_at("CartPole-v1", "a2c", [100.0] * 2), short, empty, unknown, beyond])
-    assert found.left_out == (
+    assert found.excluded == (
         "`CartPole-v1`, `a2c`, seed 7: 2,000 steps, not the 100,000 planned",
         "`CartPole-v1`, `a2c`, seed 8: no episode ended",
         "`CartPole-v1`, `dreamer`, seed 0: not planned",
         f"`CartPole-v1`, `a2c`, seed {N_RUNS}: not one of the {N_RUNS} seeds planned",
     )
     assert [(result.arm, result.n_runs) for result in found.environments[0].results] == [("a2c", 2)]
-    assert found.left_out[0] in pages.markdown(found, [])
+    assert found.excluded[0] in pages.markdown(found, [])
 
 
 def test_runs_of_one_arm_have_the_same_settings() -> None:
