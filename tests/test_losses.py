@@ -2,7 +2,7 @@ import hypothesis.extra.numpy as npst
 import numpy as np
 import pytest
 import torch as th
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sb3_a2c_td import losses
@@ -18,8 +18,8 @@ def test_discounts_are_zero_where_the_episode_ended() -> None:
     assert losses.discounts(th.tensor([False, True]), gamma=0.9).tolist() == pytest.approx([0.9, 0.0])
 
 
-def test_discounts_want_booleans() -> None:
-    """The bitwise complement of an integer is no discount."""
+def test_discounts_require_booleans() -> None:
+    """The bitwise complement of an integer would not be 0 or 1."""
     with pytest.raises(AssertionError, match="dtype"):
         losses.discounts(th.tensor([0, 1]), gamma=0.9)
 
@@ -57,22 +57,29 @@ def test_double_softmax_table() -> None:
 
 
 @given(logits=npst.arrays(np.float64, (4, 3), elements=st.floats(-20, 20)), shift=st.floats(-5, 5))
-def test_double_softmax_does_not_depend_on_the_normalisation(logits: np.ndarray, shift: float) -> None:
+def test_double_softmax_ignores_shifts_of_the_logits(logits: np.ndarray, shift: float) -> None:
     action = th.tensor([0, 1, 2, 0])
     z = th.as_tensor(logits)
     shifted = losses.double_softmax_log_prob(z + shift, action)
     th.testing.assert_close(shifted, losses.double_softmax_log_prob(z, action))
-    assert (shifted.exp() <= np.e / (np.e + 2) + 1e-9).all()  # the second softmax of values in [0, 1]
+    # the largest probability of a softmax over values in [0, 1]
+    assert (shifted.exp() <= np.e / (np.e + 2) + 1e-9).all()
 
 
 @given(advantage=vectors)
 def test_normalized_has_mean_zero_and_std_one(advantage: np.ndarray) -> None:
+    assume(len(advantage) > 1 and advantage.std() > 1e-3)
     normalized = losses.normalized(th.as_tensor(advantage))
-    if len(advantage) == 1:
-        assert normalized.tolist() == advantage.tolist()
-    elif advantage.std() > 1e-3:
-        assert normalized.mean().item() == pytest.approx(0, abs=1e-6)
-        assert normalized.std().item() == pytest.approx(1, rel=1e-4)
+    assert normalized.mean().item() == pytest.approx(0, abs=1e-6)
+    assert normalized.std().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_normalized_keeps_a_single_advantage() -> None:
+    assert losses.normalized(tensor(-3.0)).tolist() == [-3.0]
+
+
+def test_normalized_equal_advantages_are_zero() -> None:
+    assert losses.normalized(tensor(2.0, 2.0, 2.0)).tolist() == [0.0, 0.0, 0.0]
 
 
 @given(log_prob=vectors, advantage=vectors)
@@ -107,6 +114,6 @@ def test_critic_loss_gradient_is_the_semi_gradient(value: np.ndarray, target: np
         lambda flat, column: losses.double_softmax_log_prob(flat, flat.long()),
     ],
 )
-def test_shapes_that_would_broadcast_are_refused(call) -> None:
+def test_broadcasting_shapes_are_rejected(call) -> None:
     with pytest.raises(AssertionError, match="shape"):
         call(th.zeros(3), th.zeros(3, 1))

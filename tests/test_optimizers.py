@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sb3_a2c_td import AdamTFLike
-from sb3_a2c_td.optimizers import largest_step
+from sb3_a2c_td.optimizers import max_parameter_change
 
 
 def gradients(n_steps: int, seed: int = 0) -> np.ndarray:
-    """Draw gradients of very different sizes: where they are small, epsilon matters."""
+    """Draw gradients of very different magnitudes; for small ones epsilon matters."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n_steps, 6)) * np.logspace(-9, 1, 6)
 
@@ -27,8 +27,8 @@ def descend(optimizer: th.optim.Optimizer, param: th.Tensor, gradient: np.ndarra
     eps=st.floats(1e-10, 1e-2),
     seed=st.integers(0, 100),
 )
-def test_is_adam_with_keras_epsilon(lr: float, betas: tuple[float, float], eps: float, seed: int) -> None:
-    """Keras's formula, written out in numpy in float64."""
+def test_steps_match_keras_formula(lr: float, betas: tuple[float, float], eps: float, seed: int) -> None:
+    """Compared with Keras's formula in numpy, in float64."""
     param = th.zeros(6, dtype=th.float64)
     optimizer = AdamTFLike([param], lr=lr, betas=betas, eps=eps)
     theta, m, v = np.zeros(6), np.zeros(6), np.zeros(6)
@@ -41,7 +41,7 @@ def test_is_adam_with_keras_epsilon(lr: float, betas: tuple[float, float], eps: 
         np.testing.assert_allclose(param, theta, rtol=1e-9, atol=1e-14)
 
 
-def test_is_pytorch_adam_with_an_epsilon_that_shrinks() -> None:
+def test_steps_match_pytorch_adam_with_shrinking_epsilon() -> None:
     ours, theirs = th.zeros(6, dtype=th.float64), th.zeros(6, dtype=th.float64)
     adam_tf_like, adam = AdamTFLike([ours], lr=1e-3, eps=1e-7), th.optim.Adam([theirs], lr=1e-3)
     for t, g in enumerate(gradients(50), start=1):
@@ -60,7 +60,7 @@ def test_differs_from_pytorch_adam() -> None:
     assert (ours - theirs).abs().max() > 1e-4
 
 
-def test_two_groups_are_two_optimizers() -> None:
+def test_two_groups_match_two_optimizers() -> None:
     together = [th.zeros(6), th.zeros(6)]
     apart = [th.zeros(6), th.zeros(6)]
     one = AdamTFLike([{"params": [together[0]], "lr": 1e-2}, {"params": [together[1]], "lr": 1e-3}])
@@ -75,8 +75,8 @@ def test_two_groups_are_two_optimizers() -> None:
     assert th.equal(together[1], apart[1])
 
 
-def test_memory_layout_makes_no_difference() -> None:
-    """A parameter, its gradient and its moments may each be laid out in memory in another way."""
+def test_memory_layout_has_no_effect() -> None:
+    """A parameter, its gradient and its moments may have different memory layouts."""
 
     def laid_out(transposed: bool) -> th.Tensor:
         return th.zeros(2, 3).t() if transposed else th.zeros(3, 2)
@@ -113,13 +113,13 @@ def test_numpy_settings_can_be_saved(tmp_path) -> None:
     assert th.load(tmp_path / "optimizer.pth", weights_only=True)["param_groups"][0]["eps"] == 1e-7
 
 
-def test_a_parameter_without_gradient_stays() -> None:
+def test_parameter_without_gradient_is_unchanged() -> None:
     still = th.ones(2)
     AdamTFLike([still]).step()
     assert th.equal(still, th.ones(2))
 
 
-def test_step_gives_the_closures_loss() -> None:
+def test_step_returns_the_loss_of_the_closure() -> None:
     param = th.ones(1, requires_grad=True)
     optimizer = AdamTFLike([param], lr=0.1)
 
@@ -136,7 +136,7 @@ def test_step_gives_the_closures_loss() -> None:
 @pytest.mark.parametrize(
     "kwargs", [{"lr": -1.0}, {"lr": np.nan}, {"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"eps": -1e-9}]
 )
-def test_bad_arguments_are_named(kwargs) -> None:
+def test_invalid_arguments_are_named(kwargs) -> None:
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         AdamTFLike([th.zeros(1)], **kwargs)
 
@@ -157,27 +157,27 @@ def step_sizes(optimizer: th.optim.Optimizer, gradients: list[float]) -> list[fl
     eps=st.sampled_from([1e-18, 1e-7, 1.0]),
     exponents=st.lists(st.floats(-45, 15), min_size=1, max_size=30),
 )
-def test_no_step_is_larger_than_the_largest(optimizer_class, betas, eps, exponents: list[float]) -> None:
-    """Gradients of all sizes, also such as are none when squared."""
+def test_no_step_exceeds_the_bound(optimizer_class, betas, eps, exponents: list[float]) -> None:
+    """For gradients of all magnitudes, also those whose squares underflow."""
     optimizer = optimizer_class([th.zeros(1)], lr=0.1, betas=betas, eps=eps)
-    assert max(step_sizes(optimizer, [10**exponent for exponent in exponents])) <= largest_step(optimizer)
+    assert max(step_sizes(optimizer, [10**exponent for exponent in exponents])) <= max_parameter_change(optimizer)
 
 
-def test_the_largest_step_is_nearly_taken() -> None:
-    """Where gradients grow by beta2 / beta1, the inequality is an equation."""
+def test_bound_is_nearly_reached() -> None:
+    """If gradients grow by beta2 / beta1, the Cauchy–Schwarz inequality is an equality."""
     optimizer = AdamTFLike([th.zeros(1)], lr=0.1, betas=(0.9, 0.999), eps=1e-18)
     *_, last = step_sizes(optimizer, [1e-15 * (0.999 / 0.9) ** t for t in range(400)])
-    # the bound is twice that, for rounding, and 1 / (1 - beta1) times, for the first steps
-    assert last == pytest.approx(largest_step(optimizer) / 20 * math.sqrt(1 - 0.999**400), rel=0.01)
+    # the bound has a factor 2 for rounding, and 1 / (1 - beta1) for the first steps
+    assert last == pytest.approx(max_parameter_change(optimizer) / 20 * math.sqrt(1 - 0.999**400), rel=0.01)
 
 
-def test_no_bound_is_known_for_others() -> None:
+def test_other_optimizers_have_no_bound() -> None:
     param = [th.zeros(1)]
     for optimizer in (
         AdamTFLike(param, eps=0.0),
         AdamTFLike(param, betas=(0.99, 0.9)),
         th.optim.Adam(param, weight_decay=0.1),
         th.optim.SGD(param),
-        type("Own", (AdamTFLike,), {})(param),
+        type("Subclass", (AdamTFLike,), {})(param),
     ):
-        assert largest_step(optimizer) == math.inf
+        assert max_parameter_change(optimizer) == math.inf

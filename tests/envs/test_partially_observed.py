@@ -3,28 +3,36 @@ import itertools
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from sb3_a2c_td.envs import LastAction, Positions, TMaze
-from sb3_a2c_td.envs.memory import CELL, FORWARD, GOAL, HERE, LEFT, RIGHT, WALL, WAY
+from sb3_a2c_td.envs.partially_observed import (
+    AGENT_COLOUR,
+    CELL_SIZE,
+    CORRIDOR_COLOUR,
+    FORWARD,
+    GOAL_COLOUR,
+    LEFT,
+    RIGHT,
+    WALL_COLOUR,
+)
 from sb3_a2c_td.envs.registration import PARTIALLY_OBSERVED
 
 
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version.*:UserWarning")
 @pytest.mark.parametrize("env_id", PARTIALLY_OBSERVED)
-def test_the_checkers_have_nothing_against_them(env_id: str) -> None:
+def test_environments_pass_both_checkers(env_id: str) -> None:
     env = gym.make(env_id)
     check_env(env, skip_render_check=True)
-    check_env_of_sb3(env)
+    sb3_check_env(env)
 
 
 def sign_of(observation: np.ndarray) -> int:
     return LEFT if observation[0] == 1.0 else RIGHT
 
 
-def test_the_maze() -> None:
+def test_tmaze_rewards_the_turn_of_the_sign() -> None:
     env = TMaze(length=3)
     signs = []
     for seed in range(20):
@@ -43,8 +51,8 @@ def test_the_maze() -> None:
     assert 5 < signs.count(LEFT) < 15
 
 
-def mean_return(choices: dict[tuple[float, ...], int], length: int) -> float:
-    """Give the mean over both signs of what a policy without a memory gets, within 50 steps."""
+def mean_return(policy: dict[tuple[float, ...], int], length: int) -> float:
+    """Return the mean over both signs of the return of a policy without recurrent state, within 50 steps."""
     returns = {}
     for seed in itertools.count():
         env = TMaze(length)
@@ -52,7 +60,7 @@ def mean_return(choices: dict[tuple[float, ...], int], length: int) -> float:
         sign = sign_of(observation)
         total, ended, n_steps = 0.0, False, 0
         while not ended and n_steps < 50:
-            observation, reward, ended, _, _ = env.step(choices[tuple(observation)])
+            observation, reward, ended, _, _ = env.step(policy[tuple(observation)])
             total, n_steps = total + reward, n_steps + 1
         returns[sign] = total
         if len(returns) == 2:
@@ -60,20 +68,20 @@ def mean_return(choices: dict[tuple[float, ...], int], length: int) -> float:
     raise AssertionError
 
 
-def test_without_a_memory_the_best_mean_is_0() -> None:
-    """Of all policies that map what is shown to an action.
+def test_best_mean_return_without_recurrent_state_is_0() -> None:
+    """Checked for all deterministic policies of the observation.
 
-    One that draws its actions is no better: its chance to turn left at the junction cannot depend on the sign, so the
-    turn pays 0 in the mean, and everything else costs.
+    Stochastic ones are no better: their probability of turning left at the junction cannot depend on the sign, so the
+    mean reward of the turn is 0, and every other action costs at least as much.
     """
-    shown = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
-    policies = itertools.product(range(3), repeat=len(shown))
-    means = [mean_return(dict(zip(shown, actions, strict=True)), length=3) for actions in policies]
+    observations = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
+    policies = itertools.product(range(3), repeat=len(observations))
+    means = [mean_return(dict(zip(observations, actions, strict=True)), length=3) for actions in policies]
     assert max(means) == 0.0
 
 
-def test_an_action_shows_two_steps_later() -> None:
-    """In CartPole without its velocities: in the next positions it does not, nor in the reward."""
+def test_action_is_visible_two_steps_later() -> None:
+    """In CartPole without velocities, neither the next positions nor the reward depend on the action."""
     steps = []
     for action in range(2):
         env = Positions(gym.make("CartPole-v1"))
@@ -85,19 +93,19 @@ def test_an_action_shows_two_steps_later() -> None:
     assert (later[0] != other_later[0]).all()
 
 
-def test_its_picture() -> None:
+def test_picture_shows_goal_and_agent() -> None:
     env = TMaze(length=4, render_mode="rgb_array")
     env.reset(seed=0)
     before = env.render()
-    assert before.shape == (3 * CELL, 5 * CELL, 3)
+    assert before.shape == (3 * CELL_SIZE, 5 * CELL_SIZE, 3)
     env.step(FORWARD)
     colours = {tuple(colour) for colour in env.render().reshape(-1, 3)}
-    assert colours == {WALL, WAY, GOAL, HERE}
-    np.testing.assert_array_equal((env.render() != before).any(axis=2).sum(), 2 * CELL**2)
+    assert colours == {WALL_COLOUR, CORRIDOR_COLOUR, GOAL_COLOUR, AGENT_COLOUR}
+    np.testing.assert_array_equal((env.render() != before).any(axis=2).sum(), 2 * CELL_SIZE**2)
     assert TMaze().render() is None
 
 
-def test_the_last_action_is_shown_with_what_followed() -> None:
+def test_last_action_is_appended_to_the_next_observation() -> None:
     env = LastAction(gym.make("CartPole-v1"))
     plain = gym.make("CartPole-v1")
     observation, _ = env.reset(seed=0)
@@ -111,12 +119,15 @@ def test_the_last_action_is_shown_with_what_followed() -> None:
         assert env.observation_space.contains(observation)
 
 
-def test_what_is_refused() -> None:
+def test_unsupported_arguments_are_rejected() -> None:
     with pytest.raises(ValueError, match="length must be at least 1, got 0"):
         TMaze(0)
     with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'human'"):
         TMaze(render_mode="human")
     for env_id in ("Pendulum-v1", "FrozenLake-v1"):
-        with pytest.raises(ValueError, match="LastAction is for vectors and Discrete actions"):
+        with pytest.raises(ValueError, match="LastAction needs vector observations and Discrete actions"):
             LastAction(gym.make(env_id))
-    assert isinstance(gym.make("sb3_a2c_td/TMaze-v0", length=2).observation_space, spaces.Box)
+
+
+def test_arguments_of_make_reach_the_maze() -> None:
+    assert gym.make("sb3_a2c_td/TMaze-v0", length=2).unwrapped.length == 2

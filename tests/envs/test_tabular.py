@@ -44,10 +44,8 @@ def assert_equal(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 @given(mdp=processes(), limit=st.one_of(st.none(), st.integers(1, 5)), seed=st.integers(0, 1000))
-def test_one_copy_gives_the_trace_of_sync_vector_env(
-    observation: str, mdp: TabularMDP, limit: int | None, seed: int
-) -> None:
-    """Gymnasium's own TimeLimit and SAME_STEP reset of one TabularEnv: everything is equal, infos too."""
+def test_one_copy_matches_sync_vector_env(observation: str, mdp: TabularMDP, limit: int | None, seed: int) -> None:
+    """Everything, infos included, equals Gymnasium's TimeLimit and SAME_STEP autoreset of one TabularEnv."""
 
     def make() -> gym.Env:
         env = TabularEnv(mdp, observation)
@@ -66,8 +64,8 @@ def test_one_copy_gives_the_trace_of_sync_vector_env(
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 @given(mdp=processes(), limit=st.integers(1, 4), seed=st.integers(0, 1000))
-def test_every_copy_keeps_its_own_books(observation: str, mdp: TabularMDP, limit: int, seed: int) -> None:
-    """Each step of each copy is a possible transition from what was shown, paid as it should be; ends are told."""
+def test_every_copy_makes_valid_transitions(observation: str, mdp: TabularMDP, limit: int, seed: int) -> None:
+    """Every step is a possible transition with the right reward, and ends are reported."""
     n = 5
     vector = TabularVectorEnv(mdp, n, limit, observation)
     rng = np.random.default_rng(seed)
@@ -98,8 +96,8 @@ def test_every_copy_keeps_its_own_books(observation: str, mdp: TabularMDP, limit
         before = after
 
 
-def lopsided() -> TabularMDP:
-    """Four states with a far from uniform start, one of them terminal; rewards of transitions."""
+def skewed_mdp() -> TabularMDP:
+    """Make an MDP of four states, one of them terminal, with a skewed start and ``transition_rewards``."""
     rng = np.random.default_rng(0)
     transitions = rng.dirichlet(np.full(4, 0.7), (4, 2))
     transitions[0, 0] = [0.0, 0.999, 0.0, 0.001]
@@ -111,8 +109,8 @@ def lopsided() -> TabularMDP:
     return TabularMDP(transitions, rewards, np.array([0.7, 0.0, 0.3, 0.0]), terminal, 0.9, paid)
 
 
-def counts_of(vector: gym.vector.VectorEnv, n_steps: int, mdp: TabularMDP) -> tuple[np.ndarray, np.ndarray]:
-    """Count the transitions and the starts that an environment draws under random actions."""
+def count_transitions(vector: gym.vector.VectorEnv, n_steps: int, mdp: TabularMDP) -> tuple[np.ndarray, np.ndarray]:
+    """Count the transitions and the initial states of an environment under random actions."""
     before, _ = vector.reset(seed=7)
     rng = np.random.default_rng(0)
     transitions, starts = np.zeros((4, 2, 4)), np.bincount(before, minlength=4)
@@ -136,9 +134,9 @@ def counts_of(vector: gym.vector.VectorEnv, n_steps: int, mdp: TabularMDP) -> tu
         (lambda mdp: TabularVectorEnv(mdp, 500), 200),
     ],
 )
-def test_one_and_many_are_drawn_by_the_law_of_the_process(make, n_steps: int) -> None:
-    mdp = lopsided()
-    transitions, starts = counts_of(make(mdp), n_steps, mdp)
+def test_samples_have_the_distribution_of_the_mdp(make, n_steps: int) -> None:
+    mdp = skewed_mdp()
+    transitions, starts = count_transitions(make(mdp), n_steps, mdp)
     assert not transitions[mdp.transitions == 0].any()
     assert not transitions[3].any()
     for s in range(3):
@@ -146,15 +144,15 @@ def test_one_and_many_are_drawn_by_the_law_of_the_process(make, n_steps: int) ->
             possible = mdp.transitions[s, a] > 0
             n = transitions[s, a].sum()
             assert n > 1000
-            # 7 tests, so a right sampler fails one in 700 seeds; this one is fixed
+            # with 7 tests, a correct sampler fails for one in 700 seeds; the seed is fixed
             pvalue = stats.chisquare(transitions[s, a][possible], n * mdp.transitions[s, a][possible]).pvalue
             assert pvalue > 2e-4
     assert starts[[1, 3]].tolist() == [0, 0]
     assert stats.chisquare(starts[[0, 2]], starts.sum() * mdp.initial[[0, 2]]).pvalue > 2e-4
 
 
-class Uniform:
-    """A generator that always draws the same."""
+class ConstantGenerator:
+    """A generator that always draws the same number."""
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -163,29 +161,29 @@ class Uniform:
         return np.full(size, self.value)
 
 
-def test_the_largest_draw_stays_in_its_row() -> None:
+def test_largest_draw_stays_in_its_row() -> None:
     """In float64, row + (1 - 2^-53) rounds to row + 1 from row 1 on."""
     mdp = problems.chain(1000)
     vector = TabularVectorEnv(mdp, 1000)
     vector.reset(seed=0)
-    vector._np_random = Uniform(np.nextafter(1.0, 0.0))
+    vector._np_random = ConstantGenerator(np.nextafter(1.0, 0.0))
     vector._states = np.arange(1000)
     assert vector.step(np.zeros(1000, int))[0].tolist() == [0, *range(999)]
-    vector._np_random = Uniform(0.0)
+    vector._np_random = ConstantGenerator(0.0)
     vector._states = np.arange(1000)
     assert vector.step(np.ones(1000, int))[0].tolist() == [*range(1, 1000), 999]
 
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 @pytest.mark.parametrize("env_id", registration.TABULAR)
-def test_both_checkers_are_content(env_id: str, observation: str) -> None:
+def test_environments_pass_both_checkers(env_id: str, observation: str) -> None:
     env = gym.make(env_id, observation=observation, render_mode="rgb_array").unwrapped
     check_env(env)
     sb3_check_env(env)
 
 
 @pytest.mark.parametrize("env_id", registration.TABULAR)
-def test_ids_make_one_and_many(env_id: str) -> None:
+def test_ids_make_single_and_vector_environments(env_id: str) -> None:
     limit = registration.TABULAR[env_id][1]
     single = gym.make(f"sb3_a2c_td:{env_id}", gamma=0.5)
     assert isinstance(single.unwrapped, TabularEnv)
@@ -203,14 +201,14 @@ def test_ids_make_one_and_many(env_id: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
-def test_a_limit_of_minus_one_is_none(mode: str) -> None:
+def test_max_episode_steps_minus_one_means_no_limit(mode: str) -> None:
     vector = gym.make_vec("sb3_a2c_td/Chain-v0", 2, vectorization_mode=mode, max_episode_steps=-1)
     vector.reset(seed=0)
     assert not any(vector.step(np.ones(2, int))[3].any() for _ in range(150))
     vector.close()
 
 
-def test_parameters_reach_the_problem() -> None:
+def test_arguments_reach_the_problem() -> None:
     assert gym.make("sb3_a2c_td/RandomWalk-v0", n_states=19).unwrapped.mdp.n_states == 21
     garnet = gym.make_vec("sb3_a2c_td/Garnet-v0", n_states=5, n_actions=3, branching=2, seed=4).mdp
     assert np.array_equal(garnet.transitions, problems.garnet(5, 3, 2, seed=4).transitions)
@@ -218,13 +216,7 @@ def test_parameters_reach_the_problem() -> None:
         gym.make("sb3_a2c_td/Chain-v0", n_state=3)
 
 
-def test_registering_again_changes_nothing() -> None:
-    specs = [gym.spec(env_id) for env_id in registration.TABULAR]
-    registration.register()
-    assert all(gym.spec(env_id) is spec for env_id, spec in zip(registration.TABULAR, specs, strict=True))
-
-
-def test_the_seed_names_a_trace() -> None:
+def test_seed_determines_the_trajectory() -> None:
     vector = TabularVectorEnv(problems.garnet(), 8, max_episode_steps=5)
     actions = np.random.default_rng(0).integers(4, size=(20, 8))
 
@@ -237,7 +229,7 @@ def test_the_seed_names_a_trace() -> None:
     assert trace(4) != first
 
 
-def test_a_reset_starts_the_count_of_steps_anew() -> None:
+def test_reset_clears_the_step_count() -> None:
     vector = TabularVectorEnv(problems.chain(), 2, max_episode_steps=3)
     vector.reset(seed=0)
     right = np.ones(2, int)
@@ -246,13 +238,13 @@ def test_a_reset_starts_the_count_of_steps_anew() -> None:
     assert [vector.step(right)[3].tolist() for _ in range(3)] == [[False] * 2, [False] * 2, [True] * 2]
 
 
-def test_an_attribute_is_given_once_for_each_copy() -> None:
+def test_get_attr_returns_one_value_per_copy() -> None:
     mdp = problems.chain()
     assert TabularVectorEnv(mdp, 3).get_attr("mdp") == (mdp,) * 3
     assert TabularVectorEnv(mdp, 3).get_attr("mdp") == SyncVectorEnv([lambda: TabularEnv(mdp)] * 3).get_attr("mdp")
 
 
-def test_what_is_returned_is_not_written_to_later() -> None:
+def test_returned_arrays_are_not_overwritten() -> None:
     vector = TabularVectorEnv(problems.chain(20), 4)
     kept = [vector.reset(seed=0), *(vector.step(np.ones(4, int)) for _ in range(3))]
     copies = copy.deepcopy(kept)
@@ -263,7 +255,7 @@ def test_what_is_returned_is_not_written_to_later() -> None:
 
 
 @pytest.mark.parametrize("action", [2, -1, 0.5, np.array([0])])
-def test_actions_that_are_none_are_refused(action: Any) -> None:
+def test_invalid_actions_are_rejected(action: Any) -> None:
     env = TabularEnv(problems.random_walk())
     env.reset(seed=0)
     with pytest.raises(ValueError, match="actions must"):
@@ -275,14 +267,14 @@ def test_actions_that_are_none_are_refused(action: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [TabularEnv, lambda mdp, **kwargs: TabularVectorEnv(mdp, 2, **kwargs)])
-def test_choices_that_are_none_are_refused(make) -> None:
+def test_unknown_choices_are_rejected(make) -> None:
     with pytest.raises(ValueError, match="observation must be one of 'discrete', 'one_hot', got 'binary'"):
         make(problems.chain(), observation="binary")
     with pytest.raises(ValueError, match="render_mode must be one of None, 'ansi', 'rgb_array', got 'human'"):
         make(problems.chain(), render_mode="human")
 
 
-def test_vector_arguments_are_checked() -> None:
+def test_invalid_vector_arguments_are_rejected() -> None:
     with pytest.raises(ValueError, match="num_envs must be an integer of at least 1, got 0"):
         TabularVectorEnv(problems.chain(), 0)
     with pytest.raises(ValueError, match="max_episode_steps must be an integer of at least 1, got -1"):
@@ -301,7 +293,7 @@ def test_text_names_the_state() -> None:
     assert env.render() == f"state {state} of 0 to 6, terminal"
 
 
-def test_the_picture_shows_where_the_mark_is() -> None:
+def test_picture_marks_the_current_state() -> None:
     vector = gym.make_vec("sb3_a2c_td/RandomWalk-v0", num_envs=2, n_states=40, render_mode="rgb_array")
     assert vector.render() is None
     vector.reset(seed=0)
@@ -310,35 +302,37 @@ def test_the_picture_shows_where_the_mark_is() -> None:
     assert one.shape == (2 * 24, 25 * 24, 3)
     assert one.dtype == np.uint8
     rows, columns = np.nonzero((one != other).any(axis=2))
-    # the marks are all that differs: state 3 in the first row, state 41 in the second
+    # the pictures differ only in the marks: state 3 in the first row, state 41 in the second
     assert set(zip(rows // 24, columns // 24, strict=True)) == {(0, 3), (1, 16)}
-    # the terminal states are the darkest, and behind the last one there is nothing
+    # the terminal states are the darkest, and the cells after the last one are blank
     darkness = one.sum(axis=2)[2::24, 2::24]
     assert set(zip(*np.nonzero(darkness == darkness.min()), strict=True)) == {(0, 0), (1, 16)}
     assert (one[24:, 17 * 24 :] == 255).all()
 
 
-def test_frozen_lake_pays_on_arrival() -> None:
-    """The rewards of transitions, and not their mean of 1/3, which no step of FrozenLake pays."""
+def test_frozen_lake_has_the_rewards_of_its_transitions() -> None:
+    """Not their mean of 1/3, which is not the reward of any step of FrozenLake."""
     mdp = TabularMDP.from_toy_text(gym.make("FrozenLake-v1"))
     vector = TabularVectorEnv(mdp, 64)
     vector.reset(seed=0)
-    arrived = 0
+    n_arrivals = 0
     for action in np.random.default_rng(0).integers(4, size=(400, 64)):
         _, rewards, terminated, _, infos = vector.step(action)
         at_goal = np.array([terminated[i] and infos["final_obs"][i] == 15 for i in range(64)])
         assert rewards.tolist() == at_goal.astype(float).tolist()
-        arrived += at_goal.sum()
-    assert arrived > 0
+        n_arrivals += at_goal.sum()
+    assert n_arrivals > 0
 
 
 def test_environments_can_be_pickled() -> None:
-    env = pickle.loads(pickle.dumps(TabularEnv(problems.garnet())))
-    env.reset(seed=0)
-    assert env.observation_space.contains(env.step(0)[0])
+    env = TabularEnv(problems.garnet())
+    pickled = pickle.loads(pickle.dumps(env))
+    for each in (env, pickled):
+        each.reset(seed=0)
+    assert [env.step(0) for _ in range(10)] == [pickled.step(0) for _ in range(10)]
 
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
-def test_an_algorithm_trains_on_them(observation: str) -> None:
+def test_tda2c_trains_on_a_tabular_environment(observation: str) -> None:
     env = gym.make("sb3_a2c_td/RandomWalk-v0", observation=observation)
     assert TDA2C("MlpPolicy", env, device="cpu").learn(50).num_timesteps == 50

@@ -1,4 +1,4 @@
-"""The settings that ship, held against the studies that found them."""
+"""Shipped settings, compared with the studies that found them."""
 
 import json
 from pathlib import Path
@@ -23,29 +23,30 @@ PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
 TUNED = [name for name in hyperparams if name not in ("default", "atari")]
 
 
-class Screen(gym.Env[np.ndarray, Any]):
-    """Noise of the size to which Atari's screens are reduced."""
+class AtariLikeEnv(gym.Env[np.ndarray, Any]):
+    """Random images of the shape of preprocessed Atari frames."""
 
     observation_space = spaces.Box(0, 255, (84, 84, 1), np.uint8)
     action_space = spaces.Discrete(4)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
-        return self.screen(), {}
+        return self._frame(), {}
 
     def step(self, action):
-        return self.screen(), float(action == 2), False, False, {}
+        return self._frame(), float(action == 2), False, False, {}
 
-    def screen(self) -> np.ndarray:
+    def _frame(self) -> np.ndarray:
         return self.np_random.integers(0, 256, (84, 84, 1), np.uint8)
 
 
 def rows_of(name: str) -> list[str]:
-    """Write an entry as the page's two tables have it."""
+    """Format an entry as in the two tables of the docs page."""
     entry = {"normalize": None, "gamma": 0.99, "n_steps": 5, "ent_coef": 0.0, "policy_kwargs": {}, **hyperparams[name]}
     normalizes = {None: "", False: "observations", True: "observations, rewards"}
     layers = entry["policy_kwargs"]
-    others = [
+    others = ["orthogonal"] if layers.get("ortho_init", name == "atari") else []
+    others += [
         f"`{argument}={value}`"
         for argument, value in [*entry.items(), *layers.items()]
         if argument in ("max_grad_norm", "normalize_advantage", "use_sde", "log_std_init", "frame_stack")
@@ -55,33 +56,33 @@ def rows_of(name: str) -> list[str]:
         entry["n_envs"],
         normalizes[entry["normalize"] and entry["normalize"]["norm_reward"]],
         " ".join(map(str, layers["net_arch"])) + f" {layers['activation_fn'].__name__}" if layers else "Nature's CNN",
-        ", ".join(["orthogonal"] * layers.get("ortho_init", name == "atari") + others),
+        ", ".join(others),
     ]
     numbers = ("learning_rate", "critic_learning_rate", "gamma", "n_steps", "reward_scale", "ent_coef")
     rows = (cells, [entry[number] for number in numbers])
     return [f"| `{name}` | {' | '.join(map(str, row))} |".replace("  ", " ") for row in rows]
 
 
-def found_by_study(name: str) -> dict[str, Any]:
+def study_result(name: str) -> dict[str, Any]:
     return json.loads(study_path(STUDIES, ENVIRONMENTS[name]).read_text())
 
 
 @pytest.mark.parametrize("name", hyperparams)
-def test_the_page_has_them(name: str) -> None:
+def test_docs_page_lists_the_settings(name: str) -> None:
     assert set(rows_of(name)) <= set(PAGE.splitlines())
 
 
-def test_every_environment_of_the_benchmark_has_settings() -> None:
+def test_all_benchmark_environments_have_settings() -> None:
     assert set(TUNED) == set(ENVIRONMENTS)
 
 
 @pytest.mark.parametrize("name", TUNED)
-def test_they_are_what_the_study_found(name: str) -> None:
-    """Trained with them, the benchmark's own model gets the same weights and statistics, to the bit."""
-    study = found_by_study(name)
+def test_settings_match_the_study(name: str) -> None:
+    """Training with them is bit-exact with training in the benchmark, including the statistics of VecNormalize."""
+    study = study_result(name)
     settings = Settings(**study["best"]["settings"])
     env = make_env(ENVIRONMENTS[name], settings, seed=3)
-    # each is trained at once, since making a model seeds the generators that all share
+    # train each model before making the next, since making a model seeds the global random generators
     theirs = make_model(ENVIRONMENTS[name], settings, env, seed=3).learn(200)
     ours = TDA2C(env=recommended_env(name, seed=3), seed=3, device="cpu", **recommended(name)).learn(200)
     assert hyperparams[name]["n_timesteps"] == study["n_steps"]
@@ -95,45 +96,48 @@ def test_they_are_what_the_study_found(name: str) -> None:
         np.testing.assert_array_equal(ours_normalize.ret_rms.var, theirs_normalize.ret_rms.var)
 
 
-@pytest.mark.parametrize("name", TUNED)
-def test_models_with_them_are_saved_and_resumed(name: str, tmp_path: Path) -> None:
+# gSDE, and a policy and a wrapper of this package
+@pytest.mark.parametrize("name", ["Pendulum-v1", "MinAtar/Breakout-v1"])
+def test_models_with_tuned_settings_can_be_loaded_and_trained(name: str, tmp_path: Path) -> None:
     model = TDA2C(env=recommended_env(name, seed=0), seed=0, device="cpu", **recommended(name)).learn(40)
     model.save(tmp_path / "model")
     loaded = TDA2C.load(tmp_path / "model", env=recommended_env(name), device="cpu")
-    loaded.learn(40, reset_num_timesteps=False)
     assert type(loaded.policy) is type(model.policy)
+    assert loaded.lr_schedule(0.5) == model.lr_schedule(0.5)
+    loaded.learn(40, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 80
 
 
-def test_what_is_handed_out_may_be_changed() -> None:
+def test_recommended_returns_a_copy() -> None:
     recommended("CartPole-v1")["policy_kwargs"]["net_arch"].append(8)
     assert recommended("CartPole-v1")["policy_kwargs"]["net_arch"] == [128, 128]
 
 
-def test_arguments_may_be_replaced() -> None:
+def test_recommended_arguments_can_be_replaced() -> None:
     model = TDA2C(env="CartPole-v1", **{**recommended("CartPole-v1"), "gamma": 0.5})
     assert model.gamma == 0.5
     assert model.n_steps == 2
 
 
-def test_the_default_settings_train_where_nothing_was_tuned() -> None:
+def test_default_settings_train_on_another_environment() -> None:
     env = VecNormalize(make_vec_env(CountingEnv, n_envs=hyperparams["default"]["n_envs"]), norm_reward=False)
     assert TDA2C(env=env, **recommended("default")).learn(100).num_timesteps == 100
 
 
-def test_the_atari_settings_train_on_screens() -> None:
-    env = VecFrameStack(make_vec_env(Screen, n_envs=2), n_stack=4)
+def test_atari_settings_train_on_images() -> None:
+    env = VecFrameStack(make_vec_env(AtariLikeEnv, n_envs=2), n_stack=4)
     model = TDA2C(env=env, device="cpu", **recommended("atari")).learn(30)
     assert model.observation_space.shape == (4, 84, 84)
     assert model.num_timesteps == 30
 
 
 @pytest.mark.parametrize("function", [recommended, recommended_env])
-def test_an_environment_without_settings(function) -> None:
+def test_unknown_environments_are_rejected(function) -> None:
     with pytest.raises(ValueError, match=r"env_id='CartPole-v0': .*only for default, atari, CartPole-v1.*--optimize"):
         function("CartPole-v0")
 
 
 @pytest.mark.parametrize("name", ["default", "atari"])
-def test_what_is_no_environment(name: str) -> None:
-    with pytest.raises(ValueError, match=f"env_id='{name}' is no environment: make yours with make_vec_env"):
+def test_defaults_have_no_environment(name: str) -> None:
+    with pytest.raises(ValueError, match=f"env_id='{name}' is not an environment: make one with SB3's make_vec_env"):
         recommended_env(name)

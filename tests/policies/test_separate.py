@@ -32,7 +32,7 @@ def shapes(network: nn.Module) -> list[tuple[int, ...]]:
     return [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, nn.Linear)]
 
 
-def test_mlp_policy_is_the_seeds_networks() -> None:
+def test_mlp_policy_has_the_reference_networks() -> None:
     policy = build(MlpPolicy, VECTOR)
     assert shapes(policy.mlp_extractor.policy_net) + shapes(policy.action_net) == [(32, 3), (16, 32), (2, 16)]
     critic = shapes(policy.mlp_extractor.value_net) + shapes(policy.value_net)
@@ -43,8 +43,8 @@ def test_mlp_policy_is_the_seeds_networks() -> None:
     assert policy.optimizer.param_groups[0]["eps"] == 1e-7
 
 
-def test_dense_layers_start_as_in_keras() -> None:
-    """Glorot: uniform on ±sqrt(6 / (fan_in + fan_out)), zero biases."""
+def test_linear_layers_are_initialised_as_in_keras() -> None:
+    """Glorot: uniform in ±sqrt(6 / (fan_in + fan_out)), zero biases."""
     policy = build(MlpPolicy, VECTOR, net_arch=[400, 300])
     for layer in policy.modules():
         if isinstance(layer, nn.Linear):
@@ -57,7 +57,7 @@ def test_dense_layers_start_as_in_keras() -> None:
 
 
 @pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
-def test_ortho_init_is_sb3s(policy_class, observation_space) -> None:
+def test_ortho_init_matches_sb3(policy_class, observation_space) -> None:
     policy = build(policy_class, observation_space, ortho_init=True, net_arch=[8])
     weight = policy.action_net.weight.detach()
     th.testing.assert_close(weight @ weight.T, 1e-4 * th.eye(2), rtol=1e-4, atol=1e-8)
@@ -65,7 +65,7 @@ def test_ortho_init_is_sb3s(policy_class, observation_space) -> None:
     th.testing.assert_close(weight @ weight.T, th.ones(1, 1))
 
 
-def test_cnn_policy_is_sb3s_with_two_cnns() -> None:
+def test_cnn_policy_has_two_of_sb3s_cnns() -> None:
     policy = build(CnnPolicy, IMAGE)
     assert isinstance(policy.pi_features_extractor, NatureCNN)
     assert isinstance(policy.vf_features_extractor, NatureCNN)
@@ -76,7 +76,7 @@ def test_cnn_policy_is_sb3s_with_two_cnns() -> None:
     th.testing.assert_close(conv @ conv.T, 2 * th.eye(len(conv)), rtol=1e-4, atol=1e-5)
 
 
-def test_a_features_extractor_keeps_its_own_weights() -> None:
+def test_features_extractors_keep_their_weights() -> None:
     class Pretrained(NatureCNN):
         def __init__(self, observation_space, features_dim=8):
             super().__init__(observation_space, features_dim)
@@ -88,8 +88,8 @@ def test_a_features_extractor_keeps_its_own_weights() -> None:
 
 @pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
 @pytest.mark.parametrize("use_sde", [False, True])
-def test_every_parameter_is_the_actors_or_the_critics(policy_class, observation_space, use_sde) -> None:
-    """Checked on gradients, not on names: the groups hold just what the two outputs depend on."""
+def test_groups_hold_the_parameters_that_each_output_depends_on(policy_class, observation_space, use_sde) -> None:
+    """Checked by gradients rather than names."""
     policy = build(policy_class, observation_space, action_space=spaces.Box(-1, 1, (2,)), use_sde=use_sde)
     actor, critic = policy.optimizer.param_groups
     assert (actor["name"], critic["name"]) == ("actor", "critic")
@@ -107,14 +107,14 @@ def test_every_parameter_is_the_actors_or_the_critics(policy_class, observation_
 
 
 @pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
-def test_a_shared_extractor_is_refused(policy_class, observation_space) -> None:
-    with pytest.raises(ValueError, match="share_features_extractor=True.*must not share"):
+def test_shared_extractor_is_rejected(policy_class, observation_space) -> None:
+    with pytest.raises(ValueError, match="share_features_extractor=True.*must not share.*omit the argument"):
         build(policy_class, observation_space, share_features_extractor=True)
 
 
 @pytest.mark.parametrize(("policy_class", "observation_space"), CASES)
 @pytest.mark.parametrize("use_sde", [False, True])
-def test_save_and_load_round_trip(policy_class, observation_space, use_sde, tmp_path) -> None:
+def test_policy_survives_saving(policy_class, observation_space, use_sde, tmp_path) -> None:
     policy = build(policy_class, observation_space, action_space=spaces.Box(-1, 1, (2,)), use_sde=use_sde)
     policy.save(str(tmp_path / "policy.pth"))
     loaded = policy_class.load(str(tmp_path / "policy.pth"), device="cpu")
@@ -131,7 +131,7 @@ def test_save_and_load_round_trip(policy_class, observation_space, use_sde, tmp_
     assert [group["name"] for group in loaded.optimizer.param_groups] == ["actor", "critic"]
 
 
-def test_policy_kwargs_work_as_in_sb3() -> None:
+def test_policy_kwargs_match_sb3() -> None:
     kwargs = {
         "net_arch": {"pi": [7], "vf": [9, 8]},
         "activation_fn": nn.Tanh,
@@ -163,8 +163,8 @@ def test_pytorch_adam_gets_sb3s_epsilon() -> None:
     assert policy.optimizer.param_groups[1]["eps"] == 1e-5
 
 
-class OwnNames(nn.Module):
-    """A network of a user's own, as SB3's documentation shows it, with names that say nothing."""
+class CustomExtractor(nn.Module):
+    """A user's network as in SB3's documentation, with uninformative layer names."""
 
     def __init__(self, shares: bool) -> None:
         super().__init__()
@@ -180,15 +180,15 @@ class OwnNames(nn.Module):
         return self.first(features) + (self.second(features) if self.shares else 0)
 
 
-class PolicyWithOwnNames(SeparateActorCriticPolicy):
+class CustomPolicy(SeparateActorCriticPolicy):
     shares = False
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = OwnNames(self.shares)
+        self.mlp_extractor = CustomExtractor(self.shares)
 
 
-def test_a_users_network_is_cut_by_what_it_computes() -> None:
-    policy = build(PolicyWithOwnNames, VECTOR)
+def test_custom_network_is_split_by_its_outputs() -> None:
+    policy = build(CustomPolicy, VECTOR)
     names = {id(param): name for name, param in policy.named_parameters()}
     assert {names[id(param)].rpartition(".")[0] for param in policy.critic_parameters()} == {
         "mlp_extractor.first",
@@ -201,8 +201,8 @@ def test_a_users_network_is_cut_by_what_it_computes() -> None:
     }
 
 
-def test_a_network_that_shares_a_layer_is_refused() -> None:
-    class Sharing(PolicyWithOwnNames):
+def test_shared_layer_is_rejected() -> None:
+    class Sharing(CustomPolicy):
         shares = True
 
     with pytest.raises(ValueError, match=r"Sharing: .*must not share.*: mlp_extractor\.second\.weight, mlp_ext.*bias$"):
@@ -222,14 +222,20 @@ def test_frozen_parameters_stay_frozen_and_in_their_group() -> None:
         assert id(param) in critic
 
 
-def test_any_sb3_policy_can_be_made_separate() -> None:
+def test_sb3_policies_can_be_made_separate() -> None:
     class Doubling(ActorCriticPolicy):
         def extract_features(self, obs, features_extractor=None):
             return super().extract_features(2 * preprocess_obs(obs, self.observation_space), features_extractor)
 
-    class Mine(SeparateActorCriticPolicy, Doubling):
+    class SeparateDoubling(SeparateActorCriticPolicy, Doubling):
         pass
 
-    policy = build(Mine, VECTOR)
+    policy, plain = build(SeparateDoubling, VECTOR), build(MlpPolicy, VECTOR)
     assert [group["name"] for group in policy.optimizer.param_groups] == ["actor", "critic"]
     assert not policy.share_features_extractor
+    plain.load_state_dict(policy.state_dict())
+    observations, actions = some_observations(VECTOR), th.zeros(5)
+    values, log_probs, _ = policy.evaluate_actions(observations, actions)
+    expected_values, expected_log_probs, _ = plain.evaluate_actions(2 * observations, actions)
+    assert th.equal(values, expected_values)
+    assert th.equal(log_probs, expected_log_probs)

@@ -34,7 +34,7 @@ def test_arrays_are_read_only_copies() -> None:
     assert isinstance(mdp.gamma, float)
 
 
-def test_lists_are_welcome() -> None:
+def test_lists_are_accepted() -> None:
     mdp = TabularMDP(**{name: array.tolist() for name, array in arrays().items()}, gamma=0.9)
     assert mdp.transitions.dtype == mdp.rewards.dtype == np.float64
 
@@ -45,23 +45,23 @@ def test_lists_are_welcome() -> None:
         ({"transitions": np.ones((2, 2))}, r"transitions must have the shape \(S, A, S\), got \(2, 2\)"),
         ({"transitions": np.ones((2, 2, 3))}, r"transitions must have the shape \(2, 2, 2\)"),
         ({"transitions": np.ones((0, 2, 0))}, "transitions must have the shape"),
-        ({"rewards": np.zeros(2)}, r"rewards must have the shape \(2, 2\), .* got \(2,\)"),
+        ({"rewards": np.zeros(2)}, r"rewards must have the shape \(2, 2\) .* got \(2,\)"),
         ({"rewards": [["much", "little"], [0, 0]]}, "rewards must be an array of floats"),
         ({"rewards": np.array([[np.nan, 0.0], [0.0, 0.0]])}, r"rewards must be finite, got nan at \(0, 0\)"),
-        ({"rewards": np.array([[0.0, 0.0], [0.0, 3.0]])}, "rewards: the terminal state 1 must pay 0"),
+        ({"rewards": np.array([[0.0, 0.0], [0.0, 3.0]])}, "rewards: the terminal state 1 must have the reward 0"),
         ({"initial": np.array([1.0])}, r"initial must have the shape \(2,\)"),
         ({"initial": np.array([0.7, 0.0])}, "initial must sum to one over the last axis, got 0.7"),
         ({"initial": np.array([1.5, -0.5])}, r"initial must not be negative, got -0.5 at \(1,\)"),
-        ({"initial": np.array([0.5, 0.5])}, "initial: no episode can start in the terminal state 1"),
+        ({"initial": np.array([0.5, 0.5])}, "initial: no episode may start in the terminal state 1"),
         ({"terminal": np.array([0, 1])}, "terminal must be an array of bool, got the dtype int64"),
         ({"terminal": np.array([False])}, r"terminal must have the shape \(2,\)"),
         ({"gamma": 1.1}, "gamma must be a finite number at least 0 and at most 1, got 1.1"),
         ({"gamma": np.nan}, "gamma must be"),
         ({"transition_rewards": np.zeros((2, 2))}, r"transition_rewards must have the shape \(2, 2, 2\)"),
-        ({"transition_rewards": np.zeros((2, 2, 2))}, "rewards: in state 0, action 1 has 2.0, .* mean 0.0"),
+        ({"transition_rewards": np.zeros((2, 2, 2))}, "rewards: state 0, action 1 has 2.0, .* is 0.0"),
     ],
 )
-def test_what_is_no_process_is_refused(changes: dict, message: str) -> None:
+def test_invalid_mdps_are_rejected(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TabularMDP(**{**arrays(), "gamma": 0.9, **changes})
 
@@ -75,7 +75,7 @@ def test_what_is_no_process_is_refused(changes: dict, message: str) -> None:
         ((1, 1), [1.0, 0.0], "transitions: the terminal state 1 must be absorbing"),
     ],
 )
-def test_what_are_no_transitions_is_refused(entry: tuple, value: float | list, message: str) -> None:
+def test_invalid_transitions_are_rejected(entry: tuple, value: float | list, message: str) -> None:
     changed = arrays()
     changed["transitions"][entry] = value
     with pytest.raises(ValueError, match=message):
@@ -93,15 +93,15 @@ TOY_TEXT = [
     ("FrozenLake-v1", {"is_slippery": False, "map_name": "8x8"}, 64, [19, 29, 35, 41, 42, 46, 49, 52, 54, 59, 63]),
     ("CliffWalking-v1", {}, 48, [47]),
     ("CliffWalking-v1", {"is_slippery": True}, 48, [47]),
-    # a goal is entered with the passenger delivered, and also by driving over it later
+    # a goal state is entered on delivery, which ends the episode, and also by driving across it later
     ("Taxi-v4", {}, 501, [500]),
     ("Taxi-v4", {"is_rainy": True}, 501, [500]),
 ]
 
 
 @pytest.mark.parametrize(("name", "kwargs", "n_states", "terminal"), TOY_TEXT)
-def test_toy_text_has_the_law_of_its_tables(name: str, kwargs: dict, n_states: int, terminal: list[int]) -> None:
-    """Where an episode goes on, the chances of every next state and reward are those of the table; so is the end's."""
+def test_toy_text_matches_its_tables(name: str, kwargs: dict, n_states: int, terminal: list[int]) -> None:
+    """Probabilities and mean rewards of all next states, and probabilities of ending, are those of the tables."""
     env = gym.make(name, **kwargs)
     mdp = TabularMDP.from_toy_text(env, gamma=0.9)
     assert mdp.n_states == n_states
@@ -119,17 +119,17 @@ def test_toy_text_has_the_law_of_its_tables(name: str, kwargs: dict, n_states: i
                 chance, mean = sum(p for p, _ in same), np.average([r for _, r in same], weights=[p for p, _ in same])
                 place = terminal[0] if len(terminal) == 1 and ended else next_state
                 assert mdp.transitions[s, a, place] == pytest.approx(chance)
-                # on slippery ground the foot of the cliff is reached by a fall at -100 or by a step at -1
+                # if slippery, the start next to the cliff is reached by a fall (-100) and by a step (-1)
                 assert mdp.transition_rewards[s, a, place] == pytest.approx(mean)
 
 
-def test_an_environment_without_tables_is_refused() -> None:
+def test_environment_without_tables_is_rejected() -> None:
     with pytest.raises(ValueError, match="has no tables P and initial_state_distrib: use FrozenLake"):
         TabularMDP.from_toy_text(ConstantEnv(), gamma=0.9)
 
 
-def test_a_taxi_that_does_not_keep_to_its_table_is_refused() -> None:
-    """After a pickup its passenger may change the destination, which no outcome in the table does."""
+def test_taxi_with_fickle_passenger_is_rejected() -> None:
+    """After a pickup its passenger may change the destination; no outcome in the table does."""
     env = gym.make("Taxi-v4", fickle_passenger=True, fickle_probability=1.0)
     env.reset(seed=0)
     taxi = env.unwrapped
@@ -145,7 +145,7 @@ def test_a_taxi_that_does_not_keep_to_its_table_is_refused() -> None:
 
 
 class OneTable(gym.Env):
-    """State 0 moves on to state 1, with or without an end; state 1 starts again."""
+    """State 0 leads to state 1 with and without ending the episode; state 1 leads back to state 0."""
 
     P = {  # noqa: RUF012
         0: {0: [(0.25, 1, 4.0, True), (0.5, 1, 8.0, False), (0.25, 1, 2.0, False)]},
@@ -154,17 +154,17 @@ class OneTable(gym.Env):
     initial_state_distrib = np.array([1.0, 0.0])
 
 
-def test_a_state_entered_with_and_without_an_end_is_told_apart() -> None:
+def test_state_entered_with_and_without_an_end_is_split() -> None:
     mdp = TabularMDP.from_toy_text(OneTable(), gamma=0.9)
     assert mdp.terminal.tolist() == [False, False, True]
     assert mdp.transitions[:, 0].tolist() == [[0.0, 0.75, 0.25], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     assert mdp.rewards[:, 0].tolist() == [5.5, 0.0, 0.0]
     assert mdp.transition_rewards is not None
-    # the mean of 8 and 2 at 2 : 1
+    # the mean of 8 and 2 with weights 2 : 1
     assert mdp.transition_rewards[0, 0].tolist() == [0.0, 6.0, 4.0]
 
 
-def test_an_end_that_leads_to_the_start_is_told_apart() -> None:
+def test_end_that_leads_to_the_start_is_split() -> None:
     env = OneTable()
     env.P = {0: {0: [(0.5, 0, 1.0, True), (0.5, 1, 0.0, False)]}, 1: {0: [(1.0, 0, 3.0, True)]}}
     mdp = TabularMDP.from_toy_text(env, gamma=0.9)
@@ -174,11 +174,12 @@ def test_an_end_that_leads_to_the_start_is_told_apart() -> None:
 
 
 @given(seed=st.integers(0, 1000))
-def test_the_mean_of_transition_rewards_is_accepted(seed: int) -> None:
+def test_rewards_must_be_the_mean_of_transition_rewards(seed: int) -> None:
     rng = np.random.default_rng(seed)
     transitions = rng.dirichlet(np.ones(3), (3, 2))
     transition_rewards = rng.normal(size=(3, 2, 3))
     rewards = expected_rewards(transitions, transition_rewards)
-    TabularMDP(transitions, rewards, np.ones(3) / 3, np.zeros(3, bool), 0.9, transition_rewards)
-    with pytest.raises(ValueError, match="transition_rewards has the mean"):
+    mdp = TabularMDP(transitions, rewards, np.ones(3) / 3, np.zeros(3, bool), 0.9, transition_rewards)
+    assert np.array_equal(mdp.rewards, rewards)
+    with pytest.raises(ValueError, match="the mean of transition_rewards is"):
         TabularMDP(transitions, rewards + 0.01, np.ones(3) / 3, np.zeros(3, bool), 0.9, transition_rewards)

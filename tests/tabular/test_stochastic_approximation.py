@@ -1,4 +1,4 @@
-"""Robbins–Monro iterations against closed forms, exact moments and exact solutions."""
+"""Robbins–Monro iterations compared with closed forms, exact moments and exact solutions."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -26,7 +26,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def corridor(gamma: float = 1.0) -> TabularMDP:
-    """Five states in a row between two terminal ones; actions go left and right, and the right end pays 1."""
+    """Five states in a row between two terminal ones. Actions go left and right; the right end has reward 1."""
     transitions = np.zeros((7, 2, 7))
     rewards = np.zeros((7, 2))
     for s in range(1, 6):
@@ -38,7 +38,7 @@ def corridor(gamma: float = 1.0) -> TabularMDP:
 
 
 def random_mdp(seed: int, n_states: int = 4, n_actions: int = 3, gamma: float = 0.8) -> TabularMDP:
-    """Any state follows on any; the last one is terminal."""
+    """Every state can follow every state; the last one is terminal."""
     rng = np.random.default_rng(seed)
     transitions = rng.dirichlet(np.ones(n_states), size=(n_states, n_actions))
     transitions[-1] = np.eye(n_states)[-1]
@@ -69,8 +69,8 @@ def every_transition(mdp: TabularMDP) -> tuple[TransitionSample, np.ndarray]:
     return TransitionSample(s, a, paid, discount, next_state), mdp.transitions[s, a, next_state]
 
 
-def at(marks: list[int], iterates: Iterator[np.ndarray]) -> list[np.ndarray]:
-    """Give the iterates of these (increasing) times."""
+def iterates_at(marks: list[int], iterates: Iterator[np.ndarray]) -> list[np.ndarray]:
+    """Return the iterates at these (increasing) times."""
     return [theta for t, theta in enumerate(islice(iterates, marks[-1]), start=1) if t in marks]
 
 
@@ -78,7 +78,7 @@ def at(marks: list[int], iterates: Iterator[np.ndarray]) -> list[np.ndarray]:
 
 
 @given(SEEDS, st.integers(1, 30))
-def test_the_step_1_over_t_gives_the_running_mean(seed: int, n: int) -> None:
+def test_step_size_1_over_t_gives_the_running_mean(seed: int, n: int) -> None:
     samples = np.random.default_rng(seed).normal(size=(n, 3))
     draws = iter(samples)
     iterates = robbins_monro(lambda s, theta: theta - s, lambda _: next(draws), PowerLaw(1, 1, 1), np.full(3, 1e3))
@@ -86,8 +86,8 @@ def test_the_step_1_over_t_gives_the_running_mean(seed: int, n: int) -> None:
         np.testing.assert_allclose(theta, samples[:t].mean(axis=0), atol=1e-12)
 
 
-def test_samples_are_drawn_from_the_distribution_of_the_current_iterate() -> None:
-    """Which may depend on it: here s = θ − 1 surely, and f = s is zero at 1."""
+def test_samples_depend_on_the_current_iterate() -> None:
+    """Here s = θ − 1 deterministically, and f = s is zero at θ = 1."""
     seen = []
 
     def sample(theta: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_samples_are_drawn_from_the_distribution_of_the_current_iterate() -> Non
 
 
 def test_each_component_has_its_own_time() -> None:
-    """Components that are concerned in turns take the steps 1, 1/2, 1/3, ...: each has the mean of its own samples."""
+    """Components that are updated in turns take the step sizes 1, 1/2, 1/3, ...: each is the mean of its samples."""
     samples = np.arange(1.0, 13.0)
     order = [0, 1, 1, 0, 2, 2, 2, 1, 0, 0, 0, 1]
     draws = iter(zip(order, samples, strict=True))
@@ -118,8 +118,8 @@ def test_each_component_has_its_own_time() -> None:
 # Rates
 
 
-def test_a_constant_step_keeps_its_floor_and_a_decaying_one_does_not() -> None:
-    """Estimating a mean: the error's variance tends to σ² α / (2 − α), or is σ² / t with α = 1 / t."""
+def test_constant_step_size_keeps_an_error_and_decaying_one_does_not() -> None:
+    """For the estimate of a mean, the error's variance tends to σ² α / (2 − α), or is σ² / t with α = 1 / t."""
     n_replicas, n, sigma = 20_000, 400, 2.0
 
     def mean_squared_error(steps: PowerLaw) -> float:
@@ -127,7 +127,7 @@ def test_a_constant_step_keeps_its_floor_and_a_decaying_one_does_not() -> None:
         iterates = robbins_monro(
             lambda s, theta: theta - s, lambda theta: rng.normal(3.0, sigma, theta.shape), steps, np.zeros(n_replicas)
         )
-        return float(np.mean((at([n], iterates)[0] - 3.0) ** 2))
+        return float(np.mean((iterates_at([n], iterates)[0] - 3.0) ** 2))
 
     # a mean of squared normals: its relative standard error is sqrt(2 / n_replicas) = 1 %
     for alpha in (0.05, 0.2):
@@ -136,7 +136,7 @@ def test_a_constant_step_keeps_its_floor_and_a_decaying_one_does_not() -> None:
 
 
 def exact_mean_squared_errors(mdp: TabularMDP, policy: np.ndarray, steps: PowerLaw, marks: list[int]) -> np.ndarray:
-    """Compute E[(V_t − V)²], (n_marks, S), by recursion, for independent samples and one time.
+    """Compute E[(V_t − V)²], (n_marks, S), by recursion, for independent samples and one shared time.
 
     With the error δ and the sampled transition x, δ' = (I − α A_x) δ − α n_x; the vector (δ, 1) is mapped by a
     matrix, whose mean Kronecker square maps its second moments.
@@ -169,10 +169,10 @@ def exact_mean_squared_errors(mdp: TabularMDP, policy: np.ndarray, steps: PowerL
 
 
 def td0_squared_errors(mdp: TabularMDP, steps: PowerLaw, marks: list[int], n_replicas: int) -> np.ndarray:
-    """Run TD(0) as the recursion has it and give (V_t − V)², (n_marks, n_replicas, S)."""
+    """Run TD(0) under the assumptions of the recursion and return (V_t − V)², (n_marks, n_replicas, S)."""
     policy = uniform(mdp)
     sample = independent_transitions(mdp, policy, live_states(mdp), n_replicas, np.random.default_rng(2))
-    iterates = at(marks, td0(sample, steps, np.zeros((n_replicas, mdp.n_states)), count_visits=False))
+    iterates = iterates_at(marks, td0(sample, steps, np.zeros((n_replicas, mdp.n_states)), count_visits=False))
     return (np.array(iterates) - state_values(mdp, policy)) ** 2
 
 
@@ -182,7 +182,7 @@ def td0_squared_errors(mdp: TabularMDP, steps: PowerLaw, marks: list[int], n_rep
     ids=["1/t", "t^-0.75", "constant"],
 )
 def test_td0_converges_at_the_theoretical_rate(steps: PowerLaw, slope: float) -> None:
-    """Its mean squared error falls like α_t: like 1/t with a large enough, like t^-p below, and not at all."""
+    """The mean squared error falls like α_t: like 1/t if a is large enough, like t^-p for p < 1, or not at all."""
     mdp = corridor(gamma=0.9)
     n_replicas, marks = 1_000, [250, 1_000, 4_000]
     squared_errors = td0_squared_errors(mdp, steps, marks, n_replicas)
@@ -202,8 +202,8 @@ def test_td0_converges_at_the_theoretical_rate(steps: PowerLaw, slope: float) ->
     assert measured == pytest.approx(slope, abs=band + 0.06)
 
 
-def test_a_step_a_over_t_with_a_too_small_is_slower() -> None:
-    """As t^(-2 λ a), with λ the smallest eigenvalue of the mean map, where that is less than 1."""
+def test_step_size_a_over_t_with_small_a_is_slower() -> None:
+    """The mean squared error falls like t^(-2 λ a) with λ the smallest eigenvalue of the mean map, if 2 λ a < 1."""
     mdp = corridor(gamma=0.9)
     p = transition_matrix(mdp, uniform(mdp))[1:6, 1:6]
     smallest = np.linalg.eigvals(np.eye(5) - 0.9 * p).real.min() / 5
@@ -220,7 +220,7 @@ def test_a_step_a_over_t_with_a_too_small_is_slower() -> None:
 
 
 @given(SEEDS, st.sampled_from([0.0, 0.5, 0.9]))
-def test_the_mean_of_f_is_zero_at_the_exact_values(seed: int, gamma: float) -> None:
+def test_mean_of_f_is_zero_at_the_exact_values(seed: int, gamma: float) -> None:
     mdp = random_mdp(seed, gamma=gamma)
     policy = random_policy(mdp, seed)
     transition, given_pair = every_transition(mdp)
@@ -234,7 +234,7 @@ def test_the_mean_of_f_is_zero_at_the_exact_values(seed: int, gamma: float) -> N
     mean_q = np.tensordot(given_pair, q_learning_f(transition, np.tile(optimal_q, (n, 1, 1))), axes=1)
     np.testing.assert_allclose(mean_q, 0.0, atol=1e-10)
 
-    # and nowhere else, as 0 is the only zero of a contraction's residual
+    # and nowhere else, since a contraction has a single fixed point
     elsewhere = np.tensordot(weights, td0_f(transition, np.tile(values + ~mdp.terminal, (n, 1))), axes=1)
     assert np.all(elsewhere[~mdp.terminal] > 0)
 
@@ -256,7 +256,7 @@ def test_td0_finds_the_values_along_trajectories(mdp: TabularMDP) -> None:
     policy = random_policy(mdp, 5)
     n_replicas = 200
     sample = trajectories(mdp, policy, n_replicas, np.random.default_rng(6))
-    early, late = at([200, 10_000], td0(sample, PowerLaw(10, 10, 1), np.zeros((n_replicas, mdp.n_states))))
+    early, late = iterates_at([200, 10_000], td0(sample, PowerLaw(10, 10, 1), np.zeros((n_replicas, mdp.n_states))))
     values = state_values(mdp, policy)
     errors = [np.sqrt(np.mean((v - values) ** 2)) for v in (early, late)]
     assert errors[1] < 0.3 * errors[0]
@@ -273,7 +273,7 @@ def test_q_learning_finds_the_optimal_values(mdp: TabularMDP, follows_episodes: 
     else:
         sample = independent_transitions(mdp, uniform(mdp), live_states(mdp), n_replicas, rng)
     start = np.zeros((n_replicas, mdp.n_states, mdp.n_actions))
-    early, late = at([500, 10_000], q_learning(sample, PowerLaw(10, 10, 1), start))
+    early, late = iterates_at([500, 10_000], q_learning(sample, PowerLaw(10, 10, 1), start))
     optimal_q = action_values(mdp, optimal_policy(mdp))
     errors = [np.sqrt(np.mean((q - optimal_q) ** 2)) for q in (early, late)]
     assert errors[1] < 0.1
@@ -282,8 +282,8 @@ def test_q_learning_finds_the_optimal_values(mdp: TabularMDP, follows_episodes: 
 
 
 @given(SEEDS)
-def test_each_pair_has_its_own_time(seed: int) -> None:
-    """Without discount of what follows, and with steps 1/t: Q(s, a) is the mean of what that pair was paid."""
+def test_each_state_action_pair_has_its_own_time(seed: int) -> None:
+    """With γ = 0 and step sizes 1/t, Q(s, a) is the mean reward of that pair."""
     mdp = random_mdp(seed, n_states=2, n_actions=2, gamma=0.0)
     n_replicas = 3
     draw = trajectories(mdp, uniform(mdp), n_replicas, np.random.default_rng(seed))
@@ -305,7 +305,7 @@ def test_each_pair_has_its_own_time(seed: int) -> None:
 # Samplers
 
 
-def test_independent_transitions_have_the_distribution_of_the_mdp() -> None:
+def test_independent_transitions_follow_the_mdp() -> None:
     mdp = random_mdp(9)
     policy, states, n = random_policy(mdp, 10), np.array([0.2, 0.5, 0.3, 0.0]), 100_000
     drawn = independent_transitions(mdp, policy, states, n, np.random.default_rng(11))(np.zeros(0))
@@ -317,8 +317,8 @@ def test_independent_transitions_have_the_distribution_of_the_mdp() -> None:
     np.testing.assert_array_equal(drawn.discount, np.where(drawn.next_state == 3, 0.0, 0.8))
 
 
-def test_trajectories_follow_on() -> None:
-    """The state is the next state before, or one that episodes begin in; both ways of ending are seen."""
+def test_trajectories_continue_from_the_next_state() -> None:
+    """The state is the previous next state, or the initial one after an end; episodes end on both sides."""
     mdp = corridor()
     sample = trajectories(mdp, uniform(mdp), 50, np.random.default_rng(12))
     last = sample(np.zeros(0))
@@ -332,16 +332,16 @@ def test_trajectories_follow_on() -> None:
         np.testing.assert_array_equal(now.reward, now.next_state == 6)
         ends += np.bincount(now.next_state, minlength=7) * mdp.terminal
         last = now
-    # an episode takes 9 steps in the mean, and ends on either side alike
+    # an episode has 9 steps on average and ends on either side with equal probability
     assert ends[0] + ends[6] == pytest.approx(400 * 50 / 9, rel=0.1)
     assert ends[6] / (ends[0] + ends[6]) == pytest.approx(0.5, abs=0.06)
 
 
-def test_the_same_seed_gives_the_same_run() -> None:
+def test_same_seed_gives_the_same_iterates() -> None:
     def run(seed: int) -> np.ndarray:
         mdp = corridor()
         sample = trajectories(mdp, uniform(mdp), 3, np.random.default_rng(seed))
-        return at([50], td0(sample, PowerLaw(1, 2, 1), np.zeros((3, 7))))[0]
+        return iterates_at([50], td0(sample, PowerLaw(1, 2, 1), np.zeros((3, 7))))[0]
 
     np.testing.assert_array_equal(run(0), run(0))
     assert not np.array_equal(run(0), run(1))

@@ -1,0 +1,19 @@
+import warnings
+
+import gymnasium as gym
+
+from sb3_a2c_td.envs import registration
+
+
+def test_second_registration_changes_nothing() -> None:
+    env_ids = [*registration.TABULAR, *registration.PARTIALLY_OBSERVED]
+    specs = [gym.spec(env_id) for env_id in env_ids]
+    registration.register()
+    assert all(gym.spec(env_id) is spec for env_id, spec in zip(env_ids, specs, strict=True))
+
+
+def test_minatar_is_registered_once() -> None:
+    registration.register_minatar()
+    with warnings.catch_warnings(action="error"):
+        registration.register_minatar()
+    assert "MinAtar/Breakout-v1" in gym.registry
