@@ -1,4 +1,4 @@
-"""Environments that go wrong, and jobs of a moment."""
+"""Environments with faults, and short jobs."""
 
 import os
 import signal
@@ -13,10 +13,12 @@ from benchmarks.learning.environments import Environment
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 
+GAME = {"n_steps": 200, "n_seeds": 1, "solved": 475.0}
+
 
 @dataclass(frozen=True)
 class Raising(Environment):
-    """Cannot be made."""
+    """Raises an exception when it is made."""
 
     def make(self) -> gym.Env[Any, Any]:
         raise RuntimeError("the game is not installed")
@@ -24,7 +26,7 @@ class Raising(Environment):
 
 @dataclass(frozen=True)
 class Exiting(Environment):
-    """Asks for the end of Python."""
+    """Raises ``SystemExit`` when it is made."""
 
     def make(self) -> gym.Env[Any, Any]:
         raise SystemExit("the game is over")
@@ -32,7 +34,7 @@ class Exiting(Environment):
 
 @dataclass(frozen=True)
 class Dying(Environment):
-    """Its process is killed, as by a system without memory; each try leaves a file in the folder."""
+    """Kills its process when it is made, as if memory had run out, and leaves a file per attempt in a folder."""
 
     tries: Path = Path()
 
@@ -44,7 +46,7 @@ class Dying(Environment):
 
 @dataclass(frozen=True)
 class Slow(Environment):
-    """Leaves a file with its process's number in the folder, and takes its time."""
+    """Writes its process id to a file in a folder, and takes 0.7 seconds to be made."""
 
     starts: Path = Path()
 
@@ -55,6 +57,7 @@ class Slow(Environment):
 
 
 def job(environment: Environment | None = None, seed: int = 0, settings: Settings | None = None) -> Job:
+    """Make a short job, by default with random actions on CartPole."""
     return Job(
         environment or Environment("CartPole-v1", n_steps=200, n_seeds=1, solved=475.0),
         arm="random" if settings is None else "other",

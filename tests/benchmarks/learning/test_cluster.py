@@ -15,13 +15,15 @@ from benchmarks.learning.records import load_all
 from benchmarks.learning.running import unfinished
 from benchmarks.learning.suites import SUITES
 from benchmarks.learning.training import train
-from tests.benchmarks.learning.faults import Dying, Raising, Slow, job
-from tests.benchmarks.learning.test_running import GAME, finished
+from tests.benchmarks.learning.command_line import run_command
+from tests.benchmarks.learning.faults import GAME, Dying, Raising, Slow, job
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalCluster]:
-    """Start a scheduler, with two processes that work for it."""
+    """Start a scheduler with two worker processes."""
     quiet = {"distributed.logging.distributed": "critical", "distributed.scheduler.allowed-failures": 1}
     with (
         dask.config.set(quiet),
@@ -30,7 +32,7 @@ def workers() -> Iterator[LocalCluster]:
         yield workers
 
 
-def test_nothing_is_lost_with_a_worker(workers: LocalCluster, tmp_path: Path) -> None:
+def test_jobs_of_a_killed_worker_are_repeated(workers: LocalCluster, tmp_path: Path) -> None:
     slow = Slow("CartPole-v1", **GAME, starts=tmp_path / "starts")
     slow.starts.mkdir()
     runs = tmp_path / "runs"
@@ -45,18 +47,18 @@ def test_nothing_is_lost_with_a_worker(workers: LocalCluster, tmp_path: Path) ->
     assert sorted(outcome.job.seed for outcome in ended) == [0, 1, 2, 3, 4, 5]
     assert [record.seed for record in load_all(runs)] == [0, 1, 2, 3, 4, 5]
     assert unfinished(jobs, runs) == []
-    # the job that the victim had begun was begun again, by another process than this one
+    # another worker has repeated the victim's job
     starts = [int(path.read_text()) for path in slow.starts.iterdir()]
     assert len(starts) > 6
     assert os.getpid() not in starts
 
 
-def test_jobs_that_fail_are_reported_and_the_others_finish(workers: LocalCluster, tmp_path: Path) -> None:
+def test_failed_jobs_are_reported_and_the_others_finish(workers: LocalCluster, tmp_path: Path) -> None:
     tries = tmp_path / "tries"
     tries.mkdir()
     (killed,) = cluster.run([job(Dying("Dying-v0", **GAME, tries=tries))], tmp_path, workers.scheduler_address)
     assert "KilledWorker" in str(killed.error)
-    # one more than are allowed
+    # one more than the allowed failures
     assert len(list(tries.iterdir())) == 2
     workers.wait_for_workers(2)
     jobs = [job(Raising("Raising-v0", **GAME)), job(seed=1), job(seed=2)]
@@ -66,10 +68,10 @@ def test_jobs_that_fail_are_reported_and_the_others_finish(workers: LocalCluster
     assert sorted(record.seed for record in load_all(tmp_path)) == [1, 2]
 
 
-def test_a_cluster_finds_what_this_machine_finds(workers: LocalCluster, tmp_path: Path) -> None:
+def test_cluster_gives_the_same_results_as_this_machine(workers: LocalCluster, tmp_path: Path) -> None:
     workers.wait_for_workers(2)
     arguments = ("run", "smoke", "--arms", "random", "--seeds", "3", "--runs", str(tmp_path / "there"))
-    output = finished(*arguments, "--backend", "dask", "--scheduler", workers.scheduler_address)
+    output = run_command(*arguments, "--backend", "dask", "--scheduler", workers.scheduler_address)
     assert output.startswith("3 runs, 0 finished already")
     for there in load_all(tmp_path / "there"):
         (here,) = (train(each) for each in SUITES["smoke"].jobs(3) if (each.arm, each.seed) == (there.arm, there.seed))
@@ -79,7 +81,7 @@ def test_a_cluster_finds_what_this_machine_finds(workers: LocalCluster, tmp_path
     assert len(list(load_all(tmp_path / "there"))) == 3
 
 
-def test_who_does_not_answer_is_named_within_seconds(tmp_path: Path) -> None:
+def test_missing_scheduler_is_reported_within_seconds(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
@@ -92,18 +94,18 @@ def test_who_does_not_answer_is_named_within_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["somewhere", "pigeon://127.0.0.1:8786"])
-def test_what_is_no_address_is_refused(address: str, tmp_path: Path) -> None:
+def test_invalid_address_is_rejected(address: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"no dask scheduler answers at '{address}'"):
         cluster.run([job()], tmp_path, address)
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
-def test_workers_have_one_thread(n_workers: int, tmp_path: Path) -> None:
-    """Jobs in threads of one process would draw from each other's random generators."""
+def test_workers_with_several_threads_are_rejected(n_workers: int, tmp_path: Path) -> None:
+    """Jobs in threads of one process would share random generators."""
     with (
         LocalCluster(
             n_workers=n_workers, threads_per_worker=2, processes=False, protocol="tcp://", dashboard_address=":0"
         ) as threads,
-        pytest.raises(ValueError, match="needs workers with one thread each, and has .* --nthreads 1"),
+        pytest.raises(ValueError, match="needs workers with one thread each, but has .* --nthreads 1"),
     ):
         cluster.run([job()], tmp_path, threads.scheduler_address)

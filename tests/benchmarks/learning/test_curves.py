@@ -30,19 +30,19 @@ def test_final_score_by_hand(n_steps: int, expected: float) -> None:
     assert final_score(ENDS, RETURNS, n_steps) == pytest.approx(expected, nan_ok=True)
 
 
-def test_final_score_at_40k_of_100k_takes_the_episodes_that_ended_in_36k_to_40k() -> None:
+def test_final_score_at_40k_averages_over_36k_to_40k() -> None:
     ends = np.arange(1, 100_001)
     assert final_score(ends, ends.astype(float), 40_000) == np.mean(np.arange(36_001, 40_001))
     assert final_score(ends, ends.astype(float), 100_000) == np.mean(np.arange(90_001, 100_001))
 
 
 def test_area_under_curve_by_hand() -> None:
-    # at 1 until step 10, before which nothing is known, and on to 39; at 5 from 40 to 99; at -2 at step 100
+    # 1 up to step 39, including the steps before the first end at 10; 5 from 40 to 99; -2 at step 100
     area = area_under_curve(np.array([10, 40, 100]), np.array([1.0, 5.0, -2.0]), 100)
     assert area == pytest.approx((39 * 1 + 60 * 5 - 2) / 100)
 
 
-def test_area_under_curve_is_that_under_the_curve_that_is_drawn() -> None:
+def test_area_under_curve_matches_the_learning_curve() -> None:
     rng = np.random.default_rng(0)
     ends = np.cumsum(rng.integers(1, 20, 1_000))
     returns = rng.normal(size=1_000)
@@ -51,7 +51,7 @@ def test_area_under_curve_is_that_under_the_curve_that_is_drawn() -> None:
     assert area_under_curve(ends, returns, ends[-1]) == pytest.approx(drawn.mean())
 
 
-def test_long_episodes_do_not_count_more() -> None:
+def test_long_episodes_have_no_larger_weight() -> None:
     # short episodes at 0 and long ones at 1, in turns: half of the episodes end at 1, with nine tenths of the steps
     ends = np.cumsum(np.tile([1, 9], 1_000))
     assert area_under_curve(ends, np.tile([0.0, 1.0], 1_000), 10_000) == pytest.approx(0.5, abs=0.01)
@@ -64,7 +64,7 @@ def test_learning_curve_by_hand() -> None:
     np.testing.assert_array_equal(learning_curve(ENDS, RETURNS, grid, 20), expected)
 
 
-def test_learning_curve_counts_all_episodes_that_end_at_one_step() -> None:
+def test_learning_curve_averages_episodes_that_end_at_the_same_step() -> None:
     curve = learning_curve(np.array([8, 8, 16, 16]), np.array([1.0, 3.0, 5.0, 9.0]), np.array([8, 16]), 8)
     np.testing.assert_array_equal(curve, [2, 7])
 
@@ -93,7 +93,7 @@ def test_steps_to_threshold_waits_for_enough_episodes() -> None:
     assert steps_to_threshold(ends[:19], returns[:19], 475) == np.inf
 
 
-def test_steps_to_threshold_forgets_what_is_older_than_its_episodes() -> None:
+def test_steps_to_threshold_ignores_older_episodes() -> None:
     # the mean of the last 100 reaches 9 with the 95th ten: (95 * 10 - 5 * 10) / 100
     returns = np.repeat([-10.0, 10.0], [100, 100])
     assert steps_to_threshold(np.arange(1, 201), returns, 9.0) == 195
@@ -104,7 +104,7 @@ def test_steps_to_threshold_forgets_what_is_older_than_its_episodes() -> None:
     st.integers(1, 500),
     st.lists(st.integers(0, 3000), min_size=1, max_size=10),
 )
-def test_learning_curve_against_its_definition(episodes: list[tuple[int, float]], window: int, grid: list[int]) -> None:
+def test_learning_curve_matches_its_definition(episodes: list[tuple[int, float]], window: int, grid: list[int]) -> None:
     lengths, returns = (np.array(column) for column in zip(*episodes, strict=True))
     ends = np.cumsum(lengths)
     for step, value in zip(grid, learning_curve(ends, returns, np.array(grid), window), strict=True):
@@ -115,7 +115,7 @@ def test_learning_curve_against_its_definition(episodes: list[tuple[int, float]]
 
 
 @given(st.lists(st.integers(1, 50), min_size=20, max_size=200), st.integers(-500, 500))
-def test_constant_returns_give_that_constant(lengths: list[int], constant: int) -> None:
+def test_constant_returns_give_constant_metrics(lengths: list[int], constant: int) -> None:
     ends, returns = np.cumsum(lengths), np.full(len(lengths), float(constant))
     assert final_score(ends, returns, ends[-1]) == constant
     assert area_under_curve(ends, returns, ends[-1]) == pytest.approx(constant)
@@ -124,7 +124,7 @@ def test_constant_returns_give_that_constant(lengths: list[int], constant: int) 
     assert steps_to_threshold(ends, returns, constant + 1) == np.inf
 
 
-def test_a_run_without_a_finished_episode_has_no_score() -> None:
+def test_run_without_a_finished_episode_has_no_score() -> None:
     none = np.array([])
     assert np.isnan(final_score(none, none, 100))
     assert np.isnan(area_under_curve(none, none, 100))
@@ -137,7 +137,7 @@ def test_errors_name_the_argument() -> None:
         final_score(ENDS, RETURNS[:5], 100)
     with pytest.raises(ValueError, match=r"ends: expected a vector.* got the shape \(6, 1\)"):
         steps_to_threshold(ENDS[:, np.newaxis], RETURNS, 1)
-    with pytest.raises(ValueError, match="ends: expected steps that never fall"):
+    with pytest.raises(ValueError, match="ends: expected non-decreasing steps"):
         learning_curve(ENDS[::-1], RETURNS, ENDS, 10)
     with pytest.raises(ValueError, match="grid: .* got the shape"):
         learning_curve(ENDS, RETURNS, np.array(5), 10)

@@ -34,7 +34,7 @@ def assert_equal(one: Record, other: Record) -> None:
 
 
 @pytest.mark.parametrize("n_episodes", [0, 3])
-def test_reads_what_was_written(tmp_path: Path, n_episodes: int) -> None:
+def test_record_survives_saving(tmp_path: Path, n_episodes: int) -> None:
     written = record(n_episodes=n_episodes)
     path = save(written, tmp_path)
     assert path == path_of(tmp_path, "MinAtar/Breakout-v1", "tda2c", 0)
@@ -45,14 +45,14 @@ def test_reads_what_was_written(tmp_path: Path, n_episodes: int) -> None:
     assert read.episode_returns.dtype == np.float64
 
 
-def test_the_same_record_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_records_have_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = save(record(), tmp_path / "first").read_bytes()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 1e6)
     assert save(record(), tmp_path / "second").read_bytes() == first
 
 
-def test_reads_all_that_are_whole(tmp_path: Path) -> None:
+def test_load_all_ignores_temporary_files(tmp_path: Path) -> None:
     for seed in (2, 0, 1):
         save(record(seed), tmp_path)
     path_of(tmp_path, "MinAtar/Breakout-v1", "tda2c", 0).with_name(".0.json.gz.123").write_bytes(b"half a rec")
@@ -79,14 +79,15 @@ HEADER = gzip.compress(b"", mtime=0)[:10]
         gzip.compress(b'{"episode_ends": [], "episode_returns": [], "episode_lengths": [], "color": 1}', mtime=0),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0.json.gz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{path} is not the record of a run .*: delete it, and run its job again"):
+    with pytest.raises(ValueError, match=f"{path} is not the record of a run .*: delete it and run its job again"):
         load(path)
 
 
-def test_whoever_is_killed_while_writing_leaves_a_whole_record(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_killed_process_leaves_a_complete_record(tmp_path: Path) -> None:
     code = """if True:
         import itertools, sys
         from pathlib import Path
@@ -96,7 +97,6 @@ def test_whoever_is_killed_while_writing_leaves_a_whole_record(tmp_path: Path) -
             save(record(n_episodes=n_episodes), Path(sys.argv[1]))
             print(n_episodes, flush=True)
     """
-    # the same moments in every run; the machine's pace makes them others
     moments = random.Random(0)
     for _ in range(3):
         process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -108,7 +108,7 @@ def test_whoever_is_killed_while_writing_leaves_a_whole_record(tmp_path: Path) -
         process.wait()
         process.stdout.close()
         (found,) = load_all(tmp_path)
-        # the last that was said to be written, or the next, of which it could not be said any more
+        # the last record that was reported as written, or the next one, killed before its report
         n_episodes = len(found.episode_ends)
         assert n_episodes in (last, last + 1)
         assert_equal(found, record(n_episodes=n_episodes))

@@ -12,40 +12,40 @@ suites = pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
 
 
 @suites
-def test_every_job_has_a_file_of_its_own(suite: Suite) -> None:
+def test_every_job_has_its_own_file(suite: Suite) -> None:
     jobs = suite.jobs()
     paths = {path_of(suite.runs, job.environment.name, job.arm, job.seed) for job in jobs}
     assert len(paths) == len(jobs) > 0
 
 
 @suites
-def test_the_first_seed_of_all_comes_first(suite: Suite) -> None:
+def test_jobs_are_sorted_by_seed(suite: Suite) -> None:
     seeds = [job.seed for job in suite.jobs()]
     assert seeds == sorted(seeds)
     assert set(seeds) == set(range(max(environment.n_seeds for environment in suite.environments)))
     assert suite.jobs(1) == [job for job in suite.jobs() if job.seed == 0]
 
 
-def test_cartpole_has_twenty_seeds_and_the_others_ten() -> None:
+def test_environments_have_at_least_ten_runs() -> None:
     assert ENVIRONMENTS["CartPole-v1"].n_seeds >= 20
     assert ENVIRONMENTS["CartPole-v1"].n_steps == 100_000
     assert all(environment.n_seeds >= 10 for environment in ENVIRONMENTS.values())
 
 
-def test_an_arm_that_cannot_run_somewhere_is_left_out_there() -> None:
+def test_arms_skip_unsupported_environments() -> None:
     found = {(job.environment.name, job.arm) for job in SUITES["main"].jobs(1)}
     assert ("CartPole-v1", "tda2c-double-softmax") in found
     assert ("Pendulum-v1", "tda2c-double-softmax") not in found
 
 
-def test_the_smoke_suite_is_apart_from_results() -> None:
+def test_smoke_records_are_ignored_by_git() -> None:
     smoke, *others = SUITES.values()
     assert smoke.name == "smoke"
     assert all(suite.runs != smoke.runs for suite in others)
     assert subprocess.run(["git", "check-ignore", "-q", str(smoke.runs / "x")], cwd=ROOT).returncode == 0
 
 
-def test_runs_of_an_arm_in_two_suites_are_the_same_files() -> None:
+def test_suites_share_the_runs_of_an_arm() -> None:
     main, ablation = SUITES["main"], SUITES["ablation"]
     assert main.runs == ablation.runs
     of_main = {(job.environment.name, job.arm, job.seed): job for job in main.jobs()}

@@ -16,6 +16,7 @@ from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import SUITES, Job
 from benchmarks.learning.training import EpisodeRecorder, make_env, make_model, train
+from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies.minatar import MinAtarCnn
 from tests.benchmarks.learning.faults import job
 
@@ -29,19 +30,19 @@ CARTPOLE = ENVIRONMENTS["CartPole-v1"]
 N_STEPS = 80
 LIMIT = 4
 REWARDS = {"CartPole-v1": 1.0, "Acrobot-v1": -1.0, "MountainCar-v0": -1.0}
-"""of every step, where it is always the same"""
+"""reward of every step, for environments where it is constant"""
 
 
 @dataclass(frozen=True)
 class Shortened(Environment):
-    """Ends every episode after a few steps, if it has not ended before."""
+    """Truncates every episode after a few steps."""
 
     def make(self) -> gym.Env[Any, Any]:
         return gym.wrappers.TimeLimit(super().make(), LIMIT)
 
 
 def shortened(job: Job) -> Job:
-    """Give a job of few steps, with a rollout of PPO to match."""
+    """Return the job with few steps, and with short rollouts for PPO."""
     arguments = dict(job.settings.arguments)
     if job.settings.algorithm == "PPO":
         arguments |= {"n_steps": 8, "batch_size": 8 * job.settings.n_envs, "n_epochs": 1}
@@ -58,7 +59,7 @@ def episodes_of(record: Record) -> list[tuple[int, float, int]]:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_arm_makes_a_record(environment: str) -> None:
+def test_every_arm_trains_and_records_its_episodes(environment: str) -> None:
     jobs = [job for (name, _), job in JOBS.items() if name == environment]
     assert len(jobs) >= 5
     for each in jobs:
@@ -73,14 +74,14 @@ def test_every_arm_makes_a_record(environment: str) -> None:
 
 
 def assert_episodes_fill_the_run(record: Record, n_envs: int) -> None:
-    """Check the episodes of a shortened run, whose environments took equally many steps side by side."""
+    """Check the episodes of a shortened run, whose environments take equally many steps."""
     ends, returns, lengths = record.episode_ends, record.episode_returns, record.episode_lengths
     assert len(ends) >= N_STEPS // (n_envs * LIMIT) * n_envs
     assert ((lengths >= 1) & (lengths <= LIMIT)).all()
     assert (np.diff(ends) >= 0).all()
     assert (ends % n_envs == 0).all()
     assert ends[-1] <= N_STEPS
-    # what is missing is in episodes that go on, one in each environment
+    # the other steps belong to unfinished episodes, one per environment
     assert 0 <= N_STEPS - lengths.sum() <= n_envs * (LIMIT - 1)
     if n_envs == 1:
         np.testing.assert_array_equal(ends, np.cumsum(lengths))
@@ -100,7 +101,7 @@ algorithms = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORI
 
 
 @algorithms
-def test_episodes_are_those_of_the_environments_own_monitor(settings: Settings) -> None:
+def test_episodes_match_the_monitor(settings: Settings) -> None:
     environment = replace(CARTPOLE, n_steps=256)
     env = make_env(environment, settings, seed=0)
     recorder = EpisodeRecorder()
@@ -112,28 +113,28 @@ def test_episodes_are_those_of_the_environments_own_monitor(settings: Settings) 
     lengths = monitor.get_episode_lengths()
     assert len(lengths) > 5
     assert recorder.episodes == list(zip(np.cumsum(lengths), monitor.get_episode_rewards(), lengths, strict=True))
-    # in CartPole every step is worth 1
+    # every step of CartPole has the reward 1
     assert monitor.get_episode_rewards() == lengths
     assert episodes_of(train(job(environment, settings=settings))) == recorder.episodes
 
 
-def test_random_episodes_follow_each_other() -> None:
+def test_random_episodes_are_consecutive() -> None:
     record = train(job())
     assert len(record.episode_ends) > 4
     np.testing.assert_array_equal(record.episode_ends, np.cumsum(record.episode_lengths))
     np.testing.assert_array_equal(record.episode_returns, record.episode_lengths)
 
 
-def test_steps_of_all_environments_count() -> None:
+def test_ends_count_the_steps_of_all_environments() -> None:
     record = train(job(replace(CARTPOLE, n_steps=400), settings=Settings("A2C", n_envs=8)))
     assert (record.episode_ends % 8 == 0).all()
-    # each of the eight has taken an eighth of the steps before its first end
+    # each of the eight environments has taken an eighth of the steps until its first end
     first = np.argmin(record.episode_ends)
     assert record.episode_ends[first] == 8 * record.episode_lengths[first]
     assert record.episode_lengths.sum() <= 400
 
 
-def test_episodes_beyond_the_budget_do_not_count() -> None:
+def test_episodes_after_the_last_step_are_excluded() -> None:
     settings = Settings("PPO", arguments={"n_steps": 256, "batch_size": 64, "n_epochs": 1})
     whole = episodes_of(train(job(replace(CARTPOLE, n_steps=256), settings=settings)))
     end = whole[5][0]
@@ -142,13 +143,13 @@ def test_episodes_beyond_the_budget_do_not_count() -> None:
         assert episodes_of(record) == whole[:n_episodes]
 
 
-def test_no_episode_in_time_is_a_record_too() -> None:
+def test_run_without_a_finished_episode_is_recorded() -> None:
     record = train(job(replace(CARTPOLE, n_steps=1), settings=Settings("TDA2C")))
     assert len(record.episode_ends) == len(record.episode_returns) == len(record.episode_lengths) == 0
 
 
 @pytest.mark.parametrize("settings", [Settings("random"), Settings("TDA2C"), Settings("A2C", n_envs=2)])
-def test_a_run_depends_on_its_seed_alone(settings: Settings) -> None:
+def test_run_depends_only_on_its_seed(settings: Settings) -> None:
     environment = replace(CARTPOLE, n_steps=160)
     first, other, again = (episodes_of(train(job(environment, seed, settings))) for seed in (3, 4, 3))
     assert first == again
@@ -157,13 +158,13 @@ def test_a_run_depends_on_its_seed_alone(settings: Settings) -> None:
     assert episodes_of(train(job(environment, 0, settings), first_seed=3_000)) == first
 
 
-def test_the_environments_of_a_run_differ() -> None:
+def test_environments_of_a_run_differ() -> None:
     env = make_env(CARTPOLE, Settings("A2C", n_envs=4), seed=0)
     assert len(np.unique(env.reset(), axis=0)) == 4
 
 
 def model_of(environment: str, arm: str) -> tuple[Any, Any]:
-    """Build the model of a job of the suites."""
+    """Make the model of a job of the suites."""
     job = JOBS[environment, arm]
     env = make_env(job.environment, job.settings, seed=0)
     return make_model(job.environment, job.settings, env, seed=0), env
@@ -173,13 +174,13 @@ def kinds_of(module: nn.Module) -> set[type]:
     return {type(part) for part in module.modules()}
 
 
-def test_linear_schedules_fall_to_zero() -> None:
+def test_linear_schedules_decay_to_zero() -> None:
     model, _ = model_of("CartPole-v1", "ppo-zoo")
     for schedule, start in ((model.lr_schedule, 1e-3), (model.clip_range, 0.2)):
         assert [schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([start, start / 2, 0.0])
 
 
-def test_robbins_monro_steps_fall_over_the_run() -> None:
+def test_robbins_monro_rates_decay_over_the_run() -> None:
     model, _ = model_of("CartPole-v1", "tda2c-robbins-monro")
     for schedule, start in ((model.lr_schedule, 5e-4), (model.critic_lr_schedule, 1e-3)):
         rates = [schedule(left) for left in (1.0, 0.9, 0.0)]
@@ -191,54 +192,54 @@ def test_names_stand_for_classes() -> None:
     tanh, _ = model_of("CartPole-v1", "tda2c-tanh")
     assert nn.Tanh in kinds_of(tanh.policy)
     assert nn.ReLU not in kinds_of(tanh.policy)
-    seed, _ = model_of("CartPole-v1", "tda2c")
-    assert nn.Tanh not in kinds_of(seed.policy)
+    default, _ = model_of("CartPole-v1", "tda2c")
+    assert nn.Tanh not in kinds_of(default.policy)
     adam, _ = model_of("CartPole-v1", "tda2c-torch-adam")
     assert type(adam.policy.optimizer) is th.optim.Adam
-    assert type(seed.policy.optimizer) is not th.optim.Adam
+    assert type(default.policy.optimizer) is AdamTFLike
     zoo, _ = model_of("MinAtar/Breakout-v1", "a2c-zoo")
     assert type(zoo.policy.optimizer) is RMSpropTFLike
     assert zoo.policy.optimizer.defaults["eps"] == 1e-5
 
 
 @pytest.mark.parametrize("arm", ["tda2c", "a2c", "a2c-zoo", "a2c-td0", "ppo-zoo"])
-def test_every_arm_sees_images_through_the_same_layers(arm: str) -> None:
+def test_every_arm_has_minatars_cnn(arm: str) -> None:
     model, env = model_of("MinAtar/Breakout-v1", arm)
     assert MinAtarCnn in kinds_of(model.policy)
     assert env.observation_space.shape[1:] == (10, 10)
-    # zeros and ones are not divided by 255
+    # float images, which SB3 does not divide by 255
     assert env.observation_space.dtype == np.float32
     images = env.reset()
     assert set(np.unique(images)) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "MinAtar/Breakout-v1"])
-def test_the_honest_control_is_a_one_step_method_with_separate_networks(environment: str) -> None:
+def test_a2c_td0_is_a_one_step_method_with_separate_networks(environment: str) -> None:
     model, env = model_of(environment, "a2c-td0")
     optimizer = model.policy.optimizer
     assert type(optimizer) is th.optim.Adam
     assert [group["lr"] for group in optimizer.param_groups] == [1e-3]
     assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == [1e-3] * 3
     assert model.rollout_buffer.gae_lambda == 0.0
-    # no gradient is cut, nor is anything but the two losses in it, each once
+    # no clipping, and the loss is the sum of the two losses
     assert (model.max_grad_norm, model.ent_coef, model.vf_coef) == (1e9, 0.0, 1.0)
     assert not model.normalize_advantage
     observations, _ = model.policy.obs_to_tensor(env.reset())
     values, log_probs, _ = model.policy.evaluate_actions(observations, th.zeros(1))
-    of_critic, of_actor = (reached_by(output, model.policy) for output in (values, log_probs))
+    of_critic, of_actor = (parameters_used_by(output, model.policy) for output in (values, log_probs))
     assert of_critic
     assert of_actor
     assert not of_critic & of_actor
 
 
-def reached_by(output: th.Tensor, policy: nn.Module) -> set[str]:
-    """Name the parameters that an output depends on."""
+def parameters_used_by(output: th.Tensor, policy: nn.Module) -> set[str]:
+    """Return the names of the parameters that an output depends on."""
     names, parameters = zip(*policy.named_parameters(), strict=True)
     gradients = th.autograd.grad(output.sum(), parameters, allow_unused=True)
     return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
 
 
-def test_a2c_has_its_own_defaults() -> None:
+def test_a2c_has_sb3s_defaults() -> None:
     model, _ = model_of("CartPole-v1", "a2c")
     assert type(model.policy.optimizer) is th.optim.RMSprop
     assert model.rollout_buffer.gae_lambda == 1.0
@@ -247,7 +248,7 @@ def test_a2c_has_its_own_defaults() -> None:
 @pytest.mark.parametrize(
     ("environment", "gamma"), [("Pendulum-v1", 0.9), ("Acrobot-v1", 0.99), ("Hopper-v5", 0.99), ("CartPole-v1", None)]
 )
-def test_rewards_are_normalised_with_the_algorithms_discount(environment: str, gamma: float | None) -> None:
+def test_rewards_are_normalised_with_the_algorithms_gamma(environment: str, gamma: float | None) -> None:
     model, env = model_of(environment, "a2c-zoo")
     assert isinstance(env, VecNormalize) == (gamma is not None)
     if gamma is not None:
@@ -262,12 +263,20 @@ def test_discrete_observations_are_one_hot() -> None:
     assert isinstance(model, BaseAlgorithm)
 
 
-def test_solved_is_the_environments_own_threshold() -> None:
-    for environment in ENVIRONMENTS.values():
-        threshold = environment.make().spec.reward_threshold  # type: ignore[union-attr]
-        assert threshold is None or environment.solved == threshold
+def test_solved_matches_the_reward_threshold() -> None:
+    thresholds = {
+        name: environment.make().spec.reward_threshold  # type: ignore[union-attr]
+        for name, environment in ENVIRONMENTS.items()
+    }
+    assert [name for name, threshold in thresholds.items() if threshold is None] == [
+        "Pendulum-v1",
+        "MinAtar/Breakout-v1",
+    ]
+    for name, threshold in thresholds.items():
+        if threshold is not None:
+            assert ENVIRONMENTS[name].solved == threshold
 
 
-def test_an_environment_that_cannot_be_made_raises() -> None:
-    with pytest.raises(Exception, match="NoSuchGame"):
+def test_unknown_environment_raises() -> None:
+    with pytest.raises(gym.error.NameNotFound, match="NoSuchGame"):
         train(job(Environment("NoSuchGame-v0", n_steps=1, n_seeds=1, solved=0.0)))

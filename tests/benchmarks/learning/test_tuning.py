@@ -25,11 +25,11 @@ SMALL = Study(
 
 
 @pytest.mark.parametrize("name", STUDIES_OF)
-def test_every_suggestion_is_a_model(name: str) -> None:
+def test_suggested_settings_make_a_model(name: str) -> None:
     study = STUDIES_OF[name]
     sampler = optuna.samplers.RandomSampler(seed=1)
     optuna_study = optuna.create_study(sampler=sampler)
-    for _ in range(5):
+    for _ in range(3):
         settings = suggest(optuna_study.ask(), study)
         assert Settings(**json.loads(json.dumps(vars(settings)))) == settings
         env = make_env(study.environment, settings, seed=0)
@@ -38,7 +38,7 @@ def test_every_suggestion_is_a_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES_OF)
-def test_the_first_guess_can_be_suggested(name: str) -> None:
+def test_first_guess_can_be_suggested(name: str) -> None:
     optuna_study = optuna.create_study()
     guess = first_guess(STUDIES_OF[name])
     optuna_study.enqueue_trial(guess)
@@ -47,14 +47,14 @@ def test_the_first_guess_can_be_suggested(name: str) -> None:
     assert trial.params.items() >= guess.items()
 
 
-def test_no_run_of_a_suite_has_a_seed_of_a_study() -> None:
+def test_studies_and_suites_have_different_seeds() -> None:
     n_seeds = max(environment.n_seeds for suite in SUITES.values() for environment in suite.environments)
     n_trial_seeds = max(max(study.n_seeds, study.n_final_seeds) for study in STUDIES_OF.values())
     assert SEED_STRIDE * n_seeds < TRIAL_SEEDS
     assert TRIAL_SEEDS + SEED_STRIDE * n_trial_seeds < FINAL_SEEDS
 
 
-def test_a_study_takes_the_best_finalist(tmp_path: Path) -> None:
+def test_study_chooses_the_best_finalist(tmp_path: Path) -> None:
     found = tune(SMALL, n_jobs=1, folder=tmp_path)
     assert json.loads((tmp_path / "CartPole-v1.json").read_text()) == found
     assert len(found["trials"]) == 3
@@ -65,7 +65,7 @@ def test_a_study_takes_the_best_finalist(tmp_path: Path) -> None:
     assert np.mean(found["best"]["areas"]) == max(np.mean(final["areas"]) for final in finalists)
 
 
-def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_study_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
 
     def train_or_stop(job: Job, first_seed: int) -> Record:
@@ -80,19 +80,19 @@ def test_a_stopped_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     assert not (tmp_path / "CartPole-v1.json").exists()
     found = tune(SMALL, n_jobs=1, folder=tmp_path)
-    # the one that was stopped is made by another
+    # another trial replaces the stopped one
     assert [trial["state"] for trial in found["trials"]] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert found["trials"][0]["params"]["gamma"] == first_guess(SMALL)["gamma"]
     assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"], "the journal is for unfinished studies"
 
 
-def test_a_finished_study_is_not_made_again(tmp_path: Path) -> None:
+def test_finished_study_is_not_repeated(tmp_path: Path) -> None:
     first = tune(replace(SMALL, n_trials=1), n_jobs=1, folder=tmp_path)
     assert tune(replace(SMALL, n_trials=1), n_jobs=1, folder=tmp_path) == first
     assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"]
 
 
-def test_settings_that_diverge_are_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverging_settings_are_never_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def train_or_diverge(job: Job, first_seed: int) -> Record:
         if job.settings.arguments["gamma"] == 0.98:
             raise ValueError("the loss is not finite")

@@ -1,4 +1,4 @@
-"""RL Zoo's settings, held against the files in which it publishes them."""
+"""RL Zoo's settings, compared with the files in which it publishes them."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,35 +14,36 @@ FOLDER = Path(__file__).parents[2] / "data" / "rl_zoo3"
 ZOOS = {"A2C": A2C_ZOO, "PPO": PPO_ZOO}
 PUBLISHED = {algorithm: yaml.safe_load((FOLDER / f"{algorithm.lower()}.yml").read_text()) for algorithm in ZOOS}
 
-OTHER_NAMES = {"MinAtar/Breakout-v1": "atari", "Hopper-v5": "Hopper-v4"}
-"""what stands in where RL Zoo has no settings: it knows neither MinAtar nor the newer Hopper"""
-NOT_TAKEN = {"n_timesteps"}
-"""every arm has the benchmark's own number of steps"""
-NOT_TAKEN_BY_MINATAR = NOT_TAKEN | {"env_wrapper", "frame_stack"}
-"""what makes Atari's screens into images; MinAtar gives images of its own, whose channels show what moves"""
+SUBSTITUTES = {"MinAtar/Breakout-v1": "atari", "Hopper-v5": "Hopper-v4"}
+"""entries of RL Zoo used for environments that it does not have"""
+OMITTED = {"n_timesteps"}
+"""all arms have the benchmark's number of steps"""
+OMITTED_ON_MINATAR = OMITTED | {"env_wrapper", "frame_stack"}
+"""preprocessing of Atari's frames; MinAtar's images need none, and their channels show motion"""
 NAMES = {"__builtins__": {}, "dict": dict, "RMSpropTFLike": "RMSpropTFLike", "nn": SimpleNamespace(ReLU="ReLU")}
-"""those in RL Zoo's strings of Python: a class is its name, as in the benchmark's settings"""
+"""names in RL Zoo's Python strings; a class is represented by its name, as in the benchmark's settings"""
 
 
-def published(algorithm: str, environment: str) -> dict[str, Any]:
-    entry = dict(PUBLISHED[algorithm][OTHER_NAMES.get(environment, environment)])
-    if "policy_kwargs" in entry:
-        entry["policy_kwargs"] = eval(entry["policy_kwargs"], NAMES)
-    return entry
+@pytest.mark.parametrize("algorithm", ZOOS)
+def test_settings_exist_where_rl_zoo_publishes_them(algorithm: str) -> None:
+    published = {name for name in ENVIRONMENTS if SUBSTITUTES.get(name, name) in PUBLISHED[algorithm]}
+    assert set(ZOOS[algorithm]) == published
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "environment"), [(algorithm, name) for algorithm in ZOOS for name in ENVIRONMENTS]
-)
-def test_settings_are_those_that_rl_zoo_publishes(algorithm: str, environment: str) -> None:
-    if OTHER_NAMES.get(environment, environment) not in PUBLISHED[algorithm]:
-        assert environment not in ZOOS[algorithm]
-        return
-    settings, entry = ZOOS[algorithm][environment], published(algorithm, environment)
-    for name in NOT_TAKEN_BY_MINATAR if environment.startswith("MinAtar/") else NOT_TAKEN:
+@pytest.mark.parametrize(("algorithm", "environment"), [(name, env) for name, zoo in ZOOS.items() for env in zoo])
+def test_settings_match_rl_zoo(algorithm: str, environment: str) -> None:
+    settings, entry = ZOOS[algorithm][environment], published_entry(algorithm, environment)
+    for name in OMITTED_ON_MINATAR if environment.startswith("MinAtar/") else OMITTED:
         del entry[name]
     assert settings.algorithm == algorithm
     assert ENVIRONMENTS[environment].policy == entry.pop("policy")
     assert settings.n_envs == entry.pop("n_envs", 1)
     assert settings.normalize == ({} if entry.pop("normalize", False) else None)
     assert settings.arguments == entry
+
+
+def published_entry(algorithm: str, environment: str) -> dict[str, Any]:
+    entry = dict(PUBLISHED[algorithm][SUBSTITUTES.get(environment, environment)])
+    if "policy_kwargs" in entry:
+        entry["policy_kwargs"] = eval(entry["policy_kwargs"], NAMES)
+    return entry

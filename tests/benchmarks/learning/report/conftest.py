@@ -1,0 +1,19 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning.report import pages
+from benchmarks.learning.report.findings import Findings
+from tests.benchmarks.learning.report.made_up_runs import all_records, analyse_runs
+
+
+@pytest.fixture(scope="session")
+def findings() -> Findings:
+    return analyse_runs(all_records())
+
+
+@pytest.fixture(scope="session")
+def report(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    pages.write(findings, folder)
+    return folder

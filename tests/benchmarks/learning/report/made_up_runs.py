@@ -1,0 +1,95 @@
+"""Records of made-up runs, and their analysis."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.records import Record
+from benchmarks.learning.report.analysis import analyse, load_throughput
+from benchmarks.learning.report.findings import EnvironmentFindings, Findings
+
+ROOT = Path(__file__).parents[4]
+THROUGHPUT = ROOT / "benchmarks/results/throughput-cpu.json"
+N_RUNS = 6
+EPISODE_LENGTH = 500
+
+
+def run_of(environment: str, arm: str, seed: int, returns: Sequence[float], length: int = EPISODE_LENGTH) -> Record:
+    """Make a record of equally long episodes for all steps of the environment; the last return is repeated."""
+    n_steps = ENVIRONMENTS[environment].n_steps
+    n_episodes = n_steps // length
+    padded = np.pad(np.array(returns, dtype=float)[:n_episodes], (0, max(0, n_episodes - len(returns))), mode="edge")
+    return Record(
+        environment,
+        arm,
+        seed,
+        n_steps,
+        settings={"algorithm": "some", "arguments": {"gamma": 0.9}},
+        episode_ends=length * np.arange(1, n_episodes + 1),
+        episode_returns=padded,
+        episode_lengths=np.full(n_episodes, length),
+        seconds=10.0 + seed,
+        conditions={"commit": "c0ffee", "cpu": "abacus", "gpu": None, "versions": {"torch": "2.0"}},
+    )
+
+
+def runs_at(environment: str, arm: str, levels: Sequence[float]) -> list[Record]:
+    """Make a run with constant returns for each level."""
+    return [run_of(environment, arm, seed, [level]) for seed, level in enumerate(levels)]
+
+
+def around(level: float, spread: float = 5.0, n_runs: int = N_RUNS) -> np.ndarray:
+    """Return levels spread evenly around one level."""
+    return level + spread * np.linspace(-1, 1, n_runs)
+
+
+# the tuned arm is better than all baselines on CartPole, better than one on Acrobot, worse than one on Pendulum, and
+# equal to all on LunarLander; on FrozenLake some of its runs are missing
+LEVELS = {
+    "CartPole-v1": {
+        "random": 20.0,
+        "tda2c": 200.0,
+        "tda2c-tuned": 480.0,
+        "a2c": 300.0,
+        "a2c-zoo": 320.0,
+        "a2c-td0": 250.0,
+        "tda2c-tanh": 260.0,
+        "tda2c-n-steps-1": 140.0,
+        "tda2c-truncation": 200.0,
+    },
+    "Acrobot-v1": {"random": -500.0, "tda2c-tuned": -90.0, "a2c": -200.0, "a2c-zoo": -90.0, "a2c-td0": -90.0},
+    "LunarLander-v3": {"random": -180.0, "tda2c-tuned": 50.0, "a2c": 50.0, "a2c-zoo": 50.0, "a2c-td0": 50.0},
+    "Pendulum-v1": {"random": -1200.0, "tda2c-tuned": -600.0, "a2c": -900.0, "a2c-zoo": -200.0, "a2c-td0": -600.0},
+    "FrozenLake-v1": {"random": 0.0, "a2c": 0.5, "a2c-td0": 0.5},
+}
+PLAN = {(environment, arm): N_RUNS for environment, levels in LEVELS.items() for arm in levels} | {
+    ("FrozenLake-v1", "tda2c-tuned"): N_RUNS,
+    ("CartPole-v1", "ppo-zoo"): 10,
+}
+
+
+def all_records() -> list[Record]:
+    """Make the runs of :data:`LEVELS` and some incomplete arms."""
+    records = [
+        record
+        for environment, levels in LEVELS.items()
+        for arm, level in levels.items()
+        for record in runs_at(environment, arm, around(level, spread=0.01 * abs(level)))
+    ]
+    return (
+        records
+        + runs_at("CartPole-v1", "ppo-zoo", [400.0, 410.0, 420.0])
+        + runs_at("FrozenLake-v1", "tda2c-tuned", [0.6, 0.6])
+    )
+
+
+def analyse_runs(records: Sequence[Record], planned: dict[tuple[str, str], int] = PLAN) -> Findings:
+    """Analyse records on the environments of the benchmark."""
+    return analyse(records, list(ENVIRONMENTS.values()), planned, load_throughput(THROUGHPUT))
+
+
+def findings_on(findings: Findings, environment: str) -> EnvironmentFindings:
+    """Return the findings on one environment."""
+    return next(each for each in findings.environments if each.environment.name == environment)

@@ -1,0 +1,150 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.learning.records import load_all
+from benchmarks.learning.report import pages
+from benchmarks.learning.report.analysis import plan
+from benchmarks.learning.report.figures import draw_all
+from benchmarks.learning.report.findings import Verdict
+from benchmarks.learning.statistics import Estimate
+from tests.benchmarks.learning.report.made_up_runs import (
+    LEVELS,
+    N_RUNS,
+    PLAN,
+    ROOT,
+    all_records,
+    analyse_runs,
+    around,
+    findings_on,
+    run_of,
+    runs_at,
+)
+
+
+def test_page_starts_with_the_standings(report: Path) -> None:
+    page = (report / "benchmarks.md").read_text()
+    answer = page[page.index("**`tda2c-tuned`**") : page.index("**`tda2c`**")]
+    bullets = [line for line in answer.splitlines() if line.startswith("- ")]
+    assert bullets == [
+        "- **better than each of them** on CartPole-v1",
+        "- **better than some of them and not worse than any** on Acrobot-v1 (`a2c`)",
+        "- **worse than at least one of them** on Pendulum-v1 (`a2c-zoo`)",
+        "- **neither shown to be better nor worse than any of them** on LunarLander-v3",
+        "- **not compared with all of them yet** on FrozenLake-v1 (`a2c` and `a2c-td0`)",
+    ]
+    assert re.findall("^## .*", page, re.MULTILINE)[0] == "## Should I use TDA2C instead of A2C?"
+    assert "| LunarLander-v3 | no difference shown: 0.50 [" in page
+
+
+def test_page_lists_verdicts_that_differ_by_final_score() -> None:
+    # high returns at first and low ones later, compared with a constant 100
+    falling = [
+        run_of("CartPole-v1", "tda2c-tuned", seed, [500.0] * 100 + [level]) for seed, level in enumerate(around(50.0))
+    ]
+    findings = analyse_runs(falling + runs_at("CartPole-v1", "a2c", around(100.0)))
+    (comparison,) = findings_on(findings, "CartPole-v1").disagreeing_by_final_score
+    assert (comparison.verdict, comparison.final_verdict) == (Verdict.BETTER, Verdict.WORSE)
+    page = pages.markdown(findings, [])
+    assert "By the final scores, these verdicts on CartPole-v1 would be different:" in page
+    assert "- `tda2c-tuned` compared with `a2c`: worse, 0.00 [0.00, 0.00] (by the areas: better)" in page
+
+
+def test_page_lists_missing_runs(report: Path) -> None:
+    page = (report / "benchmarks.md").read_text()
+    missing = page[page.index("### Missing runs") : page.index("## Results over all environments")]
+    assert "- CartPole-v1: 3 of 10 runs of `ppo-zoo`\n" in missing
+    assert "- FrozenLake-v1: 2 of 6 runs of `tda2c-tuned`\n" in missing
+    assert "- `a2c-zoo` on FrozenLake-v1\n" in missing
+    assert "Acrobot-v1:" not in missing
+    assert f"Results of {len(all_records())} of the {sum(PLAN.values())} planned runs." in page
+    assert "| `ppo-zoo` | 3 of 10 |" in page
+
+
+def test_page_lists_ablations(report: Path) -> None:
+    page = (report / "benchmarks.md").read_text()
+    assert "| `tda2c-n-steps-1` | rollouts of 1 step instead of 5 | 6, 6 | −60.0 [" in page
+
+
+def test_unplanned_arm_is_not_compared() -> None:
+    planned = {("CartPole-v1", "a2c"): N_RUNS}
+    records = [record for record in all_records() if record.environment == "CartPole-v1"]
+    page = pages.markdown(analyse_runs(records, planned), [])
+    assert "- **not compared**, since it has no settings yet" in page
+    assert "- `CartPole-v1`, `tda2c-tuned`, seed 0: not planned" in page
+
+
+def test_single_run_has_no_interval() -> None:
+    findings = analyse_runs(runs_at("Pendulum-v1", "a2c", [-900.0]))
+    result = findings_on(findings, "Pendulum-v1").results[0]
+    assert pages.estimate(result.area) == "−900"
+    assert not findings_on(findings, "Pendulum-v1").curves
+    assert result.steps_to_threshold == np.inf
+    assert "| `a2c` | 1 of 6 | −900 | −900 | never | 0 |" in pages.markdown(findings, [])
+
+
+def test_page_has_the_settings_and_conditions_of_the_records(report: Path) -> None:
+    page = (report / "benchmarks.md").read_text()
+    assert '- `a2c-td0`: `{"algorithm": "some", "arguments": {"gamma": 0.9}}`' in page
+    assert f"| commit | c0ffee | {len(all_records())} |" in page
+    assert f"| versions | torch 2.0 | {len(all_records())} |" in page
+    hours = sum(record.seconds for record in all_records()) / 3600
+    assert f"would have taken {hours:.3g} hours" in page
+    assert "gpu" not in page[page.index("## Conditions") :]
+
+
+def test_same_records_give_the_same_files(tmp_path: Path) -> None:
+    records = [record for record in all_records() if record.environment == "LunarLander-v3"]
+    for folder, ordered in (("one", records), ("other", records[::-1])):
+        pages.write(analyse_runs(ordered), tmp_path / folder)
+    one, other = (
+        {path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
+        for folder in ("one", "other")
+    )
+    assert len(one) > 4
+    assert one == other
+
+
+def test_each_figure_is_written_twice_and_shown_once(report: Path) -> None:
+    names = {path.stem for path in (report / pages.FIGURES).iterdir()}
+    assert names == {
+        "improvement-tda2c-tuned",
+        "improvement-tda2c",
+        "profiles",
+        "throughput",
+        "ablation-CartPole-v1",
+        *(f"curves-{environment}" for environment in LEVELS),
+    }
+    assert {path.name for path in (report / pages.FIGURES).iterdir()} == {
+        f"{name}.{kind}" for name in names for kind in ("svg", "png")
+    }
+    shown = re.findall(r"!\[[^]]+\]\(figures/benchmarks/(.+)\.svg\)", (report / "benchmarks.md").read_text())
+    assert sorted(shown) == sorted(names)
+
+
+def test_outdated_figures_are_deleted(tmp_path: Path) -> None:
+    outdated = tmp_path / pages.FIGURES / "curves-Chess.svg"
+    outdated.parent.mkdir(parents=True)
+    outdated.touch()
+    pages.write(analyse_runs(runs_at("CartPole-v1", "a2c", [1.0])), tmp_path)
+    assert not outdated.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(499.96, "500"), (99.87, "99.9"), (-99.87, "−99.9"), (0.12345, "0.123"), (12345.6, "12,346"), (-0.0001, "0.000")],
+)
+def test_numbers_are_formatted(value: float, written: str) -> None:
+    assert pages.number(value) == written
+
+
+def test_estimate_has_the_decimals_of_its_largest_number() -> None:
+    assert pages.estimate(Estimate(-9.5, -120.0, 4.25)) == "−10 [−120, 4]"
+
+
+@pytest.mark.slow
+def test_committed_report_matches_the_committed_records() -> None:
+    findings = analyse_runs(list(load_all(ROOT / "benchmarks/results/runs")), plan())
+    assert pages.markdown(findings, list(draw_all(findings))) == (ROOT / "docs/benchmarks.md").read_text()
