@@ -1,4 +1,4 @@
-"""Environments that the tests are run on."""
+"""Environments for tests."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -14,7 +14,7 @@ from sb3_a2c_td.vec_env.action_masks import components
 
 
 class ReplayEnv(gym.Env):
-    """Replays recorded transitions, whatever the action."""
+    """Replays recorded transitions for any actions."""
 
     def __init__(self, trace: dict[str, np.ndarray]) -> None:
         shape = trace["observations"].shape[1:]
@@ -25,7 +25,7 @@ class ReplayEnv(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
-        # the trace ends with a step; what a reset after it shows is not used
+        # the trace ends with a step; the observation of a reset after it is not used
         return self.trace["observations"][min(self.t, len(self.trace["observations"]) - 1)], {}
 
     def step(self, action):
@@ -35,7 +35,7 @@ class ReplayEnv(gym.Env):
 
 
 class RandomEnv(gym.Env):
-    """Shows random observations of any space; episodes last ``episode_length`` steps and end by termination."""
+    """Returns random observations of any space; episodes terminate after ``episode_length`` steps."""
 
     def __init__(
         self, observation_space: spaces.Space, action_space: spaces.Space, episode_length: int = 7, seed: int = 0
@@ -61,7 +61,7 @@ class RandomEnv(gym.Env):
 
 
 class MaskedInfosEnv(RandomEnv):
-    """Allows other actions at every step, as its infos say, and takes no others; truncates every other episode."""
+    """Returns a random action mask in each info and rejects masked actions; truncates every other episode."""
 
     def __init__(self, *args: Any, takes_all: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,7 +92,7 @@ class MaskedInfosEnv(RandomEnv):
 
 
 class MaskedEnv(MaskedInfosEnv):
-    """Says it by a method; its infos are not to be believed."""
+    """Returns the mask from the method ``action_masks``; the masks in its infos are wrong."""
 
     def action_masks(self) -> np.ndarray:
         return self.masks
@@ -107,7 +107,7 @@ class MaskedEnv(MaskedInfosEnv):
 
 
 class CountingEnv(gym.Env):
-    """Shows the number of its episode and of the step in it; pays 1 a step; ends as it is told."""
+    """Returns the numbers of the episode and of the step, and the reward 1; episodes end after ``length`` steps."""
 
     observation_space = spaces.Box(0, np.inf, (2,), np.float32)
     action_space = spaces.Discrete(2)
@@ -134,7 +134,7 @@ class CountingEnv(gym.Env):
 
 
 class DictCountingEnv(CountingEnv):
-    """The same as a dict of two."""
+    """CountingEnv with dict observations."""
 
     observation_space = spaces.Dict(
         {"episode": spaces.Box(0, np.inf, (1,), np.float32), "step": spaces.Box(0, np.inf, (1,), np.float32)}
@@ -145,7 +145,7 @@ class DictCountingEnv(CountingEnv):
 
 
 class ConstantEnv(gym.Env):
-    """Shows always the same and pays 1 a step; its episodes, if they end, are cut after ``length`` steps."""
+    """Returns constant observations and the reward 1; episodes are truncated after ``length`` steps, if at all."""
 
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
     action_space = spaces.Discrete(2)
@@ -165,7 +165,7 @@ class ConstantEnv(gym.Env):
 
 
 class FaultyEnv(CountingEnv):
-    """Shows or pays something else at step ``fault_at``."""
+    """Returns a wrong observation or reward at step ``fault_at``."""
 
     def __init__(self, fault_at: int, observation: float | None = None, reward: float | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -184,7 +184,7 @@ class FaultyEnv(CountingEnv):
 
 
 class RandomEpisodesEnv(gym.Env):
-    """Shows random observations of any space, pays for its actions too, and ends in every way at random times."""
+    """Returns random observations of any space and rewards that depend on the action; episodes end at random."""
 
     def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, end_probability: float = 0.2):
         self.observation_space = deepcopy(observation_space)
@@ -216,9 +216,9 @@ class RandomEpisodesEnv(gym.Env):
 
 
 class NextStepVectorEnv(VectorEnv):
-    """Resets each environment in the step after its end, as native vector environments do, and keeps them to itself.
+    """Resets each environment in the step after its end, as native vector environments do, and hides it.
 
-    Every step writes its observations and rewards where the last step's are.
+    Every step overwrites the observations and rewards of the last one.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.NEXT_STEP}

@@ -3,7 +3,7 @@ r"""Partially observed environments, which need a recurrent policy.
 A one-step method profits from a recurrent state only if the very next observation or reward depends on the action. The
 actor learns from :math:`\mathbb E[A \mid h, a]` with :math:`A = r + \gamma V(s', h') - V(s, h)`. If neither :math:`r`
 nor :math:`s'` depends on the action, this expectation is the same for all actions, and the actor learns nothing,
-whatever happens later. CartPole without velocities is such a case: an action changes a velocity, and the velocity
+regardless of later steps. CartPole without velocities is such a case: an action changes a velocity, and the velocity
 changes a position one step later. With the last action in the observation (:class:`LastAction`), the critic can predict
 that change.
 """

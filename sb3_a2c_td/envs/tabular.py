@@ -254,7 +254,7 @@ class _Distributions:
     """Samples from the rows of a probability matrix by inverting their cumulative sums.
 
     Only the non-zero entries are kept, row by row, and the cumulative sums of row i run from i to i + 1. So a single
-    ``searchsorted`` in one sorted array samples from all rows, whatever their numbers of outcomes.
+    ``searchsorted`` in one sorted array samples from rows with any numbers of outcomes.
 
     :param probabilities: ``(rows, values)``
     """

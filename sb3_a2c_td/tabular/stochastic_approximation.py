@@ -154,7 +154,7 @@ def q_learning_f(transition: TransitionSample, values: np.ndarray) -> np.ndarray
     r"""Compute :math:`f(s_t, Q) = -(r + \gamma_t \max_{a'} Q(s', a') - Q(s, a))` at :math:`(s, a)`, 0 at all others.
 
     By Bellman's optimality equation :math:`Q(s, a) = r + \gamma E_{s'} \max_{a'} Q(s', a')`, its expectation is zero at
-    :math:`Q^*`, whatever policy draws the actions.
+    :math:`Q^*`, for any policy that draws the actions.
 
     :param transition: the sample :math:`s_t`
     :param values: :math:`Q`, ``(M, S, A)``

@@ -1,6 +1,6 @@
 """Acting and updating with each engine on batches of several sizes.
 
-``pytest benchmarks/micro -n 0 --benchmark-enable --benchmark-columns=median,iqr,rounds``
+``pytest benchmarks/speed/micro -n 0 --benchmark-enable --benchmark-columns=median,iqr,rounds``
 """
 
 from collections.abc import Iterator

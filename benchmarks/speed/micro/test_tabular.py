@@ -1,6 +1,6 @@
 """One step of the tabular vector environments, and the exact solutions.
 
-``pytest benchmarks/micro/test_tabular.py -n 0 --benchmark-enable --benchmark-columns=median,iqr,rounds``
+``pytest benchmarks/speed/micro/test_tabular.py -n 0 --benchmark-enable --benchmark-columns=median,iqr,rounds``
 """
 
 import gymnasium as gym

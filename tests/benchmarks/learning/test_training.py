@@ -91,10 +91,8 @@ def assert_episodes_fill_the_run(record: Record, n_envs: int) -> None:
 
 
 ALGORITHMS = {
-    "TDA2C": Settings("TDA2C"),
     "TDA2C, normalised": Settings("TDA2C", normalize={}),
     "A2C": Settings("A2C"),
-    "A2C, normalised": Settings("A2C", normalize={"norm_obs": False}),
     "PPO": Settings("PPO", arguments={"n_steps": 64, "batch_size": 64, "n_epochs": 1}),
 }
 algorithms = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)

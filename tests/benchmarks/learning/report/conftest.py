@@ -3,13 +3,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.learning.report import pages
+from benchmarks.learning.report.analysis import load_throughput
 from benchmarks.learning.report.findings import Findings
-from tests.benchmarks.learning.report.made_up_runs import all_records, analyse_runs
+from tests.benchmarks.learning.report.made_up_runs import THROUGHPUT, all_records, analyse_runs
 
 
 @pytest.fixture(scope="session")
 def findings() -> Findings:
-    return analyse_runs(all_records())
+    return analyse_runs(all_records(), throughput=load_throughput(THROUGHPUT))
 
 
 @pytest.fixture(scope="session")

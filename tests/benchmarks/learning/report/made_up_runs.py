@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.records import Record
-from benchmarks.learning.report.analysis import analyse, load_throughput
+from benchmarks.learning.report.analysis import analyse
 from benchmarks.learning.report.findings import EnvironmentFindings, Findings
 
 ROOT = Path(__file__).parents[4]
@@ -85,9 +86,13 @@ def all_records() -> list[Record]:
     )
 
 
-def analyse_runs(records: Sequence[Record], planned: dict[tuple[str, str], int] = PLAN) -> Findings:
+def analyse_runs(
+    records: Sequence[Record],
+    planned: dict[tuple[str, str], int] = PLAN,
+    throughput: dict[str, Any] | None = None,
+) -> Findings:
     """Analyse records on the environments of the benchmark."""
-    return analyse(records, list(ENVIRONMENTS.values()), planned, load_throughput(THROUGHPUT))
+    return analyse(records, list(ENVIRONMENTS.values()), planned, throughput)
 
 
 def findings_on(findings: Findings, environment: str) -> EnvironmentFindings:

@@ -11,6 +11,7 @@ from tests.benchmarks.learning.report.made_up_runs import (
     N_RUNS,
     all_records,
     analyse_runs,
+    around,
     findings_on,
     run_of,
     runs_at,
