@@ -106,8 +106,16 @@ def test_callback_does_not_change_training(engine: str) -> None:
     with_callback.learn(200, CallbackList([callback, EveryNTimesteps(50, TabularDiagnosticsCallback())]))
     for first, second in zip(plain.policy.parameters(), with_callback.policy.parameters(), strict=True):
         assert th.equal(first, second)
-    copy.deepcopy(with_callback.policy)
-    with_callback.learn(100, callback, reset_num_timesteps=False)
+
+
+def test_callback_can_be_used_again(tmp_path: Path) -> None:
+    callback = TabularDiagnosticsCallback(log_freq=3)
+    model = make_model(chain(), n_envs=2).learn(100, callback)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(100, callback, reset_num_timesteps=False)
+    model.logger.close()
+    with (tmp_path / "progress.csv").open() as file:
+        assert sum(bool(row.get("tabular/objective")) for row in csv.DictReader(file)) == 3
 
 
 class IndependentMetrics(TDA2C):

@@ -1,5 +1,6 @@
 """Exact metrics of a model, compared with hand tables, closed forms and finite differences."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -74,3 +75,14 @@ def test_exact_gradient_scales_with_the_rewards() -> None:
     np.testing.assert_allclose(1e11 * small.gradient, expected.gradient, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(1e11 * small.visited_gradient, expected.visited_gradient, rtol=1e-4, atol=1e-6)
     assert np.linalg.norm(expected.gradient) > 0.1
+
+
+def test_policy_can_be_copied_after_its_gradient() -> None:
+    """SB3 keeps the last distribution, and one with an autograd graph has no deepcopy."""
+    mdp = garnet(6, 3)
+    policy, observations = make_model(mdp).policy, np.eye(6, dtype=np.float32)
+    parameter_gradient(policy, observations, np.ones((6, 3)))
+    copied = copy.deepcopy(policy)
+    np.testing.assert_array_equal(
+        action_probabilities(copied, observations), action_probabilities(policy, observations)
+    )
