@@ -1,5 +1,6 @@
 """The documentation site: ``make docs`` builds it."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,12 +17,14 @@ release = version = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "api_text",
     "source_links",
     "svg_maths",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
 nitpicky = True
 
 # Markdown
@@ -35,7 +38,8 @@ included_pages = {
     "README.md": "index",
 }
 
-# API
+# API: autosummary writes a page for each module, and leaves the pages of deleted modules
+shutil.rmtree(DOCS / "api" / "generated", ignore_errors=True)
 add_module_names = False
 autodoc_default_options = {"members": True, "show-inheritance": True, "no-value": True}
 autodoc_member_order = "bysource"
