@@ -33,9 +33,7 @@ def edit_docstring(app: Sphinx, kind: str, name: str, symbol: object, options: o
         lines[start : start + 2] = [f"{lines[start + 1]}:", ""]
 
 
-def skip_private_alias(
-    app: Sphinx, kind: str, name: str, symbol: object, skip: bool, options: object
-) -> bool | None:
+def skip_private_alias(app: Sphinx, kind: str, name: str, symbol: object, skip: bool, options: object) -> bool | None:
     """Skip public names of private methods, such as ``update = _refuse``."""
     return True if getattr(symbol, "__name__", "").startswith("_") else None
 
