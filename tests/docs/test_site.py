@@ -98,13 +98,20 @@ def test_links_within_the_site_have_targets(site: Path, pages: dict[str, Beautif
     assert n_links > 1_000
 
 
+def links_of(page: BeautifulSoup) -> set[str]:
+    return {str(link["href"]) for link in page.find_all("a", href=True)}
+
+
 def test_links_to_files_become_links_within_the_site(pages: dict[str, BeautifulSoup]) -> None:
-    reliability = {str(link["href"]) for link in pages["reliability.html"].find_all("a", href=True)}
-    assert f"{API}.saving.allowed.html#module-sb3_a2c_td.saving.allowed" in reliability
+    reliability = links_of(pages["reliability.html"])
     assert "security.html" in reliability
     assert any(re.fullmatch(r"_downloads/\w+/test_kills\.py", link) for link in reliability)
-    assert "report.html" in {link["href"] for link in pages["index.html"].find_all("a", href=True)}
-    theory = {str(link["href"]) for link in pages["theory.html"].find_all("a", href=True)}
+    assert f"{API}.engines.autograd.html#module-sb3_a2c_td.engines.autograd" in links_of(pages["algorithm.html"])
+    assert "report.html" in links_of(pages["index.html"])
+
+
+def test_names_in_code_become_links_to_the_api(pages: dict[str, BeautifulSoup]) -> None:
+    theory = links_of(pages["theory.html"])
     assert f"{API}.tabular.exact.html#sb3_a2c_td.tabular.exact.visitation" in theory
 
 
