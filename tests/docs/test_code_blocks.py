@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """List the distinct commands in the pages' blocks, except for RL Zoo's, which ``tests/zoo/test_zoo.py`` runs."""
+    """List the distinct commands in the pages' blocks, except for RL Zoo's, which ``tests/zoo/test_scripts.py`` runs."""
     pages = [page for page in PAGES if page.name != "zoo.md"]
     scripts = [block for page in pages for block in blocks(page, "sh")]
     sessions = [block for page in pages for block in blocks(page, "console")]
@@ -79,7 +79,7 @@ def test_python_blocks_compile() -> None:
 
 
 def test_languages_of_blocks_are_known() -> None:
-    """Blocks of ``text`` hold outputs, and those of ``yaml`` settings that ``tests/zoo/test_zoo.py`` uses."""
+    """Blocks of ``text`` hold outputs, and those of ``yaml`` settings that ``tests/zoo/test_scripts.py`` uses."""
     for page in PAGES:
         fences = [token.info for token in MarkdownIt().parse(page.read_text()) if token.type == "fence"]
         languages = {info for info in fences if not info.startswith("{")}
