@@ -6,10 +6,10 @@ Sphinx turns links to other files into downloads. Names of functions and classes
 """
 
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
-from types import ModuleType
 
 from docutils import nodes
 from sphinx import addnodes
@@ -103,23 +103,36 @@ class BreaksInCode(SphinxPostTransform):
                 node += nodes.Text(part)
 
 
-def add_reexports(app: Sphinx, env: BuildEnvironment) -> None:
-    """Register each symbol under the names of the packages that export it, too."""
+def add_aliases(app: Sphinx, env: BuildEnvironment) -> None:
+    """Register inherited members under their subclasses, and symbols under the packages that export them."""
     domain = env.domains.python_domain
     root = importlib.import_module(app.config.api_package)
-    names = [found.name for found in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if found.ispkg]
-    for module in (importlib.import_module(name) for name in [*names, root.__name__]):
+    found = list(pkgutil.walk_packages(root.__path__, f"{root.__name__}."))
+    documented = [importlib.import_module(module.name) for module in found if module.name in domain.objects]
+    for module in documented:
+        for symbol in list(vars(module).values()):
+            if inspect.isclass(symbol) and symbol.__module__ == module.__name__:
+                _add_inherited(domain, symbol)
+    for module in [*(module for module in documented if hasattr(module, "__path__")), root]:
         for name in getattr(module, "__all__", []):
-            _add_reexport(domain, module, name)
+            _add_alias(domain, _name(getattr(module, name), f"{module.__name__}.{name}"), f"{module.__name__}.{name}")
 
 
-def _add_reexport(domain: PythonDomain, module: ModuleType, name: str) -> None:
-    symbol = getattr(module, name)
-    definition = f"{getattr(symbol, '__module__', module.__name__)}.{getattr(symbol, '__qualname__', name)}"
-    alias = f"{module.__name__}.{name}"
+def _add_inherited(domain: PythonDomain, symbol: type) -> None:
+    for base in symbol.__mro__[1:]:
+        _add_alias(domain, _name(base), _name(symbol))
+
+
+def _name(symbol: object, default: str = "") -> str:
+    if hasattr(symbol, "__module__") and hasattr(symbol, "__qualname__"):
+        return f"{symbol.__module__}.{symbol.__qualname__}"
+    return default
+
+
+def _add_alias(domain: PythonDomain, name: str, alias: str) -> None:
     for key, entry in list(domain.objects.items()):
-        if key == definition or key.startswith(f"{definition}."):
-            domain.objects.setdefault(alias + key.removeprefix(definition), entry._replace(aliased=True))
+        if key == name or key.startswith(f"{name}."):
+            domain.objects.setdefault(alias + key.removeprefix(name), entry._replace(aliased=True))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
@@ -130,5 +143,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_transform(LinksToFiles)
     app.add_post_transform(NamesInCode)
     app.add_post_transform(BreaksInCode)
-    app.connect("env-check-consistency", add_reexports)
+    app.connect("env-check-consistency", add_aliases)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

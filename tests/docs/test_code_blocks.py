@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """List the distinct commands in the pages' blocks, except for RL Zoo's, which ``tests/zoo/test_scripts.py`` runs."""
+    """List the commands of the pages, except for RL Zoo's, which ``tests/zoo/test_scripts.py`` runs."""
     pages = [page for page in PAGES if page.name != "zoo.md"]
     scripts = [block for page in pages for block in blocks(page, "sh")]
     sessions = [block for page in pages for block in blocks(page, "console")]

@@ -113,6 +113,9 @@ def test_links_to_files_become_links_within_the_site(pages: dict[str, BeautifulS
 def test_names_in_code_become_links_to_the_api(pages: dict[str, BeautifulSoup]) -> None:
     theory = links_of(pages["theory.html"])
     assert f"{API}.tabular.exact.html#sb3_a2c_td.tabular.exact.visitation" in theory
+    reliability = links_of(pages["reliability.html"])
+    # inherited
+    assert any(re.fullmatch(rf"{re.escape(API)}\.algorithms\.\w+\.html#.*\.resume", link) for link in reliability)
 
 
 def modules() -> list[ModuleType]:
@@ -144,7 +147,11 @@ def test_api_has_every_public_symbol(site: Path) -> None:
         assert module.__name__ in documented
         for name in public_symbols(module):
             assert f"{module.__name__}.{name}" in documented
-    assert {"sb3_a2c_td.TDA2C.learn", "sb3_a2c_td.engines.numba_kernels.update"} <= documented
+    assert {
+        "sb3_a2c_td.TDA2C.learn",
+        "sb3_a2c_td.TDA2C.resume",
+        "sb3_a2c_td.engines.numba_kernels.update",
+    } <= documented
 
 
 def symbols(formula: str) -> str:
