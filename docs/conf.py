@@ -1,5 +1,6 @@
 """The documentation site: ``make docs`` builds it."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,12 +17,14 @@ release = version = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "api_text",
     "source_links",
     "svg_maths",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
 nitpicky = True
 
 # Markdown
@@ -31,11 +34,12 @@ included_pages = {
     "SECURITY.md": "security",
     "CHANGELOG.md": "changelog",
     "CONTRIBUTING.md": "contributing",
-    # its part on goals
+    # its goals and non-goals
     "README.md": "index",
 }
 
-# API
+# API: autosummary writes a page for each module, and leaves the pages of deleted modules
+shutil.rmtree(DOCS / "api" / "generated", ignore_errors=True)
 add_module_names = False
 autodoc_default_options = {"members": True, "show-inheritance": True, "no-value": True}
 autodoc_member_order = "bysource"
@@ -45,13 +49,13 @@ autodoc_typehints_description_target = "documented"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 api_package = "sb3_a2c_td"
-# in front of the names that pages write as code
-api_prefixes = ["", "sb3_a2c_td.", "sb3_a2c_td.tabular.", "sb3_a2c_td.tabular.exact."]
-# nothing outside of this package can be referred to without a network; type variables are not documented
-nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", r".*\.(ArrayT|Model|Sample)")]
+# pages write names as code without these prefixes
+api_prefixes = ["", *(f"sb3_a2c_td.{folder}" for folder in ("", "tabular.", "envs.", "saving.", "export."))]
+# references to other packages need a network, and type variables are not documented
+nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", r".*\.(ArrayT|Model|Sample|T)")]
 
 # HTML
-# dashes, but no curly quotes
+# dashes, no curly quotes
 smartquotes_action = "D"
 html_theme = "furo"
 html_title = f"{project} {release}"

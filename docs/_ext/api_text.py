@@ -1,4 +1,4 @@
-"""What autodoc makes of types, fields and commands, mended."""
+"""Corrections to what autodoc writes about types, fields and commands."""
 
 import inspect
 import re
@@ -9,34 +9,39 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata, stringify_annotation
 
 ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
-AS_IT_STANDS = "\b"
+NO_WRAP = "\b"
 """the line that tells Typer not to wrap the next paragraph"""
 COMMANDS = "sb3_a2c_td.cli"
-CODE_IN_A_TERMINAL = re.compile(r"(?<![`:])`([^`]+)`(?!`)")
-"""as the commands' help shows it"""
+TERMINAL_CODE = re.compile(r"(?<![`:])`([^`]+)`(?!`)")
+"""code in single backquotes, as the commands' help shows it"""
 
 
 def name_array_like(app: Sphinx, domain: str, object_type: str, content: nodes.Element) -> None:
-    """Write ``ArrayLike`` by its name, not by the dozen types that it stands for."""
+    """Write ``ArrayLike`` by its name instead of the dozen types in its union."""
     for annotations in app.env.current_document.autodoc_annotations.values():
         for name, annotation in annotations.items():
             annotations[name] = annotation.replace(ARRAY_LIKE, "~numpy.typing.ArrayLike")
 
 
-def mend_docstring(app: Sphinx, kind: str, name: str, symbol: object, options: object, lines: list[str]) -> None:
-    """Leave out the numbers of named tuples' fields, and show commands' options and examples as they stand."""
+def edit_docstring(app: Sphinx, kind: str, name: str, symbol: object, options: object, lines: list[str]) -> None:
+    """Drop the field numbers of named tuples, and show options and examples of commands verbatim."""
     lines[:] = [line for line in lines if not line.startswith("Alias for field number")]
     if name.startswith(COMMANDS):
-        lines[:] = [CODE_IN_A_TERMINAL.sub(r"``\1``", line) for line in lines]
-    if AS_IT_STANDS in lines:
-        start = lines.index(AS_IT_STANDS)
+        lines[:] = [TERMINAL_CODE.sub(r"``\1``", line) for line in lines]
+    if NO_WRAP in lines:
+        start = lines.index(NO_WRAP)
         lines[start : start + 2] = [f"{lines[start + 1]}:", ""]
 
 
-def take_types_of_the_constructor(
+def skip_private_alias(app: Sphinx, kind: str, name: str, symbol: object, skip: bool, options: object) -> bool | None:
+    """Skip public names of private methods, such as ``update = _refuse``."""
+    return True if getattr(symbol, "__name__", "").startswith("_") else None
+
+
+def restore_constructor_types(
     app: Sphinx, kind: str, name: str, symbol: type, options: object, signature: str, returns: str
 ) -> None:
-    """Give a class's arguments their own types, which attributes of the same names have hidden."""
+    """Restore the types of a constructor's arguments, which attributes with the same names replace."""
     if kind != "class":
         return
     annotations = app.env.current_document.autodoc_annotations[name]
@@ -46,10 +51,11 @@ def take_types_of_the_constructor(
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Connect all of it."""
+    """Connect the corrections to autodoc's events."""
     # before autodoc puts the types into the text
     app.connect("object-description-transform", name_array_like, priority=400)
-    app.connect("autodoc-process-docstring", mend_docstring)
-    # after autodoc has noted the types
-    app.connect("autodoc-process-signature", take_types_of_the_constructor, priority=600)
+    app.connect("autodoc-process-docstring", edit_docstring)
+    app.connect("autodoc-skip-member", skip_private_alias)
+    # after autodoc has recorded the types
+    app.connect("autodoc-process-signature", restore_constructor_types, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

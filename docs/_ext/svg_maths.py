@@ -1,4 +1,4 @@
-"""Formulas as SVG within the pages: they need no script, no font and no network, and look alike in every browser."""
+"""Formulas as SVG within the pages: no script, no font, no network, and the same look in every browser."""
 
 import functools
 import html
@@ -12,7 +12,7 @@ from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
 SIZE = 24.0
-"""of the font, in the units in which the formulas are drawn; the pages scale them to that of the text"""
+"""font size in drawing units; pages scale formulas to the size of the text"""
 TAG = re.compile(r"\\tag\{(.+?)\}")
 FUNCTION = r"\\(?:log|cos|operatorname\{\w+\})"
 SPACING = {
@@ -20,15 +20,16 @@ SPACING = {
     rf"(?<=[A-Za-z)]) +(?={FUNCTION})": r"\\,",
     r"\(-": "({-}",
 }
-"""TeX's spaces around functions, and none behind a sign, which ziamath does otherwise"""
+"""TeX's spacing around functions and after a sign, where ziamath's differs"""
 
 
 @functools.cache
 def svg(latex: str, is_inline: bool) -> str:
     """Draw a formula.
 
-    :param latex: in LaTeX
-    :param is_inline: whether it stands in a line of text, on whose baseline it is then put
+    :param latex: the formula in LaTeX
+    :param is_inline: whether the formula is part of a line of text; it is then aligned with the baseline
+    :return: an ``svg`` element
     """
     spaced = latex
     for pattern, replacement in SPACING.items():
@@ -53,7 +54,7 @@ def visit_math(translator: HTML5Translator, node: nodes.math) -> None:
 
 
 def visit_math_block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    r"""Write a formula with a line of its own, and its ``\tag`` at the right."""
+    r"""Write a displayed formula, with its ``\tag`` at the right."""
     latex = node.astext()
     tag = TAG.search(latex)
     number = f'<span class="number">({html.escape(tag[1])})</span>' if tag else ""

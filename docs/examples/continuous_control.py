@@ -1,4 +1,4 @@
-"""Continuous actions: Pendulum, in four environments side by side."""
+"""Continuous actions: train TDA2C on four Pendulums at once."""
 
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -12,8 +12,8 @@ model = TDA2C(
     gamma=0.9,
     learning_rate=5e-4,
     critic_learning_rate=3e-3,
-    reward_scale=0.01,  # a step costs up to 16: what the critic learns stays near 1
-    bootstrap_on_truncation=True,  # 200 steps are a limit, not an end
+    reward_scale=0.01,  # a step costs up to 16: keeps the critic's values near 1
+    bootstrap_on_truncation=True,  # 200 steps are a time limit, not a termination
     normalize_advantage=True,
     max_grad_norm=0.5,
     policy_kwargs={"net_arch": [32, 32], "ortho_init": True},
@@ -21,5 +21,5 @@ model = TDA2C(
 )
 model.learn(60_000)
 mean, std = evaluate_policy(model, make_vec_env("Pendulum-v1", seed=1), n_eval_episodes=10)
-# random actions give about -1,200
+# random actions reach about -1,200
 print(f"Mean return of 10 episodes: {mean:.1f} ± {std:.1f}")

@@ -1,4 +1,4 @@
-"""Train TDA2C on Acrobot with the settings that a study found for it, and evaluate it."""
+"""Train TDA2C on Acrobot with tuned settings, and evaluate it."""
 
 import torch
 from stable_baselines3.common.env_util import make_vec_env
@@ -21,6 +21,6 @@ model = TDA2C(
 )
 model.learn(10_000)
 mean, std = evaluate_policy(model, make_vec_env("Acrobot-v1", seed=1), n_eval_episodes=10)
-# -500 is an episode that never swings up
+# an episode that never swings up has a return of -500
 print(f"Mean return of 10 episodes: {mean:.1f} ± {std:.1f}")
 model.save("acrobot")

@@ -1,4 +1,4 @@
-"""Kill a training in the middle, go on, and get the model of a training that nobody killed, to the bit."""
+"""Kill a training, resume it, and compare it bit for bit with a training that was not killed."""
 
 import subprocess
 import sys
@@ -13,12 +13,12 @@ N_STEPS = 10_000
 
 
 def train(path: Path) -> TDA2C:
-    """Begin, or go on where it was saved last."""
+    """Start the training, or resume it from the last save."""
     return train_resumably(lambda: TDA2C("MlpPolicy", "CartPole-v1", seed=0), N_STEPS, path, save_freq=1_000)
 
 
 def main() -> None:
-    """Train twice, the first time with a kill."""
+    """Train with and without a kill, and compare the weights."""
     path = Path("killed.zip")
     path.unlink(missing_ok=True)
     process = subprocess.Popen([sys.executable, __file__, str(path)])
@@ -26,13 +26,13 @@ def main() -> None:
         time.sleep(0.01)
     process.kill()
     process.wait()
-    print(f"Killed; saved were {TDA2C.load(path).num_timesteps} of {N_STEPS} steps")
+    print(f"Killed after a save at {TDA2C.load(path).num_timesteps} of {N_STEPS} steps")
 
     resumed = train(path)
-    undisturbed = TDA2C("MlpPolicy", "CartPole-v1", seed=0).learn(N_STEPS)
-    pairs = zip(resumed.policy.parameters(), undisturbed.policy.parameters(), strict=True)
+    uninterrupted = TDA2C("MlpPolicy", "CartPole-v1", seed=0).learn(N_STEPS)
+    pairs = zip(resumed.policy.parameters(), uninterrupted.policy.parameters(), strict=True)
     same = all(torch.equal(one, other) for one, other in pairs)
-    print(f"Gone on to {resumed.num_timesteps} steps; the same weights as without a kill: {same}")
+    print(f"Resumed to {resumed.num_timesteps} steps; same weights as without a kill: {same}")
 
 
 if __name__ == "__main__":

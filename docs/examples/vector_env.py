@@ -1,4 +1,4 @@
-"""A thousand native environments at once, evaluated on single ones."""
+"""Train on 1,024 native environments at once, and evaluate on a single one."""
 
 import gymnasium as gym
 from stable_baselines3.common.env_util import make_vec_env
@@ -8,8 +8,8 @@ from sb3_a2c_td import TDA2C
 
 model = TDA2C(
     "MlpPolicy",
-    gym.make_vec("CartPole-v1", 1024),  # CartPoleVectorEnv: all copies are stepped in numpy
-    n_steps=2,  # of each: an update sees 2,048 transitions
+    gym.make_vec("CartPole-v1", 1024),  # CartPoleVectorEnv steps all copies in numpy
+    n_steps=2,  # per environment: a batch has 2,048 transitions
     learning_rate=3e-3,
     critic_learning_rate=1e-2,
     bootstrap_on_truncation=True,

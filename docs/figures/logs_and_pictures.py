@@ -1,4 +1,4 @@
-"""Make the pictures of docs/logging.md: python docs/figures/logs_and_pictures.py."""
+"""Draw the pictures of docs/logging.md: python docs/figures/logs_and_pictures.py."""
 
 import argparse
 import tempfile
@@ -22,13 +22,13 @@ SETTINGS = {
 }
 N_STEPS = 60_000
 N_FRAMES = 150
-# every second frame of 50 a second, in hundredths of a second
+# every second frame of 50 per second; milliseconds per frame
 KEPT, DURATION = 2, 40
 SIZE = (300, 200)
 
 
 def trained(logs: Path, **settings: float) -> TDA2C:
-    """Train a model in environments that log their episodes."""
+    """Train a model in environments that log their episodes to a folder."""
     env = make_vec_env(ENV_ID, n_envs=4, seed=0, monitor_dir=str(logs))
     return TDA2C(
         "MlpPolicy", env, learning_rate=1e-3, critic_learning_rate=3e-3, seed=0, device="cpu", **settings
@@ -36,7 +36,7 @@ def trained(logs: Path, **settings: float) -> TDA2C:
 
 
 def record(model: TDA2C, folder: Path) -> Path:
-    """Record a model acting, and name the video."""
+    """Record a video of a model, and return its path."""
     env = make_vec_env(ENV_ID, seed=1, env_kwargs={"render_mode": "rgb_array"})
     env = VecVideoRecorder(env, str(folder), lambda step: step == 0, video_length=N_FRAMES, name_prefix="cartpole")
     observations = env.reset()
@@ -48,14 +48,14 @@ def record(model: TDA2C, folder: Path) -> Path:
 
 
 def write_gif(video: Path, path: Path) -> None:
-    """Write a video again as a small GIF, which every browser shows."""
+    """Convert a video to a small GIF."""
     with VideoFileClip(str(video)) as clip:
         frames = [Image.fromarray(frame).resize(SIZE).quantize(16) for frame in list(clip.iter_frames())[::KEPT]]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=DURATION, loop=0, optimize=True)
 
 
 def main() -> None:
-    """Make both pictures."""
+    """Draw both pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()

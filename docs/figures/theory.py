@@ -1,4 +1,4 @@
-"""Make the figures of docs/theory.md: python docs/figures/theory.py [--format svg]."""
+"""Draw the figures of docs/theory.md: python docs/figures/theory.py [--format svg]."""
 
 import argparse
 import csv
@@ -26,7 +26,7 @@ from sb3_a2c_td.tabular.stochastic_approximation import StepSize, q_learning, td
 
 FOLDER = Path(__file__).parent
 N_REPLICAS = 200
-# far apart: an environment is seeded with the model's seed plus its own number
+# far apart: each environment is seeded with the model's seed plus its index
 SEEDS = range(0, 5_000, 1_000)
 TD0_STEPS: dict[str, StepSize] = {
     r"$\alpha = 0.1$": PowerLaw(0.1, 1, 0),
@@ -42,18 +42,18 @@ Q_LEARNING_STEPS: dict[str, StepSize] = {
 
 
 def rms_errors(iterates: Iterator[np.ndarray], exact: np.ndarray, live: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Give the root of the mean squared error over replicas and states that are not terminal, at each time."""
+    """Return the root of the mean squared error over replicas and non-terminal states, at each time."""
     marked = (theta for t, theta in enumerate(islice(iterates, int(times[-1])), start=1) if t in set(times))
     return np.array([np.sqrt(np.mean((theta - exact)[:, live] ** 2)) for theta in marked])
 
 
 def uniform(mdp: TabularMDP) -> np.ndarray:
-    """Give the policy that takes all actions alike."""
+    """Return the uniform policy."""
     return np.full(mdp.rewards.shape, 1 / mdp.n_actions)
 
 
 def draw_td0(axes: Axes) -> None:
-    """TD(0) on the random walk with constant and decaying steps."""
+    """Draw TD(0) on the random walk with constant and decaying steps."""
     mdp, times = random_walk(), np.unique(np.geomspace(10, 50_000, 60).astype(int))
     values = state_values(mdp, uniform(mdp))
     for label, step_size in TD0_STEPS.items():
@@ -66,7 +66,7 @@ def draw_td0(axes: Axes) -> None:
 
 
 def draw_q_learning(axes: Axes) -> None:
-    """Q-learning on a Garnet with constant and decaying steps."""
+    """Draw Q-learning on a Garnet with constant and decaying steps."""
     mdp, times = garnet(10, 3, gamma=0.8), np.unique(np.geomspace(10, 100_000, 60).astype(int))
     optimal = action_values(mdp, optimal_policy(mdp))
     for label, step_size in Q_LEARNING_STEPS.items():
@@ -79,14 +79,14 @@ def draw_q_learning(axes: Axes) -> None:
 
 
 def draw_rate(axes: Axes, times: np.ndarray, factor: float) -> None:
-    """Draw the rate of the root of a mean squared error that falls like 1/t."""
+    """Draw the rate of a root mean squared error whose square falls like 1/t."""
     axes.loglog(times[20:], factor / np.sqrt(times[20:]), color="0.6", ls=":", label=r"$\propto t^{-1/2}$")
 
 
 def trained(
     env_id: str, n_steps: int, n_envs: int, seed: int, env_kwargs: dict[str, Any] | None = None, **kwargs: Any
 ) -> dict[str, np.ndarray]:
-    """Train TDA2C with the callback and give the columns of what it logged."""
+    """Train TDA2C with the callback, and return the columns of its log."""
     env_kwargs = {"observation": "one_hot", **(env_kwargs or {})}
     env = make_vec_env(env_id, n_envs=n_envs, env_kwargs=env_kwargs)
     gamma = env.get_attr("mdp")[0].gamma
@@ -102,14 +102,14 @@ def trained(
 
 
 def draw_runs(axes: Axes, runs: list[dict[str, np.ndarray]], key: str, color: str, label: str) -> None:
-    """Draw every seed's run thinly and their median boldly."""
+    """Draw thin lines for single runs and a bold line for their median."""
     for run in runs:
         axes.plot(run["steps"], run[key], color=color, lw=0.6, alpha=0.4)
     axes.plot(runs[0]["steps"], np.median([run[key] for run in runs], axis=0), color=color, lw=1.8, label=label)
 
 
 def draw_critic(axes: Axes) -> None:
-    """The critic of TDA2C on the random walk with a constant and a decaying learning rate."""
+    """Draw the critic of TDA2C on the random walk with a constant and a decaying learning rate."""
     n_steps = 80_000
     rates = {"0.003": 3e-3, r"$10 / (1000 + t)$": robbins_monro_schedule(10, 1_000, 1.0, n_steps)}
     for color, (label, rate) in zip(("C0", "C2"), rates.items(), strict=True):
@@ -123,7 +123,7 @@ def draw_critic(axes: Axes) -> None:
 
 
 def draw_objective(axes: Axes) -> None:
-    """What TDA2C reaches on the chain."""
+    """Draw the objective that TDA2C reaches on the chain."""
     runs = [trained("sb3_a2c_td/Chain-v0", 30_000, 8, seed, learning_rate=1e-3) for seed in SEEDS]
     draw_runs(axes, runs, "tabular/objective", "C0", "objective")
     draw_runs(axes, runs, "tabular/value_rmse", "C3", "value_rmse")
@@ -135,7 +135,7 @@ def draw_objective(axes: Axes) -> None:
 
 
 def draw_gradient(axes: Axes) -> None:
-    """The gradients of TDA2C on a Garnet whose discount is far from 1."""
+    """Draw the gradients of TDA2C on a Garnet whose discount is far from 1."""
     env_kwargs = {"n_states": 10, "n_actions": 3, "gamma": 0.8}
     runs = [trained("sb3_a2c_td/Garnet-v0", 60_000, 16, seed, env_kwargs, reward_scale=1.0) for seed in SEEDS]
     draw_runs(axes, runs, "tabular/gradient_cosine_visited", "C1", "gradient_cosine_visited")
@@ -145,13 +145,13 @@ def draw_gradient(axes: Axes) -> None:
 
 
 def main() -> None:
-    """Make all figures."""
+    """Draw all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--format", default="svg", help="svg, png, ...")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     th.set_num_threads(1)
-    # the same names in the file for the same figure; its numbers may differ between numeric libraries
+    # fixed element names in the file; its numbers may differ between numeric libraries
     mpl.rcParams.update({"svg.hashsalt": "theory", "axes.grid": True, "grid.alpha": 0.3})
     mpl.rcParams.update({"legend.fontsize": "small", "figure.constrained_layout.use": True})
 

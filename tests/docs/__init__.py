@@ -2,8 +2,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY"))]
-"""what is written in Markdown; the site includes the last three but for the README"""
+DOCS_PAGES = [*sorted(DOCS.glob("*.md")), DOCS / "api" / "index.md"]
+ROOT_PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")]
+"""pages that a code host shows; the site includes all of them except for README"""
+PAGES = [*DOCS_PAGES, *ROOT_PAGES]
 
 
 def name_of(page: Path) -> str:

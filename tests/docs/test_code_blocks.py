@@ -1,4 +1,4 @@
-"""The code in README and in the pages: Python runs, and commands are ones that there are."""
+"""Code blocks of README and the pages: the Python runs, and the commands exist."""
 
 import functools
 import importlib.util
@@ -19,10 +19,10 @@ from torch.distributed.run import get_args_parser
 
 from tests.docs import PAGES, ROOT, name_of
 
-MOST_STEPS = 6_000
-"""more than an interval of 1,024 environments"""
+MAX_STEPS = 3_000
+"""longer trainings in the pages are cut to this, or to two rollouts if these are longer"""
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 SCRIPTS = {name: target.split(":")[0] for name, target in PYPROJECT["project"].get("scripts", {}).items()}
 
 
@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """List the commands in the blocks of the pages, each once; ``tests/test_zoo.py`` runs those of RL Zoo's."""
+    """List the commands of the pages, except for RL Zoo's, which ``tests/zoo/test_scripts.py`` runs."""
     pages = [page for page in PAGES if page.name != "zoo.md"]
     scripts = [block for page in pages for block in blocks(page, "sh")]
     sessions = [block for page in pages for block in blocks(page, "console")]
@@ -43,52 +43,69 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no training take more than ``MOST_STEPS`` steps; the pages' longer ones run as far as that."""
+    """Cut trainings to ``MAX_STEPS`` steps or two rollouts."""
     learn = OnPolicyAlgorithm.learn
 
-    def at_most(self: OnPolicyAlgorithm, total_timesteps: int, *args: object, **kwargs: object) -> OnPolicyAlgorithm:
-        return learn(self, min(total_timesteps, MOST_STEPS), *args, **kwargs)
+    def learn_briefly(
+        self: OnPolicyAlgorithm, total_timesteps: int, *args: object, **kwargs: object
+    ) -> OnPolicyAlgorithm:
+        max_steps = max(MAX_STEPS, 2 * self.n_steps * self.n_envs)
+        return learn(self, min(total_timesteps, max_steps), *args, **kwargs)
 
-    monkeypatch.setattr(OnPolicyAlgorithm, "learn", at_most)
-
-
-# Weights & Biases changes a process, so tests/algorithms/test_logs.py runs that page's in another;
-# tests/algorithms/distributed starts the processes of the other page
-ELSEWHERE = ("logging.md", "scaling.md")
-IN_PYTHON = [page for page in PAGES if blocks(page, "python") and page.name not in ELSEWHERE]
+    monkeypatch.setattr(OnPolicyAlgorithm, "learn", learn_briefly)
 
 
-@pytest.mark.parametrize("page", IN_PYTHON, ids=name_of)
+# Weights & Biases changes its process, so tests/algorithms/test_logs.py runs the blocks of logging.md in another one;
+# tests/algorithms/distributed starts the processes of scaling.md
+TESTED_ELSEWHERE = ("logging.md", "scaling.md")
+PYTHON_PAGES = [page for page in PAGES if blocks(page, "python") and page.name not in TESTED_ELSEWHERE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
 @pytest.mark.usefixtures("short_training")
-def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page's blocks run one after the other, as a reader would paste them."""
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the blocks of a page one after another, as a reader would paste them."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), start=1):
         exec(compile(block, f"{name_of(page)}, block {number}", "exec"), namespace)
 
 
-def test_code_is_in_languages_that_are_tested() -> None:
-    """Of ``text`` and ``yaml`` none is run: what a program shows, and settings that ``tests/test_zoo.py`` takes."""
+def test_python_blocks_compile() -> None:
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "python"), start=1):
+            compile(block, f"{name_of(page)}, block {number}", "exec")
+
+
+def test_languages_of_blocks_are_known() -> None:
+    """Blocks of ``text`` hold outputs, and those of ``yaml`` settings that ``tests/zoo/test_scripts.py`` uses."""
     for page in PAGES:
         fences = [token.info for token in MarkdownIt().parse(page.read_text()) if token.type == "fence"]
         languages = {info for info in fences if not info.startswith("{")}
         assert languages <= {"python", "sh", "console", "text", "yaml"}, page
 
 
-def test_examples_are_found() -> None:
+def test_readme_has_blocks_of_python_and_commands() -> None:
     assert len(blocks(ROOT / "README.md", "python")) >= 6
     assert "make demo" in commands()
 
 
-@pytest.mark.parametrize("command", commands())
-def test_a_command_is_one_that_there_is(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def is_slow(command: str) -> bool:
+    """Check whether a command is one of RL Zoo's scripts, which take seconds to import."""
+    return "sb3_a2c_td.zoo" in command
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(command, marks=pytest.mark.slow if is_slow(command) else ()) for command in commands()]
+)
+def test_command_exists(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check(shlex.split(command))
 
 
 def check(words: list[str]) -> None:
-    """Check that a command's program, subcommand, options and files exist, without running it."""
+    """Check that the program, subcommand, options and files of a command exist, without running it."""
     if words[:2] == ["python", "-m"]:
         words = words[2:]
     program, arguments = words[0].removeprefix(".make-venv/bin/"), words[1:]
@@ -100,9 +117,9 @@ def check(words: list[str]) -> None:
         case "pytest":
             check_tests(arguments)
         case "torchrun":
-            started = get_args_parser().parse_args(arguments)
-            assert started.module
-            check_module(started.training_script, started.training_script_args)
+            parsed = get_args_parser().parse_args(arguments)
+            assert parsed.module
+            check_module(parsed.training_script, parsed.training_script_args)
         case "python" if arguments[0] == "-m":
             check_module(arguments[1], arguments[2:])
         case "python":
@@ -130,11 +147,12 @@ def check_tests(arguments: list[str]) -> None:
 
 
 def check_module(name: str, arguments: list[str]) -> None:
-    """Let a Typer application read the arguments; of another command line, look into what ``--help`` says."""
-    is_run = importlib.util.find_spec(name).submodule_search_locations is not None and name not in SCRIPTS.values()
-    module = importlib.import_module(f"{name}.__main__" if is_run else name)
+    """Let a Typer application parse the arguments; for another program, look for the options in its ``--help``."""
+    is_package = importlib.util.find_spec(name).submodule_search_locations is not None
+    runs_main = is_package and name not in SCRIPTS.values()
+    module = importlib.import_module(f"{name}.__main__" if runs_main else name)
     if hasattr(module, "app"):
-        read(module.app, arguments)
+        parse(module.app, arguments)
         return
     options = [word for word in arguments if re.match("--?[a-z]", word)]
     subcommands = tuple(itertools.takewhile(lambda word: word not in options, arguments))
@@ -142,7 +160,7 @@ def check_module(name: str, arguments: list[str]) -> None:
         assert re.search(rf"(?<![\w-]){option.partition('=')[0]}(?![\w-])", help_of(name, subcommands)), option
 
 
-def read(app: typer.Typer, arguments: list[str]) -> None:
+def parse(app: typer.Typer, arguments: list[str]) -> None:
     command = typer.main.get_command(app)
     for subcommand in getattr(command, "commands", {}).values():
         subcommand.callback = lambda **_: None

@@ -1,4 +1,4 @@
-"""The site is built without a warning, is whole, and needs no network."""
+"""The site builds without warnings, is complete, and needs no network."""
 
 import importlib
 import inspect
@@ -18,18 +18,21 @@ from latex2mathml.converter import convert
 from playwright.sync_api import Page, sync_playwright
 
 import sb3_a2c_td
-from tests.docs import DOCS, ROOT
+from tests.docs import DOCS, DOCS_PAGES, ROOT
 from tests.docs.conftest import COMMAND
 
+pytestmark = pytest.mark.slow
+
+API = "api/generated/sb3_a2c_td"
 CHROMIUM = shutil.which("chromium")
 PHONE = {"width": 390, "height": 844}
 LOADING = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src", "object": "data"}
-"""elements that make a browser load something, and the attribute that says what"""
+"""elements that make a browser load a file, and the attribute with its address"""
 
 
 @pytest.fixture(scope="session")
 def pages(site: Path) -> dict[str, BeautifulSoup]:
-    """Read the pages, without those of the source and the benchmark's report, which has tests of its own."""
+    """Parse the pages, except for source code and the benchmark's report, which ``tests/benchmarks`` tests."""
     found = {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*.html"))}
     return {
         name: BeautifulSoup(path.read_text(), "html.parser")
@@ -38,36 +41,36 @@ def pages(site: Path) -> dict[str, BeautifulSoup]:
     }
 
 
-def test_it_is_built_without_a_warning(build: Path) -> None:
+def test_build_has_no_warnings(build: Path) -> None:
     assert (build / "sphinx.txt").read_text() == "exit code 0\n"
 
 
-def test_make_docs_is_what_is_tested() -> None:
+def test_command_is_that_of_make_docs() -> None:
     options = [option for option in COMMAND if option != "--quiet"]
     assert f"$(BIN)/python {' '.join(options)} docs docs/_build/html" in (ROOT / "Makefile").read_text()
 
 
-def test_every_page_has_one_title_and_no_conflict(pages: dict[str, BeautifulSoup]) -> None:
+def test_every_page_has_one_title(pages: dict[str, BeautifulSoup]) -> None:
     for name, page in pages.items():
         assert len(page.find_all("h1")) == (name != "search.html"), name
-    for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.[mr][ds]*")]:
-        assert not re.search(r"^(<{7}|>{7})", path.read_text(), re.MULTILINE), path
 
 
-def test_the_api_says_what_arguments_may_be(pages: dict[str, BeautifulSoup]) -> None:
-    items = pages["api/algorithm.html"].select("dt#sb3_a2c_td\\.td_a2c\\.TDA2C + dd > dl.field-list li p")
-    said = {item.strong.text: " ".join(item.text.split()) for item in items}
-    assert said["policy"].startswith("policy (str | type[ActorCriticPolicy])")
-    assert said["critic_learning_rate"].startswith("critic_learning_rate (float | str | Callable[[float], float])")
+def test_api_shows_types_of_arguments(pages: dict[str, BeautifulSoup]) -> None:
+    items = pages[f"{API}.algorithms.tda2c.html"].select(
+        "dt#sb3_a2c_td\\.algorithms\\.tda2c\\.TDA2C + dd > dl.field-list li p"
+    )
+    texts = {item.strong.text: " ".join(item.text.split()) for item in items}
+    assert texts["policy"].startswith("policy (str | type[ActorCriticPolicy])")
+    assert texts["critic_learning_rate"].startswith("critic_learning_rate (float | str | Callable[[float], float])")
 
 
-def test_every_page_is_there(pages: dict[str, BeautifulSoup]) -> None:
-    sources = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.[mr][ds]*")}
+def test_site_has_every_page(pages: dict[str, BeautifulSoup]) -> None:
+    sources = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS_PAGES}
     assert sources <= pages.keys()
     assert len(sources) > 25
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[str, BeautifulSoup]) -> None:
+def test_pages_load_nothing_from_a_network(site: Path, pages: dict[str, BeautifulSoup]) -> None:
     for name, page in pages.items():
         for element, attribute in LOADING.items():
             for found in page.find_all(element):
@@ -78,7 +81,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[str, Beautiful
             assert target.startswith("data:") or not urlsplit(target).netloc, f"{sheet.name} loads {target}"
 
 
-def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, BeautifulSoup]) -> None:
+def test_links_within_the_site_have_targets(site: Path, pages: dict[str, BeautifulSoup]) -> None:
     anchors = {name: {found["id"] for found in page.find_all(id=True)} for name, page in pages.items()}
     n_links = 0
     for name, page in pages.items():
@@ -95,24 +98,35 @@ def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Beaut
     assert n_links > 1_000
 
 
-def test_links_elsewhere_are_not_to_files(pages: dict[str, BeautifulSoup]) -> None:
-    """Links of pages to modules and files of the repository have become links within the site."""
-    reliability = {str(link["href"]) for link in pages["reliability.html"].find_all("a", href=True)}
-    assert "api/checkpoints.html#module-sb3_a2c_td.saving.allowed" in reliability
+def links_of(page: BeautifulSoup) -> set[str]:
+    return {str(link["href"]) for link in page.find_all("a", href=True)}
+
+
+def test_links_to_files_become_links_within_the_site(pages: dict[str, BeautifulSoup]) -> None:
+    reliability = links_of(pages["reliability.html"])
     assert "security.html" in reliability
     assert any(re.fullmatch(r"_downloads/\w+/test_kills\.py", link) for link in reliability)
-    assert "report.html" in {link["href"] for link in pages["index.html"].find_all("a", href=True)}
-    theory = {str(link["href"]) for link in pages["theory.html"].find_all("a", href=True)}
-    assert "api/tabular.html#sb3_a2c_td.tabular.exact.visitation" in theory
+    assert f"{API}.engines.autograd.html#module-sb3_a2c_td.engines.autograd" in links_of(pages["algorithm.html"])
+    assert "report.html" in links_of(pages["index.html"])
+
+
+def test_names_in_code_become_links_to_the_api(pages: dict[str, BeautifulSoup]) -> None:
+    theory = links_of(pages["theory.html"])
+    assert f"{API}.tabular.exact.html#sb3_a2c_td.tabular.exact.visitation" in theory
+    reliability = links_of(pages["reliability.html"])
+    # inherited
+    assert any(re.fullmatch(rf"{re.escape(API)}\.algorithms\.\w+\.html#.*\.resume", link) for link in reliability)
 
 
 def modules() -> list[ModuleType]:
+    """Import the package and its modules, except for ``__main__``, which defines nothing."""
     found = pkgutil.walk_packages(sb3_a2c_td.__path__, "sb3_a2c_td.")
-    return [sb3_a2c_td, *(importlib.import_module(module.name) for module in found)]
+    names = [module.name for module in found if not module.name.endswith(".__main__")]
+    return [sb3_a2c_td, *map(importlib.import_module, names)]
 
 
 def public_symbols(module: ModuleType) -> set[str]:
-    """List the names that a module exports: its ``__all__``, or the functions and classes that it defines."""
+    """List the public names of a module: its ``__all__``, or the functions and classes that it defines."""
     if hasattr(module, "__all__"):
         return set(module.__all__)
     return {
@@ -125,29 +139,33 @@ def public_symbols(module: ModuleType) -> set[str]:
     }
 
 
-def test_every_public_symbol_is_in_the_api(site: Path) -> None:
+def test_api_has_every_public_symbol(site: Path) -> None:
     content = (site / "objects.inv").read_bytes()
     lines = zlib.decompress(content.split(b"\n", 4)[4]).decode().splitlines()
     documented = {line.split()[0] for line in lines if line.split()[1].startswith("py:")}
     for module in modules():
-        assert module.__name__ == "sb3_a2c_td" or module.__name__ in documented, module.__name__
+        assert module.__name__ in documented
         for name in public_symbols(module):
             assert f"{module.__name__}.{name}" in documented
-    assert {"sb3_a2c_td.TDA2C.learn", "sb3_a2c_td.engines.numba_kernels.update"} <= documented
+    assert {
+        "sb3_a2c_td.TDA2C.learn",
+        "sb3_a2c_td.TDA2C.resume",
+        "sb3_a2c_td.engines.numba_kernels.update",
+    } <= documented
 
 
 def symbols(formula: str) -> str:
-    """Give the characters of a formula in LaTeX, as MathML has them."""
+    """Return the characters of a LaTeX formula, as in MathML."""
     return "".join("".join(ElementTree.fromstring(convert(formula)).itertext()).split())
 
 
-def test_formulas_are_drawn_as_they_are_written(pages: dict[str, BeautifulSoup]) -> None:
-    """Each symbol is one path in the drawing; roots, and the second strokes of norms, are one more."""
+def test_formulas_have_every_symbol(pages: dict[str, BeautifulSoup]) -> None:
+    """A drawing has one path for each symbol, one more for each root, and one more for each bar of a norm."""
     drawings = {str(found["aria-label"]): found for page in pages.values() for found in page.select(".maths svg")}
     assert len(drawings) > 100
     for latex, drawing in drawings.items():
         formula = re.sub(r"\\tag\{.+?\}", "", latex).strip()
-        # a command that is not known would stand there as text
+        # an unknown command would be text
         assert "\\" not in symbols(formula)
         n_more = len(re.findall(r"\\sqrt|\\[lr]Vert", formula))
         assert len(drawing.find_all("path")) == len(symbols(formula)) + n_more, formula
@@ -173,14 +191,12 @@ def test_no_page_scrolls_sideways(browser: Page, site: Path, pages: dict[str, Be
         assert browser.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
 
 
-def test_a_browser_asks_for_nothing_but_files_of_the_site(
-    browser: Page, site: Path, pages: dict[str, BeautifulSoup]
-) -> None:
-    asked: list[str] = []
-    browser.on("request", lambda request: asked.append(request.url))
-    for name in ("theory.html", "benchmarks.html", "api/algorithm.html"):
+def test_browser_requests_only_files_of_the_site(browser: Page, site: Path) -> None:
+    requested: list[str] = []
+    browser.on("request", lambda request: requested.append(request.url))
+    for name in ("theory.html", "benchmarks.html", f"{API}.algorithms.tda2c.html"):
         browser.goto((site / name).as_uri(), wait_until="load")
         broken = "[...document.images].filter(image => image.naturalWidth == 0).map(image => image.src)"
         assert browser.evaluate(broken) == []
-    assert all(address.startswith((site.as_uri(), "data:")) for address in asked)
-    assert len(asked) > 3
+    assert all(address.startswith((site.as_uri(), "data:")) for address in requested)
+    assert len(requested) > 3
