@@ -14,9 +14,11 @@ from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
-from sb3_a2c_td.saving.archives import Checkpoint, add_entries, loading, read_checkpoint, zip_path
+from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.tensors import check_moments
+from sb3_a2c_td.saving.model_checks import check_moments
+from sb3_a2c_td.saving.paths import zip_path
+from sb3_a2c_td.saving.zip_entries import add_entries
 
 Path = str | pathlib.Path | io.BufferedIOBase
 

@@ -21,7 +21,7 @@ from sb3_a2c_td.algorithms.resumable import callback_list, fingerprint
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.engines import Engine, make_engine
 from sb3_a2c_td.rollout.observations import ArrayT
-from sb3_a2c_td.saving.tensors import digest
+from sb3_a2c_td.saving.digest import digest
 from sb3_a2c_td.vec_env.autoreset_steps import check_distributable
 
 T = TypeVar("T")

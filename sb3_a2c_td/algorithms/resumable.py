@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import get_system_info
 
 from sb3_a2c_td.algorithms.tda2c import TDA2C
-from sb3_a2c_td.saving.archives import zip_path
+from sb3_a2c_td.saving.paths import zip_path
 from sb3_a2c_td.version import __version__
 
 Model = TypeVar("Model", bound=TDA2C)

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sb3_a2c_td.cli import usage_errors
-from sb3_a2c_td.saving.archives import MAX_MESSAGE, printable
-from sb3_a2c_td.saving.contents import SPACES, Contents, read_contents
+from sb3_a2c_td.saving.errors import MAX_MESSAGE, printable
+from sb3_a2c_td.saving.inspection import SPACES, Contents, read_contents
 
 MAX_LENGTH = 300
 """the number of characters shown of one value"""

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.distributed.rendezvous import rendezvous
 
 from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
-from sb3_a2c_td.saving.archives import read_attributes
+from sb3_a2c_td.saving.checkpoints import read_attributes
 
 TIMEOUT = timedelta(minutes=5)
 """how long a rank waits for a rank that hangs; it notices at once if a rank ends"""

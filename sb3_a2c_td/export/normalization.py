@@ -13,10 +13,16 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_a2c_td.rollout.observations import Observations
-from sb3_a2c_td.saving.allowed import CALLS, Name, Refused, Token, require
-from sb3_a2c_td.saving.archives import naming
-from sb3_a2c_td.saving.errors import UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.saving.unpickling import DAMAGE, Instructions, Unpickler, check_content
+from sb3_a2c_td.saving.errors import (
+    NotAllowedError,
+    UnreadableCheckpointError,
+    UntrustedCheckpointError,
+    naming_file,
+    require,
+)
+from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE, Instructions, Unpickler, check_content
+from sb3_a2c_td.saving.unpickling.allowed_types import CALLS
+from sb3_a2c_td.saving.unpickling.tokens import Name, Token, name_of
 
 OBSERVATION = "observation"
 """what observations that are no dicts are called"""
@@ -121,17 +127,17 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
     :raises FileNotFoundError: if there is no such file
     """
     content = Path(path).read_bytes()
-    with naming(path):
+    with naming_file(path):
         try:
             attributes = _Unpickler(content, len(content)).load()
             check_content(attributes, len(content))
             return Normalization._of(attributes, lambda rms: (_array(rms["mean"]), _array(rms["var"])))
-        except Refused as refused:
+        except NotAllowedError as refused:
             raise UntrustedCheckpointError(
                 f"it asks for {refused}, which files of VecNormalize do not need, and loading it could run code; if "
                 "you made it yourself, load it with VecNormalize.load(), and give the environment for normalization"
             ) from None
-        except DAMAGE as error:
+        except PICKLE_DAMAGE as error:
             raise UnreadableCheckpointError(
                 f"it is damaged, or no file of VecNormalize.save() ({type(error).__name__}: {error})"
             ) from error
@@ -152,7 +158,7 @@ class _Unpickler(Unpickler):
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = Instructions(Unpickler.dispatch)
     calls: ClassVar[dict[Name, Callable[..., Any]]] = {
         **CALLS,
-        **{(kind.__module__, kind.__qualname__): _attributes for kind in (VecNormalize, RunningMeanStd)},
+        **{name_of(kind): _attributes for kind in (VecNormalize, RunningMeanStd)},
     }
 
     def find_class(self, module: str, name: str) -> Any:

@@ -18,10 +18,9 @@ from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.metadata import metadata_of, n_bytes_of, space_of
 from sb3_a2c_td.export.normalization import Normalization
 from sb3_a2c_td.rollout.observations import Observations
-from sb3_a2c_td.saving.allowed import VALUES
-from sb3_a2c_td.saving.archives import naming
-from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.unpickling import DAMAGE
+from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file
+from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE
+from sb3_a2c_td.saving.unpickling.allowed_types import VALUES
 
 MAX_SPACES = 16
 """how many times larger than the file the spaces may be, of which every number goes into a network"""
@@ -74,10 +73,10 @@ def load_actor(path: str | pathlib.Path) -> Actor:
     :return: the actor, a PyTorch module on the CPU
     :raises UnreadableCheckpointError: if it is damaged, or holds something else
     """
-    with naming(path):
+    with naming_file(path):
         try:
             return _actor(Path(path).read_bytes())
-        except DAMAGE as error:
+        except PICKLE_DAMAGE as error:
             raise UnreadableCheckpointError(
                 f"it is damaged, or holds no actor ({type(error).__name__}: {error})"
             ) from error

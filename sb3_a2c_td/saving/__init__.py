@@ -1,9 +1,21 @@
-"""Saved models: written whole or not at all, and read without running code that they hold."""
+"""Models are saved atomically, and loaded without running code from the file.
 
-from sb3_a2c_td.saving.archives import Checkpoint, loading, read_attributes, read_checkpoint
-from sb3_a2c_td.saving.contents import Contents, read_contents
+``TDA2C.save`` writes the zip of Stable-Baselines3 with two more entries; where to add something to it:
+
+- another attribute of the model: SB3 saves all attributes, except for those in ``_excluded_save_params``. Classes that
+  are new in it belong into :mod:`~sb3_a2c_td.saving.unpickling.allowed_types`
+- something that only resuming needs: :mod:`~sb3_a2c_td.saving.training_state`
+- another entry of the zip: :mod:`~sb3_a2c_td.saving.zip_entries`
+
+The modules, in the order in which loading uses them: ``zips`` (reading and checking), ``zip_entries`` (names, version),
+``attributes`` and ``unpickling`` (settings), ``tensor_shapes`` and ``model_checks`` (weights), ``checkpoints`` (all of
+it together), and for resuming ``training_state``, ``generators``, ``env_states`` and ``objects``.
+"""
+
+from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_attributes, read_checkpoint
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.saving.tensors import check_moments
+from sb3_a2c_td.saving.inspection import Contents, read_contents
+from sb3_a2c_td.saving.model_checks import check_moments
 from sb3_a2c_td.saving.unpickling import restricted_loads
 
 __all__ = [

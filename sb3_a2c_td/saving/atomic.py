@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files are written atomically: a reader, or a crash, finds the old content or the new one."""
 
 import glob
 import os
@@ -9,17 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 ABANDONED_SECONDS = 3600.0
-"""when nothing was written to an unfinished file for so long, whoever wrote it was killed"""
+"""age at which an unfinished file must be from a process that was killed"""
 
 
 def write(content: bytes | memoryview, path: Path) -> None:
-    """Write a file so that whoever reads it, at any time and after any crash, finds the old content or the new one.
+    """Write a file atomically: at any time and after any crash, it has the old content or the new one.
 
-    The content is written beside it, brought to the disk, and then renamed. Folders that are missing are made.
+    The content is written to a temporary file in the same folder, flushed to the disk, and then renamed. Missing
+    folders are created.
 
-    :param content: what the file is to hold
-    :param path: the file; of a symbolic link, what it leads to
-    :raises OSError: if it cannot be written, for want of space or of permission, say; the file is then as it was
+    :param content: the content
+    :param path: the file; a symbolic link stays, and its target is written
+    :raises OSError: if it cannot be written, because the disk is full, for example; the file is unchanged then
     """
     path = Path(os.path.realpath(path))
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
@@ -34,24 +35,24 @@ def write(content: bytes | memoryview, path: Path) -> None:
             shutil.copymode(path, unfinished)
         unfinished.replace(path)
     except OSError as error:
-        reason = f"{error.strerror}; nothing was saved, and what was there before is untouched"
+        reason = f"{error.strerror}; nothing was saved, and an earlier file is unchanged"
         raise OSError(error.errno, reason, str(path)) from error
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    _bring_to_disk(path.parent)
+    _flush_folder(path.parent)
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote a file."""
+    """Remove the temporary files of processes that were killed while writing this file."""
     for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
         with suppress(OSError):
             if time.time() - unfinished.stat().st_mtime > ABANDONED_SECONDS:
                 unfinished.unlink()
 
 
-def _bring_to_disk(folder: Path) -> None:
-    """Let the renaming outlive a power cut."""
+def _flush_folder(folder: Path) -> None:
+    """Flush the folder to the disk, so that the renaming survives a power cut."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

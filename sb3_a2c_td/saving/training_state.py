@@ -1,4 +1,7 @@
-"""What a training run needs, beside the model, to go on as if it had not been stopped."""
+"""The state of a training run besides the model, which resuming needs to continue as if it had not been stopped.
+
+To save something more, add it to the dict in :func:`dumps`, and put it back in :func:`_restore`.
+"""
 
 import pickle
 import warnings
@@ -9,33 +12,37 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.saving import env_states, generators
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.unpickling import DAMAGE, restricted_loads
+from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE, restricted_loads
 
 NOISE = ("exploration_mat", "exploration_matrices")
+"""the attributes of gSDE's distribution that hold its noise"""
 
 
 def dumps(model: OnPolicyAlgorithm) -> bytes:
-    """Read the state of a model's training: the global generators, the environments, the noise of gSDE.
+    """Pickle the state of a model's training: the global generators, the environments, the noise of gSDE.
 
     :param model: the model
     :return: a pickle of plain data
     """
-    noise = _noise(model)
-    return pickle.dumps(
-        {
-            "generators": generators.states(),
-            "n_envs": model.n_envs,
-            "env": None if model.env is None else [_pickled(layer) for layer in env_states.states_of(model.env)],
-            "noise": {} if noise is None else {name: getattr(noise, name).numpy(force=True) for name in NOISE},
-        }
-    )
+    layers = None if model.env is None else env_states.states_of(model.env)
+    distribution = _sde_distribution(model)
+    state = {
+        "generators": generators.states(),
+        "n_envs": model.n_envs,
+        "env": None if layers is None else [_pickled(layer) for layer in layers],
+        "noise": {}
+        if distribution is None
+        else {name: getattr(distribution, name).numpy(force=True) for name in NOISE},
+    }
+    return pickle.dumps(state)
 
 
 def _pickled(layer: env_states.LayerState) -> tuple[bytes | None, str | None]:
-    """Pickle a state, if it can be read again, so that nothing unexpected in it keeps a model from being saved."""
+    """Pickle a state that can be read again; with any other, the model is saved all the same."""
     if layer.state is None:
         return None, layer.reason
     try:
@@ -47,24 +54,24 @@ def _pickled(layer: env_states.LayerState) -> tuple[bytes | None, str | None]:
 
 
 def restore(model: OnPolicyAlgorithm, content: bytes | None) -> None:
-    """Put the training of a model that was loaded into the state that :func:`dumps` read.
+    """Put the training of a loaded model into the state that :func:`dumps` pickled.
 
-    Where the environments cannot be restored, a warning says why, and training will begin a new episode. They are
-    seeded from the saved state, so that resuming twice gives the same.
+    If the environments cannot be restored, a warning gives the reason, and training starts a new episode. They are then
+    seeded from the saved state, so that resuming twice gives the same training.
 
-    :param model: the model, with environments made like those it was saved with
-    :param content: what :func:`dumps` gave; ``None`` if there is none
-    :raises UnreadableCheckpointError: if there is none, or it is damaged
-    :raises ValueError: if there are other environments now: more or fewer, or in other wrappers
+    :param model: the model, with environments created like those it was saved with
+    :param content: the pickle; ``None`` if the file has none
+    :raises UnreadableCheckpointError: if there is none, or if it is damaged
+    :raises ValueError: if the number of environments or SB3's wrappers around them are different now
     """
     if content is None:
-        raise UnreadableCheckpointError("the file has no state of the training: load() it, and begin a new episode")
+        raise UnreadableCheckpointError("the file has no state of the training: use load(), which starts a new episode")
     try:
         _restore(model, restricted_loads(content))
-    except DAMAGE as error:
-        if isinstance(error, ValueError):
-            # worded for users already
-            raise
+    except ValueError:
+        # worded for users already
+        raise
+    except PICKLE_DAMAGE as error:
         raise UnreadableCheckpointError(
             f"the state of the training is damaged ({type(error).__name__}: {error})"
         ) from error
@@ -74,20 +81,24 @@ def _restore(model: OnPolicyAlgorithm, state: dict[str, Any]) -> None:
     assert model.env is not None
     if model.n_envs != state["n_envs"]:
         raise ValueError(f"env: the model was saved with {state['n_envs']} environments, now there are {model.n_envs}")
-    if state["env"] is None:
-        reason: str | None = "the model was saved without environments"
-    else:
-        model.env.reset()
-        reason = env_states.restore(model.env, [_unpickled(*layer) for layer in state["env"]])
+    reason = _restore_envs(model.env, state["env"])
     if reason is not None:
-        warnings.warn(f"training goes on at the beginning of an episode, since {reason}", stacklevel=4)
+        warnings.warn(f"training continues with a new episode, because {reason}", stacklevel=4)
         model._last_obs = None
         model.env.seed(_seed(model.num_timesteps, state["generators"]))
-    noise = _noise(model)
-    if noise is not None:
+    distribution = _sde_distribution(model)
+    if distribution is not None:
         for name in NOISE:
-            setattr(noise, name, th.as_tensor(state["noise"][name], device=model.device))
+            setattr(distribution, name, th.as_tensor(state["noise"][name], device=model.device))
     generators.restore(state["generators"])
+
+
+def _restore_envs(env: VecEnv, layers: list[tuple[bytes | None, str | None]] | None) -> str | None:
+    """Restore the environments; return the reason if they cannot be restored."""
+    if layers is None:
+        return "the model was saved without environments"
+    env.reset()
+    return env_states.restore(env, [_unpickled(*layer) for layer in layers])
 
 
 def _unpickled(content: bytes | None, reason: str | None) -> env_states.LayerState:
@@ -95,12 +106,12 @@ def _unpickled(content: bytes | None, reason: str | None) -> env_states.LayerSta
 
 
 def _seed(num_timesteps: int, saved: dict[str, Any]) -> int:
-    """Derive a seed from where a training stands, another one at every step."""
+    """Derive a seed from the number of steps and the saved generators: a different one at every step."""
     numpy_state = saved["numpy"]["state"]
-    entropy = [num_timesteps, numpy_state["pos"], *map(zlib.crc32, (numpy_state["key"], saved["torch"]))]
+    entropy = [num_timesteps, numpy_state["pos"], zlib.crc32(numpy_state["key"]), zlib.crc32(saved["torch"])]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
-def _noise(model: OnPolicyAlgorithm) -> StateDependentNoiseDistribution | None:
+def _sde_distribution(model: OnPolicyAlgorithm) -> StateDependentNoiseDistribution | None:
     distribution = model.policy.action_dist
     return distribution if isinstance(distribution, StateDependentNoiseDistribution) else None

@@ -1,0 +1,168 @@
+"""Saved models are read and checked before anything is built from them."""
+
+import io
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+from gymnasium import spaces
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from sb3_a2c_td.saving.attributes import decode_attributes, decode_trusted_attributes
+from sb3_a2c_td.saving.errors import (
+    NotAllowedError,
+    UnreadableCheckpointError,
+    UntrustedCheckpointError,
+    naming_file,
+)
+from sb3_a2c_td.saving.model_checks import NetworkSizeLimit, network_size
+from sb3_a2c_td.saving.paths import PathOrFile, file_name
+from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
+from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE
+from sb3_a2c_td.saving.zip_entries import (
+    DATA,
+    NAMES,
+    POLICY,
+    REQUIRED,
+    TRAINING_STATE,
+    VARIABLES,
+    check_format,
+    check_has,
+    is_tensor_entry,
+    read_json,
+    read_tensor_entry,
+)
+from sb3_a2c_td.saving.zips import read_entries, read_zip, write_entries
+
+Entries = dict[str, bytes]
+"""contents of a zip's entries by name"""
+
+
+class Checkpoint(NamedTuple):
+    """A saved model that was read and checked, before a model is built from it."""
+
+    file: io.BytesIO
+    """what was checked, in newly written zips: a crafted zip can show PyTorch other content than Python"""
+    data: dict[str, Any]
+    """the model's attributes"""
+    training_state: bytes | None
+    """the pickle that resuming needs; ``None`` if SB3's own ``save`` wrote the file"""
+    network_size: int | None
+    """the size of its networks, see :class:`~sb3_a2c_td.saving.model_checks.NetworkSizeLimit`; ``None`` for no limit"""
+
+
+def read_checkpoint(
+    path: PathOrFile,
+    custom_objects: dict[str, Any] | None = None,
+    trusted: bool = False,
+    algorithm: type = OnPolicyAlgorithm,
+) -> Checkpoint:
+    """Read a saved model without running code from it.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :param custom_objects: values that replace attributes in the file, which are then not unpickled
+    :param trusted: unpickle everything in the file, which can run code; damage is detected all the same
+    :param algorithm: the class of the model, whose methods nothing in the file may replace
+    :raises UntrustedCheckpointError: if the file holds anything that could run code; the message names it
+    :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
+    :raises FileNotFoundError: if there is no such file
+    """
+    content = read_zip(path)
+    with naming_file(path):
+        return _checkpoint(read_entries(content, NAMES), custom_objects or {}, trusted, algorithm)
+
+
+def read_attributes(path: PathOrFile, names: Iterable[str]) -> dict[str, Any]:
+    """Read single attributes of a saved model. The others are not unpickled, so they need not be trusted.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :param names: the attributes; those that the file does not have are left out
+    :raises UntrustedCheckpointError: if one of them could run code; the message names it
+    :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
+    :raises FileNotFoundError: if there is no such file
+    """
+    content = read_zip(path)
+    with naming_file(path):
+        attributes = _encoded_attributes(read_entries(content, NAMES))
+        wanted = {name: attributes[name] for name in names if name in attributes}
+        return decode_attributes(wanted, {}, OnPolicyAlgorithm)
+
+
+def _checkpoint(files: Entries, custom_objects: dict[str, Any], trusted: bool, algorithm: type) -> Checkpoint:
+    encoded = _encoded_attributes(files)
+    tensor_files = {name: read_tensor_entry(name, content) for name, content in files.items() if is_tensor_entry(name)}
+    size: int | None = None
+    if trusted:
+        data = decode_trusted_attributes(files[DATA], custom_objects)
+    else:
+        data = decode_attributes(encoded, custom_objects, algorithm)
+        size = _check_tensors(tensor_files)
+    _check_spaces(data)
+    rewritten = {name: write_entries(inner) for name, inner in tensor_files.items()}
+    file = io.BytesIO(write_entries({**files, **rewritten}))
+    return Checkpoint(file, data, files.get(TRAINING_STATE), size)
+
+
+def _encoded_attributes(files: Entries) -> dict[str, Any]:
+    """Return the attributes as they are saved, without unpickling any."""
+    check_format(files)
+    check_has(files, *REQUIRED)
+    attributes = read_json(files, DATA)
+    if "critic_learning_rate" not in attributes:
+        raise UnreadableCheckpointError("another algorithm than TDA2C saved it: load it with that one")
+    return attributes
+
+
+def _check_spaces(attributes: dict[str, Any]) -> None:
+    for name in ("observation_space", "action_space"):
+        if not isinstance(attributes.get(name), spaces.Space):
+            raise UnreadableCheckpointError(f"it is damaged: its {name} is no space of gymnasium")
+
+
+def _check_tensors(tensor_files: dict[str, Entries]) -> int:
+    """Check all tensors and return the size of the networks."""
+    shapes = {name: _shapes(name, files) for name, files in tensor_files.items()}
+    if shapes.get(VARIABLES):
+        variables = ", ".join(map(str, shapes[VARIABLES]))
+        raise UntrustedCheckpointError(
+            f"{VARIABLES!r} holds {variables}, which TDA2C does not have; if you made the file yourself, load it with "
+            "trusted=True"
+        )
+    return network_size(shapes[POLICY])
+
+
+def _shapes(name: str, files: Entries) -> dict[Any, Any]:
+    try:
+        return read_entry_shapes(name, files)
+    except NotAllowedError as what:
+        raise UntrustedCheckpointError(
+            f"{name!r} asks for {what}, where it should hold tensors only, and loading it could run code"
+        ) from None
+
+
+@contextmanager
+def loading(path: PathOrFile, checkpoint: Checkpoint) -> Iterator[None]:
+    """Limit the size of the model while it is built from a checkpoint, and explain errors.
+
+    :param path: the file, for errors
+    :param checkpoint: the checkpoint
+    :raises UnreadableCheckpointError: if no model can be built from it
+    """
+    is_trusted = checkpoint.network_size is None
+    # the code in a trusted file may raise any other exception
+    damage = (pickle.UnpicklingError, RuntimeError) if is_trusted else PICKLE_DAMAGE
+    try:
+        with nullcontext() if checkpoint.network_size is None else NetworkSizeLimit(checkpoint.network_size):
+            yield
+    except UnreadableCheckpointError as error:
+        raise UnreadableCheckpointError(f"{file_name(path)}: {error}") from error
+    except ValueError as error:
+        # this package, SB3, PyTorch or an environment worded it for users
+        error.add_note(f"while {file_name(path)} was loaded")
+        raise
+    except damage as error:
+        raise UnreadableCheckpointError(
+            f"{file_name(path)}: its settings and weights do not fit together, or do not fit the arguments of load() "
+            f"({type(error).__name__}: {error})"
+        ) from error

@@ -1,0 +1,18 @@
+"""Unpickling without running code from the pickle.
+
+Python's own unpickler, in the version written in Python, executes a pickle instruction by instruction. Here, each
+instruction that can name, call or change something follows a list:
+
+- :mod:`~sb3_a2c_td.saving.unpickling.allowed_types`: what a pickle may name and call. Add a class of your own here.
+- :mod:`~sb3_a2c_td.saving.unpickling.checked_calls`: the functions that run in place of what it calls.
+- :mod:`~sb3_a2c_td.saving.unpickling.pickled_states`: what it may fill with a state, and with which attributes.
+- :mod:`~sb3_a2c_td.saving.unpickling.unpickler`: the instructions.
+- :mod:`~sb3_a2c_td.saving.unpickling.content_checks`: the checks of the finished object.
+
+A pickle takes time and memory in proportion to its length.
+"""
+
+from sb3_a2c_td.saving.unpickling.content_checks import check_content
+from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE, Instructions, Unpickler, loads, restricted_loads
+
+__all__ = ["PICKLE_DAMAGE", "Instructions", "Unpickler", "check_content", "loads", "restricted_loads"]

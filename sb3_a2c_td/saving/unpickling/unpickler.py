@@ -1,0 +1,234 @@
+"""An unpickler that follows only the instructions, calls and states that are allowed."""
+
+import io
+import pickle
+import pickletools
+import struct
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError, UntrustedCheckpointError, require
+from sb3_a2c_td.saving.unpickling.allowed_types import CALLS, find
+from sb3_a2c_td.saving.unpickling.content_checks import SCALARS, check_content, described, max_size, own_size
+from sb3_a2c_td.saving.unpickling.pickled_states import fill
+from sb3_a2c_td.saving.unpickling.tokens import Name, Token
+
+FRAMING = (pickle.PROTO, pickle.FRAME, pickle.STOP)
+STACK = (pickle.MARK, pickle.POP, pickle.POP_MARK)
+MEMO = (pickle.MEMOIZE, pickle.BINGET, pickle.LONG_BINGET)
+CONSTANTS = (pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE)
+NUMBERS = (pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.LONG4, pickle.BINFLOAT)
+TEXTS = (pickle.SHORT_BINUNICODE, pickle.BINUNICODE, pickle.BINUNICODE8)
+BYTES = (pickle.SHORT_BINBYTES, pickle.BINBYTES, pickle.BINBYTES8)
+TUPLES = (pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.TUPLE)
+EMPTY_CONTAINERS = (pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_SET)
+# both resolve names by find_class()
+GLOBALS = (pickle.GLOBAL, pickle.STACK_GLOBAL)
+
+HARMLESS = (
+    *FRAMING,
+    *STACK,
+    *MEMO,
+    *CONSTANTS,
+    *NUMBERS,
+    *TEXTS,
+    *BYTES,
+    *TUPLES,
+    *EMPTY_CONTAINERS,
+    *GLOBALS,
+)
+"""the instructions that Python's own methods execute: all that pickles of protocols 4 and 5 need besides those below"""
+
+INSTRUCTION_NAMES = {instruction.code: instruction.name for instruction in pickletools.opcodes}
+
+PICKLE_DAMAGE = (
+    pickle.UnpicklingError,
+    struct.error,
+    EOFError,
+    MemoryError,
+    RecursionError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""the exceptions that instructions raise if they do not fit together"""
+
+MAX_OTHER_KEYS = 2**14
+"""maximum number of keys that are no strings: with well-chosen numbers, all keys have the same hash"""
+
+
+def restricted_loads(content: bytes) -> Any:
+    """Unpickle plain data, numpy arrays and whatever else saved models need, without running code from the pickle.
+
+    :param content: the pickle
+    :return: the object
+    :raises UntrustedCheckpointError: if it asks for anything else; the message names it
+    :raises UnreadableCheckpointError: if it is damaged
+    """
+    try:
+        return loads(content)
+    except NotAllowedError as what:
+        raise UntrustedCheckpointError(
+            f"the pickle asks for {what}, which models of TDA2C do not need, and loading it could run code; if you "
+            "made the file yourself, load it with trusted=True"
+        ) from None
+
+
+def loads(content: bytes) -> Any:
+    """Do the same as :func:`restricted_loads`, and leave the wording of the error to the caller.
+
+    :param content: the pickle
+    :return: the object
+    :raises NotAllowedError: if it asks for anything that is not allowed; the message names it
+    :raises UnreadableCheckpointError: if it is damaged
+    """
+    try:
+        thing = Unpickler(content, len(content)).load()
+        check_content(thing, len(content))
+    except PICKLE_DAMAGE as error:
+        raise UnreadableCheckpointError(f"a damaged pickle ({type(error).__name__}: {error})") from error
+    return thing
+
+
+class Instructions(dict[int, Callable[[Any], None]]):
+    """The methods that execute the allowed instructions, by the instruction's code."""
+
+    def __missing__(self, code: int) -> NoReturn:
+        raise NotAllowedError(f"the instruction {INSTRUCTION_NAMES[chr(code)]}")
+
+
+class Unpickler(pickle._Unpickler):
+    """Reads a pickle that asks for nothing but what is allowed.
+
+    :param content: the pickle
+    :param n_bytes: its length, together with everything that belongs to it
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = Instructions(
+        {code[0]: pickle._Unpickler.dispatch[code[0]] for code in HARMLESS}
+    )
+    calls: ClassVar[dict[Name, Callable[..., Any]]] = CALLS
+    """the functions that run in place of those that the pickle calls, by name"""
+
+    # attributes of Python's unpickler
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, content: bytes, n_bytes: int) -> None:
+        super().__init__(io.BytesIO(content))
+        self._n_bytes_left = max_size(n_bytes)
+        self._n_other_keys = 0
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Resolve a name.
+
+        :param module: the module, which is not imported
+        :param name: the name in the module
+        """
+        return find(module, name)
+
+    def _count(self, thing: Any) -> None:
+        """Count the bytes of a new object: a pickle can ask for copies of the same bytes again and again."""
+        self._n_bytes_left -= own_size(thing)
+        require(self._n_bytes_left >= 0, "it is much larger than its pickle")
+
+    def _call(self) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        if not isinstance(called, Token) or called.name not in self.calls:
+            raise NotAllowedError(f"a call of {described(called)}")
+        require(type(arguments) is tuple, "a call without arguments")
+        made = self.calls[called.name](*arguments)
+        self.append(made)
+        self._count(made)
+
+    dispatch[pickle.REDUCE[0]] = dispatch[pickle.NEWOBJ[0]] = _call
+
+    def _build(self) -> None:
+        state = self.stack.pop()
+        filled = self.stack[-1]
+        fill(filled, state)
+        self._count(filled)
+
+    dispatch[pickle.BUILD[0]] = _build
+
+    def _inst(self) -> NoReturn:
+        module = self.readline()[:-1].decode()
+        name = self.readline()[:-1].decode()
+        raise NotAllowedError(f"a call of {module}.{name}")
+
+    dispatch[pickle.INST[0]] = _inst
+
+    def _bytearray(self) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))
+        content = bytearray(self.read(length))
+        require(len(content) == length, "fewer bytes than it says")
+        self.append(content)
+
+    dispatch[pickle.BYTEARRAY8[0]] = _bytearray
+
+    def _append(self) -> None:
+        self._extend([self.stack.pop()])
+
+    dispatch[pickle.APPEND[0]] = _append
+
+    def _appends(self) -> None:
+        self._extend(self.pop_mark())
+
+    dispatch[pickle.APPENDS[0]] = _appends
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        require(type(target) in (list, deque), "items of no list")
+        target.extend(items)
+
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._update([key, value])
+
+    dispatch[pickle.SETITEM[0]] = _set_item
+
+    def _set_items(self) -> None:
+        self._update(self.pop_mark())
+
+    dispatch[pickle.SETITEMS[0]] = _set_items
+
+    def _update(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        require(type(target) in (dict, OrderedDict), "items of no dict")
+        self._check_keys(items[::2])
+        target.update(zip(items[::2], items[1::2], strict=True))
+
+    def _add_items(self) -> None:
+        items, target = self.pop_mark(), self.stack[-1]
+        require(type(target) is set, "items of no set")
+        self._check_keys(items)
+        target.update(items)
+
+    dispatch[pickle.ADDITEMS[0]] = _add_items
+
+    def _frozenset(self) -> None:
+        items = self.pop_mark()
+        self._check_keys(items)
+        self.append(frozenset(items))
+
+    dispatch[pickle.FROZENSET[0]] = _frozenset
+
+    def _check_keys(self, keys: list[Any]) -> None:
+        """Check keys before they are hashed, which could take forever for tuples of tuples of tuples."""
+        for key in keys:
+            parts = key if type(key) is tuple else (key,)
+            are_scalars = all(type(part) in SCALARS or isinstance(part, np.generic) for part in parts)
+            require(are_scalars, "a key that is no scalar")
+            if type(key) not in (str, bytes):
+                self._n_other_keys += 1
+        require(self._n_other_keys <= MAX_OTHER_KEYS, "too many keys that are no strings")

@@ -1,0 +1,116 @@
+"""The entries of a saved model's zip: their names, the version of the format, and what this package adds to SB3's."""
+
+import io
+import json
+import re
+import zipfile
+from typing import Any
+
+from sb3_a2c_td.saving.errors import UnreadableCheckpointError
+from sb3_a2c_td.saving.zips import read_entries
+from sb3_a2c_td.version import __version__
+
+FORMAT = 1
+"""the newest version of the format that this code can read"""
+
+DATA = "data"
+"""the model's attributes in JSON, those that JSON does not have as pickles in base64"""
+POLICY = "policy.pth"
+OPTIMIZER = "policy.optimizer.pth"
+VARIABLES = "pytorch_variables.pth"
+"""tensors outside of the policy; TDA2C has none"""
+SB3_VERSION = "_stable_baselines3_version"
+SYSTEM_INFO = "system_info.txt"
+MANIFEST = "sb3_a2c_td.json"
+"""the format and the version of this package"""
+TRAINING_STATE = "training_state.pkl"
+"""see :mod:`sb3_a2c_td.saving.training_state`"""
+
+REQUIRED = (DATA, POLICY, OPTIMIZER)
+
+_TENSORS = r"[A-Za-z]\w*(\.[A-Za-z]\w*)*\.pth"
+_OTHERS = "|".join(map(re.escape, (DATA, SB3_VERSION, SYSTEM_INFO, MANIFEST, TRAINING_STATE)))
+NAMES = re.compile(f"{_OTHERS}|{_TENSORS}", re.ASCII)
+"""the names of entries"""
+TENSOR_FILE_NAMES = re.compile(r"[\w-]+(/\.?[\w-]+)*(\.pkl)?", re.ASCII)
+"""the names of entries in the zips that ``torch.save`` writes"""
+
+
+def add_entries(archive: io.BytesIO, training_state: bytes) -> None:
+    """Add this package's entries to a zip that SB3 wrote.
+
+    :param archive: the zip
+    :param training_state: the pickle from :func:`sb3_a2c_td.saving.training_state.dumps`
+    """
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr(MANIFEST, json.dumps({"format": FORMAT, "version": __version__}))
+        file.writestr(TRAINING_STATE, training_state)
+
+
+def is_tensor_entry(name: str) -> bool:
+    """Check whether an entry was written by ``torch.save``.
+
+    :param name: the entry's name
+    """
+    return name.endswith(".pth")
+
+
+def read_tensor_entry(name: str, content: bytes) -> dict[str, bytes]:
+    """Read an entry written by ``torch.save``, which is a zip too.
+
+    :param name: the entry's name, for errors
+    :param content: the entry
+    :return: the contents of that zip's entries by name
+    :raises UnreadableCheckpointError: if it is damaged
+    """
+    try:
+        return read_entries(content, TENSOR_FILE_NAMES)
+    except UnreadableCheckpointError as error:
+        raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
+
+
+def read_json(files: dict[str, bytes], name: str) -> dict[str, Any]:
+    """Read an entry that holds a dict in JSON.
+
+    :param files: the entries
+    :param name: the entry's name
+    :raises UnreadableCheckpointError: if it is missing or damaged
+    """
+    check_has(files, name)
+    try:
+        read = json.loads(files[name].decode())
+    except (ValueError, RecursionError) as error:
+        raise UnreadableCheckpointError(f"its entry {name!r} is damaged ({error})") from error
+    if not isinstance(read, dict):
+        raise UnreadableCheckpointError(f"its entry {name!r} is damaged: it is no dict")
+    return read
+
+
+def check_has(files: dict[str, bytes], *names: str) -> None:
+    """Check that entries are there.
+
+    :param files: the entries
+    :param names: the names of those that must be there
+    :raises UnreadableCheckpointError: if one is missing
+    """
+    for name in names:
+        if name not in files:
+            raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
+
+
+def check_format(files: dict[str, bytes]) -> None:
+    """Check that this code can read the format. Zips without a manifest were written by SB3's own ``save``.
+
+    :param files: the entries
+    :raises UnreadableCheckpointError: if a newer version of this package saved the model, or the manifest is damaged
+    """
+    if MANIFEST not in files:
+        return
+    version = read_json(files, MANIFEST).get("format")
+    if type(version) is not int:
+        raise UnreadableCheckpointError(f"its entry {MANIFEST!r} is damaged: the format is no number")
+    if version > FORMAT:
+        raise UnreadableCheckpointError(
+            f"a newer version of this package saved it, in format {version}; this one reads up to {FORMAT}: "
+            "pip install -U sb3-a2c-td"
+        )
