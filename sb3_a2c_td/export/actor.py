@@ -1,4 +1,4 @@
-"""The deterministic actor of a model, with all that happens to observations before it and to actions behind it."""
+"""The deterministic actor of a model, together with the preprocessing of observations and the bounds of actions."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from torch import nn
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.normalization import OBSERVATION, Normalization, spaces_by_key
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
-from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.observations import Observations, named_arrays
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What an actor's networks are made of, in the words of ``policy_kwargs``.
+    """The architecture of an actor's networks, with the names of ``policy_kwargs``.
 
-    :param features_extractor_class: features extractor
+    :param features_extractor_class: class of the features extractor
     :param features_extractor_kwargs: its arguments
-    :param net_arch: the sizes of the hidden layers
-    :param activation_fn: activation function
-    :param normalize_images: whether images are divided by 255
-    :param squash_output: whether the actions go through tanh and are then brought from [-1, 1] to their bounds
+    :param net_arch: sizes of the hidden layers
+    :param activation_fn: class of the activation function
+    :param normalize_images: divide images by 255
+    :param squash_output: squash the actions with tanh, then scale them from [-1, 1] to their bounds
     """
 
     features_extractor_class: type[BaseFeaturesExtractor]
@@ -38,15 +38,15 @@ class Architecture:
 
 
 class Actor(nn.Module):
-    """Gives the actions of ``model.predict(observations, deterministic=True)``, as one network without branches.
+    """Computes ``model.predict(observations, deterministic=True)`` as one network without branches.
 
     :param observation_space: the model's observation space
     :param action_space: the model's action space
-    :param architecture: what its networks are made of
+    :param architecture: the architecture of its networks
     :param features_extractor: the actor's features extractor
     :param policy_net: the hidden layers
     :param action_net: the last layer
-    :param normalization: what ``VecNormalize`` did to the observations that the model was trained on
+    :param normalization: the statistics of the ``VecNormalize`` that the model was trained with
     """
 
     low: th.Tensor
@@ -70,28 +70,25 @@ class Actor(nn.Module):
         self.action_net = action_net
         self.architecture = architecture
         self.normalization = normalization
-        self.mean, self.var = nn.ParameterDict(), nn.ParameterDict()
-        if normalization is not None:
-            for statistics, arrays in ((self.mean, normalization.mean), (self.var, normalization.var)):
-                for key, array in arrays.items():
-                    statistics[key] = nn.Parameter(th.as_tensor(array), requires_grad=False)
+        self.mean = _parameters({} if normalization is None else normalization.mean)
+        self.var = _parameters({} if normalization is None else normalization.var)
         if isinstance(action_space, spaces.Box):
-            # numpy's, when it clips the network's numbers
+            # the dtype in which numpy clips the network's float32 outputs
             dtype = np.result_type(np.float32, action_space.dtype)
-            for name in ("low", "high"):
-                bound = th.as_tensor(getattr(action_space, name).astype(dtype))
-                self.register_buffer(name, bound, persistent=False)
+            self.register_buffer("low", th.as_tensor(action_space.low.astype(dtype)), persistent=False)
+            self.register_buffer("high", th.as_tensor(action_space.high.astype(dtype)), persistent=False)
         self.eval()
 
     @property
     def inputs(self) -> dict[str, spaces.Space[Any]]:
-        """The spaces of what goes in, by name: the keys of dict observations, or "observation"."""
+        """The spaces of the inputs by name: the keys of dict observations, or "observation"."""
         return spaces_by_key(self.observation_space)
 
     def forward(self, *observations: th.Tensor) -> th.Tensor:
-        """Give the actions, as numpy would hold them: ``(n, *action_shape)``.
+        """Compute the actions.
 
-        :param observations: ``(n, *observation_shape)``, of the space's dtype; of dicts one for each of ``inputs``
+        :param observations: ``(n, *observation_shape)`` of the space's dtype, one for each of ``inputs``
+        :return: ``(n, *action_shape)``, of the dtype that ``predict`` returns
         """
         named = {
             name: self._normalized(name, observation)
@@ -130,17 +127,25 @@ class Actor(nn.Module):
         return th.maximum(th.minimum(mean.to(low.dtype), high), low)
 
 
+def _parameters(arrays: dict[str, np.ndarray]) -> nn.ParameterDict:
+    """Return constant parameters, which are saved with the networks."""
+    parameters = nn.ParameterDict()
+    for key, array in arrays.items():
+        parameters[key] = nn.Parameter(th.as_tensor(array), requires_grad=False)
+    return parameters
+
+
 def actor_of(policy: SeparateActorCriticPolicy, normalization: Normalization | None = None) -> Actor:
     """Copy the actor of a policy.
 
     :param policy: the policy, on the CPU
-    :param normalization: what ``VecNormalize`` did to its observations
-    :raises ExportError: if its networks are others than SB3's, or the normalisation is of other observations
+    :param normalization: the statistics of the ``VecNormalize`` that it was trained with
+    :raises ExportError: if its hidden layers are not SB3's, or the statistics do not fit its observations
     """
     if not isinstance(policy.mlp_extractor, MlpExtractor):
         raise ExportError(
             f"the mlp_extractor of {type(policy).__name__} is a {type(policy.mlp_extractor).__name__}: only the "
-            "hidden layers that SB3's MlpExtractor makes of net_arch can be exported"
+            "hidden layers of SB3's MlpExtractor can be exported"
         )
     net_arch = policy.net_arch.get("pi", []) if isinstance(policy.net_arch, dict) else policy.net_arch
     architecture = Architecture(
@@ -151,15 +156,13 @@ def actor_of(policy: SeparateActorCriticPolicy, normalization: Normalization | N
         policy.normalize_images,
         policy.squash_output,
     )
-    parts = policy.pi_features_extractor, policy.mlp_extractor.policy_net, policy.action_net
-    features_extractor, policy_net, action_net = map(deepcopy, parts)
     actor = Actor(
         policy.observation_space,
         policy.action_space,
         architecture,
-        features_extractor,
-        policy_net,
-        action_net,
+        deepcopy(policy.pi_features_extractor),
+        deepcopy(policy.mlp_extractor.policy_net),
+        deepcopy(policy.action_net),
         normalization,
     )
     _check_normalization(actor)
@@ -173,14 +176,14 @@ def _check_normalization(actor: Actor) -> None:
     for name, mean in actor.normalization.mean.items():
         if shapes.get(name) != mean.shape:
             raise ExportError(
-                f"the normalisation is of other observations than the model's: of {name!r} with shape {mean.shape}, "
-                f"the model's are {shapes}"
+                f"the normalization does not fit the model's observations: it has statistics of shape {mean.shape} for "
+                f"{name!r}, the observations have the shapes {shapes}"
             )
 
 
 def inputs_of(observations: Observations) -> list[np.ndarray]:
-    """List what goes into an actor's inputs.
+    """Return the arrays for an actor's inputs, in their order.
 
     :param observations: ``(n, *observation_shape)``, or a dict of such arrays
     """
-    return list(observations.values()) if isinstance(observations, dict) else [observations]
+    return [array for _, array in named_arrays(OBSERVATION, observations)]

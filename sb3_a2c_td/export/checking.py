@@ -1,4 +1,4 @@
-"""Whether an exported actor acts as its model does."""
+"""Exported actors are compared with their models."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,17 +9,18 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from sb3_a2c_td.export.errors import ExportError
-from sb3_a2c_td.export.normalization import OBSERVATION, Normalization
+from sb3_a2c_td.export.normalization import OBSERVATION, Normalization, spaces_by_key
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations
 
 N_OBSERVATIONS = 500
-FAR = 1e3
-"""bounds further out than this are taken for none: observations are drawn near zero then"""
+MAX_BOUND = 1e3
+"""larger bounds are treated as infinite, so that observations are drawn near zero"""
 MAX_LOG_RATIO = 1e-5
-"""how much likelier one of two actions may be where rounding decides between them, were the largest logit 1"""
-RTOL, ATOL = 1e-4, 1e-5
-"""of actions that are numbers"""
+"""maximum difference of two actions' log-probabilities, with logits scaled to at most 1, if only rounding decides"""
+RTOL = 1e-4
+ATOL = 1e-5
+"""tolerances for continuous actions"""
 
 
 def check_actions(
@@ -27,14 +28,15 @@ def check_actions(
     policy: SeparateActorCriticPolicy,
     normalization: Normalization | None = None,
 ) -> None:
-    """Check an exported actor against its model, on many observations at once and on a single one.
+    """Compare an exported actor with its model, on a batch of observations and on a single one.
 
-    :param act: gives actions for observations, as they come from the environment
+    :param act: returns the exported actor's actions for observations from the environment
     :param policy: the model's policy, on the CPU
-    :param normalization: what ``VecNormalize`` does to observations before the policy sees them
-    :raises ExportError: if it acts otherwise
+    :param normalization: the statistics of ``VecNormalize``, with which the policy's observations are normalized
+    :raises ExportError: if the actions differ by more than rounding
     """
-    policy.set_training_mode(False)  # as predict() does
+    # as in predict()
+    policy.set_training_mode(False)
     for n in (N_OBSERVATIONS, 1):
         observations = sampled_observations(policy.observation_space, n, normalization)
         seen = observations if normalization is None else normalization.normalized(observations)
@@ -43,19 +45,19 @@ def check_actions(
         found = act(observations)
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
             raise ExportError(
-                f"the exported actor gives actions of shape {found.shape} and {found.dtype}, the model of shape "
+                f"the exported actor returns actions of shape {found.shape} and {found.dtype}, the model of shape "
                 f"{expected.shape} and {expected.dtype}; nothing was written"
             )
         differ = _differ(policy, outputs, found, expected)
         if differ.any():
             raise ExportError(
-                f"the exported actor acts otherwise than the model on {differ.sum()} of {n} observations, so nothing "
+                f"the exported actor acts differently from the model on {differ.sum()} of {n} observations, so nothing "
                 "was written: a policy that overrides more than its networks cannot be exported"
             )
 
 
 def _outputs(policy: SeparateActorCriticPolicy, seen: Observations) -> th.Tensor:
-    """Give what the actor's last layer gives, which PyTorch's distributions take finite only."""
+    """Return the outputs of the actor's last layer, and check that they are finite, as distributions require."""
     with th.no_grad():
         of_actor, _ = policy.extract_features(policy.obs_to_tensor(seen)[0])
         outputs: th.Tensor = policy.action_net(policy.mlp_extractor.forward_actor(of_actor))
@@ -63,7 +65,7 @@ def _outputs(policy: SeparateActorCriticPolicy, seen: Observations) -> th.Tensor
     if n_bad > 0:
         raise ExportError(
             f"the model's actions are not finite numbers on {n_bad} of {len(outputs)} observations, so nothing was "
-            "written: its weights or the normalisation are damaged, or its training diverged"
+            "written: its weights or the normalization are damaged, or its training diverged"
         )
     return outputs
 
@@ -71,35 +73,34 @@ def _outputs(policy: SeparateActorCriticPolicy, seen: Observations) -> th.Tensor
 def _differ(
     policy: SeparateActorCriticPolicy, outputs: th.Tensor, found: np.ndarray, expected: np.ndarray
 ) -> np.ndarray:
-    """Tell which rows of actions differ by more than rounding."""
+    """Return for each row whether the actions differ by more than rounding, ``(n,)``."""
     if isinstance(policy.action_space, spaces.Box):
         is_close: np.ndarray = np.isclose(found, expected, RTOL, ATOL).reshape(len(found), -1).all(axis=1)
         return ~is_close
-    # rounding grows with the logits; doubles add none where the probabilities of many actions are multiplied
+    # rounding grows with the logits, so they are scaled; doubles, so that log_prob adds no rounding of its own
     logits = outputs.double()
     scale = logits.abs().max().clamp_min(th.finfo(th.double).tiny)
     distribution = policy.action_dist.proba_distribution(logits / scale)
-    log_prob, other = (distribution.log_prob(th.as_tensor(actions)).numpy() for actions in (expected, found))
-    # one is as likely as itself
-    is_as_likely: np.ndarray = np.abs(log_prob - other) <= MAX_LOG_RATIO
-    return ~is_as_likely
+    expected_log_prob = distribution.log_prob(th.as_tensor(expected)).numpy()
+    found_log_prob = distribution.log_prob(th.as_tensor(found)).numpy()
+    are_equally_likely: np.ndarray = np.abs(expected_log_prob - found_log_prob) <= MAX_LOG_RATIO
+    return ~are_equally_likely
 
 
 def sampled_observations(
     space: spaces.Space[Any], n: int, normalization: Normalization | None = None, seed: int = 0
 ) -> Observations:
-    """Draw observations from all over a space.
+    """Draw observations from the whole space.
 
-    :param space: the space
-    :param n: how many
-    :param normalization: where there is one, they are drawn around its means
-    :param seed: of the generator; the space's own stays as it is
+    :param space: the space, whose own generator is not used
+    :param n: number of observations
+    :param normalization: statistics of observations, which are then drawn around their means
+    :param seed: seed of the generator
+    :return: ``(n, *observation_shape)``, or a dict of such arrays
     """
-    if isinstance(space, spaces.Dict):
-        return {
-            key: _sampled(one, n, normalization, key, seed + i) for i, (key, one) in enumerate(space.spaces.items())
-        }
-    return _sampled(space, n, normalization, OBSERVATION, seed)
+    parts = spaces_by_key(space)
+    sampled = {key: _sampled(part, n, normalization, key, seed + i) for i, (key, part) in enumerate(parts.items())}
+    return sampled if isinstance(space, spaces.Dict) else sampled[OBSERVATION]
 
 
 def _sampled(space: spaces.Space[Any], n: int, normalization: Normalization | None, key: str, seed: int) -> np.ndarray:
@@ -108,7 +109,8 @@ def _sampled(space: spaces.Space[Any], n: int, normalization: Normalization | No
         drawn: np.ndarray = normalization.mean[key] + spread * np.sqrt(normalization.var[key])
         return drawn.astype(space.dtype)
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        low, high = np.where(space.low < -FAR, -np.inf, space.low), np.where(space.high > FAR, np.inf, space.high)
+        low = np.where(space.low < -MAX_BOUND, -np.inf, space.low)
+        high = np.where(space.high > MAX_BOUND, np.inf, space.high)
         space = spaces.Box(low, high, dtype=space.dtype)
     batch = batch_space(space, n)
     batch.seed(seed)

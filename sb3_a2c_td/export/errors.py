@@ -1,5 +1,5 @@
-"""Why an actor is not exported."""
+"""The error raised when an actor cannot be exported."""
 
 
 class ExportError(RuntimeError):
-    """An actor cannot be exported, or what was exported acts otherwise than the model; no file was written."""
+    """The actor cannot be exported, or the exported one differs from the model. No file was written."""

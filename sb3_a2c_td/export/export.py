@@ -1,4 +1,4 @@
-"""Write the actor of a model to a file for other programs, once it was seen to act as the model does."""
+"""The actor of a model is written to a file for other programs, after it was compared with the model."""
 
 import pathlib
 from collections.abc import Callable
@@ -22,10 +22,12 @@ from sb3_a2c_td.saving import atomic
 
 
 class Format(NamedTuple):
-    """A format of files."""
+    """A file format."""
 
     write: Callable[[Actor], bytes]
+    """returns the content of the file"""
     acting: Callable[[bytes], Callable[[Observations], np.ndarray]]
+    """returns the function from observations to actions that the content computes"""
 
 
 FORMATS = {"onnx": Format(to_onnx, acting_onnx), "safetensors": Format(to_safetensors, acting_safetensors)}
@@ -39,19 +41,20 @@ def export_actor(
 ) -> None:
     """Write a model's deterministic actor to a file, which needs neither SB3 nor this package.
 
-    It takes observations as the environment shows them, of the model's observation space in batches of any size, and
-    gives what ``model.predict(observations, deterministic=True)`` gives. What the file computes is compared with the
-    model on 500 observations from all over the space before anything is written.
+    The file takes batches of observations as the environment returns them, and computes
+    ``model.predict(observations, deterministic=True)``. Before anything is written, it is compared with the model on
+    500 observations from the whole space.
 
     :param model: the model
-    :param path: the file to write, which appears whole or not at all
-    :param to: "onnx" holds the computation, for ONNX Runtime and its like; "safetensors" the named tensors, with what
-        the networks are made of as metadata, for :func:`~sb3_a2c_td.export.load_actor` or a few lines of numpy
-    :param normalization: the ``VecNormalize`` that the model was trained in, or its statistics, see
-        :func:`~sb3_a2c_td.export.read_normalization`. The file then takes observations that are not normalised
-    :raises ExportError: if the actor cannot be exported, or what was exported acts otherwise than the model
+    :param path: the file to write, atomically
+    :param to: "onnx" for ONNX Runtime and the like: the file holds the computation. "safetensors" for
+        :func:`~sb3_a2c_td.export.load_actor`, or a few lines of numpy: it holds the named tensors, and the architecture
+        as metadata
+    :param normalization: the ``VecNormalize`` that the model was trained with, or its statistics, see
+        :func:`~sb3_a2c_td.export.read_normalization`. The file then takes observations that are not normalized
+    :raises ExportError: if the actor cannot be exported, or if the exported one differs from the model
     :raises ImportError: if a package is missing
-    :raises OSError: if the file cannot be written; what was there before is then untouched
+    :raises OSError: if the file cannot be written; an earlier file is unchanged then
     """
     if to not in FORMATS:
         raise ValueError(f"to={to!r} must be one of {', '.join(FORMATS)}")
@@ -59,10 +62,10 @@ def export_actor(
         normalization = Normalization.of(normalization)
     if not isinstance(model.policy, SeparateActorCriticPolicy):
         raise ExportError(
-            f"policy={type(model.policy).__name__}: only actors of TDA2C are exported, which take an observation "
-            "alone, no mask and no memory"
+            f"policy={type(model.policy).__name__} cannot be exported: only actors of TDA2C can, which need neither "
+            "action masks nor recurrent states"
         )
-    # GPUs round otherwise
+    # GPUs round differently
     policy = model.policy if model.device.type == "cpu" else deepcopy(model.policy).cpu()
     content = FORMATS[to].write(actor_of(policy, normalization))
     check_actions(FORMATS[to].acting(content), policy, normalization)

@@ -1,4 +1,4 @@
-"""What an exported file says of its actor, in JSON."""
+"""The metadata of exported files: spaces, preprocessing and versions, in JSON."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from sb3_a2c_td.version import __version__
 
 
 def metadata_of(actor: Actor) -> dict[str, str]:
-    """Say what goes into an actor, what comes out, and what it was made with.
+    """Describe an actor's inputs and outputs, and the versions that exported it.
 
     :param actor: the actor
-    :return: texts in JSON, by name
+    :return: texts in JSON by name
     """
     normalization = actor.normalization
     versions = {
@@ -29,8 +29,8 @@ def metadata_of(actor: Actor) -> dict[str, str]:
         "torch": th.__version__,
     }
     metadata = {
-        "observation_space": described_space(actor.observation_space),
-        "action_space": described_space(actor.action_space),
+        "observation_space": describe_space(actor.observation_space),
+        "action_space": describe_space(actor.action_space),
         "normalize_images": actor.architecture.normalize_images,
         "squash_output": actor.architecture.squash_output,
         "normalization": None
@@ -41,11 +41,11 @@ def metadata_of(actor: Actor) -> dict[str, str]:
     return {name: json.dumps(value, allow_nan=False) for name, value in metadata.items()}
 
 
-def described_space(space: spaces.Space[Any]) -> dict[str, Any]:
-    """Describe a space in plain data, which JSON can hold.
+def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
+    """Describe a space in plain data for JSON.
 
     :param space: the space
-    :return: its type and its arguments; of bounds, ``None`` for infinite ones, and one number where all are the same
+    :return: its type and arguments; bounds are ``None`` if infinite, and a single number if all are the same
     """
     kind = {"type": type(space).__name__}
     match space:
@@ -59,20 +59,20 @@ def described_space(space: spaces.Space[Any]) -> dict[str, Any]:
         case spaces.MultiBinary():
             return {**kind, "n": space.n}
         case spaces.Dict():
-            return {**kind, "spaces": {key: described_space(one) for key, one in space.spaces.items()}}
-    raise TypeError(f"{space}: a space that no policy of SB3's serves")
+            return {**kind, "spaces": {key: describe_space(one) for key, one in space.spaces.items()}}
+    raise TypeError(f"{space} is not supported by SB3's policies")
 
 
 def _bounds(bounds: np.ndarray) -> Any:
-    """List them, row by row; one number stands for many that are the same."""
+    """List bounds row by row, or return a single number if all are the same."""
     numbers = [number if math.isfinite(number) else None for number in bounds.flatten().tolist()]
     return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
 def space_of(description: dict[str, Any]) -> spaces.Space[Any]:
-    """Make the space that was described.
+    """Create a space from its description.
 
-    :param description: what :func:`described_space` gave
+    :param description: the description from :func:`describe_space`
     """
     match description:
         case {"type": "Box", "shape": shape, "dtype": dtype, "low": low, "high": high}:
@@ -85,15 +85,15 @@ def space_of(description: dict[str, Any]) -> spaces.Space[Any]:
         case {"type": "MultiBinary", "n": n}:
             return spaces.MultiBinary(n)
         case {"type": "Dict", "spaces": described}:
-            # in their order, in which their features are put together
+            # keeps the order, in which the features are concatenated
             return spaces.Dict(OrderedDict((key, space_of(one)) for key, one in described.items()))
     raise ValueError(f"no description of a space: {description}")
 
 
 def n_bytes_of(description: dict[str, Any]) -> int:
-    """Tell how large the bounds of a space are, before it is made.
+    """Compute the size of a space's bounds in bytes, before it is created.
 
-    :param description: what :func:`described_space` gave
+    :param description: the description from :func:`describe_space`
     """
     match description:
         case {"type": "Box", "shape": shape, "dtype": dtype}:

@@ -1,4 +1,4 @@
-"""What ``VecNormalize`` does to observations, from an environment or from the file that it saved."""
+"""The normalization of observations by ``VecNormalize``, from an environment or from a saved file."""
 
 import pathlib
 import pickle
@@ -25,11 +25,11 @@ from sb3_a2c_td.saving.unpickling.allowed_types import CALLS
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token, name_of
 
 OBSERVATION = "observation"
-"""what observations that are no dicts are called"""
+"""the name of observations that are no dicts"""
 
 
 def spaces_by_key(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
-    """Give the spaces of dict observations by their keys; that of others under "observation".
+    """Return the spaces of dict observations by their keys, or the one space of others under "observation".
 
     :param space: the space of the observations
     """
@@ -38,12 +38,12 @@ def spaces_by_key(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
 
 @dataclass(frozen=True)
 class Normalization:
-    """What ``VecNormalize`` does to observations: ``clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs)``.
+    """Normalizes observations like ``VecNormalize``: ``clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs)``.
 
-    :param mean: means, by the keys of dict observations; under the key "observation" for others
-    :param var: variances, by the same keys. What has no key here stays as it is
-    :param epsilon: keeps from dividing by zero
-    :param clip_obs: the largest absolute value
+    :param mean: means by the keys of dict observations, or under the key "observation"; other keys are not normalized
+    :param var: variances by the same keys
+    :param epsilon: avoids division by zero
+    :param clip_obs: maximum absolute value
     """
 
     mean: dict[str, np.ndarray]
@@ -53,7 +53,7 @@ class Normalization:
 
     @classmethod
     def of(cls, vec_normalize: VecNormalize) -> Self:
-        """Take over what an environment does now.
+        """Copy the current statistics of an environment.
 
         :param vec_normalize: the environment
         """
@@ -74,18 +74,18 @@ class Normalization:
         )
 
     def around(self, env: VecEnv) -> VecNormalize:
-        """Let environments show normalised observations; rewards stay as they are.
+        """Wrap environments, so that they return normalized observations; rewards are not changed.
 
         :param env: the environments
-        :return: the environments, whose statistics stay as they are too
-        :raises ValueError: if they show observations of other keys or shapes
+        :return: the wrapper, which does not update the statistics
+        :raises ValueError: if the observations have other keys or shapes
         """
-        shown = spaces_by_key(env.observation_space)
+        observed = spaces_by_key(env.observation_space)
         for key, mean in self.mean.items():
-            if key not in shown or shown[key].shape != mean.shape:
+            if key not in observed or observed[key].shape != mean.shape:
                 raise ValueError(
-                    f"statistics of observations of shape {mean.shape} under {key!r}: the environment shows "
-                    f"{env.observation_space}; take those that were saved with the model, in its environment"
+                    f"the statistics are of observations of shape {mean.shape} under {key!r}, but the environment's "
+                    f"observation space is {env.observation_space}: use the statistics that were saved with the model"
                 )
         normalize = VecNormalize(
             env,
@@ -102,7 +102,7 @@ class Normalization:
         return normalize
 
     def normalized(self, observations: Observations) -> Observations:
-        """Do to observations what ``VecNormalize`` does.
+        """Normalize observations.
 
         :param observations: ``(n, *observation_shape)``, or a dict of such arrays
         """
@@ -119,11 +119,11 @@ class Normalization:
 
 
 def read_normalization(path: str | pathlib.Path) -> Normalization:
-    """Read what ``VecNormalize.save`` wrote, without running code that the file holds.
+    """Read a file from ``VecNormalize.save``, without running code from it.
 
     :param path: the file
-    :raises UntrustedCheckpointError: if it asks for more than such files need, saying for what
-    :raises UnreadableCheckpointError: if it is damaged, or holds something else
+    :raises UntrustedCheckpointError: if it asks for more than such files need; the message names it
+    :raises UnreadableCheckpointError: if it is damaged, or no such file
     :raises FileNotFoundError: if there is no such file
     """
     content = Path(path).read_bytes()
@@ -135,7 +135,7 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
         except NotAllowedError as refused:
             raise UntrustedCheckpointError(
                 f"it asks for {refused}, which files of VecNormalize do not need, and loading it could run code; if "
-                "you made it yourself, load it with VecNormalize.load(), and give the environment for normalization"
+                "you made it yourself, load it with VecNormalize.load(), and pass the environment as normalization"
             ) from None
         except PICKLE_DAMAGE as error:
             raise UnreadableCheckpointError(
@@ -162,6 +162,7 @@ class _Unpickler(Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
+        """Resolve a name."""
         return Token(module, name) if (module, name) in self.calls else super().find_class(module, name)
 
     def _build(self) -> None:

@@ -1,4 +1,4 @@
-"""Actors in ONNX, for runtimes without PyTorch."""
+"""Actors as ONNX graphs, for runtimes without PyTorch."""
 
 import logging
 import warnings
@@ -16,30 +16,32 @@ from sb3_a2c_td.export.metadata import metadata_of
 from sb3_a2c_td.rollout.observations import Observations
 
 OPSET = 18
-"""what PyTorch writes since 2.8; runtimes since 2023 have it"""
+"""the version that PyTorch writes since 2.8; runtimes since 2023 support it"""
 ACTION = "action"
+"""the name of the output"""
 
 
 def to_onnx(actor: Actor) -> bytes:
-    """Write an actor in ONNX.
+    """Convert an actor to ONNX.
 
     :param actor: the actor
-    :raises ExportError: if PyTorch cannot, which is for networks of your own only, or an observation's key is "action"
-    :return: the file: what the actor's ``inputs`` name goes in, in batches of any size, "action" comes out
+    :return: the content of the file. The inputs have the names of the actor's ``inputs``, in batches of any size; the
+        output is called "action"
+    :raises ExportError: if PyTorch cannot convert a custom network, or if a key of the observations is "action"
     """
-    with packages.needed():
+    with packages.explain_missing():
         import onnx
         import onnxscript  # noqa: F401  PyTorch's exporter imports it
     if ACTION in actor.inputs:
         raise ExportError(
-            f"the observation's key {ACTION!r} is what the output is called in ONNX files, which cannot have a name "
-            "twice: export to safetensors, or train with another key"
+            f"the observation's key {ACTION!r} is the name of the output too, and names in ONNX files are unique: "
+            "export to safetensors, or train with another key"
         )
-    # PyTorch takes a batch of one for one that is always one
+    # two observations: PyTorch would treat a batch of one as constant
     example = tuple(map(th.as_tensor, inputs_of(sampled_observations(actor.observation_space, 2))))
     batch = th.export.Dim("batch")
     try:
-        with _quietly():
+        with _without_warnings():
             program = th.onnx.export(
                 actor,
                 example,
@@ -52,28 +54,28 @@ def to_onnx(actor: Actor) -> bytes:
             )
     except th.onnx.OnnxExporterError as error:
         raise ExportError(
-            "PyTorch cannot write these networks in ONNX, which has no branches that depend on the observations: "
+            "PyTorch cannot convert these networks to ONNX, which has no branches that depend on the observations: "
             f"{error.__cause__ or error}"
         ) from error
     assert program is not None
     proto = program.model_proto
     for node in proto.graph.node:
-        # it tells where the code lies on this machine
+        # it contains the paths of the code on this machine
         node.ClearField("metadata_props")
     onnx.helper.set_model_props(proto, metadata_of(actor))
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise ExportError(
-            f"what PyTorch wrote is no valid ONNX file: {error}; its inputs are called {', '.join(actor.inputs)}: if a "
-            "name is in the way, export to safetensors"
+            f"PyTorch's output is no valid ONNX file: {error}. If one of the inputs' names ({', '.join(actor.inputs)}) "
+            "is the cause, export to safetensors"
         ) from error
     return bytes(proto.SerializeToString())
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Hush PyTorch, which warns of its own insides and of packages that no actor needs."""
+def _without_warnings() -> Iterator[None]:
+    """Suppress PyTorch's warnings about its own internals and about packages that actors do not need."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -86,11 +88,11 @@ def _quietly() -> Iterator[None]:
 
 
 def acting_onnx(content: bytes) -> Callable[[Observations], np.ndarray]:
-    """Give the function that a file computes, on the CPU.
+    """Return the function that a file computes, on the CPU.
 
-    :param content: the file
+    :param content: the content of the file
     """
-    with packages.needed():
+    with packages.explain_missing():
         import onnxruntime
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]

@@ -1,4 +1,4 @@
-"""Actors as named tensors in a safetensors file, with what their networks are made of beside them."""
+"""Actors as named tensors in a safetensors file, with their architecture as metadata."""
 
 import json
 import pathlib
@@ -22,17 +22,18 @@ from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file
 from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE
 from sb3_a2c_td.saving.unpickling.allowed_types import VALUES
 
-MAX_SPACES = 16
-"""how many times larger than the file the spaces may be, of which every number goes into a network"""
+MAX_SPACE_GROWTH = 16
+"""maximum size of the spaces, in multiples of the file's: each of their numbers is an input or output of a network"""
 
 
 def to_safetensors(actor: Actor) -> bytes:
-    """Write an actor's tensors, with metadata from which :func:`load_actor` makes it anew.
+    """Convert an actor to safetensors, with metadata from which :func:`load_actor` rebuilds it.
 
     :param actor: the actor
-    :raises ExportError: if its networks are of classes that are not PyTorch's or SB3's
+    :return: the content of the file
+    :raises ExportError: if its networks are of classes other than PyTorch's or SB3's
     """
-    with packages.needed():
+    with packages.explain_missing():
         import safetensors.torch
     architecture = actor.architecture
     networks = {
@@ -50,8 +51,8 @@ def _name_of(kind: type) -> str:
     name = getattr(kind, "__module__", ""), getattr(kind, "__qualname__", "")
     if name not in VALUES:
         raise ExportError(
-            f"{kind} is no class of PyTorch's or SB3's, so that whoever reads the file could not make it anew: export "
-            "to onnx, which holds the computation itself"
+            f"{kind} is no class of PyTorch or SB3, so a reader of the file could not rebuild it: export to onnx, "
+            "which holds the computation itself"
         )
     return ".".join(name)
 
@@ -61,17 +62,17 @@ def _as_json(kwargs: dict[str, Any]) -> dict[str, Any]:
         return dict(json.loads(json.dumps(kwargs, allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise ExportError(
-            f"features_extractor_kwargs={kwargs} does not go into JSON ({error}): export to onnx, which holds the "
+            f"features_extractor_kwargs={kwargs} cannot be written in JSON ({error}): export to onnx, which holds the "
             "computation itself"
         ) from error
 
 
 def load_actor(path: str | pathlib.Path) -> Actor:
-    """Make an actor from a safetensors file, which holds no code.
+    """Rebuild an actor from a safetensors file, which cannot hold code.
 
-    :param path: the file that :func:`~sb3_a2c_td.export.export_actor` wrote
+    :param path: the file from :func:`~sb3_a2c_td.export.export_actor`
     :return: the actor, a PyTorch module on the CPU
-    :raises UnreadableCheckpointError: if it is damaged, or holds something else
+    :raises UnreadableCheckpointError: if it is damaged, or holds no actor
     """
     with naming_file(path):
         try:
@@ -83,17 +84,14 @@ def load_actor(path: str | pathlib.Path) -> Actor:
 
 
 def _actor(content: bytes) -> Actor:
-    with packages.needed():
+    with packages.explain_missing():
         import safetensors.torch
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
     metadata = {name: json.loads(text) for name, text in _metadata(content).items()}
-    described = [metadata[name] for name in ("observation_space", "action_space")]
-    if sum(map(n_bytes_of, described)) > MAX_SPACES * len(content):
-        raise ValueError("its spaces are larger than its networks")
-    observation_space, action_space = map(space_of, described)
+    observation_space, action_space = _spaces(metadata, len(content))
     architecture = Architecture(
         _class_of(metadata["features_extractor_class"]),
         metadata["features_extractor_kwargs"],
@@ -108,8 +106,19 @@ def _actor(content: bytes) -> Actor:
     return actor.eval()
 
 
+def _spaces(metadata: dict[str, Any], n_bytes: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Create the spaces, once their size is known to be small.
+
+    :param n_bytes: the size of the file
+    """
+    observation_space, action_space = metadata["observation_space"], metadata["action_space"]
+    if n_bytes_of(observation_space) + n_bytes_of(action_space) > MAX_SPACE_GROWTH * n_bytes:
+        raise ValueError("its spaces are larger than its networks")
+    return space_of(observation_space), space_of(action_space)
+
+
 def _metadata(content: bytes) -> dict[str, str]:
-    """Read the header: its length in 8 bytes, then JSON."""
+    """Read the metadata from the header: its length in 8 bytes, then JSON."""
     length = int.from_bytes(content[:8], "little")
     return dict(json.loads(content[8 : 8 + length])["__metadata__"])
 
@@ -122,7 +131,7 @@ def _class_of(name: str) -> Any:
 def _networks(
     architecture: Architecture, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Make networks without numbers, which draws no random ones."""
+    """Create networks without numbers, so that no random ones are drawn."""
     with th.device("meta"):
         features_extractor = architecture.features_extractor_class(
             observation_space, **architecture.features_extractor_kwargs
@@ -154,9 +163,9 @@ def _normalization(metadata: dict[str, Any], tensors: dict[str, th.Tensor]) -> N
 
 
 def acting_safetensors(content: bytes) -> Callable[[Observations], np.ndarray]:
-    """Give what an actor made from a file does.
+    """Return the function that the actor in a file computes.
 
-    :param content: the file
+    :param content: the content of the file
     """
     actor = _actor(content)
 
