@@ -1,10 +1,13 @@
+import os
+
 import pytest
 import torch as th
 from hypothesis import settings
 
-# no time limits, and the same examples in every run
-settings.register_profile("default", deadline=None, derandomize=True)
-settings.load_profile("default")
+# the same examples in every run, without time limits; HYPOTHESIS_PROFILE=thorough for the slow tier
+settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""All that a training leaves behind, to be compared."""
+"""Comparisons of everything that a training leaves behind."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from sb3_a2c_td.vec_env.autoreset_steps import dropping_autoreset_steps
 
 
 def everything(model: TDA2C) -> dict[str, Any]:
-    """Give all that a training leaves behind, and what the environments do next."""
+    """Return everything that a training leaves behind, and the next steps of the environments."""
     assert model.env is not None
     assert model.ep_info_buffer is not None
     env = model.env
@@ -32,7 +32,7 @@ def everything(model: TDA2C) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """Name what is not the same, to the bit."""
+    """Name everything that is not bit for bit the same."""
     return [name for name in expected if not _are_equal(found[name], expected[name])]
 
 

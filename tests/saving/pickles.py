@@ -1,4 +1,4 @@
-"""Pickles and saved models made to do harm."""
+"""Pickles that run code, and saved models with other content."""
 
 import functools
 import importlib
@@ -21,7 +21,7 @@ SERIALIZED = ":serialized:"
 class Reduced:
     """Pickles as a call of a function, and then perhaps a state.
 
-    :param reduction: what ``__reduce__`` gives
+    :param reduction: the tuple that ``__reduce__`` returns
     """
 
     def __init__(self, *reduction: Any) -> None:
@@ -47,7 +47,7 @@ class Named:
 
 
 class Pickler(pickle._Pickler):
-    """Writes names that need not be there."""
+    """Writes names of things that need not exist."""
 
     dispatch = pickle._Pickler.dispatch.copy()
 
@@ -71,15 +71,25 @@ class Pickler(pickle._Pickler):
     dispatch[Reduced] = dispatch[New] = save_reduced
 
 
-def dumps(thing: Any) -> bytes:
+def array_with(state: Any, shape: Any = (0,)) -> Reduced:
+    """Pickles as an array that a state fills."""
+    return Reduced(Named("numpy._core.multiarray", "_reconstruct"), (np.ndarray, shape, b"b"), state)
+
+
+def dumps(thing: Any, protocol: int = 4) -> bytes:
     file = io.BytesIO()
-    Pickler(file, 4).dump(thing)
+    Pickler(file, protocol).dump(thing)
     return file.getvalue()
 
 
 def files_of(archive: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
+
+
+def contents(archive: bytes) -> dict[str, Any]:
+    """Return the contents of a saved model's entries, those of tensors by the names in their own zips."""
+    return {name: files_of(file) if name.endswith(".pth") else file for name, file in files_of(archive).items()}
 
 
 def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -95,12 +105,12 @@ def with_file(archive: bytes, name: str, content: bytes) -> bytes:
 
 
 def with_json(archive: bytes, key: str, value: Any) -> bytes:
-    """Give a saved model with another attribute."""
+    """Return a saved model with another attribute."""
     return with_file(archive, "data", json.dumps({**attributes_of(archive), key: value}).encode())
 
 
 def with_pickle(archive: bytes, key: str, pickled: bytes) -> bytes:
-    """Give a saved model with another attribute, pickled."""
+    """Return a saved model with another attribute, pickled."""
     return with_json(archive, key, {":type:": "int", SERIALIZED: b64encode(pickled).decode()})
 
 
@@ -130,7 +140,7 @@ def _partial_with_state(canary: str) -> bytes:
 
 
 def _storage(canary: str) -> bytes:
-    """What looks like the numbers of a tensor, which PyTorch would unpickle as anything."""
+    """Looks like the numbers of a tensor; PyTorch would unpickle anything here."""
     file = io.BytesIO()
     th.save(Reduced(os.mkdir, (canary,)), file, _use_new_zipfile_serialization=False)
     return dumps(Reduced(Named("torch.storage", "_load_from_bytes"), (file.getvalue(),)))
@@ -158,4 +168,4 @@ PAYLOADS: dict[str, Callable[[str], bytes]] = {
     "INST": _inst,
     "OBJ": _obj,
 }
-"""pickles that make a folder, by how they do it"""
+"""pickles that create a folder, by how they do it"""

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written atomically."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ import pytest
 from sb3_a2c_td.saving import atomic
 
 
-def test_content_arrives_and_nothing_else_stays(tmp_path: Path) -> None:
+def test_writes_the_content_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
     atomic.write(b"one", path)
     atomic.write(memoryview(b"two"), path)
@@ -22,7 +22,7 @@ def test_content_arrives_and_nothing_else_stays(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_link_stays_and_its_target_changes(tmp_path: Path) -> None:
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
     target, link = tmp_path / "there" / "target", tmp_path / "link"
     atomic.write(b"one", target)
     link.symlink_to(target)
@@ -31,7 +31,7 @@ def test_a_link_stays_and_its_target_changes(tmp_path: Path) -> None:
     assert target.read_bytes() == b"two"
 
 
-def test_permissions(tmp_path: Path) -> None:
+def test_permissions_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "file"
     before = os.umask(0o027)
     try:
@@ -44,7 +44,7 @@ def test_permissions(tmp_path: Path) -> None:
         os.umask(before)
 
 
-def test_what_killed_processes_left_is_removed_in_time(tmp_path: Path) -> None:
+def test_old_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "file[1]"
     old, young, other = (tmp_path / f".{name}.abc.unfinished" for name in ("file[1]", "file[1]", "file1"))
     young = young.with_name(".file[1].def.unfinished")
@@ -59,7 +59,7 @@ def test_what_killed_processes_left_is_removed_in_time(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _small_files() -> Iterator[None]:
-    """Let the system refuse to write more than 1,000 bytes, as a disk does when it is full."""
+    """Limit files to 1,000 bytes, so that writing fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     yield
@@ -67,10 +67,10 @@ def _small_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_small_files")
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic.write(b"old", path)
-    with pytest.raises(OSError, match="nothing was saved, and what was there before is untouched") as raised:
+    with pytest.raises(OSError, match="nothing was saved, and an earlier file is unchanged") as raised:
         atomic.write(bytes(2000), path)
     assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(path))
     assert path.read_bytes() == b"old"
@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 
 @pytest.fixture
 def read_only_folder() -> Iterator[Path]:
-    """A folder with the file "file" in it, and this process without the right to write there, even if it is root."""
+    """A folder with a file in it where this process, even as root, has no permission to write."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "file").write_bytes(b"old")
@@ -94,7 +94,7 @@ def read_only_folder() -> Iterator[Path]:
             folder.chmod(0o755)
 
 
-def test_a_read_only_folder(read_only_folder: Path) -> None:
+def test_a_read_only_folder_leaves_the_earlier_file(read_only_folder: Path) -> None:
     path = read_only_folder / "file"
     with pytest.raises(PermissionError, match="nothing was saved") as raised:
         atomic.write(b"new", path)
@@ -103,7 +103,7 @@ def test_a_read_only_folder(read_only_folder: Path) -> None:
     assert list(read_only_folder.iterdir()) == [path]
 
 
-def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError, match="nothing was saved"):
         atomic.write(b"new", tmp_path / "file")

@@ -1,4 +1,4 @@
-"""The global generators, put back."""
+"""The global generators are restored."""
 
 import random
 
@@ -14,7 +14,7 @@ def draw() -> tuple[float, ...]:
     return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), th.rand(1).item()  # noqa: NPY002
 
 
-def test_generators_go_on_where_they_were() -> None:
+def test_generators_continue_from_a_saved_state() -> None:
     set_random_seed(3)
     draw()
     saved = generators.states()
@@ -25,7 +25,7 @@ def test_generators_go_on_where_they_were() -> None:
     assert draw() == expected
 
 
-def test_nothing_that_is_drawn_inside_shows_outside() -> None:
+def test_draws_inside_are_not_visible_outside() -> None:
     set_random_seed(3)
     expected = draw()
     set_random_seed(3)
@@ -42,8 +42,17 @@ def test_nothing_that_is_drawn_inside_shows_outside() -> None:
 
 
 @pytest.mark.parametrize("position", [-1, 625, 10**6])
-def test_a_position_beyond_the_state(position: int) -> None:
+def test_a_position_outside_of_the_state_is_refused(position: int) -> None:
     saved = generators.states()
     saved["numpy"]["state"]["pos"] = position
-    with pytest.raises(UnreadableCheckpointError, match=f"a generator's 'pos' is {position}, not from 0 to 624"):
+    with pytest.raises(UnreadableCheckpointError, match=f"generator's 'pos' is {position}; it must be from 0 to 624"):
+        generators.restore(saved)
+
+
+@pytest.mark.parametrize(("n_left", "next_number"), [(0, 1), (625, 0), (624, 2), (1, 10**9)])
+def test_a_state_of_pytorch_that_would_read_beyond_its_end_is_refused(n_left: int, next_number: int) -> None:
+    saved = generators.states()
+    saved["torch"][8:12] = np.frombuffer(np.int32(n_left).tobytes(), np.uint8)
+    saved["torch"][16:24] = np.frombuffer(np.uint64(next_number).tobytes(), np.uint8)
+    with pytest.raises(UnreadableCheckpointError, match=f"PyTorch's generator has {n_left} numbers left"):
         generators.restore(saved)

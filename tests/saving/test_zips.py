@@ -1,0 +1,138 @@
+"""Zips that are damaged, or made to do harm."""
+
+import io
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch as th
+
+from sb3_a2c_td import TDA2C, UnreadableCheckpointError
+from tests.saving.models import ARCHIVE, SMALL, assert_same_model, assert_unreadable, load, tensors
+from tests.saving.pickles import files_of, with_file, zipped
+
+END_OF_CENTRAL_DIRECTORY = 22
+ZIP64_LOCATOR = 20
+ZIP64_END = 56
+
+
+def central_headers(archive: bytes) -> list[int]:
+    """Find the headers in a zip's directory."""
+    (begin,) = struct.unpack("<I", archive[-6:-2])
+    return [i for i in range(begin, len(archive)) if archive[i : i + 4] == b"PK\x01\x02"]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + bytes(18), bytes(1000)], ids=repr)
+def test_files_that_are_no_zips_are_refused(content: bytes) -> None:
+    assert_unreadable(content, "damaged, or no saved model")
+
+
+class TooLarge(io.BytesIO):
+    """A file of which no more than the end of a zip fits into memory."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = len(self.getbuffer()) - self.tell()
+        if (left if size is None or size < 0 else size) > 2**17:
+            raise MemoryError
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(bytes(2**20), "File is not a zip file"), (bytes(2**20) + ARCHIVE, "does not fit into memory")],
+    ids=["zeros", "a zip"],
+)
+def test_files_larger_than_the_memory_are_refused(content: bytes, message: str) -> None:
+    with pytest.raises(UnreadableCheckpointError, match=f"the file: it is damaged, or no saved model.*{message}"):
+        TDA2C.load(TooLarge(content))
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    for n_bytes in (1000, len(ARCHIVE) - 100):
+        path.write_bytes(ARCHIVE[:n_bytes])
+        with pytest.raises(UnreadableCheckpointError, match=f"^{path}: it is damaged, or no saved model"):
+            TDA2C.load(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "/etc/passwd",
+        "data/../evil",
+        "C:\\evil",
+        "..\\policy.pth",
+        "a/b.pth",
+        "..pth",
+        ".pth",
+        "policy.pth.py",
+    ],
+)
+def test_entries_with_other_names_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert_unreadable(with_file(ARCHIVE, name, b"evil"), "which saved models do not have")
+    assert [*tmp_path.rglob("*")] == [folder]
+
+
+def test_two_entries_with_one_name_are_refused() -> None:
+    file = io.BytesIO(ARCHIVE)
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("data", b"{}")
+    assert_unreadable(file.getvalue(), "several entries 'data'")
+
+
+def test_a_zip_bomb_is_refused() -> None:
+    """Ten megabytes in a few kilobytes."""
+    bomb = zipped({**files_of(ARCHIVE), "unknown.pth": bytes(10**7)}, zipfile.ZIP_DEFLATED)
+    assert len(bomb) < 10**5
+    assert_unreadable(bomb, "is compressed")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "message"), [(1, "BadZipFile: Bad CRC-32"), (2**32 - 2, "larger than the file itself")]
+)
+def test_wrong_sizes_are_noticed(n_bytes: int, message: str) -> None:
+    for header in central_headers(ARCHIVE):
+        both = bytearray(ARCHIVE)
+        both[header + 20 : header + 28] = struct.pack("<II", n_bytes, n_bytes)
+        assert_unreadable(bytes(both), message)
+        one = bytearray(ARCHIVE)
+        one[header + 24 : header + 28] = struct.pack("<I", n_bytes)
+        assert_unreadable(bytes(one), "is compressed")
+
+
+def test_overlapping_entries_are_refused() -> None:
+    """Many names for one content."""
+    files = files_of(ARCHIVE)
+    for i in range(50):
+        files[f"more{i}.pth"] = files["policy.pth"]
+    archive = bytearray(zipped(files))
+    headers = central_headers(bytes(archive))
+    place_of_first = archive[headers[0] + 42 : headers[0] + 46]
+    for header in headers[1:]:
+        archive[header + 42 : header + 46] = place_of_first
+    assert_unreadable(bytes(archive), "damaged")
+
+
+def test_encrypted_entries_are_refused() -> None:
+    locked = bytearray(ARCHIVE)
+    locked[central_headers(ARCHIVE)[0] + 8] |= 1
+    assert_unreadable(bytes(locked), "is encrypted")
+
+
+def test_a_zip_within_a_zip_stays_hidden() -> None:
+    """PyTorch finds the directory by a pointer that Python does not read: the two see different entries."""
+    shown, hidden = files_of(ARCHIVE)["policy.pth"], tensors({"hidden": th.ones(3)})
+    n_tail = END_OF_CENTRAL_DIRECTORY + ZIP64_LOCATOR
+    hidden_end = len(hidden) - n_tail - ZIP64_END
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, hidden_end, 1)
+    both = hidden[:-n_tail] + shown[:-n_tail] + locator + shown[-END_OF_CENTRAL_DIRECTORY:]
+    assert files_of(both) == files_of(shown)
+    assert th.load(io.BytesIO(both), weights_only=True).keys() == {"hidden"}
+    assert_same_model(load(with_file(ARCHIVE, "policy.pth", both)), SMALL)
