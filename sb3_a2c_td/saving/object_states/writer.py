@@ -103,7 +103,7 @@ class Writer:
         values = [self._item(state, old[i], f"{where}[{i}]") for i, state in enumerate(states)]
         if name == "deque":
             thing = deque(values, maxlen)
-        elif isinstance(thing, list):
+        elif isinstance(thing, list) and class_name(thing) == name:
             thing[:] = values
         else:
             thing = _new_container(name, (values,), where)
