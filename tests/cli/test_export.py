@@ -12,7 +12,8 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
 from sb3_a2c_td.export import load_actor
 from tests.environments import CountingEnv
-from tests.export.test_export import Contrary, Doubling, run_loaded, run_onnx
+from tests.export.models import Contrary, Doubling
+from tests.export.running import run_loaded, run_onnx
 from tests.saving.pickles import PAYLOADS
 
 OBSERVATIONS = np.array([[0, 1], [2, 3], [90, 0.5]], np.float32)
@@ -106,7 +107,7 @@ def test_an_actor_that_acts_otherwise_is_not_written() -> None:
     TDA2C(Contrary, _three_actions(), device="cpu", seed=0).save("model.zip")
     done = run("export model.zip --to safetensors --trusted")
     assert done.exit_code == 2
-    assert "acts otherwise than the model" in done.stderr
+    assert "acts differently from the model" in done.stderr
     assert os.listdir() == ["model.zip"]
 
 

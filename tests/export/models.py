@@ -1,12 +1,15 @@
-"""Models of every kind that can be exported."""
+"""Models of every kind that can be exported, and policies that cannot."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import nn
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, MlpPolicy
 from tests.environments import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (3,))
@@ -15,7 +18,7 @@ DISCRETE = spaces.Discrete(3)
 BOX = spaces.Box(np.array([[-0.1, -0.2]], np.float32), np.array([[0.1, 0.3]], np.float32))
 """so narrow that actions are clipped"""
 DICT = spaces.Dict([("vector", VECTOR), ("image", IMAGE), ("number", spaces.Discrete(4))])
-"""in an order of its own"""
+"""with keys that are not in alphabetical order"""
 
 
 def model_on(
@@ -44,3 +47,43 @@ MODELS: dict[str, Callable[[], TDA2C]] = {
     "image, channels last": lambda: model_on(spaces.Box(0, 255, (36, 36, 1), np.uint8), policy="CnnPolicy"),
     "dict": lambda: model_on(DICT, BOX, "MultiInputPolicy"),
 }
+
+
+class Contrary(MlpPolicy):
+    """Returns other actions than its networks do."""
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
+        return (super()._predict(observation, deterministic) + 1) % 3
+
+
+class Doubling(FlattenExtractor):
+    """A custom features extractor."""
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return 2 * super().forward(observations)
+
+
+class Branching(FlattenExtractor):
+    """Computes something else for large observations."""
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return super().forward(observations) * (2 if observations.sum() > 0 else 1)
+
+
+class CustomLayers(nn.Module):
+    """Custom hidden layers."""
+
+    latent_dim_pi = latent_dim_vf = 3
+
+    def forward_actor(self, features: th.Tensor) -> th.Tensor:
+        return features
+
+    forward_critic = forward_actor
+
+    def forward(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        return features, features
+
+
+class WithCustomLayers(MlpPolicy):
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = CustomLayers()

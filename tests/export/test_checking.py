@@ -1,4 +1,4 @@
-"""What the comparison of an exported actor with its model notices."""
+"""The comparison of an exported actor with its model."""
 
 from collections.abc import Callable
 
@@ -28,14 +28,14 @@ def one_row(actions: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["discrete", "multi-discrete", "multi-binary", "box"])
-def test_one_other_action_in_500_is_noticed(name: str) -> None:
+def test_one_different_action_in_500_is_noticed(name: str) -> None:
     acting(name, lambda actions: actions)
-    with pytest.raises(ExportError, match="otherwise than the model on 1 of 500 observations"):
+    with pytest.raises(ExportError, match="differently from the model on 1 of 500 observations"):
         acting(name, one_row)
 
 
 def test_a_single_observation_is_checked_too() -> None:
-    with pytest.raises(ExportError, match="otherwise than the model on 1 of 1 observations"):
+    with pytest.raises(ExportError, match="differently from the model on 1 of 1 observations"):
         acting("box", lambda actions: actions if len(actions) > 1 else actions + 1e-2)
 
 
@@ -43,11 +43,11 @@ def test_a_single_observation_is_checked_too() -> None:
     "change", [lambda actions: actions.astype(np.int32), lambda actions: actions[:, None]], ids=["dtype", "shape"]
 )
 def test_other_shapes_and_dtypes_are_noticed(change: Callable[[np.ndarray], np.ndarray]) -> None:
-    with pytest.raises(ExportError, match=r"gives actions of shape .*, the model of shape \(500,\) and int64"):
+    with pytest.raises(ExportError, match=r"returns actions of shape .*, the model of shape \(500,\) and int64"):
         acting("discrete", change)
 
 
-def test_numbers_that_are_no_numbers_are_noticed() -> None:
+def test_actions_of_nan_are_noticed() -> None:
     with pytest.raises(ExportError, match="on 500 of 500"):
         acting("box", lambda actions: actions * np.nan)
 
@@ -56,7 +56,7 @@ def test_rounding_is_not_noticed() -> None:
     acting("box", lambda actions: actions * np.float32(1 + 1e-6))
 
 
-def test_between_equally_likely_actions_rounding_decides() -> None:
+def test_equally_likely_actions_may_differ() -> None:
     model = MODELS["discrete"]()
     with th.no_grad():
         model.policy.action_net.weight.zero_()
@@ -66,9 +66,8 @@ def test_between_equally_likely_actions_rounding_decides() -> None:
         check_actions(lambda observations: np.full(len(observations), 2), model.policy)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
-@pytest.mark.parametrize("name", ["discrete", "multi-discrete", "multi-binary"])
-def test_the_size_of_the_logits_hides_nothing(name: str, scale: float) -> None:
+@pytest.mark.parametrize(("name", "scale"), [("discrete", 1e-12), ("multi-discrete", 1e6), ("multi-binary", 1e-6)])
+def test_differences_are_noticed_at_any_scale_of_the_logits(name: str, scale: float) -> None:
     model = MODELS[name]()
     with th.no_grad():
         for parameter in model.policy.action_net.parameters():
@@ -79,7 +78,7 @@ def test_the_size_of_the_logits_hides_nothing(name: str, scale: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["discrete", "multi-binary", "box", "squashed"])
-def test_models_that_are_no_longer_finite_are_named_in_one_line(name: str) -> None:
+def test_models_with_nan_weights_are_named_in_one_line(name: str) -> None:
     model = MODELS[name]()
     with th.no_grad():
         model.policy.action_net.weight.fill_(np.nan)
@@ -88,12 +87,12 @@ def test_models_that_are_no_longer_finite_are_named_in_one_line(name: str) -> No
     assert "\n" not in str(raised.value)
 
 
-def test_observations_come_from_all_over_the_space() -> None:
+def test_observations_come_from_the_whole_space() -> None:
     drawn = sampled_observations(NARROW, 500)
     assert isinstance(drawn, np.ndarray)
     assert drawn.shape == (500, 3)
     assert all(NARROW.contains(row) for row in drawn)
-    # bounds far out would drive every network into its corners
+    # large observations would saturate every network
     assert np.abs(drawn).max() < 10
     assert np.ptp(drawn, axis=0).min() > 1.5
     of_dict = sampled_observations(DICT, 7)
@@ -102,7 +101,7 @@ def test_observations_come_from_all_over_the_space() -> None:
     assert all(DICT.contains({key: rows[i] for key, rows in of_dict.items()}) for i in range(7))
 
 
-def test_observations_of_normalised_environments_come_from_around_their_means() -> None:
+def test_observations_of_normalized_environments_come_from_around_their_means() -> None:
     normalization = Normalization({"observation": np.full(3, 50.0)}, {"observation": np.full(3, 4.0)}, 1e-8, 10.0)
     drawn = sampled_observations(VECTOR, 500, normalization)
     assert isinstance(drawn, np.ndarray)
@@ -111,7 +110,7 @@ def test_observations_of_normalised_environments_come_from_around_their_means() 
     np.testing.assert_allclose(drawn.std(axis=0), 3 * 2, atol=1)
 
 
-def test_the_spaces_generator_stays_as_it_is() -> None:
+def test_the_generator_of_the_space_is_not_used() -> None:
     VECTOR.seed(3)
     expected = VECTOR.sample()
     VECTOR.seed(3)

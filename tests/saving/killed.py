@@ -1,6 +1,6 @@
-"""Processes that are killed while they save or train; run by ``test_kills.py``, with what it found on standard output.
+"""Processes that are killed while they save or train. ``test_kills.py`` runs this file, which prints the results.
 
-One process is started, since importing takes its time, and forks one for each kill.
+The process forks one process for each kill, because importing PyTorch takes seconds.
 """
 
 import json
@@ -32,7 +32,7 @@ N_STEPS = 6_000
 
 
 def killed(action: Callable[[], Any], seconds: float) -> bool:
-    """Run an action in a process of its own, and kill it after so many seconds; tell whether it was still running."""
+    """Run an action in another process and kill it; return whether it was still running after so many seconds."""
     pid = os.fork()
     if pid == 0:
         action()
@@ -45,7 +45,7 @@ def killed(action: Callable[[], Any], seconds: float) -> bool:
 
 
 def saves(algorithm: type[BaseAlgorithm], n_kills: int) -> dict[str, int]:
-    """Kill processes that do nothing but save, and count what state they leave the file in."""
+    """Kill processes that do nothing but save, and count the states in which they leave the file."""
     models = [algorithm("MlpPolicy", "CartPole-v1", device="cpu") for _ in range(2)]
     for value, model in enumerate(models):
         model.num_timesteps = value
@@ -56,19 +56,19 @@ def saves(algorithm: type[BaseAlgorithm], n_kills: int) -> dict[str, int]:
         path = Path(folder) / "model.zip"
         models[0].save(path)
 
-        def save_for_ever() -> None:
+        def save_forever() -> None:
             for model in cycle(models):
                 model.save(path)
 
         for _ in range(n_kills):
-            counts["kills"] += killed(save_for_ever, random.uniform(0.0, 0.05))
+            counts["kills"] += killed(save_forever, random.uniform(0.0, 0.05))
             counts["whole" if is_whole(path, algorithm) else "lost"] += 1
         counts["unfinished files"] = len(list(path.parent.iterdir())) - 1
     return counts
 
 
 def is_whole(path: Path, algorithm: type[BaseAlgorithm]) -> bool:
-    """Tell whether a file holds one of the two models that :func:`saves` saves."""
+    """Check whether a file holds one of the two models that :func:`saves` saves."""
     try:
         model = algorithm.load(path, device="cpu")
     except Exception:
@@ -94,9 +94,9 @@ def pendulum() -> TDA2C:
 
 
 def training(make_model: Callable[[], TDA2C], n_kills: int) -> dict[str, Any]:
-    """Kill a training so many times, let it end, and compare what comes out with what comes out undisturbed."""
+    """Kill a training so many times, let it end, and compare the result with that of an undisturbed training."""
     with tempfile.TemporaryDirectory() as folder:
-        # the first compiles, after 200 updates
+        # the first training compiles the kernels, after 200 updates
         train_resumably(make_model, N_STEPS // 4, Path(folder) / "warm-up", save_freq=100)
         start = time.perf_counter()
         undisturbed = train_resumably(make_model, N_STEPS, Path(folder) / "undisturbed", save_freq=100)

@@ -1,4 +1,4 @@
-"""What SIGKILL leaves behind."""
+"""SIGKILL while models are saved or trained loses nothing."""
 
 import json
 import subprocess
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.saving import killed
+
+pytestmark = pytest.mark.slow
 
 
 def run(what: str) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def test_kills_lose_no_saved_model() -> None:
     counts = run("saves")
     assert counts["kills"] == counts["whole"] == killed.N_KILLS_OF_SAVES
     assert counts["lost"] == 0
-    # many fell into the middle of writing
+    # many processes were killed in the middle of writing
     assert counts["unfinished files"] > 5
 
 
@@ -31,11 +33,11 @@ def test_the_same_kills_lose_models_of_a2c() -> None:
 
 
 @pytest.mark.parametrize("what", ["cartpole", "pendulum"])
-def test_a_training_that_is_killed_and_run_again_ends_as_if_it_had_not_been(what: str) -> None:
+def test_a_killed_and_rerun_training_ends_like_an_undisturbed_one(what: str) -> None:
     counts = run(what)
     assert counts["kills"] == killed.N_KILLS_OF_TRAINING
     assert counts["differences"] == []
-    # most of the kills came while there was something to lose
+    # most of the kills came after a first save
     steps = counts["steps when killed"]
     assert steps == sorted(steps)
     assert len(set(steps)) > 5
