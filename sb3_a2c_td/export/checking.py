@@ -77,7 +77,7 @@ def _differ(
     if isinstance(policy.action_space, spaces.Box):
         is_close: np.ndarray = np.isclose(found, expected, RTOL, ATOL).reshape(len(found), -1).all(axis=1)
         return ~is_close
-    # rounding grows with the logits, so they are scaled; doubles, so that log_prob adds no rounding of its own
+    # rounding grows with the logits, so they are scaled; doubles, so that log_prob adds hardly any rounding
     logits = outputs.double()
     scale = logits.abs().max().clamp_min(th.finfo(th.double).tiny)
     distribution = policy.action_dist.proba_distribution(logits / scale)

@@ -25,7 +25,7 @@ from sb3_a2c_td.saving.unpickling.allowed_types import CALLS
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token, name_of
 
 OBSERVATION = "observation"
-"""the name of observations that are no dicts"""
+"""the name of observations that are not dicts"""
 
 
 def spaces_by_key(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
@@ -123,7 +123,7 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
 
     :param path: the file
     :raises UntrustedCheckpointError: if it asks for more than such files need; the message names it
-    :raises UnreadableCheckpointError: if it is damaged, or no such file
+    :raises UnreadableCheckpointError: if it is damaged, or not such a file
     :raises FileNotFoundError: if there is no such file
     """
     content = Path(path).read_bytes()
@@ -139,12 +139,12 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
             ) from None
         except PICKLE_DAMAGE as error:
             raise UnreadableCheckpointError(
-                f"it is damaged, or no file of VecNormalize.save() ({type(error).__name__}: {error})"
+                f"it is damaged, or not a file of VecNormalize.save() ({type(error).__name__}: {error})"
             ) from error
 
 
 def _array(thing: Any) -> np.ndarray:
-    require(isinstance(thing, np.ndarray) and thing.dtype == np.float64, "statistics that are no arrays")
+    require(isinstance(thing, np.ndarray) and thing.dtype == np.float64, "statistics that are not arrays")
     return np.asarray(thing)
 
 

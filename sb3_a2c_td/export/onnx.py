@@ -67,7 +67,7 @@ def to_onnx(actor: Actor) -> bytes:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise ExportError(
-            f"PyTorch's output is no valid ONNX file: {error}. If one of the inputs' names ({', '.join(actor.inputs)}) "
+            f"PyTorch's output is not valid ONNX: {error}. If one of the inputs' names ({', '.join(actor.inputs)}) "
             "is the cause, export to safetensors"
         ) from error
     return bytes(proto.SerializeToString())

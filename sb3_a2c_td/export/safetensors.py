@@ -51,7 +51,7 @@ def _name_of(kind: type) -> str:
     name = getattr(kind, "__module__", ""), getattr(kind, "__qualname__", "")
     if name not in VALUES:
         raise ExportError(
-            f"{kind} is no class of PyTorch or SB3, so a reader of the file could not rebuild it: export to onnx, "
+            f"{kind} is not a class of PyTorch or SB3, so a reader of the file could not rebuild it: export to onnx, "
             "which holds the computation itself"
         )
     return ".".join(name)

@@ -35,15 +35,15 @@ def decode_attributes(attributes: dict[str, Any], custom_objects: dict[str, Any]
             continue
         try:
             decoded[key] = decode_attribute(key, value, algorithm)
-        except NotAllowedError as what:
-            refused[key] = str(what)
+        except NotAllowedError as error:
+            refused[key] = str(error)
     if refused:
         raise _untrusted(refused)
     return decoded
 
 
 def _untrusted(refused: dict[str, str]) -> UntrustedCheckpointError:
-    listed = ", ".join(f"{key} holds {_explained(what)}" for key, what in refused.items())
+    listed = ", ".join(f"{key} holds {_explained(asked_for)}" for key, asked_for in refused.items())
     places = ", ".join(f"{key!r}: ..." for key in refused)
     return UntrustedCheckpointError(
         f"it asks for more than models of TDA2C need, and loading it could run code: {listed}. Replace these "
@@ -51,9 +51,9 @@ def _untrusted(refused: dict[str, str]) -> UntrustedCheckpointError:
     )
 
 
-def _explained(what: str) -> str:
-    is_code = what.startswith("cloudpickle.")
-    return f"the code of a function or class ({what})" if is_code else what
+def _explained(asked_for: str) -> str:
+    is_code = asked_for.startswith("cloudpickle.")
+    return f"the code of a function or class ({asked_for})" if is_code else asked_for
 
 
 def decode_attribute(key: str, value: Any, algorithm: type) -> Any:

@@ -43,7 +43,7 @@ class Checkpoint(NamedTuple):
     """A saved model that was read and checked, before a model is built from it."""
 
     file: io.BytesIO
-    """what was checked, in newly written zips: a crafted zip can show PyTorch other content than Python"""
+    """the checked content in newly written zips: a crafted zip can show PyTorch other content than Python"""
     data: dict[str, Any]
     """the model's attributes"""
     training_state: bytes | None
@@ -117,7 +117,7 @@ def _encoded_attributes(files: Entries) -> dict[str, Any]:
 def _check_spaces(attributes: dict[str, Any]) -> None:
     for name in ("observation_space", "action_space"):
         if not isinstance(attributes.get(name), spaces.Space):
-            raise UnreadableCheckpointError(f"it is damaged: its {name} is no space of gymnasium")
+            raise UnreadableCheckpointError(f"it is damaged: its {name} is not a space of gymnasium")
 
 
 def _check_tensors(tensor_files: dict[str, Entries]) -> int:
@@ -135,9 +135,9 @@ def _check_tensors(tensor_files: dict[str, Entries]) -> int:
 def _shapes(name: str, files: Entries) -> dict[Any, Any]:
     try:
         return read_entry_shapes(name, files)
-    except NotAllowedError as what:
+    except NotAllowedError as error:
         raise UntrustedCheckpointError(
-            f"{name!r} asks for {what}, where it should hold tensors only, and loading it could run code"
+            f"{name!r} asks for {error}, where it should hold tensors only, and loading it could run code"
         ) from None
 
 

@@ -28,7 +28,7 @@ def require(condition: bool, otherwise: str) -> None:
     """Check a condition that intact files fulfil.
 
     :param condition: the condition
-    :param otherwise: the error's message, which describes what was found instead
+    :param otherwise: the error's message, which describes the damage
     :raises ValueError: if the condition is false
     """
     if not condition:

@@ -44,7 +44,7 @@ STATE = frozenset(
         "batch_norm_stats_target",
     }
 )
-"""public attributes of SB3's models that are no settings, or repeat one"""
+"""public attributes of SB3's models that are not settings, or repeat one"""
 
 FEATURES_EXTRACTOR = "features_extractor"
 """SB3's alias for the features extractor of an actor or a critic"""
@@ -114,7 +114,7 @@ def read_contents(path: PathOrFile) -> Contents:
     """Read the contents of a saved model, without running code from it.
 
     :param path: the zip, of any of SB3's algorithms, its name with or without ``.zip``, or an open file
-    :raises UnreadableCheckpointError: if it is damaged, or no saved model
+    :raises UnreadableCheckpointError: if it is damaged, or not a saved model
     :raises FileNotFoundError: if there is no such file
     """
     content = read_zip(path)
@@ -145,8 +145,8 @@ def _attributes(encoded: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     for key, value in encoded.items():
         try:
             attributes[key] = decode_attribute(key, value, OnPolicyAlgorithm)
-        except NotAllowedError as what:
-            unread[key] = str(what)
+        except NotAllowedError as error:
+            unread[key] = str(error)
     return attributes, unread
 
 
@@ -159,8 +159,8 @@ def _tensors(files: dict[str, bytes]) -> tuple[dict[str, dict[str, th.Tensor]], 
         try:
             shapes = read_entry_shapes(name, read_tensor_entry(name, content))
             tensors[name] = dict(_named_tensors(shapes))
-        except NotAllowedError as what:
-            unread[name] = str(what)
+        except NotAllowedError as error:
+            unread[name] = str(error)
     return tensors, unread
 
 

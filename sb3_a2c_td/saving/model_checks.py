@@ -12,7 +12,7 @@ CHECKED_STATES = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "
 """states of optimizers whose shapes PyTorch's fused kernels do not check: with others they write out of bounds"""
 
 SIZE_PER_TENSOR = 64
-"""what each tensor counts besides its numbers, so that many empty ones count too"""
+"""added for each tensor, so that many empty ones count too"""
 MAX_GROWTH = 4
 """maximum size of the model's networks, in multiples of the file's"""
 SLACK = 2**20

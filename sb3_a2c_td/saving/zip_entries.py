@@ -1,4 +1,4 @@
-"""The entries of a saved model's zip: their names, the version of the format, and what this package adds to SB3's."""
+"""The entries of a saved model's zip: their names, the version of the format, and the two that this package adds."""
 
 import io
 import json
@@ -82,7 +82,7 @@ def read_json(files: dict[str, bytes], name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UnreadableCheckpointError(f"its entry {name!r} is damaged ({error})") from error
     if not isinstance(read, dict):
-        raise UnreadableCheckpointError(f"its entry {name!r} is damaged: it is no dict")
+        raise UnreadableCheckpointError(f"its entry {name!r} is damaged: it is not a dict")
     return read
 
 
@@ -95,7 +95,7 @@ def check_has(files: dict[str, bytes], *names: str) -> None:
     """
     for name in names:
         if name not in files:
-            raise UnreadableCheckpointError(f"it is damaged, or no saved model: it has no entry {name!r}")
+            raise UnreadableCheckpointError(f"it is damaged, or not a saved model: it has no entry {name!r}")
 
 
 def check_format(files: dict[str, bytes]) -> None:
@@ -108,7 +108,7 @@ def check_format(files: dict[str, bytes]) -> None:
         return
     version = read_json(files, MANIFEST).get("format")
     if type(version) is not int:
-        raise UnreadableCheckpointError(f"its entry {MANIFEST!r} is damaged: the format is no number")
+        raise UnreadableCheckpointError(f"its entry {MANIFEST!r} is damaged: the format is not an integer")
     if version > FORMAT:
         raise UnreadableCheckpointError(
             f"a newer version of this package saved it, in format {version}; this one reads up to {FORMAT}: "

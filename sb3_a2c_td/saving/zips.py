@@ -36,7 +36,7 @@ def read_zip(path: PathOrFile) -> bytes:
     """Read the bytes of a file that ends as zips do.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
-    :raises UnreadableCheckpointError: if it is no zip, or does not fit into memory
+    :raises UnreadableCheckpointError: if it is not a zip, or does not fit into memory
     :raises FileNotFoundError: if there is no such file
     """
     file = open_path(path, "r", suffix="zip")
@@ -59,12 +59,12 @@ def _read_zip(file: io.BufferedIOBase) -> bytes:
     except zipfile.BadZipFile as error:
         raise _damaged(error) from error
     except MemoryError as error:
-        raise UnreadableCheckpointError("it is damaged, or no saved model: it does not fit into memory") from error
+        raise UnreadableCheckpointError("it is damaged, or not a saved model: it does not fit into memory") from error
 
 
 def _damaged(error: Exception) -> UnreadableCheckpointError:
     return UnreadableCheckpointError(
-        f"it is damaged, or no saved model ({type(error).__name__}: {error}); save it again, or download it again"
+        f"it is damaged, or not a saved model ({type(error).__name__}: {error}); save it again, or download it again"
     )
 
 
@@ -97,7 +97,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], names: re.Pattern[str], n_byt
         name = entry.filename
         if not names.fullmatch(name):
             raise UnreadableCheckpointError(
-                f"it is damaged, or no saved model: it has an entry {name[:80]!r}, which saved models do not have"
+                f"it is damaged, or not a saved model: it has an entry {name[:80]!r}, which saved models do not have"
             )
         if name in seen:
             raise UnreadableCheckpointError(f"it has several entries {name!r}")

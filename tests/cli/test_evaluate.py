@@ -150,7 +150,7 @@ def test_code_is_loaded_only_if_trusted() -> None:
         ("model.zip --env CartPole-v1 --seed=-3", "--seed.*0"),
         ("model.zip --env CartPole-v1 --device warp", "warp"),
         ("damaged.zip --env CartPole-v1", "damaged.zip: it is damaged"),
-        ("text.zip --env CartPole-v1", "text.zip: it is damaged, or no saved model"),
+        ("text.zip --env CartPole-v1", "text.zip: it is damaged, or not a saved model"),
     ],
 )
 def test_usage_errors_end_with_a_message(arguments: str, message: str, model: TDA2C) -> None:

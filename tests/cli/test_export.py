@@ -133,7 +133,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("model.zip", "Missing option '--to'"),
         ("model.zip --to pickle", "'pickle' is not one of"),
         ("model.zip --to onnx --normalize nowhere.pkl", "'nowhere.pkl' does not exist"),
-        ("model.zip --to onnx --normalize damaged.zip", "damaged.zip: it is damaged, or no file of VecNormalize"),
+        ("model.zip --to onnx --normalize damaged.zip", "damaged.zip: it is damaged, or not a file of VecNormalize"),
         ("model.zip --to safetensors --output damaged.zip/actor", "damaged.zip/actor"),
     ],
 )

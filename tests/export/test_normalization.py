@@ -131,5 +131,7 @@ def test_the_files_of_these_tests_are_like_those_of_vec_normalize(tmp_path: Path
 def test_damage_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "vecnormalize.pkl"
     path.write_bytes(content)
-    with pytest.raises(UnreadableCheckpointError, match="vecnormalize.pkl: it is damaged, or no file of VecNormalize"):
+    with pytest.raises(
+        UnreadableCheckpointError, match="vecnormalize.pkl: it is damaged, or not a file of VecNormalize"
+    ):
         read_normalization(path)

@@ -182,7 +182,7 @@ def test_models_of_other_algorithms_are_refused(other: Any) -> None:
 @pytest.mark.parametrize("key", ["observation_space", "action_space"])
 def test_spaces_must_be_spaces(key: str) -> None:
     for archive in (with_json(ARCHIVE, key, 5), with_pickle(ARCHIVE, key, dumps(nn.Tanh))):
-        assert_unreadable(archive, f"its {key} is no space")
+        assert_unreadable(archive, f"its {key} is not a space")
 
 
 def test_spaces_must_fit_the_environment_and_the_weights() -> None:

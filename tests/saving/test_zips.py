@@ -26,7 +26,7 @@ def central_headers(archive: bytes) -> list[int]:
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + bytes(18), bytes(1000)], ids=repr)
 def test_files_that_are_no_zips_are_refused(content: bytes) -> None:
-    assert_unreadable(content, "damaged, or no saved model")
+    assert_unreadable(content, "damaged, or not a saved model")
 
 
 class TooLarge(io.BytesIO):
@@ -45,7 +45,7 @@ class TooLarge(io.BytesIO):
     ids=["zeros", "a zip"],
 )
 def test_files_larger_than_the_memory_are_refused(content: bytes, message: str) -> None:
-    with pytest.raises(UnreadableCheckpointError, match=f"the file: it is damaged, or no saved model.*{message}"):
+    with pytest.raises(UnreadableCheckpointError, match=f"the file: it is damaged, or not a saved model.*{message}"):
         TDA2C.load(TooLarge(content))
 
 
@@ -53,7 +53,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.zip"
     for n_bytes in (1000, len(ARCHIVE) - 100):
         path.write_bytes(ARCHIVE[:n_bytes])
-        with pytest.raises(UnreadableCheckpointError, match=f"^{path}: it is damaged, or no saved model"):
+        with pytest.raises(UnreadableCheckpointError, match=f"^{path}: it is damaged, or not a saved model"):
             TDA2C.load(path)
 
 

@@ -1,10 +1,10 @@
-"""The format of objects' states, and the rules for what belongs to an object's state.
+"""The format of objects' states, and the rules that separate it from code and files.
 
 ========== ===========================================================================================
 kind       content
 ========== ===========================================================================================
 plain      a number, a string, ``None``
-left alone the name of a function, class or file, which are no state; ``None`` for the excluded object
+left alone the name of a function, class or file, which are not state; ``None`` for the excluded object
 same       ``None``: the object was read before, under the same number
 member     the name of an enum's member
 method     the method's name, and the state of its object
@@ -35,7 +35,7 @@ State = tuple[str, Any, int]
 """the kind of an object, its content, and its number, by which other states refer to it (-1 if none can)"""
 
 NOTHING = object()
-"""stands for an object that is not there"""
+"""stands for a missing object"""
 
 SCALARS = frozenset({NoneType, bool, int, float, complex, str, bytes})
 NUMBERS = "?bBhHiIlLqQefdFD"
@@ -43,7 +43,7 @@ NUMBERS = "?bBhHiIlLqQefdFD"
 TEXT = "SU"
 """numpy's types of strings"""
 
-# what an environment is rather than the state that it is in; a new one has the same
+# parts of the definition of an environment, not of its state; a new environment has the same
 CODE = (type, FunctionType, BuiltinFunctionType, ModuleType, EnvSpec, np.dtype)
 OUTPUTS = (io.IOBase, ResultsWriter, csv.DictWriter)
 

@@ -117,7 +117,7 @@ class Reader:
         return "view", (self.read(base, f"{where}.base"), offset, array.shape, array.strides)
 
     def _check_only_user_of(self, base: Any, where: str) -> None:
-        """Check that memory, which no array owns, is used by one array only: a copy would not be shared."""
+        """Check that only one array uses memory that no array owns: copies would not share it."""
         owner = base.obj if isinstance(base, memoryview) else base
         if is_outside(owner) or id(owner) in self._owners:
             raise CannotRestoreError(where, f"is a view into memory of {type(owner)}")
@@ -136,7 +136,7 @@ def _check_keys(thing: dict[Any, Any], where: str) -> None:
     for key in thing:
         parts = key if type(key) is tuple else (key,)
         if not all(type(part) in SCALARS or isinstance(part, np.generic) for part in parts):
-            raise CannotRestoreError(where, f"has the key {key!r}, which is no number, string or tuple of these")
+            raise CannotRestoreError(where, f"has the key {key!r}, which is not a number, string or tuple of these")
 
 
 def _check_not_spawned_from(generator: np.random.Generator, where: str) -> None:

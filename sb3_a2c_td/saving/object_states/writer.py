@@ -183,7 +183,7 @@ def _path(content: str, thing: Any, where: str) -> PurePath:
 def _text(content: tuple[str, tuple[int, ...], bytes], thing: Any, where: str) -> Any:
     dtype, shape, characters = content
     with _naming_damage(where):
-        require(np.dtype(dtype).kind in TEXT, "a text that is none")
+        require(np.dtype(dtype).kind in TEXT, "not a text")
         array = np.frombuffer(characters, dtype).reshape(shape).copy()
     return array if array.ndim > 0 else array[()]
 

@@ -3,9 +3,9 @@
 Python's own unpickler, in the version written in Python, executes a pickle instruction by instruction. Here, each
 instruction that can name, call or change something follows a list:
 
-- :mod:`~sb3_a2c_td.saving.unpickling.allowed_types`: what a pickle may name and call. Add a class of your own here.
-- :mod:`~sb3_a2c_td.saving.unpickling.checked_calls`: the functions that run in place of what it calls.
-- :mod:`~sb3_a2c_td.saving.unpickling.pickled_states`: what it may fill with a state, and with which attributes.
+- :mod:`~sb3_a2c_td.saving.unpickling.allowed_types`: the names in a pickle that are resolved. Add further classes here.
+- :mod:`~sb3_a2c_td.saving.unpickling.checked_calls`: the functions that run in place of those that it calls.
+- :mod:`~sb3_a2c_td.saving.unpickling.pickled_states`: the objects that it may fill with a state, and their attributes.
 - :mod:`~sb3_a2c_td.saving.unpickling.unpickler`: the instructions.
 - :mod:`~sb3_a2c_td.saving.unpickling.content_checks`: the checks of the finished object.
 

@@ -1,6 +1,6 @@
-"""What the pickles in a saved model may name and call, found by looking into saved models of every kind.
+"""The names in the pickles of saved models that are resolved, as values or as calls; others are not even imported.
 
-Anything else is refused by its name, and not even imported.
+The lists contain all names that saved models of every kind need.
 """
 
 from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ VALUES: dict[Name, Any] = {
 """settings that a pickle may name"""
 
 
-# Calls: what a pickle may call, and the function that runs instead.
+# Calls: functions and classes that a pickle may call, and the functions that run instead.
 
 TRANSITIONS = (Transitions, MaskedTransitions, RecurrentTransitions)
 SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict)

@@ -75,7 +75,7 @@ def make_transitions(kind: type[Any]) -> Callable[..., Any]:
 
 
 def _check_is_array(array: Any) -> None:
-    require(isinstance(array, np.ndarray), "transitions that are no arrays")
+    require(isinstance(array, np.ndarray), "transitions that are not arrays")
 
 
 # Numbers
@@ -140,7 +140,7 @@ def check_array(content: Any, dtype: Any, shape: Any) -> None:
 
 
 def make_bit_generator(kind: Any = "MT19937") -> PCG64:
-    """Create a PCG64, which is what gymnasium seeds; others have states with indices that numpy does not check."""
+    """Create a PCG64, as gymnasium does; others have states with indices that numpy does not check."""
     if kind not in ("PCG64", PCG64_NAME):
         raise NotAllowedError("a random number generator other than numpy.random.PCG64")
     return PCG64(0)

@@ -1,4 +1,4 @@
-"""What a pickle may fill with a state, and the checks of these states.
+"""The objects that a pickle may fill with a state, and the checks of these states.
 
 Spaces and schedules are filled with attributes, which :func:`check_attributes` compares with ``ATTRIBUTES``.
 """
@@ -77,8 +77,8 @@ def fill(thing: Any, state: Any) -> None:
     for kind, fill_kind in FILLS.items():
         if isinstance(thing, kind):
             return fill_kind(thing, state)
-    what = str(thing) if isinstance(thing, Token) else f"a {type(thing).__name__}"
-    raise NotAllowedError(f"a state for {what}")
+    name = str(thing) if isinstance(thing, Token) else f"a {type(thing).__name__}"
+    raise NotAllowedError(f"a state for {name}")
 
 
 def _fill_dtype(dtype: np.dtype[Any], state: Any) -> None:
@@ -99,7 +99,7 @@ def _fill_bit_generator(bit_generator: PCG64, state: Any) -> None:
     numbers, seed = state if type(state) is tuple else (state, None)
     require(type(numbers) is dict and type(seed) in (SeedSequence, NoneType), "a generator without a state")
     # with an even increment, a generator repeats one number, and sampling from a space never ends
-    require(numbers["state"]["inc"] % 2 == 1, "a generator that stands still")
+    require(numbers["state"]["inc"] % 2 == 1, "a generator that repeats one number")
     bit_generator.__setstate__(state)  # type: ignore[attr-defined]
 
 
@@ -108,12 +108,12 @@ def _fill_generator(generator: np.random.Generator, state: Any) -> None:
 
 
 def _fill_seed_sequence(seed: SeedSequence, state: Any) -> None:
-    """Check what numpy takes unchecked from a state."""
+    """Check a state, which numpy itself does not."""
     entropy, n_children, pool, pool_size, spawn_key = state
     parts = entropy if type(entropy) in (list, tuple) else (entropy or 0,)
     numbers = (*parts, *spawn_key, n_children)
     are_numbers = all(type(n) is int and 0 <= n < ENTROPY_LIMIT for n in numbers)
-    require(type(spawn_key) is tuple and are_numbers and n_children < N_CHILDREN_LIMIT, "a seed that is no number")
+    require(type(spawn_key) is tuple and are_numbers and n_children < N_CHILDREN_LIMIT, "a seed that is not a number")
     require(type(pool) is np.ndarray and pool.dtype == np.uint32, "a seed without its pool")
     require(pool.shape == (POOL_SIZE,) and pool_size == POOL_SIZE, "a seed without its pool")
     seed.__setstate__(state)  # type: ignore[attr-defined]

@@ -61,7 +61,7 @@ PICKLE_DAMAGE = (
 """the exceptions that instructions raise if they do not fit together"""
 
 MAX_OTHER_KEYS = 2**14
-"""maximum number of keys that are no strings: with well-chosen numbers, all keys have the same hash"""
+"""maximum number of keys that are not strings: with well-chosen numbers, all keys have the same hash"""
 
 
 def restricted_loads(content: bytes) -> Any:
@@ -74,9 +74,9 @@ def restricted_loads(content: bytes) -> Any:
     """
     try:
         return loads(content)
-    except NotAllowedError as what:
+    except NotAllowedError as error:
         raise UntrustedCheckpointError(
-            f"the pickle asks for {what}, which models of TDA2C do not need, and loading it could run code; if you "
+            f"the pickle asks for {error}, which models of TDA2C do not need, and loading it could run code; if you "
             "made the file yourself, load it with trusted=True"
         ) from None
 
@@ -105,7 +105,7 @@ class Instructions(dict[int, Callable[[Any], None]]):
 
 
 class Unpickler(pickle._Unpickler):
-    """Reads a pickle that asks for nothing but what is allowed.
+    """Reads a pickle that asks only for allowed types, calls and states.
 
     :param content: the pickle
     :param n_bytes: its length, together with everything that belongs to it
@@ -228,7 +228,7 @@ class Unpickler(pickle._Unpickler):
         for key in keys:
             parts = key if type(key) is tuple else (key,)
             are_scalars = all(type(part) in SCALARS or isinstance(part, np.generic) for part in parts)
-            require(are_scalars, "a key that is no scalar")
+            require(are_scalars, "a key that is not a scalar")
             if type(key) not in (str, bytes):
                 self._n_other_keys += 1
-        require(self._n_other_keys <= MAX_OTHER_KEYS, "too many keys that are no strings")
+        require(self._n_other_keys <= MAX_OTHER_KEYS, "too many keys that are not strings")

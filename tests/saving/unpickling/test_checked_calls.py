@@ -118,7 +118,7 @@ def test_other_types_of_numpy_are_refused(thing: Any, message: str) -> None:
             "a seed without its pool",
         ),
         (Reduced(SEED_CALL, SEED_ARGUMENTS, (*SEED_STATE[:3], 10**10, ())), "a seed without its pool"),
-        (Reduced(SEED_CALL, SEED_ARGUMENTS, (1 << 10_000, *SEED_STATE[1:])), "a seed that is no number"),
+        (Reduced(SEED_CALL, SEED_ARGUMENTS, (1 << 10_000, *SEED_STATE[1:])), "a seed that is not a number"),
         # containers
         (Reduced(deque, ([1, 2],)), "a deque that is not empty"),
         (Reduced(deque, ("text", 3)), "a deque that is not empty"),
@@ -126,7 +126,7 @@ def test_other_types_of_numpy_are_refused(thing: Any, message: str) -> None:
         (Reduced(complex, ("1e5",)), "missing 1 required positional argument"),
         (Reduced(complex, ("1e5", 0.0)), "a complex number of other things than numbers"),
         # transitions
-        (Reduced(Transitions, (1, 2, 3, 4, 5, 6)), "transitions that are no arrays"),
+        (Reduced(Transitions, (1, 2, 3, 4, 5, 6)), "transitions that are not arrays"),
         (Reduced(Transitions, tuple(ROWS)[:5]), "missing 1 required positional argument"),
         (Reduced(TransitionBuffer, (), {"capacity": 1, "n_steps": 0, "rows": ROWS}), "a buffer without steps"),
         (Reduced(TransitionBuffer, (), {"capacity": 1, "n_steps": 1, "rows": [1]}), "a buffer without transitions"),
@@ -180,5 +180,5 @@ def test_a_generator_that_would_repeat_one_number_is_refused() -> None:
     even = pickled.replace(increment.to_bytes(n_bytes, "little"), (increment + 1).to_bytes(n_bytes, "little"))
     assert even != pickled
     assert restricted_loads(pickled).random() == np.random.default_rng(0).random()
-    with pytest.raises(UnreadableCheckpointError, match="a generator that stands still"):
+    with pytest.raises(UnreadableCheckpointError, match="a generator that repeats one number"):
         restricted_loads(even)

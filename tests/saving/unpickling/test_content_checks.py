@@ -28,7 +28,7 @@ def test_pairs_of_pairs_are_refused(pair: bytes) -> None:
 
 @pytest.mark.parametrize("insert", [b"}h\x3cNs", b"\x8f(h\x3c\x90", b"(h\x3c\x91"], ids=["dict", "set", "frozenset"])
 def test_pairs_of_pairs_are_not_hashed(insert: bytes) -> None:
-    with pytest.raises(UnreadableCheckpointError, match="a key that is no scalar"):
+    with pytest.raises(UnreadableCheckpointError, match="a key that is not a scalar"):
         restricted_loads(pairs(TUPLES) + insert + b".")
 
 
