@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch as th
 from gymnasium import spaces
 
@@ -37,6 +38,8 @@ def run_loaded(path: Path, observations: Observations) -> np.ndarray:
 
 
 RUN = {"onnx": run_onnx, "safetensors": run_loaded}
+FORMATS = [pytest.param("onnx", marks=pytest.mark.slow), "safetensors"]
+"""for tests that show the same in both formats; each export to ONNX takes PyTorch a second"""
 
 
 def assert_same_actions(found: np.ndarray, expected: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.export import ExportError, export_actor, load_actor
 from tests.environments import RandomEnv
 from tests.export.models import BOX, DICT, DISCRETE, MODELS, VECTOR, Contrary, Doubling, model_on
-from tests.export.running import RUN, assert_exports, assert_same_actions, drawn
+from tests.export.running import FORMATS, RUN, assert_exports, assert_same_actions, drawn
 
 
 def test_models_return_different_actions() -> None:
@@ -38,7 +38,7 @@ def test_models_on_a_gpu_are_exported_to_the_cpu(to: Any, tmp_path: Path) -> Non
     assert_same_actions(RUN[to](tmp_path / "actor", observations), expected)
 
 
-@pytest.mark.parametrize("to", ["onnx", "safetensors"])
+@pytest.mark.parametrize("to", FORMATS)
 def test_actors_that_differ_from_the_model_are_not_written(to: Any, tmp_path: Path) -> None:
     model = TDA2C(Contrary, RandomEnv(VECTOR, DISCRETE), seed=0, device="cpu")
     path = tmp_path / "actor"
@@ -64,7 +64,12 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("to", "missing"),
-    [("onnx", "onnx"), ("onnx", "onnxscript"), ("onnx", "onnxruntime"), ("safetensors", "safetensors")],
+    [
+        ("onnx", "onnx"),
+        ("onnx", "onnxscript"),
+        pytest.param("onnx", "onnxruntime", marks=pytest.mark.slow),
+        ("safetensors", "safetensors"),
+    ],
 )
 def test_a_missing_package_is_named(to: Any, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*sys.modules]:

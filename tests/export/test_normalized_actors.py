@@ -12,7 +12,7 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.export import ExportError, export_actor
 from tests.environments import RandomEnv
 from tests.export.models import BOX, DISCRETE, MODELS, VECTOR
-from tests.export.running import RUN, assert_same_actions, drawn, run_loaded
+from tests.export.running import FORMATS, RUN, assert_same_actions, drawn, run_loaded
 
 
 def normalizing(space: spaces.Space[Any], actions: spaces.Space[Any] = DISCRETE, **kwargs: Any) -> VecNormalize:
@@ -27,7 +27,7 @@ def normalizing(space: spaces.Space[Any], actions: spaces.Space[Any] = DISCRETE,
 FAR = spaces.Box(np.array([100, -0.1], np.float32), np.array([120, 0.1], np.float32))
 
 
-@pytest.mark.parametrize("to", ["onnx", "safetensors"])
+@pytest.mark.parametrize("to", FORMATS)
 def test_the_file_normalizes_observations(to: Any, tmp_path: Path) -> None:
     env = normalizing(FAR, VECTOR)
     model = TDA2C("MlpPolicy", env, seed=0, device="cpu").learn(50)
