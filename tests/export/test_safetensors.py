@@ -13,8 +13,8 @@ from gymnasium import spaces
 
 import sb3_a2c_td
 from sb3_a2c_td import UnreadableCheckpointError
-from sb3_a2c_td.export import export_actor, load_actor
-from tests.export.models import MODELS, VECTOR, model_on
+from sb3_a2c_td.export import ExportError, export_actor, load_actor
+from tests.export.models import IMAGE, MODELS, VECTOR, model_on
 from tests.export.running import assert_exports, assert_same_actions, drawn, relu_network
 
 
@@ -58,6 +58,13 @@ def test_metadata_describes_inputs_and_outputs(tmp_path: Path) -> None:
     assert metadata["action_space"] == {"type": "Discrete", "n": 3}
     assert metadata["versions"]["sb3-a2c-td"] == sb3_a2c_td.__version__
     assert metadata["normalization"] is None
+
+
+def test_arguments_of_extractors_must_fit_into_json(tmp_path: Path) -> None:
+    kwargs = {"features_extractor_kwargs": {"features_dim": np.int64(4)}}
+    model = model_on(IMAGE, policy="CnnPolicy", policy_kwargs=kwargs)
+    with pytest.raises(ExportError, match="cannot be written in JSON .*: export to onnx"):
+        export_actor(model, tmp_path / "actor", "safetensors")
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

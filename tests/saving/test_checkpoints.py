@@ -21,13 +21,13 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
-from sb3_a2c_td import TDA2C, UnreadableCheckpointError, __version__
+from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError, __version__
 from sb3_a2c_td.policies.separate import MlpPolicy
-from sb3_a2c_td.saving import read_checkpoint
+from sb3_a2c_td.saving import read_attributes, read_checkpoint
 from sb3_a2c_td.schedules import robbins_monro_schedule
 from tests.environments import CountingEnv, DictCountingEnv, RandomEnv
 from tests.saving.models import ARCHIVE, SMALL, assert_same_model, assert_unreadable, load, saved, small
-from tests.saving.pickles import contents, dumps, files_of, pickle_of, with_file, with_json, with_pickle
+from tests.saving.pickles import PAYLOADS, contents, dumps, files_of, pickle_of, with_file, with_json, with_pickle
 
 VECTOR = spaces.Box(-1, 1, (3,))
 IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
@@ -169,6 +169,15 @@ def test_the_checked_content_is_what_is_loaded() -> None:
     assert checkpoint.training_state == found["training_state.pkl"]
     assert checkpoint.data.keys() == json.loads(found["data"]).keys()
     assert checkpoint.data["policy_kwargs"] == {"net_arch": [2]}
+
+
+def test_single_attributes_are_read_without_unpickling_the_others(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    file = io.BytesIO(with_pickle(ARCHIVE, "policy_class", PAYLOADS["a call"](str(canary))))
+    assert read_attributes(file, ["gamma", "num_timesteps", "unknown"]) == {"gamma": SMALL.gamma, "num_timesteps": 13}
+    with pytest.raises(UntrustedCheckpointError, match="policy_class holds"):
+        read_attributes(file, ["gamma", "policy_class"])
+    assert not canary.exists()
 
 
 # Models that do not fit

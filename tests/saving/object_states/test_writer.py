@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sb3_a2c_td.saving import UnreadableCheckpointError
-from sb3_a2c_td.saving.object_states import CannotRestoreError, Reader, Writer
+from sb3_a2c_td.saving.object_states import NOTHING, CannotRestoreError, Reader, State, Writer
 from tests.saving.object_states.things import Colour, Slotted, Thing, moved
 
 
@@ -153,6 +153,20 @@ def test_objects_of_another_kind_cannot_be_written(saved: Thing, live: Thing, me
     state = Reader().read(saved, "thing")
     with pytest.raises(CannotRestoreError, match=message):
         Writer().write(state, live, "thing")
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (("text", ("<U400000000", (1,), b"abcd"), 1), "is damaged"),
+        (("text", ("?", (3,), b"abc"), 1), "not a text"),
+        (("view", (("array", np.zeros(2), 2), 0, (3,), (0,)), 1), "a view with more numbers than there are"),
+        (("view", (("array", np.zeros(2), 2), 8, (2,), (8,)), 1), "is damaged"),
+    ],
+)
+def test_states_of_arrays_beyond_their_bytes_are_refused(state: State, message: str) -> None:
+    with pytest.raises(UnreadableCheckpointError, match=f"the saved state of thing.*{message}"):
+        Writer().write(state, NOTHING, "thing")
 
 
 @pytest.mark.parametrize(
