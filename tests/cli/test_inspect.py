@@ -123,4 +123,4 @@ def test_a_huge_file_that_is_not_a_zip_is_not_read(tmp_path: Path) -> None:
     os.truncate(path, 2**42)
     done = inspect(path)
     assert done.exit_code == 2, done.exception
-    assert "no saved model" in done.stderr
+    assert "not a saved model" in done.stderr
