@@ -1,4 +1,5 @@
 import os
+from importlib.util import find_spec
 
 import pytest
 import torch as th
@@ -14,3 +15,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def _one_thread() -> None:
     """Small networks are fastest, and sums always in the same order, on one thread."""
     th.set_num_threads(1)
+
+
+# the extra [test] does not bring what these folders test
+EXTRAS = {"benchmarks": "dask", "docs": "sphinx", "zoo": "rl_zoo3"}
+collect_ignore = [folder for folder, module in EXTRAS.items() if find_spec(module) is None]
