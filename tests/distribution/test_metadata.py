@@ -1,4 +1,4 @@
-"""What the files around the package say of it agrees with each other."""
+"""The files around the package agree on its versions, Pythons and commands."""
 
 import re
 import tomllib
@@ -18,29 +18,41 @@ PYTHONS = [
 ]
 
 
-def test_the_version_is_a_release() -> None:
+def test_version_is_a_release() -> None:
     version = Version(__version__)
     assert (str(version), len(version.release), version.is_prerelease) == (__version__, 3, False)
 
 
-def test_the_pythons_are_those_from_the_lowest_on() -> None:
+def test_classifiers_list_each_supported_python() -> None:
     lowest = min(PYTHONS)
     assert SpecifierSet(f">={lowest}") == SpecifierSet(PROJECT["requires-python"])
     assert [python.minor for python in PYTHONS] == list(range(lowest.minor, lowest.minor + len(PYTHONS)))
 
 
-def test_the_workflow_runs_the_same_with_each_python() -> None:
-    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"].values()
+def test_workflow_runs_the_fast_tests_on_each_python() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    job = workflow["jobs"]["fast"]
     assert [Version(python) for python in job["strategy"]["matrix"]["python"]] == PYTHONS
-    setup, *_ = [step["with"] for step in job["steps"] if "setup-python" in step.get("uses", "")]
-    assert setup["python-version"] == "${{ matrix.python }}"
-    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
-    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+    _, setup, test = job["steps"]
+    assert setup["with"]["python-version"] == "${{ matrix.python }}"
+    assert test["run"] == "make test-fast"
 
 
-def test_the_citation_is_of_this_version() -> None:
+def test_workflow_runs_existing_commands() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    commands = [each["command"] for each in jobs["slow"]["strategy"]["matrix"]["include"]]
+    commands += [step["run"] for name in ("lint", "fast") for step in jobs[name]["steps"] if "run" in step]
+    makefile = (ROOT / "Makefile").read_text()
+    for program, *arguments in map(str.split, commands):
+        if program == "make":
+            assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE)
+        else:
+            assert (ROOT / program).stat().st_mode & 0o111
+
+
+def test_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation.keys() >= {"cff-version", "message", "title", "authors"}  # what the format requires
+    assert citation.keys() >= {"cff-version", "message", "title", "authors"}  # required by the format
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] == "software"
     assert citation["version"] == __version__
