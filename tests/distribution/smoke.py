@@ -1,4 +1,4 @@
-"""Does an installed package work? Run by the Python that it is installed in, in an empty folder, with the version."""
+"""Check an installed package. Run with the Python that it is installed in, in an empty folder: ``smoke.py VERSION``."""
 
 import subprocess
 import sys
@@ -13,19 +13,19 @@ import sb3_a2c_td
 from sb3_a2c_td import TDA2C
 
 COMMANDS = ([sys.executable, "-I", "-m", "sb3_a2c_td"], [str(Path(sys.executable).with_name("sb3-a2c-td"))])
-SHOWN = ("stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "pandas", "matplotlib", "typer")
+PRINTED_VERSIONS = ("stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "pandas", "matplotlib", "typer")
 
 
 def main(version: str) -> None:
-    """Check what a user would do first."""
-    print(f"Python {sys.version.split()[0]}:", *(f"{name} {metadata.version(name)}" for name in SHOWN))
+    """Check the first things a user does."""
+    print(f"Python {sys.version.split()[0]}:", *(f"{name} {metadata.version(name)}" for name in PRINTED_VERSIONS))
     check_package(version)
     check_training()
     check_command_line(version)
 
 
 def check_package(version: str) -> None:
-    """Is it the package that was built, whole, and are its environments registered?"""
+    """Check that the built package is imported and complete, and that its environments are registered."""
     assert sb3_a2c_td.__version__ == metadata.version("sb3-a2c-td") == version
     assert files(sb3_a2c_td).joinpath("py.typed").is_file()
     assert Path(sb3_a2c_td.__file__).is_relative_to(sys.prefix)
@@ -35,7 +35,7 @@ def check_package(version: str) -> None:
 
 
 def check_training() -> None:
-    """Does a model train, and is it the same once saved and loaded?"""
+    """Check that a model trains, and that it acts the same after saving and loading."""
     model = TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu")
     before = model.policy.action_net.weight.detach().clone()
     model.learn(1_000)
@@ -54,7 +54,7 @@ def check_training() -> None:
 
 
 def check_command_line(version: str) -> None:
-    """Do both ways to start it answer, and train?"""
+    """Check that both ways to start the command line work."""
     for number, command in enumerate(COMMANDS):
         assert "--env" in output([*command, "train", "--help"])
         assert version in output([*command, "--version"])
@@ -63,7 +63,7 @@ def check_command_line(version: str) -> None:
 
 
 def output(command: list[str]) -> str:
-    """Run a command and give what it prints."""
+    """Run a command and return its output."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -1,4 +1,4 @@
-"""What the wheel and the sdist hold."""
+"""Contents and metadata of the wheel and the sdist."""
 
 import subprocess
 import sys
@@ -18,12 +18,14 @@ from sb3_a2c_td.version import __version__
 ROOT = Path(__file__).parents[2]
 STEM = f"sb3_a2c_td-{__version__}"
 MODULES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sb3_a2c_td").rglob("*.py")}
-EXTRAS = {"fast", "zoo", "bench", "docs", "dev", "export"}
+EXTRAS = {"fast", "export", "zoo", "docs", "bench", "test", "dev"}
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build both without a network: the sdist of the repository, the wheel of the sdist."""
+    """Build the sdist from the repository and the wheel from the sdist, without a network."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
@@ -41,21 +43,21 @@ def metadata(wheel: dict[str, str]) -> Message:
     return message_from_string(wheel[f"{STEM}.dist-info/METADATA"])
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: dict[str, str]) -> None:
-    of_dist_info = {f"{STEM}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+def test_wheel_contains_only_the_package(wheel: dict[str, str]) -> None:
+    metadata_files = {f"{STEM}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
     licence = f"{STEM}.dist-info/licenses/LICENSE"
-    assert set(wheel) == {*MODULES, "sb3_a2c_td/py.typed", licence, *of_dist_info}
+    assert set(wheel) == {*MODULES, "sb3_a2c_td/py.typed", licence, *metadata_files}
     assert wheel[licence] == (ROOT / "LICENSE").read_text()
 
 
-def test_the_sdist_holds_what_is_needed_to_build_and_to_know_it(built: Path) -> None:
+def test_sdist_contains_the_package_and_the_files_of_the_build(built: Path) -> None:
     with tarfile.open(built / f"{STEM}.tar.gz") as archive:
         names = {member.name.removeprefix(f"{STEM}/") for member in archive.getmembers() if member.isfile()}
-    around = {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "pyproject.toml", ".gitignore", "PKG-INFO"}
-    assert names == {*MODULES, "sb3_a2c_td/py.typed", *around}
+    other_files = {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "pyproject.toml", ".gitignore", "PKG-INFO"}
+    assert names == {*MODULES, "sb3_a2c_td/py.typed", *other_files}
 
 
-def test_the_metadata(metadata: Message) -> None:
+def test_metadata_names_version_licence_and_extras(metadata: Message) -> None:
     assert metadata["Name"] == "sb3-a2c-td"
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "MIT"
@@ -63,13 +65,13 @@ def test_the_metadata(metadata: Message) -> None:
     assert metadata.get_payload() == (ROOT / "README.md").read_text()
 
 
-def test_no_requirement_names_a_place(metadata: Message) -> None:
+def test_requirements_have_no_urls(metadata: Message) -> None:
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     assert {"stable_baselines3", "gymnasium", "torch"} <= {each.name.replace("-", "_") for each in requirements}
     assert not [each for each in requirements if each.url]
 
 
-def test_the_console_script(wheel: dict[str, str]) -> None:
+def test_console_script_can_be_loaded(wheel: dict[str, str]) -> None:
     entry_points = ConfigParser()
     entry_points.read_string(wheel[f"{STEM}.dist-info/entry_points.txt"])
     assert entry_points.sections() == ["console_scripts"]

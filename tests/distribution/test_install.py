@@ -1,4 +1,4 @@
-"""What ``make dist`` built installs and works, beside the lowest and the newest versions of what it requires."""
+"""The packages that ``make dist`` builds work with the lowest and the newest versions of their requirements."""
 
 import os
 import subprocess
@@ -21,22 +21,21 @@ pytestmark = pytest.mark.dist
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = [ROOT / "dist" / f"sb3_a2c_td-{__version__}{ending}" for ending in ("-py3-none-any.whl", ".tar.gz")]
-RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def lowest(specifiers: SpecifierSet) -> str:
+def lowest_version(specifiers: SpecifierSet) -> str:
     (version,) = [each.version for each in specifiers if each.operator == ">="]
     return version
 
 
-LOWEST = [
-    f"{requirement.name}=={lowest(requirement.specifier)}" for requirement in map(Requirement, PROJECT["dependencies"])
-]
+REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"]]
+LOWEST = [f"{each.name}=={lowest_version(each.specifier)}" for each in REQUIREMENTS]
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # pytest would keep gigabytes
+    # pytest keeps the folders of its last runs, which would be gigabytes
     with tempfile.TemporaryDirectory() as path:
         yield Path(path)
 
@@ -48,13 +47,14 @@ def folder() -> Iterator[Path]:
             LOWEST,
             id="lowest",
             marks=pytest.mark.skipif(
-                lowest(SpecifierSet(PROJECT["requires-python"])) != RUNNING, reason="newer Pythons need newer packages"
+                lowest_version(SpecifierSet(PROJECT["requires-python"])) != PYTHON,
+                reason="newer Pythons need newer packages",
             ),
         ),
         pytest.param([], id="newest"),
     ],
 )
-def test_both_packages_install_and_work(constraints: list[str], folder: Path) -> None:
+def test_wheel_and_sdist_install_and_work(constraints: list[str], folder: Path) -> None:
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     (folder / "constraints.txt").write_text("\n".join(constraints))
