@@ -38,7 +38,7 @@ class AutogradEngine:
         return "autograd"
 
     def refresh(self) -> None:
-        """Do nothing: every call asks the policy anew."""
+        """Do nothing: every call uses the policy as it is."""
 
     @th.no_grad()
     def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:

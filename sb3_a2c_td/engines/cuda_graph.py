@@ -58,7 +58,7 @@ class CudaEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
     A batch is padded to the buffer's capacity, so that one recording fits rollouts of every length. What changes
-    the computation (another layer or tensor, another loss or shape) is recorded anew.
+    the computation (another layer or tensor, another loss or shape) is recorded again.
 
     :param policy: the policy to act for and to update, on a GPU
     :param record: records a computation, and returns what replays it
@@ -99,7 +99,7 @@ class CudaEngine:
         self._updating: tuple[Any, _Updating] | None = None
 
     def refresh(self) -> None:
-        """Record anew where parts of the policy or its optimizer were replaced."""
+        """Record again if parts of the policy or its optimizer were replaced."""
         if not (self._modules.are_same() and self._optimizer.is_same()):
             self._bind()
 

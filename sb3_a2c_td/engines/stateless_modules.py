@@ -55,7 +55,7 @@ def is_stateless(policy: SeparateNetworks) -> bool:
     :param policy: the policy
     """
     return all(
-        # an LSTM has a dropout of its own
+        # an LSTM has its own dropout
         type(module) in STATELESS and not is_altered(module) and not getattr(module, "dropout", 0.0)
         for module in policy.modules()
     )

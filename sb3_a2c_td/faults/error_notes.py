@@ -86,7 +86,7 @@ def _annotate(error: BaseException, workers: Workers | None, step: int) -> BaseE
 
 
 def _is_hidden_interrupt(error: BaseException) -> bool:
-    # numba's C code calls Python, and reports a Ctrl-C there as an error of its own
+    # numba's C code calls Python, and reports a Ctrl-C there as a SystemError
     return isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt)
 
 

@@ -71,7 +71,7 @@ def from_wandb(folder: Path) -> Log:
 
 
 def leveldb_records(log: bytes) -> Iterator[bytes]:
-    """Read LevelDB's log format, in which W&B stores offline runs after seven bytes of its own."""
+    """Read LevelDB's log format, in which W&B stores offline runs after a header of seven bytes."""
     block_size, header = 32_768, struct.Struct("<IHB")
     full, last = 1, 4
     position, record = 0, b""

@@ -30,7 +30,7 @@ IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
 
 
 class Recorder:
-    """Counts recordings, and runs what was recorded anew at each call."""
+    """Counts recordings; a replay runs the computation again."""
 
     def __init__(self) -> None:
         self.n = 0

@@ -155,7 +155,7 @@ def test_a_mismatching_terminal_observation_is_refused(kind: str) -> None:
 def test_values_that_vector_environments_convert_are_not_noticed(
     kind: str, index: int, value: Any, field: str, stored: Any
 ) -> None:
-    """DummyVecEnv and AsyncVectorEnv copy into arrays of their own: numpy broadcasts, and parses numbers in strings."""
+    """DummyVecEnv and AsyncVectorEnv copy into their own arrays: numpy broadcasts, and parses numbers in strings."""
     env = make_vec_env(kind, replaced(index, value))
     rows = make_model(env, n_steps=25).learn(60).rollout_buffer.transitions()
     assert stored in getattr(rows, field).tolist()

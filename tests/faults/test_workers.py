@@ -48,8 +48,8 @@ def test_an_ended_worker_closes_the_environment(kind: str, culprit: int, fault: 
         # AsyncVectorEnv passes exceptions on
         kind_of_error, cause = LookupError, rf"step 21 by environment {culprit} of AsyncVectorEnv"
     else:
-        fate = "ended with exit code 1" if fault is boom else "killed by SIGKILL"
-        kind_of_error, cause = RuntimeError, rf"in step 21: environment {culprit}: worker {fate}"
+        exit_code = "ended with exit code 1" if fault is boom else "killed by SIGKILL"
+        kind_of_error, cause = RuntimeError, rf"in step 21: environment {culprit}: worker {exit_code}"
     with pytest.raises(kind_of_error, match=rf"(?s){cause}.* closed.*model.set_env\(...\)"):
         model.learn(60)
     assert_ended(processes)

@@ -101,7 +101,7 @@ def first_state(ppo: RecurrentPPO, recorded: Recorder) -> dict[str, th.Tensor]:
 
 
 class Memoryless(gym.Env):
-    """Shows one of three states, drawn anew at every step, and pays what it is worth: the past does not matter."""
+    """Shows one of three states, drawn again at every step, and rewards its value: the past does not matter."""
 
     observation_space = spaces.Box(0, 1, (3,), np.float32)
     action_space = spaces.Discrete(2)
