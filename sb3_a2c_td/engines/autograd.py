@@ -56,14 +56,13 @@ class AutogradEngine:
             L = \operatorname{mean}(-A \log \pi(a|s)) + \operatorname{mean}((y - V(s))^2)
         """
         batch = buffer.tensors(self.policy.device)
+        # as in the reference: targets and advantages in evaluation mode, losses in training mode
         self._set_training_mode(False)
         values, next_values = self._values(buffer, batch)
-        ended = batch.terminated if config.bootstrap_on_truncation else batch.terminated | batch.truncated
-        discounts = losses.discounts(ended, config.gamma)
+        discounts = losses.discounts(config.ended(batch), config.gamma)
         targets = losses.td_target(config.reward_scale * batch.rewards, discounts, next_values)
-        td_errors = advantages = losses.td_error(targets, values.detach())
-        if config.normalize_advantage:
-            advantages = self._normalize(advantages)
+        td_errors = losses.td_error(targets, values.detach())
+        advantages = self._normalize(td_errors) if config.normalize_advantage else td_errors
 
         # a batch of one has no statistics: layers like BatchNorm then use their running ones
         self._set_training_mode(len(targets) > 1)
@@ -81,10 +80,9 @@ class AutogradEngine:
         max_norm = math.inf if config.max_grad_norm is None else config.max_grad_norm
         grad_norm = th.nn.utils.clip_grad_norm_(self.policy.parameters(), max_norm).item()
 
-        update = self._report(targets, values, td_errors, metrics, grad_norm)
         if math.isfinite(metrics[0]) and math.isfinite(grad_norm):
             take_finite_step(self.policy.optimizer)
-        return update
+        return self._report(targets, values, td_errors, metrics, grad_norm)
 
     @staticmethod
     def _report(

@@ -123,8 +123,7 @@ class CudaEngine:
         key = (layout, config, settings)
         if self._updating is None or self._updating[0] != key:
             self._updating = key, _Updating(self.policy, buffer.capacity, layout, config, self._record)
-        ended = batch.terminated if config.bootstrap_on_truncation else batch.terminated | batch.truncated
-        return self._updating[1].step(arrays, ended)
+        return self._updating[1].step(arrays, config.ended(batch))
 
 
 class _Acting:

@@ -8,7 +8,7 @@ import torch as th
 
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import ArrayT, Observations
-from sb3_a2c_td.rollout.transitions import TransitionBuffer
+from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
 
 class LossConfig(NamedTuple):
@@ -21,6 +21,14 @@ class LossConfig(NamedTuple):
     ent_coef: float
     max_grad_norm: float | None
     normalize_advantage: bool
+
+    def ended(self, batch: Transitions[ArrayT]) -> ArrayT:
+        """Check after which transitions no value is bootstrapped.
+
+        :param batch: ``N`` transitions
+        :return: bool ``(N,)``
+        """
+        return batch.terminated if self.bootstrap_on_truncation else batch.terminated | batch.truncated
 
 
 class Update(NamedTuple):
@@ -91,14 +99,14 @@ INFINITE_STEP = "an update would make parameters infinite or NaN"
 class Engine(Protocol):
     """Acts for one policy and updates it, in place.
 
-    Weights, moments and settings that change in place count at the next call. A structural change (another layer,
-    tensor, optimizer or hook) counts after the next :meth:`refresh`.
+    Changes of weights, moments and settings in place take effect at the next call. A structural change (another layer,
+    tensor, optimizer or hook) takes effect at the next :meth:`refresh`.
     """
 
     policy: SeparateNetworks
 
     def __str__(self) -> str:
-        """Return what computes, and why nothing faster does."""
+        """Name the engine in use, and say why no faster one is."""
         ...
 
     def refresh(self) -> None:

@@ -119,8 +119,8 @@ class NumpyEngine:
         observations, next_observations = map(self._mlp.rows, (batch.observations, batch.next_observations))
         h = self._critic_forward(observations, next_observations)
         values, next_values = h[-1][:n, 0].copy(), h[-1][n:, 0]
-        ended = batch.terminated if config.bootstrap_on_truncation else batch.terminated | batch.truncated
-        targets = np.float32(config.reward_scale) * batch.rewards + np.float32(config.gamma) * ~ended * next_values
+        discounts = np.float32(config.gamma) * ~config.ended(batch)
+        targets = np.float32(config.reward_scale) * batch.rewards + discounts * next_values
         td_errors = targets - values
         critic_loss = self._critic_backward([layer[:n] for layer in h], td_errors)
         statistics = td_statistics(targets, td_errors)
