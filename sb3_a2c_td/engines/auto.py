@@ -30,27 +30,31 @@ class AutoEngine:
     def __init__(self, policy: SeparateNetworks, reducer: GradientReducer | None = None) -> None:
         self.policy = policy
         self._reducer = reducer
-        self._why_not_numpy = unsupported_reason(policy)
-        self._why_not_numba = self._why_not_numpy or _why_not_numba(reducer)
+        self._numpy_unsupported_reason = unsupported_reason(policy)
+        self._numba_unsupported_reason = self._numpy_unsupported_reason or _numba_unsupported_reason(reducer)
         self._engine: Engine = (
-            NumpyEngine(policy, reducer) if self._why_not_numpy is None else AutogradEngine(policy, reducer)
+            NumpyEngine(policy, reducer) if self._numpy_unsupported_reason is None else AutogradEngine(policy, reducer)
         )
 
     def __str__(self) -> str:
-        if self._why_not_numpy is not None:
-            return f"autograd ({self._why_not_numpy})"
-        if self._why_not_numba is not None:
-            return f"numpy ({self._why_not_numba})"
+        if self._numpy_unsupported_reason is not None:
+            return f"autograd ({self._numpy_unsupported_reason})"
+        if self._numba_unsupported_reason is not None:
+            return f"numpy ({self._numba_unsupported_reason})"
         return f"numpy for the first {N_NUMPY_UPDATES} updates, then numba"
 
     def refresh(self) -> None:
-        """Change to numba when it is due, and to autograd when the policy is no plain MLP any more."""
+        """Change to numba after the first updates, and to autograd if the policy is no longer a plain MLP."""
         try:
             self._engine.refresh()
         except UnsupportedPolicyError as error:
-            self._why_not_numpy = self._why_not_numba = error.reason
+            self._numpy_unsupported_reason = self._numba_unsupported_reason = error.reason
             self._engine = AutogradEngine(self.policy, self._reducer)
-        if self._why_not_numba is None and type(self._engine) is NumpyEngine and self._n_updates() >= N_NUMPY_UPDATES:
+        if (
+            self._numba_unsupported_reason is None
+            and type(self._engine) is NumpyEngine
+            and self._n_updates() >= N_NUMPY_UPDATES
+        ):
             self._engine = self._numba_engine()
 
     def _numba_engine(self) -> Engine:
@@ -59,7 +63,7 @@ class AutoEngine:
 
             return NumbaEngine(self.policy)
         except Exception as error:  # a numba that does not import, a cache that cannot be written, ...
-            self._why_not_numba = f"numba failed: {error}"
+            self._numba_unsupported_reason = f"numba failed: {error}"
             warnings.warn(f"engine='auto' continues with numpy, since numba failed: {error}", stacklevel=2)
             return self._engine
 
@@ -68,15 +72,15 @@ class AutoEngine:
         return 0 if state is None else int(state.get("step", 0))
 
     def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
-        """Draw actions with the engine that is due."""
+        """Draw actions with the current engine."""
         return self._engine.act(observations, action_masks)
 
     def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
-        """Take one step of the optimizer with the engine that is due."""
+        """Take one step of the optimizer with the current engine."""
         return self._engine.update(buffer, config)
 
 
-def _why_not_numba(reducer: GradientReducer | None) -> str | None:
+def _numba_unsupported_reason(reducer: GradientReducer | None) -> str | None:
     if reducer is not None:
         return "numba does not combine gradients of several processes"
     if importlib.util.find_spec("numba") is None:

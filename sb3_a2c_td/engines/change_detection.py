@@ -1,4 +1,4 @@
-"""Detects that parts of a policy or its optimizer were replaced, or got hooks.
+"""Detects replaced parts and new hooks of a policy or its optimizer.
 
 It runs once a rollout, which may be one step long, so it reads the dicts in which PyTorch keeps the parts: attributes
 of modules are many times slower.
@@ -58,7 +58,7 @@ class ModuleSnapshot:
     def are_same(self) -> bool:
         """Check whether they still have the same submodules, and the same parameters in the same memory.
 
-        They must have got neither hooks nor replaced methods, and the policy no other distribution.
+        No hook may have been added and no method replaced, and the policy must have the same distribution.
         """
         return (
             # modules are equal only to themselves; tensors are not so simple
@@ -124,8 +124,8 @@ def is_customized(optimizer: th.optim.Optimizer) -> bool:
     )
 
 
-def reasons_against(parameters: list[nn.Parameter], optimizer: th.optim.Optimizer) -> Iterator[str]:
-    """Return the reasons why an engine must leave gradients or steps to PyTorch.
+def unsupported_training_reasons(parameters: list[nn.Parameter], optimizer: th.optim.Optimizer) -> Iterator[str]:
+    """Iterate over the reasons why an engine must leave gradients or optimizer steps to PyTorch.
 
     :param parameters: the policy's parameters
     :param optimizer: the policy's optimizer

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_a2c_td import losses
-from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, reasons_against
+from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, unsupported_training_reasons
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
 from sb3_a2c_td.engines.stateless_modules import is_stateless
@@ -82,7 +82,7 @@ class CudaEngine:
         device = self.policy.device
         if self._record is in_a_cuda_graph and not _is_current(device):
             raise UnsupportedPolicyError(self.name, f"the device is {device}, not the current GPU")
-        reason = next(_reasons_against(self.policy), None)
+        reason = next(_unsupported_reasons(self.policy), None)
         if reason is not None:
             raise UnsupportedPolicyError(self.name, reason)
         optimizer = self.policy.optimizer
@@ -178,7 +178,7 @@ class _Updating:
         own: dict[str, Any] = {"discounts": ((capacity,), np.float32), "is_row": ((capacity,), np.bool_)}
         own |= {"n_rows": ((), np.float32), "step_sizes": ((len(self._groups),), np.float32), "is_due": ((), np.bool_)}
         self._memory = StaticMemory({**layout, **own}, policy.device)
-        # none is due while it is recorded
+        # is_due is still False: recording must not take a step
         self._memory.host["n_rows"][...] = 1.0
         self._memory.upload()
         self._replay = record(self._compute)
@@ -218,7 +218,7 @@ class _Updating:
         with th.no_grad():
             next_values = state_values(self._policy, _unnamed("next_observations", memory))
             targets = losses.td_target(config.reward_scale * memory["rewards"], memory["discounts"], next_values)
-            # padding meets its targets, and has no part in the losses
+            # the TD error of padding is 0, so that padding does not affect the losses
             targets = th.where(is_row, targets, values)
             advantages = td_errors = losses.td_error(targets, values)
             if config.normalize_advantage:
@@ -266,7 +266,7 @@ class _Updating:
 
 @th.no_grad()
 def _stays_finite(tensors: list[list[th.Tensor]], betas: tuple[float, float], step: th.Tensor, eps: float) -> th.Tensor:
-    """Take a step with copies, and say whether the parameters are finite after it."""
+    """Take a step with copies of the parameters, and check whether they are finite after it."""
     # times 1: a copy of all in one launch
     copies = [list(th._foreach_mul(each, 1.0)) for each in tensors]
     fused_adam(copies, betas, step, eps)
@@ -300,7 +300,7 @@ def _unnamed(name: str, tensors: dict[str, th.Tensor]) -> PyTorchObs:
 
 @contextmanager
 def _without_validation() -> Iterator[None]:
-    """Distributions check their arguments, and would wait for the GPU."""
+    """Turn off the argument checks of ``torch.distributions``, which would wait for the GPU."""
     before = th.distributions.Distribution._validate_args
     th.distributions.Distribution.set_default_validate_args(False)
     try:
@@ -313,7 +313,7 @@ def _is_current(device: th.device) -> bool:
     return device.type == "cuda" and device.index in (None, th.cuda.current_device())
 
 
-def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
+def _unsupported_reasons(policy: SeparateNetworks) -> Iterator[str]:
     optimizer = policy.optimizer
     if type(policy) not in (MlpPolicy, CnnPolicy, MultiInputPolicy):
         yield f"the policy is a {type(policy).__name__}, not a MlpPolicy, CnnPolicy or MultiInputPolicy"
@@ -323,7 +323,7 @@ def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
         yield "one of its modules is not known to compute the same at every call"
     if type(optimizer) is not AdamTFLike:
         yield f"the optimizer is {type(optimizer).__name__}, not AdamTFLike"
-    yield from reasons_against(cast(list[nn.Parameter], list(policy.parameters())), optimizer)
+    yield from unsupported_training_reasons(cast(list[nn.Parameter], list(policy.parameters())), optimizer)
     grouped = [param for group in optimizer.param_groups for param in group["params"]]
     if set(map(id, grouped)) != set(map(id, policy.parameters())):
         yield "the optimizer does not hold exactly the policy's parameters"

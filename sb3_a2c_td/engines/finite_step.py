@@ -1,4 +1,4 @@
-"""A step of any optimizer after which the parameters are finite, or as they were."""
+"""An optimizer step that leaves the parameters finite: if it would not, they stay as they were."""
 
 import math
 
@@ -8,7 +8,7 @@ from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError
 from sb3_a2c_td.optimizers import max_parameter_change
 
 SAFE_STEP = 1e37
-"""a bound on steps below which no parameter becomes infinite, unless it nearly is, so that no copy is needed"""
+"""smaller steps make no parameter infinite that is not close to overflow already, so they need no copy"""
 
 
 @th.no_grad()

@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""The interface of engines, and the data that they exchange with the algorithms."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 
-from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, reasons_against
-from sb3_a2c_td.engines.mlp_policy import PlainMlp, why_not_plain_mlp
+from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, unsupported_training_reasons
+from sb3_a2c_td.engines.mlp_policy import PlainMlp, unsupported_policy_reason
 from sb3_a2c_td.optimizers import AdamTFLike, step_size
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import Observations
@@ -62,8 +62,8 @@ class MlpParameters:
         self.actor = self.flat[0, : sum(param.numel() for param in mlp.actor)]
         self._steps = np.zeros(len(self._parameters), np.float32)
         self._move()
-        self._shown_grads = [param.grad for param in self._parameters]
-        self._name_views(n_actor=len(mlp.actor))
+        self._grads = [param.grad for param in self._parameters]
+        self._set_views(n_actor=len(mlp.actor))
         self._modules = ModuleSnapshot(policy, mlp.actor_modules + mlp.critic_modules)
         self._optimizer_before = OptimizerSnapshot(policy, self._counts_integers)
 
@@ -81,7 +81,7 @@ class MlpParameters:
             # AdamTFLike counts in integers, PyTorch's Adam in tensors
             state["step"] = int(step) if self._counts_integers else _moved(th.as_tensor(step), self._steps[i : i + 1])
 
-    def _name_views(self, n_actor: int) -> None:
+    def _set_views(self, n_actor: int) -> None:
         arrays = [param.detach().numpy() for param in self._parameters]
         grads = [param.grad.numpy() for param in self._parameters if param.grad is not None]
         self.log_std, self.log_std_grad = arrays[n_actor - 1] if self.continuous else None, grads[n_actor - 1]
@@ -94,7 +94,7 @@ class MlpParameters:
         return (
             self._modules.are_same()
             and self._optimizer_before.is_same()
-            and _why_not_optimizer(self._optimizer) is None
+            and _unsupported_optimizer_reason(self._optimizer) is None
         )
 
     def rows(self, observations: Observations) -> np.ndarray:
@@ -105,10 +105,10 @@ class MlpParameters:
         """
         return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations")
 
-    def show_gradients(self) -> None:
-        """Let the parameters show the gradients of the last update, where ``zero_grad()`` took them away."""
-        if self._parameters[0].grad is not self._shown_grads[0]:
-            for param, grad in zip(self._parameters, self._shown_grads, strict=True):
+    def restore_gradients(self) -> None:
+        """Restore the parameters' gradients of the last update, after ``zero_grad()`` removed them."""
+        if self._parameters[0].grad is not self._grads[0]:
+            for param, grad in zip(self._parameters, self._grads, strict=True):
                 param.grad = grad
 
     def actor_adam(self) -> AdamSettings:
@@ -137,13 +137,13 @@ class MlpParameters:
 
 
 def unsupported_reason(policy: SeparateNetworks) -> str | None:
-    """Return why a policy cannot be laid out so; ``None`` if it can.
+    """Return why a policy cannot be a :class:`MlpParameters`; ``None`` if it can.
 
     It must be a plain MLP, in float32 on the CPU, trained by ``AdamTFLike`` or PyTorch's ``Adam`` without extras.
 
     :param policy: the policy
     """
-    return why_not_plain_mlp(policy) or next(_reasons_against(PlainMlp(policy), policy.optimizer), None)
+    return unsupported_policy_reason(policy) or next(_unsupported_reasons(PlainMlp(policy), policy.optimizer), None)
 
 
 def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) -> np.ndarray:
@@ -181,22 +181,22 @@ def _moved(tensor: th.Tensor, flat: np.ndarray) -> th.Tensor:
     return th.from_numpy(flat).view(tensor.shape).copy_(tensor)
 
 
-def _reasons_against(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[str]:
+def _unsupported_reasons(mlp: PlainMlp, optimizer: th.optim.Optimizer) -> Iterator[str]:
     for param in mlp.actor + mlp.critic:
         if param.device.type != "cpu":
             yield f"the device is {param.device}, not the CPU"
         if param.is_shared():
             yield "a parameter is in shared memory"
-    reason = _why_not_optimizer(optimizer)
+    reason = _unsupported_optimizer_reason(optimizer)
     if reason is not None:
         yield reason
-    yield from reasons_against(mlp.actor + mlp.critic, optimizer)
+    yield from unsupported_training_reasons(mlp.actor + mlp.critic, optimizer)
     groups = [set(map(id, group["params"])) for group in optimizer.param_groups]
     if groups != [set(map(id, mlp.actor)), set(map(id, mlp.critic))]:
         yield "the optimizer's groups are not the actor's and the critic's parameters"
 
 
-def _why_not_optimizer(optimizer: th.optim.Optimizer) -> str | None:
+def _unsupported_optimizer_reason(optimizer: th.optim.Optimizer) -> str | None:
     if type(optimizer) not in (AdamTFLike, th.optim.Adam):
         return f"the optimizer is {type(optimizer).__name__}, not AdamTFLike or Adam"
     for group in optimizer.param_groups:

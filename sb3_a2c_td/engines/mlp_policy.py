@@ -25,7 +25,7 @@ PLAIN_MLPS = {
 class PlainMlp:
     """The dense layers of a policy that consists of nothing else.
 
-    :param policy: a policy for which :func:`why_not_plain_mlp` returns ``None``
+    :param policy: a policy for which :func:`unsupported_policy_reason` returns ``None``
     """
 
     actor: list[nn.Parameter]
@@ -38,7 +38,7 @@ class PlainMlp:
     """modules that the critic's output depends on"""
 
     def __init__(self, policy: SeparateNetworks) -> None:
-        assert why_not_plain_mlp(policy) is None
+        assert unsupported_policy_reason(policy) is None
         self.continuous = isinstance(policy.action_dist, DiagGaussianDistribution)
         self.use_tanh = any(isinstance(module, nn.Tanh) for module in policy.mlp_extractor.modules())
         actor_layers, critic_layers = _actor_layers(policy), _critic_layers(policy)
@@ -51,13 +51,13 @@ class PlainMlp:
         self.critic_modules = [policy, mlp, mlp.value_net, *critic_layers, *policy.vf_features_extractor.modules()]
 
 
-def why_not_plain_mlp(policy: SeparateNetworks) -> str | None:
+def unsupported_policy_reason(policy: SeparateNetworks) -> str | None:
     """Return why a policy is no plain MLP; ``None`` if it is one.
 
     A plain MLP is an ``MlpPolicy`` or ``MaskableMlpPolicy`` on vectors, with ReLU or tanh, and categorical or diagonal
     Gaussian actions.
     """
-    return next(_reasons_against(policy), None)
+    return next(_unsupported_reasons(policy), None)
 
 
 def _actor_layers(policy: SeparateNetworks) -> list[nn.Module]:
@@ -68,7 +68,7 @@ def _critic_layers(policy: SeparateNetworks) -> list[nn.Module]:
     return [*policy.mlp_extractor.value_net, policy.value_net]
 
 
-def _reasons_against(policy: SeparateNetworks) -> Iterator[str]:
+def _unsupported_reasons(policy: SeparateNetworks) -> Iterator[str]:
     space = policy.observation_space
     if type(policy) not in PLAIN_MLPS:
         yield f"the policy is a {type(policy).__name__}, not a MlpPolicy"

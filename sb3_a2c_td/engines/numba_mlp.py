@@ -64,7 +64,7 @@ class NumbaEngine(NumpyEngine):
             mlp.actor_adam(),
             mlp.critic_adam(),
         )
-        mlp.show_gradients()
+        mlp.restore_gradients()
         if is_taken:
             mlp.count_step()
         elif is_due:

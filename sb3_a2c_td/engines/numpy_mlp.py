@@ -63,7 +63,7 @@ class NumpyEngine:
         self._critic_workspace = mlp_gradients.Workspace(self._mlp.critic_widths[1:].tolist())
 
     def refresh(self) -> None:
-        """Take over the parts that were replaced."""
+        """Use the new parts where some were replaced."""
         if not self._mlp.is_bound():
             self._bind()
 
@@ -126,7 +126,7 @@ class NumpyEngine:
         statistics = td_statistics(targets, td_errors)
         advantages = self._normalized(td_errors, statistics) if config.normalize_advantage else td_errors
         actor_loss, entropy = self._actor_gradient(observations, batch.actions, batch.action_masks, advantages, config)
-        self._mlp.show_gradients()
+        self._mlp.restore_gradients()
         if self._reducer is not None:
             metrics = th.tensor([actor_loss, critic_loss, entropy])
             self._reducer.reduce(self.policy.parameters(), metrics, n)

@@ -1,4 +1,4 @@
-"""What the log says of a batch's TD errors."""
+"""Statistics of a batch's TD errors, for the log."""
 
 import math
 from typing import NamedTuple
