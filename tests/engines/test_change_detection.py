@@ -1,4 +1,4 @@
-"""A structural change of a policy or its optimizer counts from the next rollout on, with every engine."""
+"""A structural change of a policy or its optimizer takes effect in the next rollout, with every engine."""
 
 import copy
 from collections.abc import Callable
@@ -190,7 +190,9 @@ def autograd(change: Callable[[TDA2C], None]) -> TDA2C:
 
 @pytest.mark.parametrize("n_numpy_updates", [10, 30], ids=["after numba", "before numba"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_changes_count(change: Callable[[TDA2C], None], n_numpy_updates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_take_effect(
+    change: Callable[[TDA2C], None], n_numpy_updates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The change comes after 20 of 40 updates: with numba in use, or before it is due. No fallback warns."""
     monkeypatch.setattr(auto, "N_NUMPY_UPDATES", n_numpy_updates)
     reference, model = autograd(change), trained("auto", change)

@@ -206,20 +206,20 @@ def steps_of(model: TDA2C) -> th.Tensor:
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
-def test_set_parameters_counts(engine: str) -> None:
+def test_set_parameters_takes_effect(engine: str) -> None:
     source, target = make(engine).learn(100), make(engine).learn(50)
     target.set_parameters(copy.deepcopy(source.get_parameters()))
     assert th.equal(steps_of(source), steps_of(target))
 
 
-def test_load_from_vector_counts() -> None:
+def test_load_from_vector_takes_effect() -> None:
     source, target = make("numba"), make("numba").learn(50)
     source.policy.optimizer.load_state_dict(copy.deepcopy(target.policy.optimizer.state_dict()))
     target.policy.load_from_vector(source.policy.parameters_to_vector())
     assert th.equal(steps_of(source), steps_of(target))
 
 
-def test_a_replaced_tensor_counts() -> None:
+def test_a_replaced_tensor_takes_effect() -> None:
     source, target = make("numba").learn(50), make("numba").learn(50)
     bias = source.policy.value_net.bias
     with th.no_grad():
@@ -377,7 +377,7 @@ def test_equal_targets_have_no_explained_variance(engine: str, n: int) -> None:
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
 def test_huge_next_observations_reach_no_gradient_of_the_actor(engine: str, n: int) -> None:
-    """The kernels take four rows at a time: padding must not count."""
+    """The kernels take four rows at a time: padding must have no effect."""
     rng = np.random.default_rng(0)
     s, next_s = rng.normal(size=(2, n, 4)).astype(np.float32)
     ended = np.zeros(n, bool)

@@ -36,8 +36,8 @@ def test_batches_of_any_size_may_follow_each_other(activation: type) -> None:
     ours, theirs = (make(policy_kwargs={"activation_fn": activation}) for _ in range(2))
     reference = AutogradEngine(theirs.policy)
     for seed, n in enumerate([3, 20_000, 7, 5_000, 20_000]):
-        objective = ours._loss_config()
-        first, second = ours._engine.update(batch(n, seed), objective), reference.update(batch(n, seed), objective)
+        config = ours._loss_config()
+        first, second = ours._engine.update(batch(n, seed), config), reference.update(batch(n, seed), config)
         np.testing.assert_allclose(first.targets, second.targets, atol=1e-6)
         np.testing.assert_allclose(first.values, second.values, atol=1e-6)
     for param, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
