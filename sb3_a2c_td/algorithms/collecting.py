@@ -181,7 +181,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
     @staticmethod
     def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], rows: np.ndarray | None) -> None:
-        """Store the rows that are transitions (``None``: all); a step without any does not count in the rollout."""
+        """Store the rows that are transitions (``None``: all); a step without any is no step of the rollout."""
         if rows is None:
             buffer.add(transitions)
         elif len(rows) > 0:

@@ -1,4 +1,4 @@
-"""Actors are exported for other programs, as ONNX graphs or as named tensors in safetensors files."""
+"""Exports actors for other programs, as ONNX graphs or as named tensors in safetensors files."""
 
 from sb3_a2c_td.export.actor import Actor
 from sb3_a2c_td.export.errors import ExportError

@@ -1,4 +1,4 @@
-"""Exported actors are compared with their models."""
+"""Compares exported actors with their models."""
 
 from collections.abc import Callable
 from typing import Any

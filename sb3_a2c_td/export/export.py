@@ -1,4 +1,4 @@
-"""The actor of a model is written to a file for other programs, after it was compared with the model."""
+"""Writes the actor of a model to a file for other programs, after comparing it with the model."""
 
 import pathlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""From what a vector environment's step returns to transitions."""
+"""Makes transitions of what a step of a vector environment returns."""
 
 from typing import Any
 

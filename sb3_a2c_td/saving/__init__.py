@@ -1,15 +1,15 @@
-"""Models are saved atomically, and loaded without running code from the file.
+"""Saves models atomically, and loads them without running code from the file.
 
-``TDA2C.save`` writes the zip of Stable-Baselines3 with two more entries; where to add something to it:
+``TDA2C.save`` writes SB3's zip with two more entries. To save something more:
 
-- another attribute of the model: SB3 saves all attributes, except for those in ``_excluded_save_params``. Classes that
-  are new in it belong into :mod:`~sb3_a2c_td.saving.unpickling.allowed_types`
+- an attribute of the model: SB3 saves all attributes, except for those in ``_excluded_save_params``. If its class is
+  new in the zip, add it to :mod:`~sb3_a2c_td.saving.unpickling.allowed_types`
 - something that only resuming needs: :mod:`~sb3_a2c_td.saving.training_state`
-- another entry of the zip: :mod:`~sb3_a2c_td.saving.zip_entries`
+- a new entry of the zip: :mod:`~sb3_a2c_td.saving.zip_entries`
 
-The modules, in the order in which loading uses them: ``zips`` (reading and checking), ``zip_entries`` (names, version),
+``load`` uses the modules in this order: ``zips`` (reading and checking), ``zip_entries`` (names, version),
 ``attributes`` and ``unpickling`` (settings), ``tensor_shapes`` and ``model_checks`` (weights), ``checkpoints`` (all of
-it together), and for resuming ``training_state``, ``generators``, ``env_states`` and ``objects``.
+it together). ``resume`` adds ``training_state``, ``generators``, ``env_states`` and ``object_states``.
 """
 
 from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_attributes, read_checkpoint

@@ -1,4 +1,4 @@
-"""Files are written atomically: a reader, or a crash, finds the old content or the new one."""
+"""Writes files atomically: after a crash or a kill, they have the old content or the new one."""
 
 import glob
 import os

@@ -1,4 +1,4 @@
-"""The attributes of a saved model are decoded from the entry ``data``: JSON, with pickles in base64."""
+"""Decodes the attributes of a saved model from the entry ``data``: JSON, with pickles in base64."""
 
 import base64
 import pickle

@@ -1,4 +1,4 @@
-"""Saved models are read and checked before anything is built from them."""
+"""Reads and checks saved models before anything is built from them."""
 
 import io
 import pickle

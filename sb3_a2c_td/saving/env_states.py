@@ -1,4 +1,4 @@
-"""The states of environments are read as plain data, and environments are put back into them.
+"""Reads the states of environments as plain data, and restores environments from them.
 
 Gymnasium has no interface for this. Most environments are plain Python objects, whose attributes can be read.
 """

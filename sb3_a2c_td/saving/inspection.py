@@ -1,4 +1,4 @@
-"""Saved models of any of SB3's algorithms are inspected without running code from them."""
+"""Inspects saved models of any SB3 algorithm without running code from them."""
 
 import re
 from collections import Counter, defaultdict

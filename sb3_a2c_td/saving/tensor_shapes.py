@@ -1,4 +1,4 @@
-"""The shapes of saved tensors are read and checked without reading the numbers."""
+"""Reads and checks the shapes of saved tensors without reading their numbers."""
 
 import pickle
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""The state of a training run besides the model, which resuming needs to continue as if it had not been stopped.
+"""The state of a training run besides the model, from which ``resume`` continues as if the run had not stopped.
 
 To save something more, add it to the dict in :func:`dumps`, and put it back in :func:`_restore`.
 """

@@ -1,4 +1,4 @@
-"""Zips are checked and read into memory before anything in them is interpreted."""
+"""Checks zips and reads them into memory before anything in them is interpreted."""
 
 import io
 import pathlib

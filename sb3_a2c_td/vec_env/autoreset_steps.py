@@ -1,7 +1,7 @@
-"""Autoreset steps, which native vector environments of Gymnasium take after an episode's end, are no transitions.
+"""Dropping autoreset steps, which native vector environments of Gymnasium take after an episode's end.
 
-Callers that drop these rows may step such environments: they list the rows to keep by :func:`transition_rows`, and say
-so by :func:`dropping_autoreset_steps`.
+They are no transitions. To step such environments, enter :func:`dropping_autoreset_steps`, and keep only the rows that
+:func:`transition_rows` returns.
 """
 
 from collections.abc import Iterator
