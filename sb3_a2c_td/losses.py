@@ -49,7 +49,7 @@ def td_error(target: th.Tensor, value: th.Tensor) -> th.Tensor:
 
 
 def normalized(advantage: th.Tensor) -> th.Tensor:
-    r"""Normalise advantages over the batch: :math:`(A - \bar A) / (\operatorname{std} A + 10^{-8})`, as SB3 does.
+    r"""Normalize advantages over the batch: :math:`(A - \bar A) / (\operatorname{std} A + 10^{-8})`, as SB3 does.
 
     A single advantage has no standard deviation and is returned unchanged.
 
@@ -68,7 +68,7 @@ def double_softmax_log_prob(logits: th.Tensor, action: th.Tensor) -> th.Tensor:
     The first TensorFlow 2 releases computed this for a network with a softmax output and a cross-entropy with
     ``from_logits=True``. As the log-probability in :func:`actor_loss`, it reproduces such code literally.
 
-    :param logits: :math:`z`, normalised or not, ``(N, n_actions)``
+    :param logits: :math:`z`, normalized or not, ``(N, n_actions)``
     :param action: :math:`a`, integers, ``(N,)``
     :return: ``(N,)``
     """

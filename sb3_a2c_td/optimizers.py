@@ -28,7 +28,7 @@ class AdamTFLike(Optimizer):
     :math:`\hat\epsilon_t = \epsilon \sqrt{1-\beta_2^t}`, a smaller value in the early steps. The class is to Adam what
     SB3's ``RMSpropTFLike`` is to RMSprop.
 
-    :param params: parameters or parameter groups to optimise
+    :param params: parameters or parameter groups to optimize
     :param lr: step size :math:`\alpha`; the default is Keras's
     :param betas: decay rates :math:`\beta_1, \beta_2` of the two moments
     :param eps: :math:`\epsilon`; the default is Keras's
@@ -59,7 +59,7 @@ class AdamTFLike(Optimizer):
 
     @th.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take one optimisation step. Parameters without a gradient are left unchanged.
+        """Take one optimization step. Parameters without a gradient are left unchanged.
 
         :param closure: recomputes the loss and its gradients
         :return: the loss of the closure, or ``None`` without one
@@ -159,8 +159,8 @@ def max_parameter_change(optimizer: Optimizer) -> float:
     The function returns twice this bound: with an :math:`\epsilon` of at least :data:`MIN_EPS_WITH_BOUND`, that holds
     even where squared gradients underflow in float32.
 
-    :param optimizer: the optimiser
-    :return: the bound for ``AdamTFLike`` and for PyTorch's ``Adam`` without weight decay, infinity for other optimisers
+    :param optimizer: the optimizer
+    :return: the bound for ``AdamTFLike`` and for PyTorch's ``Adam`` without weight decay, infinity for other optimizers
     """
     if type(optimizer) not in (AdamTFLike, th.optim.Adam):
         return math.inf

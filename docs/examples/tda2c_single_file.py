@@ -25,7 +25,7 @@ CRITIC_LEARNING_RATE = 1e-3
 
 
 def mlp(*sizes: int) -> nn.Sequential:
-    """Build ReLU layers with Keras's initialisation: Glorot-uniform weights and zero biases."""
+    """Build ReLU layers with Keras's initialization: Glorot-uniform weights and zero biases."""
     layers = []
     for n_inputs, n_outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]

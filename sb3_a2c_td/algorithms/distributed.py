@@ -86,7 +86,7 @@ class ProcessGroupReducer:
         self.flags_of_any = Flags(stop=n_stop > 0, saved=n_saved > 0)
 
     def normalize(self, advantages: ArrayT) -> ArrayT:
-        """Normalise advantages by the mean and the standard deviation over all ranks.
+        """Normalize advantages by the mean and the standard deviation over all ranks.
 
         See :func:`~sb3_a2c_td.losses.normalized`. It takes an all-reduce of three numbers.
 

@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Print the mean and standard deviation of a saved model's returns.
 
-    Observations are normalised if SB3 or RL Zoo saved the statistics of VecNormalize next to the zip. --normalize names
+    Observations are normalized if SB3 or RL Zoo saved the statistics of VecNormalize next to the zip. --normalize names
     another file, --no-normalize turns this off.
 
     \b

@@ -36,7 +36,7 @@ def export(
     """Write the deterministic actor of a saved model to a file that needs neither SB3 nor this package.
 
     The actor takes observations as the environment returns them, and returns the actions of
-    predict(..., deterministic=True). It normalises observations if SB3 or RL Zoo saved the statistics of VecNormalize
+    predict(..., deterministic=True). It normalizes observations if SB3 or RL Zoo saved the statistics of VecNormalize
     next to the zip; --normalize names another file, --no-normalize turns this off. The file is written only if the
     actor acts as the model does on many observations.
 

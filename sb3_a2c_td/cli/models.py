@@ -30,7 +30,7 @@ Normalize = Annotated[
         show_default="those next to the zip",
     ),
 ]
-NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalise observations.")]
+NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalize observations.")]
 
 
 def policy_for(observation_space: spaces.Space[object]) -> str:
@@ -65,8 +65,8 @@ def read_statistics(path: Path, normalize: Path | None, no_normalize: bool) -> N
 
     :param path: the model's zip
     :param normalize: the file that ``VecNormalize.save`` wrote; ``None``: look for it next to the zip
-    :param no_normalize: whether observations are not to be normalised
-    :return: the normalization; ``None``: observations are not normalised
+    :param no_normalize: whether observations are not to be normalized
+    :return: the normalization; ``None``: observations are not normalized
     :raises ValueError: if both options were given, or the file is invalid
     """
     if no_normalize and normalize is not None:
@@ -74,7 +74,7 @@ def read_statistics(path: Path, normalize: Path | None, no_normalize: bool) -> N
     statistics = normalize or _statistics_next_to(path)
     if no_normalize or statistics is None:
         return None
-    print(f"Observations are normalised by {statistics}")
+    print(f"Observations are normalized by {statistics}")
     return read_normalization(statistics)
 
 

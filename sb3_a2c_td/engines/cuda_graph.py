@@ -114,7 +114,7 @@ class CudaEngine:
         return self._acting[key].draw(arrays)
 
     def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
-        """Take one step of the optimiser on all transitions in the buffer."""
+        """Take one step of the optimizer on all transitions in the buffer."""
         batch = buffer.transitions()
         arrays = _named("observations", batch.observations) | _named("next_observations", batch.next_observations)
         arrays |= {"actions": batch.actions, "rewards": batch.rewards}

@@ -17,8 +17,8 @@ from gymnasium import spaces
 FORWARD, LEFT, RIGHT = range(3)
 CELL_SIZE = 24
 """pixels per side of a cell in rendered pictures"""
-WALL_COLOUR, CORRIDOR_COLOUR, GOAL_COLOUR = (255, 255, 255), (214, 220, 228), (64, 148, 96)
-AGENT_COLOUR = (226, 112, 32)
+WALL_COLOR, CORRIDOR_COLOR, GOAL_COLOR = (255, 255, 255), (214, 220, 228), (64, 148, 96)
+AGENT_COLOR = (226, 112, 32)
 
 
 class TMaze(gym.Env[np.ndarray, np.int64]):
@@ -83,11 +83,11 @@ class TMaze(gym.Env[np.ndarray, np.int64]):
         """
         if self.render_mode is None:
             return None
-        cells = np.full((3, self.length + 1, 3), WALL_COLOUR, np.uint8)
-        cells[1] = CORRIDOR_COLOUR
-        cells[:, -1] = CORRIDOR_COLOUR
-        cells[0 if self._sign == LEFT else 2, -1] = GOAL_COLOUR
-        cells[1, self._position] = AGENT_COLOUR
+        cells = np.full((3, self.length + 1, 3), WALL_COLOR, np.uint8)
+        cells[1] = CORRIDOR_COLOR
+        cells[:, -1] = CORRIDOR_COLOR
+        cells[0 if self._sign == LEFT else 2, -1] = GOAL_COLOR
+        cells[1, self._position] = AGENT_COLOR
         return cells.repeat(CELL_SIZE, axis=0).repeat(CELL_SIZE, axis=1)
 
     def _observation(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Gymnasium environments that sample a finite MDP: a single one, and a vectorised one."""
+"""Gymnasium environments that sample a finite MDP: a single one, and a vectorized one."""
 
 from collections.abc import Callable
 from typing import Any, Literal

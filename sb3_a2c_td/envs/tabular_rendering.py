@@ -10,8 +10,8 @@ from sb3_a2c_td.tabular.mdp import TabularMDP
 MAX_COLUMNS = 25
 CELL_SIZE = 24
 """pixels per side of a cell"""
-BACKGROUND_COLOUR, STATE_COLOUR, TERMINAL_COLOUR = (255, 255, 255), (214, 220, 228), (96, 104, 116)
-MARK_COLOUR = (226, 112, 32)
+BACKGROUND_COLOR, STATE_COLOR, TERMINAL_COLOR = (255, 255, 255), (214, 220, 228), (96, 104, 116)
+MARK_COLOR = (226, 112, 32)
 
 
 def text(mdp: TabularMDP, state: int) -> str:
@@ -33,10 +33,10 @@ def picture(mdp: TabularMDP, state: int) -> npt.NDArray[np.uint8]:
     """
     columns = min(mdp.n_states, MAX_COLUMNS)
     rows = math.ceil(mdp.n_states / columns)
-    image = np.full((rows, CELL_SIZE, columns, CELL_SIZE, 3), BACKGROUND_COLOUR, np.uint8)
+    image = np.full((rows, CELL_SIZE, columns, CELL_SIZE, 3), BACKGROUND_COLOR, np.uint8)
     for s in range(mdp.n_states):
         cell = image[s // columns, :, s % columns]
-        cell[1:-1, 1:-1] = TERMINAL_COLOUR if mdp.terminal[s] else STATE_COLOUR
+        cell[1:-1, 1:-1] = TERMINAL_COLOR if mdp.terminal[s] else STATE_COLOR
         if s == state:
-            cell[6:-6, 6:-6] = MARK_COLOUR
+            cell[6:-6, 6:-6] = MARK_COLOR
     return image.reshape(rows * CELL_SIZE, columns * CELL_SIZE, 3)

@@ -1,6 +1,6 @@
 """TDA2C's settings, for RL Zoo and for Python: tuned ones for each environment of the benchmark, and two defaults.
 
-The tuned settings maximise the area under the learning curve within the benchmark's number of steps, see the studies
+The tuned settings maximize the area under the learning curve within the benchmark's number of steps, see the studies
 in ``benchmarks/results/studies``. ``"default"`` has what most of these share, with the reference's learning rates,
 discount factor and rollout length. ``"atari"`` follows RL Zoo's A2C. These two were not tuned.
 """

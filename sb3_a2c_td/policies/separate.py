@@ -27,10 +27,10 @@ from sb3_a2c_td.optimizers import AdamTFLike
 
 
 class SeparateNetworks(BasePolicy):
-    """Mixin that gives an actor-critic policy separate networks and one optimiser with two parameter groups.
+    """Mixin that gives an actor-critic policy separate networks and one optimizer with two parameter groups.
 
-    The groups ``"actor"`` and ``"critic"`` have a learning rate each. For optimisers that treat every parameter
-    independently (Adam, RMSprop, SGD, ...), this equals two optimisers. The defaults are the reference settings:
+    The groups ``"actor"`` and ``"critic"`` have a learning rate each. For optimizers that treat every parameter
+    independently (Adam, RMSprop, SGD, ...), this equals two optimizers. The defaults are the reference settings:
     ``obs -> 32 -> 16 -> actions`` and ``obs -> 32 -> 16 -> 16 -> 1``, ReLU, Glorot-uniform weights, zero biases, and
     Adam in Keras's form.
 
@@ -41,12 +41,12 @@ class SeparateNetworks(BasePolicy):
     :param lr_schedule: the actor's learning rate; :class:`~sb3_a2c_td.TDA2C` sets the critic's
     :param net_arch: hidden layers, as in SB3: ``[64, 64]`` or ``dict(pi=[32, 16], vf=[32, 16, 16])``
     :param activation_fn: activation function
-    :param ortho_init: whether to use SB3's orthogonal initialisation. Otherwise the layers after the features
-        extractors are initialised as in Keras (Glorot-uniform weights, zero biases), and the extractors keep their own
+    :param ortho_init: whether to use SB3's orthogonal initialization. Otherwise the layers after the features
+        extractors are initialized as in Keras (Glorot-uniform weights, zero biases), and the extractors keep their own
         weights
     :param features_extractor_class: features extractor; actor and critic get one each
     :param share_features_extractor: must be ``False``
-    :param optimizer_class: optimiser
+    :param optimizer_class: optimizer
     :param kwargs: further arguments of the policy
     :raises ValueError: if actor and critic share a features extractor or any other parameter
     """
@@ -153,11 +153,11 @@ class SeparateNetworks(BasePolicy):
         return [self.mlp_extractor, self.action_net, self.value_net]
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the optimiser's group ``"actor"``: all that the value does not depend on."""
+        """Return the parameters of the optimizer's group ``"actor"``: all that the value does not depend on."""
         return list(self.optimizer.param_groups[0]["params"])
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the optimiser's group ``"critic"``: those that the value depends on."""
+        """Return the parameters of the optimizer's group ``"critic"``: those that the value depends on."""
         return list(self.optimizer.param_groups[1]["params"])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _init_like_keras(module: nn.Module) -> None:
 
 
 def _init_lstm_like_keras(name: str, weight: th.Tensor) -> None:
-    """Initialise an array of an LSTM. PyTorch stacks the four gates along the first axis, the forget gate second."""
+    """Initialize an array of an LSTM. PyTorch stacks the four gates along the first axis, the forget gate second."""
     if name.startswith("weight_ih"):
         nn.init.xavier_uniform_(weight)
     elif name.startswith("weight_hh"):
@@ -188,7 +188,7 @@ def _init_lstm_like_keras(name: str, weight: th.Tensor) -> None:
 
 
 class SeparateCnns(SeparateNetworks):
-    """Mixin with a ``NatureCNN`` each for actor and critic, initialised as in SB3's ``CnnPolicy``.
+    """Mixin with a ``NatureCNN`` each for actor and critic, initialized as in SB3's ``CnnPolicy``.
 
     The reference has no network for images. As in SB3, no hidden layers follow the CNN, and weights are orthogonal.
     """

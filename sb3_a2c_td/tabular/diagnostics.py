@@ -59,7 +59,7 @@ class TabularDiagnosticsCallback(BaseCallback):
     :param log_freq: number of updates between two logs
     :param verbose: 0 no output, 1 info, 2 debug
     :raises ValueError: at the start of training, if the model is not a TDA2C; if its environments have no ``mdp``,
-        different ones, or one with another ``gamma``; if rewards are normalised; or if observations are neither the
+        different ones, or one with another ``gamma``; if rewards are normalized; or if observations are neither the
         state's index nor its one-hot vector
     """
 
@@ -148,7 +148,7 @@ class ExactMetrics(NamedTuple):
     value_rmse: float
     objective: float
     gradient: FloatArray
-    r""":math:`\nabla J` with respect to the actor's parameters, flat, in the order of the optimiser's group"""
+    r""":math:`\nabla J` with respect to the actor's parameters, flat, in the order of the optimizer's group"""
     visited_gradient: FloatArray
     r"""the same with counted visits instead of :math:`\eta`"""
 
@@ -199,7 +199,7 @@ def parameter_gradient(policy: SeparateActorCriticPolicy, observations: np.ndarr
     :param policy: a policy with discrete actions
     :param observations: ``(S, *observation_shape)``
     :param weights: :math:`w`, ``(S, A)``
-    :return: one vector, in the order of the optimiser's group
+    :return: one vector, in the order of the optimizer's group
     """
     probabilities = _probabilities(policy, observations)
     weights_of_outputs = th.as_tensor(weights, dtype=probabilities.dtype, device=probabilities.device)

@@ -167,7 +167,7 @@ class TabularMDP:
         if len(starting):
             raise ValueError(
                 f"initial: no episode may start in the terminal state {starting[0]}, got the probability "
-                f"{self.initial[starting[0]]}; set it to 0 and normalise the other probabilities"
+                f"{self.initial[starting[0]]}; set it to 0 and normalize the other probabilities"
             )
 
     def _check_transition_rewards(self) -> None:

@@ -69,7 +69,7 @@ def check_distributable(env: VecEnv | None) -> None:
 
     :param env: the environments of one process
     :raises ValueError: if they have autoreset steps, so that rollouts differ in length between processes, or
-        ``VecNormalize`` would normalise by the statistics of one process
+        ``VecNormalize`` would normalize by the statistics of one process
     """
     adapter = find_adapter(env)
     if adapter is not None and adapter.has_autoreset_steps:

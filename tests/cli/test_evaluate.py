@@ -78,7 +78,7 @@ def test_default_is_twenty_deterministic_episodes(model: TDA2C) -> None:
         ("best_model.zip", "my-Pendulum-v1/vecnormalize.pkl"),
     ],
 )
-def test_observations_are_normalised_by_statistics_next_to_the_zip(zip_name: str, statistics: str) -> None:
+def test_observations_are_normalized_by_statistics_next_to_the_zip(zip_name: str, statistics: str) -> None:
     env = VecNormalize(make_vec_env("Pendulum-v1", seed=0), clip_obs=1.0)
     # a learning rate that is large enough to change the actions
     model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu").learn(400)
@@ -89,14 +89,14 @@ def test_observations_are_normalised_by_statistics_next_to_the_zip(zip_name: str
     env.save(statistics)
 
     def predict(obs):
-        normalised = (obs - env.obs_rms.mean) / np.sqrt(env.obs_rms.var + env.epsilon)
-        return model.predict(normalised.clip(-1.0, 1.0).astype(np.float32), deterministic=True)[0]
+        normalized = (obs - env.obs_rms.mean) / np.sqrt(env.obs_rms.var + env.epsilon)
+        return model.predict(normalized.clip(-1.0, 1.0).astype(np.float32), deterministic=True)[0]
 
-    normalised = np.mean(returns(predict, "Pendulum-v1", 2, seed=3))
-    unnormalised = np.mean(returns(lambda obs: model.predict(obs, deterministic=True)[0], "Pendulum-v1", 2, seed=3))
-    assert abs(normalised - unnormalised) > 1.0
+    normalized = np.mean(returns(predict, "Pendulum-v1", 2, seed=3))
+    unnormalized = np.mean(returns(lambda obs: model.predict(obs, deterministic=True)[0], "Pendulum-v1", 2, seed=3))
+    assert abs(normalized - unnormalized) > 1.0
     arguments = f"{zip_name} --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
-    assert float(evaluated(arguments)[1]) == pytest.approx(normalised, abs=0.02)
+    assert float(evaluated(arguments)[1]) == pytest.approx(normalized, abs=0.02)
 
     Path(statistics).write_bytes(pickle.dumps(print))
     done = run(arguments)
@@ -109,11 +109,11 @@ def test_options_override_statistics_next_to_the_zip(model: TDA2C) -> None:
     env.save("vecnormalize.pkl")
     env.save("other.pkl")
     arguments = "model.zip --env CartPole-v1 --episodes 2 --seed 3 --device cpu"
-    unnormalised = evaluated(f"{arguments} --no-normalize")
-    assert unnormalised != evaluated(arguments)
-    assert "Observations are normalised by other.pkl" in run(f"{arguments} --normalize other.pkl").stdout
+    unnormalized = evaluated(f"{arguments} --no-normalize")
+    assert unnormalized != evaluated(arguments)
+    assert "Observations are normalized by other.pkl" in run(f"{arguments} --normalize other.pkl").stdout
     Path("vecnormalize.pkl").unlink()
-    assert evaluated(arguments) == unnormalised
+    assert evaluated(arguments) == unnormalized
 
     done = run(f"{arguments} --normalize other.pkl --no-normalize")
     assert done.exit_code == 2
@@ -123,7 +123,7 @@ def test_options_override_statistics_next_to_the_zip(model: TDA2C) -> None:
 def test_other_files_next_to_the_zip_are_not_taken_for_statistics(model: TDA2C) -> None:
     for name in ("model.pkl", "rl_model_vecnormalize_400_steps.pkl"):
         Path(name).write_bytes(b"")
-    assert "normalised" not in run("model.zip --env CartPole-v1 --episodes 1").stdout
+    assert "normalized" not in run("model.zip --env CartPole-v1 --episodes 1").stdout
 
 
 def test_code_is_loaded_only_if_trusted() -> None:

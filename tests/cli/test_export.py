@@ -52,7 +52,7 @@ def test_writes_to_the_output() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["actors", "model.zip"]
 
 
-def test_normalises_by_the_given_statistics() -> None:
+def test_normalizes_by_the_given_statistics() -> None:
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
     model = saved(env=env)
     env.save("vecnormalize.pkl")
@@ -64,11 +64,11 @@ def test_normalises_by_the_given_statistics() -> None:
     np.testing.assert_array_equal(tensors["mean.observation"], env.obs_rms.mean)
 
 
-def test_normalises_by_statistics_next_to_the_zip_unless_turned_off() -> None:
+def test_normalizes_by_statistics_next_to_the_zip_unless_turned_off() -> None:
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
     saved(env=env)
     env.save("vecnormalize.pkl")
-    assert "Observations are normalised by vecnormalize.pkl" in run("export model.zip --to safetensors").stdout
+    assert "Observations are normalized by vecnormalize.pkl" in run("export model.zip --to safetensors").stdout
     assert load_actor("model.safetensors").normalization is not None
     assert run("export model.zip --to safetensors --no-normalize").exit_code == 0
     assert load_actor("model.safetensors").normalization is None

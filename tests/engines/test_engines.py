@@ -181,7 +181,7 @@ def test_every_engine_computes_what_autograd_computes(env_id: str, loss_config: 
     assert (reference.history[-1] - reference.history[0]).abs().max() > 0.01
     for engine in ("numpy", "numba"):
         model = trained(MlpPolicy, engine, env_id, loss_config, seed)
-        # advantages that are nearly the same are normalised by what nearly vanishes
+        # advantages that are nearly the same are normalized by what nearly vanishes
         atol = 1e-5 if loss_config == "normalized" else 2e-6
         th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=atol)
         assert_same_metrics(model.metrics, reference.metrics)

@@ -8,14 +8,14 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from sb3_a2c_td.envs import LastAction, Positions, TMaze
 from sb3_a2c_td.envs.partially_observed import (
-    AGENT_COLOUR,
+    AGENT_COLOR,
     CELL_SIZE,
-    CORRIDOR_COLOUR,
+    CORRIDOR_COLOR,
     FORWARD,
-    GOAL_COLOUR,
+    GOAL_COLOR,
     LEFT,
     RIGHT,
-    WALL_COLOUR,
+    WALL_COLOR,
 )
 from sb3_a2c_td.envs.registration import PARTIALLY_OBSERVED
 
@@ -99,8 +99,8 @@ def test_picture_shows_goal_and_agent() -> None:
     before = env.render()
     assert before.shape == (3 * CELL_SIZE, 5 * CELL_SIZE, 3)
     env.step(FORWARD)
-    colours = {tuple(colour) for colour in env.render().reshape(-1, 3)}
-    assert colours == {WALL_COLOUR, CORRIDOR_COLOUR, GOAL_COLOUR, AGENT_COLOUR}
+    colors = {tuple(color) for color in env.render().reshape(-1, 3)}
+    assert colors == {WALL_COLOR, CORRIDOR_COLOR, GOAL_COLOR, AGENT_COLOR}
     np.testing.assert_array_equal((env.render() != before).any(axis=2).sum(), 2 * CELL_SIZE**2)
     assert TMaze().render() is None
 

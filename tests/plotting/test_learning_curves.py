@@ -114,7 +114,7 @@ def test_a_model_draws_its_last_episodes(tmp_path: Path) -> None:
         assert points[0] == [step + n_unfinished for step in steps[-10:]]
 
 
-def test_runs_have_different_colours_and_labels(tmp_path: Path) -> None:
+def test_runs_have_different_colors_and_labels(tmp_path: Path) -> None:
     monitored(tmp_path).save(tmp_path / "model")
     runs = [tmp_path / "logs", str(tmp_path / "model.zip")]
     ax = plot_learning_curve(*runs, labels=["log", "zip"])

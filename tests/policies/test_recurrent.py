@@ -14,7 +14,7 @@ def make_policy(**kwargs: Any) -> MlpLstmPolicy:
     return MlpLstmPolicy(spaces.Box(-1, 1, (4,)), spaces.Discrete(2), lambda _: 1e-3, **kwargs)
 
 
-def test_lstms_are_initialised_like_keras() -> None:
+def test_lstms_are_initialized_like_keras() -> None:
     """Orthogonal recurrent weights; biases of 1 for the forget gates, the second of four, and of 0 for the others."""
     policy = make_policy(n_lstm_layers=2)
     for lstm in (policy.lstm_actor, policy.lstm_critic):
@@ -26,7 +26,7 @@ def test_lstms_are_initialised_like_keras() -> None:
     assert not make_policy(enable_critic_lstm=False).critic.bias.any()
 
 
-def test_ortho_init_keeps_pytorchs_initialisation_of_lstms() -> None:
+def test_ortho_init_keeps_pytorchs_initialization_of_lstms() -> None:
     assert make_policy(ortho_init=True).lstm_actor.bias_ih_l0.detach().unique().numel() > 20
 
 

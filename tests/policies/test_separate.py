@@ -43,7 +43,7 @@ def test_mlp_policy_has_the_reference_networks() -> None:
     assert policy.optimizer.param_groups[0]["eps"] == 1e-7
 
 
-def test_linear_layers_are_initialised_as_in_keras() -> None:
+def test_linear_layers_are_initialized_as_in_keras() -> None:
     """Glorot: uniform in ±sqrt(6 / (fan_in + fan_out)), zero biases."""
     policy = build(MlpPolicy, VECTOR, net_arch=[400, 300])
     for layer in policy.modules():

@@ -90,7 +90,7 @@ MODELS: dict[str, Callable[[], TDA2C]] = {
     ),
     "activation": lambda: small(policy_kwargs={"activation_fn": nn.Tanh, "net_arch": {"pi": [2], "vf": [3, 2]}}),
     "other activation": lambda: small(policy_kwargs={"activation_fn": nn.SiLU}),
-    "optimiser": lambda: small(
+    "optimizer": lambda: small(
         policy_kwargs={"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"betas": (0.5, 0.9)}}
     ),
     "plain gradients": lambda: small(policy_kwargs={"optimizer_class": th.optim.SGD}),

@@ -53,7 +53,7 @@ def recorded_gradients(mdp: TabularMDP, logits: np.ndarray, values: np.ndarray) 
     return by_logits, visits
 
 
-def standardised(residuals: np.ndarray) -> np.ndarray:
+def standardized(residuals: np.ndarray) -> np.ndarray:
     """Return the means over the first axis in units of their standard errors, without noise-free entries."""
     standard_errors = residuals.std(axis=0, ddof=1) / np.sqrt(len(residuals))
     noisy = standard_errors > 0
@@ -73,12 +73,12 @@ def test_mean_gradient_matches_the_exact_one_of_the_visits() -> None:
     by_visit = policy * (action_values(mdp, policy) - values[:, None])
 
     gradients, visits = recorded_gradients(mdp, logits, values)
-    assert np.abs(standardised(gradients - visits[:, :, None] * by_visit)).max() < 5
+    assert np.abs(standardized(gradients - visits[:, :, None] * by_visit)).max() < 5
     assert cosine(gradients.sum(axis=0).ravel(), (visits.sum(axis=0)[:, None] * by_visit).ravel()) > 0.99
 
     wrong = np.random.default_rng(3).normal(size=5) * ~mdp.terminal
     gradients, visits = recorded_gradients(mdp, logits, wrong)
-    assert np.abs(standardised(gradients - visits[:, :, None] * by_visit)).max() > 10
+    assert np.abs(standardized(gradients - visits[:, :, None] * by_visit)).max() > 10
 
 
 def test_mean_gradient_does_not_discount_visits(tmp_path: Path) -> None:

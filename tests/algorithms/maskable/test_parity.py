@@ -43,7 +43,7 @@ def test_masks_that_allow_all_actions_give_tda2c(space: str, engine: str) -> Non
     unmasked.learn(900, recorder)
     assert masked._n_updates == unmasked._n_updates == 60
     np.testing.assert_array_equal(masked_recorder.actions, recorder.actions)
-    # sb3-contrib, whose distributions autograd uses, normalises the logits twice
+    # sb3-contrib, whose distributions autograd uses, normalizes the logits twice
     atol = 1e-5 if engine == "autograd" else 0.0
     np.testing.assert_allclose(masked_recorder.parameters, recorder.parameters, rtol=0, atol=atol)
 

@@ -41,7 +41,7 @@ class GivenActions(RecurrentTDA2C):
         ("Pendulum-v1", {}, ADAM),
         ("Pendulum-v1", {"use_sde": True, "sde_sample_freq": 3}, ADAM),
     ],
-    ids=["discrete", "clipped and normalised", "no critic LSTM, RMSprop", "continuous", "gSDE"],
+    ids=["discrete", "clipped and normalized", "no critic LSTM, RMSprop", "continuous", "gSDE"],
 )
 def test_parameters_match_recurrent_ppo(
     env_id: str, settings: dict[str, Any], policy_kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -84,7 +84,7 @@ def test_with_several_environments_rollouts_may_end_with_an_episode() -> None:
 
 
 def test_batches_of_one_leave_the_weights_finite() -> None:
-    """The standard deviation of one advantage, by which it would be normalised, is 0 or NaN."""
+    """The standard deviation of one advantage, by which it would be normalized, is 0 or NaN."""
     model = make(length=6, normalize_advantage=True).learn(12)
     assert model.batch_sizes == [5, 1, 5, 1]
     assert all(th.isfinite(param).all() for param in model.policy.parameters())
@@ -156,7 +156,7 @@ def test_the_default_of_total_timesteps() -> None:
     assert model._total_timesteps == 100_000
 
 
-def test_terminal_observations_are_normalised() -> None:
+def test_terminal_observations_are_normalized() -> None:
     """VecNormalize also scales the last observation of an episode to around zero."""
     env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]), norm_reward=False)
     model = BatchRecorder("MlpPolicy", env, n_steps=4, seed=0, device="cpu")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sb3_a2c_td.saving.object_states import CannotRestoreError, Reader
-from tests.saving.object_states.things import Colour, Thing
+from tests.saving.object_states.things import Color, Thing
 
 
 class Sides(Flag):
@@ -47,7 +47,7 @@ class Reduces(Thing):
         np.array([None]),
         np.array(["2020-01-01"], "M8[D]"),
         np.longdouble(1),
-        {Colour.RED: 1},
+        {Color.RED: 1},
         {("a", Thing()): 1},
         type("Number", (int,), {})(3),
         # order, state and members that would not come back

@@ -10,12 +10,12 @@ import pytest
 
 from sb3_a2c_td.saving import UnreadableCheckpointError
 from sb3_a2c_td.saving.object_states import NOTHING, CannotRestoreError, Reader, State, Writer
-from tests.saving.object_states.things import Colour, Slotted, Thing, moved
+from tests.saving.object_states.things import Color, Slotted, Thing, moved
 
 
 def test_attributes_of_every_kind_are_restored() -> None:
     saved = Thing(
-        colour=Colour.BLUE,
+        color=Color.BLUE,
         slotted=Slotted(3),
         queue=deque([1, 2], maxlen=3),
         ordered=OrderedDict(a=1),
@@ -34,7 +34,7 @@ def test_attributes_of_every_kind_are_restored() -> None:
         huge=2**200,
     )
     live = Thing(
-        colour=Colour.RED,
+        color=Color.RED,
         slotted=Slotted(1),
         python=random.Random(1),
         legacy=np.random.RandomState(1),
@@ -46,7 +46,7 @@ def test_attributes_of_every_kind_are_restored() -> None:
     found = moved(saved, live)
     assert found is live
     assert vars(found).keys() == vars(saved).keys()
-    assert (found.colour, found.slotted.number, found.slotted.hidden) == (Colour.BLUE, 3, 6)
+    assert (found.color, found.slotted.number, found.slotted.hidden) == (Color.BLUE, 3, 6)
     assert (found.queue, found.queue.maxlen) == (deque([1, 2]), 3)
     assert (found.ordered, type(found.ordered)) == (OrderedDict(a=1), OrderedDict)
     assert found.new_path == Path("levels/3")
@@ -143,7 +143,7 @@ def test_the_saved_state_does_not_change_with_the_environment() -> None:
         (Thing(a=Thing()), Thing(), r"^thing\.a is missing; when it was saved it was a .*Thing"),
         (Thing(a=Thing()), Thing(a=Slotted(1)), r"^thing\.a is a .*Slotted; when it was saved it was a .*Thing"),
         (Thing(a=[Thing(), Thing()]), Thing(a=[Thing()]), r"^thing\.a\[0\] is missing"),
-        (Thing(a=Colour.RED), Thing(a=None), r"^thing\.a is missing; when it was saved it was RED"),
+        (Thing(a=Color.RED), Thing(a=None), r"^thing\.a is missing; when it was saved it was RED"),
         (Thing(a=lambda: 1), Thing(), r"^thing\.a is missing"),
         (Thing(a=len), Thing(a=max), r"^thing\.a is builtins\.max; when it was saved it was builtins\.len"),
         (Thing(a=Thing), Thing(a=Slotted), r"^thing\.a is .*Slotted; when it was saved it was .*Thing"),

@@ -8,7 +8,7 @@ from sb3_a2c_td.saving import restricted_loads
 from sb3_a2c_td.saving.object_states import Reader, Writer
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = 1
     BLUE = 2
 
