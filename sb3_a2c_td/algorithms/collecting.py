@@ -15,8 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
-from sb3_a2c_td.rollout.collection import step_transitions
 from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.steps import step_transitions
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
 from sb3_a2c_td.rollout.validation import check_finite, check_shapes, check_spaces
 from sb3_a2c_td.vec_env.autoreset_steps import transition_rows

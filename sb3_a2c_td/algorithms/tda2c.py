@@ -37,14 +37,14 @@ class TDA2C(CollectingAlgorithm):
 
     .. code-block:: text
 
-        until the budget is used up:
-            collect a rollout of n_steps transitions (s, a, r, s') with a ~ π(·|s); with one environment, the end of an
-                episode ends the rollout
-            y = reward_scale · r + γ V(s')        y = reward_scale · r where the episode ended
-            A = y − V(s)
-            one step of the actor's optimizer down   mean(−A log π(a|s))        A held constant
-            one step of the critic's optimizer down  mean((y − V(s))²)          y held constant
-            forget the rollout
+        until total_timesteps are taken:
+            collect a rollout of n_steps transitions (s, a, r, s') with a ~ π(·|s),
+                with one environment ended early by the end of an episode
+            y ← reward_scale · r + γ V(s')       without γ V(s') if the episode ended
+            A ← y − V(s)
+            take one step of the actor's optimizer  to decrease mean(−A log π(a|s)),  A held constant
+            take one step of the critic's optimizer to decrease mean((y − V(s))²),    y held constant
+            discard the rollout
 
     The defaults are the settings of the reference program. The update stands in
     :meth:`AutogradEngine.update <sb3_a2c_td.engines.autograd.AutogradEngine.update>`, its mathematics in
@@ -93,7 +93,6 @@ class TDA2C(CollectingAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateActorCriticPolicy
-    """the base class of this algorithm's policies"""
     policy: SeparateActorCriticPolicy
     critic_learning_rate: float | Schedule
 

@@ -56,7 +56,7 @@ class AutogradEngine:
             L = \operatorname{mean}(-A \log \pi(a|s)) + \operatorname{mean}((y - V(s))^2)
         """
         batch = buffer.tensors(self.policy.device)
-        # as in the reference: targets and advantages in evaluation mode, losses in training mode
+        # targets and advantages in evaluation mode, so that dropout and BatchNorm do not blur them
         self._set_training_mode(False)
         values, next_values = self._values(buffer, batch)
         discounts = losses.discounts(config.ended(batch), config.gamma)
@@ -64,7 +64,7 @@ class AutogradEngine:
         td_errors = losses.td_error(targets, values.detach())
         advantages = self._normalize(td_errors) if config.normalize_advantage else td_errors
 
-        # a batch of one has no statistics: layers like BatchNorm then use their running ones
+        # losses in training mode, but for a batch of one, which has no statistics for BatchNorm
         self._set_training_mode(len(targets) > 1)
         log_prob, entropy = self._log_prob_and_entropy(batch, config.double_softmax)
         actor_loss = losses.actor_loss(log_prob, advantages)
@@ -80,9 +80,11 @@ class AutogradEngine:
         max_norm = math.inf if config.max_grad_norm is None else config.max_grad_norm
         grad_norm = th.nn.utils.clip_grad_norm_(self.policy.parameters(), max_norm).item()
 
+        # before the step, after which nothing may fail
+        update = self._report(targets, values, td_errors, metrics, grad_norm)
         if math.isfinite(metrics[0]) and math.isfinite(grad_norm):
             take_finite_step(self.policy.optimizer)
-        return self._report(targets, values, td_errors, metrics, grad_norm)
+        return update
 
     @staticmethod
     def _report(
@@ -98,7 +100,7 @@ class AutogradEngine:
 
     def _values(self, buffer: TransitionBuffer, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
         """Compute V(s) and V(s'), each ``(N,)``; only V(s) can be differentiated."""
-        values = state_values(self.policy, batch.observations)
+        values = self._state_values(batch)
         with th.no_grad():
             return values, next_state_values(self.policy, buffer, batch, values)
 
@@ -106,6 +108,10 @@ class AutogradEngine:
         """Return V(s) in training mode: ``values``, which were computed in evaluation mode, where it is the same."""
         if not self.policy.training or is_stateless(self.policy):
             return values
+        return self._state_values(batch)
+
+    def _state_values(self, batch: Transitions[th.Tensor]) -> th.Tensor:
+        """Compute V(s), ``(N,)``."""
         return state_values(self.policy, batch.observations)
 
     def _log_prob_and_entropy(self, batch: Transitions[th.Tensor], double_softmax: bool) -> tuple[th.Tensor, th.Tensor]:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch as th
@@ -159,6 +158,15 @@ class _Acting:
         return distribution.mean + distribution.stddev * th.randn_like(distribution.mean)
 
 
+class _AdamStep(NamedTuple):
+    """The arguments of :func:`~sb3_a2c_td.optimizers.fused_adam` for one parameter group."""
+
+    tensors: list[list[th.Tensor]]
+    betas: tuple[float, float]
+    alpha_t: th.Tensor
+    eps: float
+
+
 class _Updating:
     """Takes steps on batches of up to ``capacity`` rows."""
 
@@ -252,24 +260,34 @@ class _Updating:
         if self._config.max_grad_norm is not None:
             th._foreach_mul_(grads, (self._config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         is_due = self._memory.device["is_due"] & loss.isfinite() & norm.isfinite()
-        rest, steps = iter(grads), []
-        for group, step in zip(self._groups, self._memory.device["step_sizes"], strict=True):
-            states = [self._policy.optimizer.state[param] for param in group["params"]]
-            moments = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")]
-            tensors = [group["params"], list(islice(rest, len(states))), *moments]
-            steps.append((tensors, group["betas"], step, group["eps"]))
-        is_taken = is_due & th.stack([_stays_finite(*step) for step in steps]).all()
+        steps = self._adam_steps(dict(zip(self._params, grads, strict=True)))
+        is_taken = is_due & th.stack([_stays_finite(step) for step in steps]).all()
         for step in steps:
-            fused_adam(*step, (~is_taken).float())
+            fused_adam(step.tensors, step.betas, step.alpha_t, step.eps, found_inf=(~is_taken).float())
         return norm, is_due, is_taken
+
+    def _adam_steps(self, grads: dict[nn.Parameter, th.Tensor]) -> list[_AdamStep]:
+        """Return the step of each parameter group."""
+        steps = []
+        for group, alpha_t in zip(self._groups, self._memory.device["step_sizes"], strict=True):
+            params = group["params"]
+            states = [self._policy.optimizer.state[param] for param in params]
+            tensors = [
+                params,
+                [grads[param] for param in params],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+            ]
+            steps.append(_AdamStep(tensors, group["betas"], alpha_t, group["eps"]))
+        return steps
 
 
 @th.no_grad()
-def _stays_finite(tensors: list[list[th.Tensor]], betas: tuple[float, float], step: th.Tensor, eps: float) -> th.Tensor:
+def _stays_finite(step: _AdamStep) -> th.Tensor:
     """Take a step with copies of the parameters, and check whether they are finite after it."""
     # times 1: a copy of all in one launch
-    copies = [list(th._foreach_mul(each, 1.0)) for each in tensors]
-    fused_adam(copies, betas, step, eps)
+    copies = [list(th._foreach_mul(each, 1.0)) for each in step.tensors]
+    fused_adam(copies, step.betas, step.alpha_t, step.eps)
     return th.stack(th._foreach_norm(copies[0], math.inf)).isfinite().all()
 
 

@@ -13,7 +13,7 @@ import torch as th
 MASKED_LOGIT = -1e8
 """logit of an action that is not allowed, as in sb3-contrib: its probability is 0, and so is the logit's derivative"""
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-WORTH_CALLING_TORCH = 2**14
+MIN_SIZE_FOR_TORCH = 2**14
 """numbers from which PyTorch's elementwise functions, four times as fast as numpy's, make up for the call"""
 
 
@@ -59,7 +59,7 @@ def forward(
 
 
 def _activate(z: np.ndarray, use_tanh: bool) -> None:
-    if z.size > WORTH_CALLING_TORCH:
+    if z.size > MIN_SIZE_FOR_TORCH:
         (th.tanh_ if use_tanh else th.relu_)(th.from_numpy(z))
     elif use_tanh:
         np.tanh(z, out=z)

@@ -1,5 +1,7 @@
 r"""What a policy computes for a batch: :math:`V(s)`, :math:`\pi(\cdot|s)`, :math:`\log \pi(a|s)` and the entropy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch as th
@@ -29,12 +31,21 @@ def action_distribution(policy: SeparateNetworks, observations: PyTorchObs, acti
     :param action_masks: which choices are allowed, bool ``(N, n_choices)``; ``None``: the policy takes no masks
     :raises DivergenceError: if the policy's outputs are not finite
     """
-    try:
+    with reporting_divergence():
         if action_masks is None:
             return policy.get_distribution(observations)  # type: ignore[no-any-return]
         return policy.get_distribution(observations, action_masks)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def reporting_divergence() -> Iterator[None]:
+    """Raise a :class:`DivergenceError` where PyTorch refuses the parameters of a distribution; other errors pass."""
+    try:
+        yield
     except ValueError as error:
-        raise DivergenceError from error
+        if str(error).startswith("Expected parameter"):
+            raise DivergenceError from error
+        raise
 
 
 def log_prob_and_entropy(

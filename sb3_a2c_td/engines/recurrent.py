@@ -10,8 +10,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_a2c_td.engines.autograd import AutogradEngine
-from sb3_a2c_td.engines.interface import DivergenceError
-from sb3_a2c_td.engines.policy_outputs import log_prob_and_entropy
+from sb3_a2c_td.engines.policy_outputs import log_prob_and_entropy, reporting_divergence
 from sb3_a2c_td.engines.sequences import Sequences, split_into_sequences
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
@@ -55,10 +54,8 @@ class RecurrentEngine(AutogradEngine):
         return actions, self.policy.pack_states(next_states).cpu().numpy()
 
     def _distribution(self, observations: PyTorchObs, actor_states: Any, n: int) -> tuple[Distribution, Any]:
-        try:
+        with reporting_divergence():
             return self.policy.get_distribution(observations, actor_states, self._no_starts(n))  # type: ignore[no-any-return]
-        except ValueError as error:
-            raise DivergenceError from error
 
     def _no_starts(self, n: int) -> th.Tensor:
         # no episode starts within a sequence
@@ -67,9 +64,7 @@ class RecurrentEngine(AutogradEngine):
     def _values(self, buffer: TransitionBuffer, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
         return self._sequence_values(batch)
 
-    def _values_to_train(self, batch: Transitions[th.Tensor], values: th.Tensor) -> th.Tensor:
-        if not self.policy.training or is_stateless(self.policy):
-            return values
+    def _state_values(self, batch: Transitions[th.Tensor]) -> th.Tensor:
         return self._sequence_values(batch)[0]
 
     def _sequence_values(self, batch: Transitions[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:

@@ -12,7 +12,7 @@ from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import map_arrays, named_arrays
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
-WORTH_COMPARING = 2**14
+MIN_SIZE_TO_COMPARE = 2**14
 """numbers in a batch's observations from about which comparing them takes less time than a pass of the critic"""
 
 
@@ -26,7 +26,7 @@ def next_state_values(
     :param batch: the transitions, ``N`` rows
     :param values: V(s), ``(N,)``
     """
-    if _n_numbers(batch.observations) <= WORTH_COMPARING or not is_stateless(policy):
+    if _n_numbers(batch.observations) <= MIN_SIZE_TO_COMPARE or not is_stateless(policy):
         return state_values(policy, batch.next_observations)
     successors = buffer.successors()
     unseen = np.flatnonzero(successors < 0)

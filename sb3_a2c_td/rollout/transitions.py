@@ -208,12 +208,11 @@ def selected(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transiti
 
 def _arrays_and_layout(transitions: Transitions[np.ndarray]) -> tuple[Sequence[np.ndarray], list[Any]]:
     """Return the arrays, those of a dict in the order of its keys, and a list of their shapes, dtypes and keys."""
-    try:
+    if not isinstance(transitions.observations, dict):
         return cast(Sequence[np.ndarray], transitions), list(map(_SHAPE_AND_DTYPE, transitions))
-    except AttributeError:  # a dict
-        named = [pair for values in transitions for pair in _sorted_arrays(values)]
-        keys, arrays = zip(*named, strict=True)
-        return arrays, [*map(_SHAPE_AND_DTYPE, arrays), *keys]
+    named = [pair for values in transitions for pair in _sorted_arrays(values)]
+    keys, arrays = zip(*named, strict=True)
+    return arrays, [*map(_SHAPE_AND_DTYPE, arrays), *keys]
 
 
 def _sorted_arrays(values: Any) -> list[tuple[str, np.ndarray]]:

@@ -14,6 +14,7 @@ from torch import nn
 from sb3_a2c_td import TDA2C, CnnPolicy, losses
 from sb3_a2c_td.engines import autograd, value_reuse
 from sb3_a2c_td.engines.autograd import AutogradEngine
+from sb3_a2c_td.engines.interface import DivergenceError
 from sb3_a2c_td.engines.policy_outputs import state_values
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from tests.environments import RandomEnv
@@ -169,3 +170,15 @@ def test_batch_norm_gives_targets_in_evaluation_mode_and_losses_in_training_mode
     np.testing.assert_allclose(update.values, values, atol=1e-5)
     np.testing.assert_allclose(update.targets, targets, atol=1e-5)
     assert update.critic_loss == pytest.approx(losses.critic_loss(training_values, targets).item(), rel=1e-4)
+
+
+def test_errors_of_the_policy_are_not_taken_for_divergence() -> None:
+    model = TDA2C("MlpPolicy", "CartPole-v1", engine="autograd", device="cpu")
+
+    def fail(observations: Any) -> Any:
+        raise ValueError("no such key: 'speed'")
+
+    model.policy.get_distribution = fail
+    with pytest.raises(ValueError, match="^no such key: 'speed'") as raised:
+        model.learn(10)
+    assert not isinstance(raised.value.__cause__, DivergenceError)

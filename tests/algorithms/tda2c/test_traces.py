@@ -11,6 +11,7 @@ from torch import nn
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.engines import Update
 from tests.engines import CPU_ENGINES
+from tests.engines.test_cuda_graph import recorded
 from tests.environments import ReplayEnv
 
 RECORDED = [
@@ -77,6 +78,7 @@ class ReplayingTDA2C(TDA2C):
 
 
 def replay(trace: dict[str, np.ndarray], engine: str) -> ReplayingTDA2C:
+    """Train on a trace; with "cuda", the computations of that engine run on the CPU, without a recording."""
     model = ReplayingTDA2C(
         "MlpPolicy",
         DummyVecEnv([lambda: ReplayEnv(trace)]),
@@ -86,14 +88,16 @@ def replay(trace: dict[str, np.ndarray], engine: str) -> ReplayingTDA2C:
         gamma=float(trace["cfg_gamma"]),
         reward_scale=float(trace["cfg_reward_scale"]),
         double_softmax=bool(trace["cfg_double_softmax"]),
-        engine=engine,
+        engine="autograd" if engine == "cuda" else engine,
         device="cpu",
     )
     model.start(trace)
+    if engine == "cuda":
+        recorded(model)
     return model.learn(len(trace["actions"]))
 
 
-@pytest.mark.parametrize("engine", CPU_ENGINES)
+@pytest.mark.parametrize("engine", [*CPU_ENGINES, "cuda"])
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_the_reference_is_reproduced(path: Path, engine: str) -> None:
     trace = dict(np.load(path))
