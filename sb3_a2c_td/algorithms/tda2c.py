@@ -210,9 +210,15 @@ class TDA2C(CollectingAlgorithm):
         return make_engine(self.engine, self.policy)
 
     def _prepare_to_act(self) -> None:
+        # train() does it for all later rollouts
+        if self.num_timesteps == self._num_timesteps_at_start:
+            self._refresh_engine()
+
+    def _refresh_engine(self) -> None:
         """Let the engine adapt to structural changes; replace it if there is another policy or ``self.engine``.
 
-        This happens once a rollout: before every action and update it would take longer than some of these do.
+        This happens once a rollout, before its update, and when ``learn`` begins. Before every action it would take
+        longer than drawing it.
         """
         engine = self._engine
         if engine is None or engine.policy is not self.policy or self._engine_name != self.engine:
@@ -309,6 +315,7 @@ class TDA2C(CollectingAlgorithm):
 
     def train(self) -> None:
         """Take one step of each optimizer on all transitions of the rollout, then forget them."""
+        self._refresh_engine()
         self._update_learning_rate(self.policy.optimizer)
         # Ctrl-C finds model and rollout before an update or after it
         with self._interrupts:

@@ -44,40 +44,48 @@ class AutoEngine:
         return f"numpy for the first {N_NUMPY_UPDATES} updates, then numba"
 
     def refresh(self) -> None:
-        """Change to numba after the first updates, and to autograd if the policy is no longer a plain MLP."""
+        """Adapt to structural changes; change to autograd if the policy is no longer a plain MLP."""
         try:
             self._engine.refresh()
         except UnsupportedPolicyError as error:
-            self._numpy_unsupported_reason = self._numba_unsupported_reason = error.reason
-            self._engine = AutogradEngine(self.policy, self._reducer)
+            self._fall_back(error)
+
+    def _fall_back(self, error: UnsupportedPolicyError) -> None:
+        self._numpy_unsupported_reason = self._numba_unsupported_reason = error.reason
+        self._engine = AutogradEngine(self.policy, self._reducer)
+
+    def _current(self) -> Engine:
+        """Return the engine that is due: numba replaces numpy after the first updates."""
         if (
             self._numba_unsupported_reason is None
             and type(self._engine) is NumpyEngine
             and self._n_updates() >= N_NUMPY_UPDATES
         ):
-            self._engine = self._numba_engine()
+            self._change_to_numba()
+        return self._engine
 
-    def _numba_engine(self) -> Engine:
+    def _change_to_numba(self) -> None:
         try:
             from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # compiles, or loads what was compiled
 
-            return NumbaEngine(self.policy)
+            self._engine = NumbaEngine(self.policy)
+        except UnsupportedPolicyError as error:  # the policy changed since the last refresh()
+            self._fall_back(error)
         except Exception as error:  # a numba that does not import, a cache that cannot be written, ...
             self._numba_unsupported_reason = f"numba failed: {error}"
             warnings.warn(f"engine='auto' continues with numpy, since numba failed: {error}", stacklevel=2)
-            return self._engine
 
     def _n_updates(self) -> int:
         state = next(iter(self.policy.optimizer.state.values()), None)
         return 0 if state is None else int(state.get("step", 0))
 
     def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
-        """Draw actions with the current engine."""
-        return self._engine.act(observations, action_masks)
+        """Draw actions with the engine that is due."""
+        return self._current().act(observations, action_masks)
 
     def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
-        """Take one step of the optimizer with the current engine."""
-        return self._engine.update(buffer, config)
+        """Take one step of the optimizer with the engine that is due."""
+        return self._current().update(buffer, config)
 
 
 def _numba_unsupported_reason(reducer: GradientReducer | None) -> str | None:

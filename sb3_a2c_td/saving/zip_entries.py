@@ -10,7 +10,7 @@ from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 from sb3_a2c_td.saving.zips import read_entries
 from sb3_a2c_td.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 """the newest version of the format that this code can read"""
 
 DATA = "data"
@@ -102,7 +102,8 @@ def check_format(files: dict[str, bytes]) -> None:
     """Check that this code can read the format. Zips without a manifest were written by SB3's own ``save``.
 
     :param files: the entries
-    :raises UnreadableCheckpointError: if a newer version of this package saved the model, or the manifest is damaged
+    :raises UnreadableCheckpointError: if a version of this package with another format saved the model, or the
+        manifest is damaged
     """
     if MANIFEST not in files:
         return
@@ -113,4 +114,9 @@ def check_format(files: dict[str, bytes]) -> None:
         raise UnreadableCheckpointError(
             f"a newer version of this package saved it, in format {version}; this one reads up to {FORMAT}: "
             "pip install -U sb3-a2c-td"
+        )
+    if version < FORMAT:
+        raise UnreadableCheckpointError(
+            f"an earlier version of this package saved it, in format {version}, and classes have moved since; this one "
+            f"reads format {FORMAT}: load it with the version that saved it"
         )

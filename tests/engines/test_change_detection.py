@@ -1,4 +1,4 @@
-"""A structural change of a policy or its optimizer takes effect in the next rollout, with every engine."""
+"""A structural change of a policy or its optimizer takes effect at the next update, with every engine."""
 
 import copy
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
@@ -200,6 +201,73 @@ def test_changes_take_effect(
         th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
+class ChangeOnce(BaseCallback):
+    """Changes the model in the middle of the sixth rollout, or at its end."""
+
+    def __init__(self, change: Callable[[TDA2C], None], moment: str) -> None:
+        super().__init__()
+        self.change, self.moment, self.n_rollouts = change, moment, 0
+
+    def _on_rollout_start(self) -> None:
+        self.n_rollouts += 1
+
+    def _on_step(self) -> bool:
+        if self.moment == "step" and self.n_rollouts == 6 and self.model.rollout_buffer.n_steps == 2:
+            self.change(self.model)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.moment == "rollout end" and self.n_rollouts == 6:
+            self.change(self.model)
+
+
+def load_parameters(model: TDA2C) -> None:
+    other = TDA2C("MlpPolicy", "CartPole-v1", seed=1, device="cpu").learn(50)
+    model.set_parameters(other.get_parameters())
+
+
+@pytest.mark.parametrize("engine", ["auto", "numba"])
+@pytest.mark.parametrize("moment", ["step", "rollout end"])
+@pytest.mark.parametrize("change", [load_parameters, put_a_tensor_in_place, replace_the_optimizer, change_the_settings])
+def test_changes_by_a_callback_take_effect_at_the_update_of_their_rollout(
+    change: Callable[[TDA2C], None], moment: str, engine: str
+) -> None:
+    models = []
+    for name in ("autograd", engine):
+        env = make_vec_env("CartPole-v1", n_envs=2, seed=0, env_kwargs={"max_episode_steps": 23})
+        model = SameActions("MlpPolicy", env, engine=name, seed=0, device="cpu", n_steps=4)
+        models.append(model.learn(6 * 4 * 2, ChangeOnce(change, moment)))
+    reference, ours = models
+    for param, expected in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
+        th.testing.assert_close(param, expected, rtol=0, atol=1e-6)
+    steps = [[state["step"] for state in model.policy.optimizer.state.values()] for model in models]
+    assert steps[0] == steps[1]
+
+
+def test_a_model_trained_on_the_same_policy_by_a_callback_loses_no_update() -> None:
+    trained_by_both = []
+    for engine in ("autograd", "numba"):
+        first, second = (
+            SameActions("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu", n_steps=4) for _ in range(2)
+        )
+        second.policy = first.policy
+        first.learn(6 * 4, ChangeOnce(lambda model, other=second: other.learn(10), "step"))
+        trained_by_both.append(th.nn.utils.parameters_to_vector(first.policy.parameters()))
+    reference, ours = trained_by_both
+    th.testing.assert_close(ours, reference, rtol=0, atol=1e-6)
+
+
+def test_a_copy_with_numba_trains_as_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, so it does not start with numpy again."""
+    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 10)
+    model = SameActions("MlpPolicy", "CartPole-v1", seed=0, device="cpu").learn(100)
+    copied = copy.deepcopy(model)
+    model.learn(50, reset_num_timesteps=False)
+    copied.learn(50, reset_num_timesteps=False)
+    for param, expected in zip(copied.policy.parameters(), model.policy.parameters(), strict=True):
+        assert th.equal(param, expected)
+
+
 def test_a_replaced_tensor_stays_with_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 10)
     model = trained("auto", put_a_tensor_in_place)
@@ -215,7 +283,7 @@ def test_shared_memory_stays_shared() -> None:
 
 @pytest.mark.parametrize("engine", ["autograd", "auto"])
 @pytest.mark.parametrize("change", ["layer", "hook", "tensors", "method"])
-def test_the_next_rollout_draws_from_the_changed_policy(
+def test_the_next_training_draws_from_the_changed_policy(
     change: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 2)

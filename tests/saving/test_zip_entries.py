@@ -22,10 +22,14 @@ def test_a_missing_entry_is_named(name: str) -> None:
     assert_unreadable(zipped(files), f"no entry '{name}'")
 
 
-def test_a_newer_format_is_refused() -> None:
-    newer = with_file(ARCHIVE, "sb3_a2c_td.json", json.dumps({"format": 2}).encode())
-    assert_unreadable(newer, "a newer version of this package.*pip install -U")
-    assert_same_model(load(with_file(ARCHIVE, "sb3_a2c_td.json", b'{"format": 1}')), SMALL)
+def test_another_format_is_refused() -> None:
+    for version, message in (
+        (3, "a newer version.*pip install -U"),
+        (1, "an earlier version.*load it with the version"),
+    ):
+        other = with_file(ARCHIVE, "sb3_a2c_td.json", json.dumps({"format": version}).encode())
+        assert_unreadable(other, message)
+    assert_same_model(load(with_file(ARCHIVE, "sb3_a2c_td.json", b'{"format": 2}')), SMALL)
 
 
 @pytest.mark.parametrize("manifest", [b"", b"[]", b'{"format": "1"}', b'{"format": true}', b"\xff", b"[" * 100_000])
