@@ -6,7 +6,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch as th
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
@@ -16,6 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
+from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.tda2c.test_collecting import BatchRecorder, StopAt
 from tests.environments import CountingEnv, DictCountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 
@@ -36,11 +36,6 @@ def native(lengths: list[int], kind: type = CountingEnv) -> NextStepVectorEnv:
 
 def dummy(lengths: list[int], kind: type = CountingEnv) -> DummyVecEnv:
     return DummyVecEnv([lambda length=length: Monitor(kind(length)) for length in lengths])
-
-
-def assert_same_parameters(first: TDA2C, second: TDA2C) -> None:
-    for ours, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
-        assert th.equal(ours, theirs)
 
 
 def assert_same_batches(first: BatchRecorder, second: BatchRecorder) -> None:
