@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.rollout.observations import map_arrays
 from tests.algorithms.comparing import assert_same_parameters
 from tests.environments import CountingEnv, DictCountingEnv, FaultyEnv
 
@@ -24,7 +25,7 @@ class BatchRecorder(TDA2C):
         self.batches: list[list[np.ndarray]] = []
 
     def train(self) -> None:
-        self.batches.append([rows.copy() for rows in self.rollout_buffer.transitions()])
+        self.batches.append([map_arrays(np.copy, rows) for rows in self.rollout_buffer.transitions()])
         super().train()
 
     @property
