@@ -15,9 +15,9 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
+from sb3_a2c_td.algorithms.callbacks import ProgressBar, callback_list
 from sb3_a2c_td.algorithms.checkpointed import Path
-from sb3_a2c_td.algorithms.logs import ProgressBar
-from sb3_a2c_td.algorithms.resumable import callback_list, fingerprint
+from sb3_a2c_td.algorithms.settings import fingerprint
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.engines import Engine, make_engine
 from sb3_a2c_td.rollout.observations import ArrayT
@@ -344,6 +344,10 @@ class DistributedTDA2C(TDA2C):
         model = cls.load(path, env, device, custom_objects, trusted=trusted)
         model.rollout_buffer.reset()
         return model
+
+    @classmethod
+    def _continue(cls, path: Path, env: GymEnv, device: th.device | str, trusted: bool) -> Self:
+        return cls.continue_from(path, env, device, trusted=trusted)
 
     @classmethod
     def resume(cls, *args: Any, **kwargs: Any) -> NoReturn:

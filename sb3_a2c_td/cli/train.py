@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.algorithms.resumable import SaveEvery
+from sb3_a2c_td.algorithms.callbacks import SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
 from sb3_a2c_td.faults import interrupts
