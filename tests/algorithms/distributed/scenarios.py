@@ -25,7 +25,8 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
 from sb3_a2c_td.algorithms.callbacks import SaveEvery
-from sb3_a2c_td.algorithms.distributed import DistributedTDA2C, ProcessGroupReducer
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from sb3_a2c_td.algorithms.gradient_reducer import ProcessGroupReducer
 from sb3_a2c_td.algorithms.resumable import train_resumably
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.version import __version__
