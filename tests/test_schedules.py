@@ -20,6 +20,7 @@ from sb3_a2c_td.schedules import (
     robbins_monro_schedule,
     scheduled_rate,
 )
+from tests.algorithms.comparing import assert_same_parameters
 from tests.environments import CountingEnv
 
 POSITIVE = st.floats(0.01, 100.0)
@@ -95,8 +96,7 @@ def test_linear_rates_are_saved_and_resumed(tmp_path: Path) -> None:
     resumed.learn(50, reset_num_timesteps=False)
     whole = recorded(100, **rates).learn(100)
     np.testing.assert_array_equal(resumed.history, whole.history)
-    for one, other in zip(resumed.policy.parameters(), whole.policy.parameters(), strict=True):
-        assert one.equal(other)
+    assert_same_parameters(resumed, whole)
 
 
 def test_load_accepts_lin_strings(tmp_path: Path) -> None:

@@ -113,6 +113,11 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
         return model
 
     @classmethod
+    def _continue(cls, path: Path, env: GymEnv, device: th.device | str, trusted: bool) -> Self:
+        """Load a saved model for ``train_resumably``. An algorithm that cannot resume exactly overrides this."""
+        return cls.resume(path, env, device, trusted=trusted)
+
+    @classmethod
     def _from_checkpoint(
         cls,
         checkpoint: Checkpoint,

@@ -1,9 +1,8 @@
-"""What is logged about episodes, steps and time, and a progress bar for several processes."""
+"""What is logged about episodes, steps and time."""
 
 import sys
 import time
 
-from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import safe_mean
 
@@ -30,15 +29,3 @@ def record_progress(model: OnPolicyAlgorithm, iteration: int) -> None:
     record("time/total_timesteps", model.num_timesteps)
     if model.ep_success_buffer:
         record("rollout/success_rate", safe_mean(model.ep_success_buffer))
-
-
-class ProgressBar(ProgressBarCallback):
-    """SB3's progress bar, counting the steps of all processes instead of those of this one."""
-
-    def _on_training_start(self) -> None:
-        super()._on_training_start()
-        self._first_step = self.model.num_timesteps
-
-    def _on_step(self) -> bool:
-        self.pbar.update(self.model.num_timesteps - self._first_step - self.pbar.n)
-        return True

@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.algorithms.resumable import SaveEvery
+from sb3_a2c_td.algorithms.callbacks import SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
 from sb3_a2c_td.faults import interrupts
@@ -62,7 +62,7 @@ def train(
         with usage_errors.reported():
             wanted = None if save is None else _writable_zip(save)
             make_model: Callable[..., TDA2C] = TDA2C
-            rank = None
+            rank: int | None = None
             if "TORCHELASTIC_RUN_ID" in os.environ:
                 from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
@@ -79,33 +79,37 @@ def train(
                 device=device,
             )
             eval_env = make_vec_env(env, seed=seed)
-            if wanted is not None:
-                path = wanted
-            elif rank:
-                path = Path()  # ranks other than 0 write nothing
-            else:
+            writes_files = rank is None or rank == 0
+            path = wanted if writes_files else None
+            if writes_files and path is None:
                 path = until_saved.enter_context(outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip"))
         _train_and_save(model, path, timesteps, rank, quiet)
-    if not rank:
+    if path is not None:
         _evaluate(model, eval_env, path)
 
 
-def _train_and_save(model: TDA2C, path: Path, timesteps: int, rank: int | None, quiet: bool) -> None:
-    """Train a model and save it, even if Ctrl-C or an error stops training."""
-    callbacks: list[BaseCallback] = [] if quiet or rank else [PrintEpisodes()]
-    if rank is not None:
+def _train_and_save(model: TDA2C, path: Path | None, timesteps: int, rank: int | None, quiet: bool) -> None:
+    """Train a model and save it, even if Ctrl-C or an error stops training.
+
+    :param path: the zip; ``None`` on ranks other than 0, which save and print nothing
+    """
+    callbacks: list[BaseCallback] = []
+    if path is not None and not quiet:
+        callbacks.append(PrintEpisodes())
+    if path is not None and rank is not None:
         callbacks.append(SaveEvery(SAVE_FREQ, path))
     steps_left = max(0, timesteps - model.num_timesteps)
     progress_bar = sys.stdout.isatty() and not quiet
     with interrupts.handled_once():
         try:
             model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=progress_bar)
-            model.save(path)
-        except BaseException:
-            # the model is as it was after its last update
-            if rank is None or model.num_timesteps > 0:
+            if path is not None:
                 model.save(path)
-            if not rank:
+        except BaseException:
+            if path is not None:
+                # the model is as it was after its last update
+                if rank is None or model.num_timesteps > 0:
+                    model.save(path)
                 print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
             raise
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C
 from tests.docs import DOCS
+from tests.engines import MLP_ENGINES
 
 EXAMPLE = SimpleNamespace(**runpy.run_path(str(DOCS / "examples" / "tda2c_single_file.py")))
 N_EPISODES = 80
@@ -101,7 +102,7 @@ def run() -> Run:
     return Run(agent.history, env.actions, [float(value) for value in returns])
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_weights_equal_those_of_tda2c_after_every_update(run: Run, engine: str) -> None:
     model = ReplayedTDA2C("MlpPolicy", make_env(), seed=EXAMPLE.SEED, device="cpu", engine=engine)
     model.replay(run.weights[0], run.actions)

@@ -14,14 +14,9 @@ from torch import nn
 from sb3_a2c_td import TDA2C, AdamTFLike
 from sb3_a2c_td.engines import auto
 from sb3_a2c_td.engines.numba_mlp import NumbaEngine
-
-
-class SameActions(TDA2C):
-    """Takes actions that are drawn beforehand."""
-
-    def sample_actions(self, observations):
-        super().sample_actions(observations)
-        return np.random.default_rng(self.num_timesteps).integers(0, 2, self.n_envs)
+from tests.algorithms.comparing import assert_same_parameters
+from tests.algorithms.given_actions import GivenActionsAfterDraws
+from tests.engines import CLOSED_FORM_ENGINES, MLP_ENGINES
 
 
 def replace_a_layer(model: TDA2C) -> None:
@@ -178,7 +173,10 @@ N_STEPS = 160
 
 def trained(engine: str, change: Callable[[TDA2C], None]) -> TDA2C:
     env = make_vec_env("CartPole-v1", n_envs=2, seed=0, env_kwargs={"max_episode_steps": 23})
-    model = SameActions("MlpPolicy", env, engine=engine, seed=0, device="cpu", n_steps=4).learn(N_STEPS)
+    model = GivenActionsAfterDraws("MlpPolicy", env, engine=engine, seed=0, device="cpu", n_steps=4)
+    # a change may itself take steps
+    model.given = np.random.default_rng(0).integers(0, 2, (2 * N_STEPS, 2))
+    model.learn(N_STEPS)
     change(model)
     return model.learn(N_STEPS, reset_num_timesteps=False)
 
@@ -197,8 +195,7 @@ def test_changes_take_effect(
     """The change comes after 20 of 40 updates: with numba in use, or before it is due. No fallback warns."""
     monkeypatch.setattr(auto, "N_NUMPY_UPDATES", n_numpy_updates)
     reference, model = autograd(change), trained("auto", change)
-    for ours, theirs in zip(model.policy.parameters(), reference.policy.parameters(), strict=True):
-        th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert_same_parameters(model, reference, atol=1e-5)
 
 
 class ChangeOnce(BaseCallback):
@@ -312,7 +309,7 @@ def test_the_next_training_draws_from_the_changed_policy(
     assert not model.sample_actions(observations).any()
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_replaced_step_counts_continue(engine: str) -> None:
     policy_kwargs = {"optimizer_class": th.optim.Adam}
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, policy_kwargs=policy_kwargs, device="cpu").learn(50)
@@ -323,7 +320,7 @@ def test_replaced_step_counts_continue(engine: str) -> None:
     assert {int(state["step"]) for state in model.policy.optimizer.state.values()} == {model._n_updates - before}
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_gradients_are_visible_again_after_zero_grad(engine: str) -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu").learn(20)
     model.policy.optimizer.zero_grad()
@@ -332,7 +329,7 @@ def test_gradients_are_visible_again_after_zero_grad(engine: str) -> None:
     assert all(param.grad.abs().max() > 0 for param in model.policy.value_net.parameters())
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_an_infinite_loss_takes_no_step(engine: str) -> None:
     model = TDA2C("MlpPolicy", "Pendulum-v1", engine=engine, seed=0, device="cpu", n_steps=10).learn(5)
     with th.no_grad():
@@ -355,7 +352,7 @@ def test_auto_continues_with_numpy_where_numba_fails(monkeypatch: pytest.MonkeyP
     assert model.num_timesteps == 200
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", CLOSED_FORM_ENGINES)
 def test_observations_beyond_float32_are_refused(engine: str) -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, policy_kwargs={"activation_fn": nn.Tanh}, device="cpu")
     with pytest.raises(ValueError, match="observations: not finite as float32"):

@@ -21,8 +21,10 @@ from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
 from sb3_a2c_td.engines.static_memory import StaticMemory
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
+from tests.algorithms.comparing import assert_same_parameters
+from tests.algorithms.given_actions import GivenActions
 from tests.engines import test_change_detection as changes
-from tests.engines.test_engines import CASES, SameActions, assert_same_metrics, autograd, prepared
+from tests.engines.test_engines import CASES, assert_same_metrics, autograd, prepared
 from tests.environments import RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -81,8 +83,7 @@ def test_images_and_dicts(policy: str, space: spaces.Space) -> None:
     assert len(ours.rollout_buffer) > 0
     for model in (reference, ours):
         model.train()
-    for a, b in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
-        th.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert_same_parameters(ours, reference, atol=1e-6)
 
 
 def test_one_recording_fits_rollouts_of_every_length() -> None:
@@ -146,8 +147,8 @@ RECORDED_ANEW = [
 
 def changed(engine: str, change: Callable[[TDA2C], None]) -> tuple[TDA2C, Recorder]:
     """Take ten updates, change the model, and take ten more; return what was recorded after the change."""
-    model = SameActions("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="autograd")
-    model.given, model.history, model.metrics = np.random.default_rng(0).integers(0, 2, (200, 1)), [], []
+    model = GivenActions("MlpPolicy", "CartPole-v1", seed=0, device="cpu", engine="autograd")
+    model.given = np.random.default_rng(0).integers(0, 2, (200, 1))
     recorder = recorded(model) if engine == "cuda" else Recorder()
     model.learn(50)
     change(model)
@@ -162,8 +163,7 @@ def test_structural_changes_are_recorded_anew(change: Callable[[TDA2C], None]) -
     reference, _ = changed("autograd", change)
     model, recorder = changed("cuda", change)
     assert recorder.n > 0
-    for ours, theirs in zip(model.policy.parameters(), reference.policy.parameters(), strict=True):
-        th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert_same_parameters(model, reference, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", [change for change in changes.CHANGES if change not in RECORDED_ANEW])

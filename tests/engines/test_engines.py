@@ -19,7 +19,9 @@ from sb3_a2c_td import TDA2C, MlpPolicy
 from sb3_a2c_td.engines import Update, numba_mlp, numpy_mlp
 from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
-from tests.engines import CPU_ENGINES
+from tests.algorithms.comparing import assert_same_parameters
+from tests.algorithms.given_actions import GivenActions
+from tests.engines import CLOSED_FORM_ENGINES, CPU_ENGINES, MLP_ENGINES
 from tests.environments import CountingEnv, RandomEnv
 
 VECTOR = spaces.Box(-1, 1, (2,), np.float32)
@@ -70,11 +72,13 @@ class OwnPolicy(MlpPolicy):
     """Not a plain MLP, since its methods may be overridden."""
 
 
-class SameActions(TDA2C):
-    """Takes actions that were drawn beforehand, and records the parameters and metrics of every update."""
+class UpdateRecorder(GivenActions):
+    """Takes given actions, and records the parameters and metrics of every update."""
 
-    def sample_actions(self, observations):
-        return self.given[self.num_timesteps // self.n_envs]
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.history: list[th.Tensor] = []
+        self.metrics: list[list[float]] = []
 
     def _log_update(self, update) -> None:
         super()._log_update(update)
@@ -103,10 +107,10 @@ LOSS_CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def prepared(policy, engine: str, env_id: str, loss_config: str, seed: int) -> SameActions:
+def prepared(policy, engine: str, env_id: str, loss_config: str, seed: int) -> UpdateRecorder:
     """Make a model with the actions of 300 updates; the seed determines them and the transitions."""
     env = make_vec_env(env_id, n_envs=2, seed=seed, env_kwargs={"max_episode_steps": 23})
-    model = SameActions(policy, env, engine=engine, seed=seed, device="cpu", **LOSS_CONFIGS[loss_config])
+    model = UpdateRecorder(policy, env, engine=engine, seed=seed, device="cpu", **LOSS_CONFIGS[loss_config])
     rng = np.random.default_rng(seed)
     n_steps = 300 * model.n_steps
     continuous = isinstance(env.action_space, spaces.Box)
@@ -115,11 +119,10 @@ def prepared(policy, engine: str, env_id: str, loss_config: str, seed: int) -> S
         if continuous
         else rng.integers(0, env.action_space.n, (n_steps, 2))
     )
-    model.history, model.metrics = [], []
     return model
 
 
-def trained(*args) -> SameActions:
+def trained(*args) -> UpdateRecorder:
     """Take 300 updates."""
     model = prepared(*args)
     return model.learn(2 * len(model.given))
@@ -156,7 +159,7 @@ def assert_same_metrics(ours: list[list[float]], theirs: list[list[float]]) -> N
 
 
 @cache
-def autograd(env_id: str, loss_config: str) -> tuple[int, SameActions]:
+def autograd(env_id: str, loss_config: str) -> tuple[int, UpdateRecorder]:
     """Take 300 updates with autograd, once for all engines that are compared with it; return also the seed."""
     for seed in range(20):
         DistanceReLU.closest = math.inf
@@ -179,7 +182,7 @@ def test_every_engine_computes_what_autograd_computes(env_id: str, loss_config: 
     seed, reference = autograd(env_id, loss_config)
     assert len(reference.history) == 300
     assert (reference.history[-1] - reference.history[0]).abs().max() > 0.01
-    for engine in ("numpy", "numba"):
+    for engine in CLOSED_FORM_ENGINES:
         model = trained(MlpPolicy, engine, env_id, loss_config, seed)
         # advantages that are nearly the same are normalized by what nearly vanishes
         atol = 1e-5 if loss_config == "normalized" else 2e-6
@@ -270,7 +273,7 @@ def test_a_loaded_model_may_change_its_engine(tmp_path) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", CLOSED_FORM_ENGINES)
 def test_unsupported_policies_are_refused_with_the_reason(
     engine: str, policy, env, kwargs: dict[str, Any], reason: str
 ) -> None:
@@ -292,12 +295,11 @@ def test_without_numba_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
 def test_numba_takes_observations_of_other_shapes_and_dtypes(space: spaces.Box) -> None:
     """It takes the same steps as autograd on them."""
     models = [
-        SameActions("MlpPolicy", RandomEnv(space, spaces.Discrete(3)), engine=engine, seed=0, device="cpu")
+        UpdateRecorder("MlpPolicy", RandomEnv(space, spaces.Discrete(3)), engine=engine, seed=0, device="cpu")
         for engine in ("autograd", "numba")
     ]
     for model in models:
         model.given = np.random.default_rng(0).integers(0, 3, (50, 1))
-        model.history, model.metrics = [], []
         model.learn(50)
     reference, ours = models
     th.testing.assert_close(th.stack(ours.history), th.stack(reference.history), rtol=0, atol=1e-6)
@@ -307,10 +309,9 @@ def test_numba_takes_observations_of_other_shapes_and_dtypes(space: spaces.Box) 
 def test_numpy_and_numba_draw_the_same_actions(env_id: str) -> None:
     """So that "auto" can change from one to the other: after 300 updates, the parameters differ by rounding only."""
     kwargs = {"policy_kwargs": {"activation_fn": nn.Tanh}}
-    first, second = (make(engine, env_id, **kwargs).learn(3000) for engine in ("numpy", "numba"))
+    first, second = (make(engine, env_id, **kwargs).learn(3000) for engine in CLOSED_FORM_ENGINES)
     assert first._n_updates == second._n_updates == 300
-    for ours, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
-        th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert_same_parameters(first, second, atol=1e-5)
 
 
 def test_auto_starts_with_numpy_and_continues_with_numba(capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,7 +335,7 @@ def test_the_engine_can_be_changed_by_name() -> None:
     assert type(model.learn(100, reset_num_timesteps=False)._engine).__name__ == "NumbaEngine"
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", CLOSED_FORM_ENGINES)
 @pytest.mark.parametrize(("max_rows", "max_products"), [(9, 2**30), (1, 2**30), (9, 15_000), (1, 1)])
 def test_large_batches_are_left_to_the_next_engine(
     engine: str, max_rows: int, max_products: int, monkeypatch: pytest.MonkeyPatch
@@ -344,12 +345,11 @@ def test_large_batches_are_left_to_the_next_engine(
     monkeypatch.setattr(numpy_mlp, "MAX_PRODUCTS", max_products)
     n_envs = 2
     reference, model = (
-        SameActions("MlpPolicy", make_vec_env("CartPole-v1", n_envs, seed=0), engine=name, seed=0, device="cpu")
+        UpdateRecorder("MlpPolicy", make_vec_env("CartPole-v1", n_envs, seed=0), engine=name, seed=0, device="cpu")
         for name in ("autograd", engine)
     )
     for each in (reference, model):
         each.given = np.random.default_rng(0).integers(0, 2, (50, n_envs))
-        each.history, each.metrics = [], []
         each.learn(50 * n_envs)
     th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-6)
     assert model._engine.act(np.zeros((n_envs, 4), np.float32)).shape == (n_envs,)
@@ -363,7 +363,7 @@ def updated(engine: str, batch: Transitions, **kwargs: Any) -> tuple[TDA2C, Upda
     return model, model._engine.update(buffer, model._loss_config())
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize("n", [5, 6, 49])
 def test_equal_targets_have_no_explained_variance(engine: str, n: int) -> None:
     rng = np.random.default_rng(0)
@@ -374,7 +374,7 @@ def test_equal_targets_have_no_explained_variance(engine: str, n: int) -> None:
     assert math.isnan(update.explained_variance)
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("engine", CLOSED_FORM_ENGINES)
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
 def test_huge_next_observations_reach_no_gradient_of_the_actor(engine: str, n: int) -> None:
     """The kernels take four rows at a time: padding must have no effect."""
@@ -384,8 +384,7 @@ def test_huge_next_observations_reach_no_gradient_of_the_actor(engine: str, n: i
     batch = Transitions(s, np.zeros(n, np.int64), np.ones(n, np.float32), 1e38 * next_s, ended, ended)
     (reference, expected), (model, update) = (updated(name, batch, policy_kwargs=TANH) for name in ("autograd", engine))
     assert update.grad_norm == pytest.approx(expected.grad_norm, rel=1e-4)
-    for a, b in zip(model.policy.parameters(), reference.policy.parameters(), strict=True):
-        th.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert_same_parameters(model, reference, atol=1e-6)
 
 
 def test_observations_of_a_wrong_width_are_refused() -> None:

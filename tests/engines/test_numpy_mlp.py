@@ -9,6 +9,7 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.engines import mlp_gradients
 from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
+from tests.algorithms.comparing import assert_same_parameters
 
 
 def make(**kwargs) -> TDA2C:
@@ -40,8 +41,7 @@ def test_batches_of_any_size_may_follow_each_other(activation: type) -> None:
         first, second = ours._engine.update(batch(n, seed), config), reference.update(batch(n, seed), config)
         np.testing.assert_allclose(first.targets, second.targets, atol=1e-6)
         np.testing.assert_allclose(first.values, second.values, atol=1e-6)
-    for param, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
-        th.testing.assert_close(param, other, rtol=0, atol=2e-6)
+    assert_same_parameters(ours, theirs, atol=2e-6)
 
 
 def test_the_next_update_does_not_overwrite_the_values_of_the_last() -> None:

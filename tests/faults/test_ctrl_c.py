@@ -15,6 +15,7 @@ import torch as th
 
 import sb3_a2c_td
 from sb3_a2c_td import TDA2C
+from tests.engines import MLP_ENGINES
 from tests.faults.scenarios import (
     WORKER_WARNINGS,
     ActingCallback,
@@ -88,7 +89,7 @@ def run_with_ctrl_c(run: Callable[[], object], at: int | None = None) -> list[An
 
 
 @pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_ctrl_c_at_any_moment(engine: str, stride: int, tmp_path: Path) -> None:
     """The weights are those after an update, and every transition is learned from once."""
     undisturbed, model = make_recorder(engine).learn(13), make_recorder(engine)

@@ -17,6 +17,7 @@ from benchmarks.learning.settings import Settings
 from benchmarks.learning.training import make_env, make_model
 from sb3_a2c_td import TDA2C, recommended, recommended_env
 from sb3_a2c_td.hyperparams.tda2c import hyperparams
+from tests.algorithms.comparing import assert_same_parameters
 from tests.environments import CountingEnv
 
 PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
@@ -86,8 +87,7 @@ def test_settings_match_the_study(name: str) -> None:
     theirs = make_model(ENVIRONMENTS[name], settings, env, seed=3).learn(200)
     ours = TDA2C(env=recommended_env(name, seed=3), seed=3, device="cpu", **recommended(name)).learn(200)
     assert hyperparams[name]["n_timesteps"] == study["n_steps"]
-    for ours_, theirs_ in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
-        assert ours_.equal(theirs_)
+    assert_same_parameters(ours, theirs)
     assert ours.num_timesteps == theirs.num_timesteps
     ours_normalize, theirs_normalize = ours.get_vec_normalize_env(), theirs.get_vec_normalize_env()
     assert (ours_normalize is None) == (theirs_normalize is None)

@@ -22,6 +22,8 @@ from sb3_a2c_td.tabular.diagnostics import TabularDiagnosticsCallback, action_pr
 from sb3_a2c_td.tabular.exact import objective, state_values
 from sb3_a2c_td.tabular.mdp import TabularMDP
 from sb3_a2c_td.tabular.problems import chain, garnet, random_walk
+from tests.algorithms.comparing import assert_same_parameters
+from tests.engines import MLP_ENGINES
 from tests.tabular.models import KEYS, logged, make_model, make_tabular_model, tabular_env, with_termination
 
 
@@ -49,7 +51,7 @@ def test_value_error_has_the_units_of_the_rewards(tmp_path: Path) -> None:
     assert np.isnan(row["gradient_cosine"])
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_single_batch_by_hand(engine: str, tmp_path: Path) -> None:
     """One step with reward 1 for action 1. With V = 1/2, A = ±1/2, and every sample's gradient is the exact one."""
     transitions = np.zeros((2, 2, 2))
@@ -98,14 +100,13 @@ def test_native_vector_environments_are_supported(tmp_path: Path) -> None:
     assert [row["objective"] for row in rows] == pytest.approx([objective(chain(), policy)] * 2)
 
 
-@pytest.mark.parametrize("engine", ["autograd", "numpy", "numba"])
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_callback_does_not_change_training(engine: str) -> None:
     kwargs = {"n_envs": 2, "engine": engine, "learning_rate": 1e-2}
     plain, with_callback = make_model(chain(), **kwargs).learn(200), make_model(chain(), **kwargs)
     callback = TabularDiagnosticsCallback(log_freq=3)
     with_callback.learn(200, CallbackList([callback, EveryNTimesteps(50, TabularDiagnosticsCallback())]))
-    for first, second in zip(plain.policy.parameters(), with_callback.policy.parameters(), strict=True):
-        assert th.equal(first, second)
+    assert_same_parameters(plain, with_callback)
 
 
 def test_callback_can_be_used_again(tmp_path: Path) -> None:

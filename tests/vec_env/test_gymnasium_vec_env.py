@@ -18,6 +18,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_a2c_td import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.autoreset_steps import dropping_autoreset_steps
+from tests.algorithms.comparing import assert_same_parameters
 from tests.environments import CountingEnv, DictCountingEnv, NextStepVectorEnv
 from tests.vec_env.traces import (
     ACTION_SPACES,
@@ -95,8 +96,7 @@ def test_sb3_algorithms_learn_the_same(make, kind: type, kwargs: dict[str, Any])
         kind("MlpPolicy", env, seed=1, device="cpu", **kwargs).learn(150)
         for env in (GymnasiumVecEnv(make(makers)), monitored(makers))
     ]
-    for ours, theirs in zip(models[0].policy.parameters(), models[1].policy.parameters(), strict=True):
-        np.testing.assert_array_equal(ours.detach(), theirs.detach())
+    assert_same_parameters(models[0], models[1])
     ours, theirs = ([(info["r"], info["l"]) for info in model.ep_info_buffer] for model in models)
     assert ours == theirs
     assert len(ours) > 5

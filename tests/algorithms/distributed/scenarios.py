@@ -24,10 +24,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
-from sb3_a2c_td.algorithms import resumable
-from sb3_a2c_td.algorithms.distributed import DistributedTDA2C, ProcessGroupReducer
-from sb3_a2c_td.algorithms.resumable import SaveEvery, train_resumably
+from sb3_a2c_td.algorithms.callbacks import SaveEvery
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from sb3_a2c_td.algorithms.gradient_reducer import ProcessGroupReducer
+from sb3_a2c_td.algorithms.resumable import train_resumably
 from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.version import __version__
 
 N_ENVS = 2
 N_UPDATES = 200
@@ -258,8 +260,7 @@ def refusing(folder: Path) -> Any:
         "moments": message(lambda: with_moments_on_one(make().learn(100)).learn(100)),
         "environments": message(lambda: DistributedTDA2C("MlpPolicy", cartpoles(2 + rank)).learn(100)),
     }
-    version = resumable.__version__
-    with patch.object(resumable, "__version__", f"{version}.{rank}"):
+    with patch("sb3_a2c_td.algorithms.settings.__version__", f"{__version__}.{rank}"):
         messages["versions"] = message(lambda: make().learn(100))
     # these are the same on all ranks, although they are different objects; and the group still works
     own_policy = {"policy_kwargs": {"activation_fn": lambda: nn.ReLU()}, "device": "cpu"}

@@ -20,7 +20,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.algorithms.distributed import DistributedTDA2C, Flags, flatten, unflatten
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from sb3_a2c_td.algorithms.gradient_reducer import Flags, flatten, unflatten
 from sb3_a2c_td.engines import UnsupportedPolicyError
 from sb3_a2c_td.version import __version__
 from tests.algorithms.distributed import scenarios

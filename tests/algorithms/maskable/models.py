@@ -8,7 +8,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import MaskableTDA2C
-from tests.engines import CPU_ENGINES
+from tests.engines import MLP_ENGINES
 from tests.environments import MaskedEnv
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
@@ -19,9 +19,8 @@ ACTION_SPACES = {
 }
 
 
-ENGINES = [engine for engine in CPU_ENGINES if engine != "auto"]
 SPACES_AND_ENGINES = [
-    *(("discrete", engine) for engine in ENGINES),
+    *(("discrete", engine) for engine in MLP_ENGINES),
     ("multi_discrete", "autograd"),
     ("multi_binary", "autograd"),
 ]

@@ -15,12 +15,12 @@ from sb3_a2c_td.policies.maskable import MaskableMlpPolicy
 from sb3_a2c_td.vec_env.action_masks import components
 from tests.algorithms.maskable.models import (
     ACTION_SPACES,
-    ENGINES,
     SPACES_AND_ENGINES,
     VECTOR,
     make_masked_env,
     make_model,
 )
+from tests.engines import MLP_ENGINES
 from tests.saving.comparing import differences, everything
 
 OBSERVATION_SPACES = {
@@ -97,7 +97,7 @@ def test_sb3_contribs_evaluation_callback_passes_masks() -> None:
     assert callback.best_mean_reward >= callback.last_mean_reward > -np.inf
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_a_resumed_training_is_the_uninterrupted_one(engine: str, tmp_path: Path) -> None:
     """Bit for bit, from the middle of a rollout, whose transitions and masks are saved."""
 

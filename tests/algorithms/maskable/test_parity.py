@@ -20,6 +20,7 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C
 from sb3_a2c_td.vec_env.action_masks import components
+from tests.algorithms.given_actions import GivenActionsAfterDraws
 from tests.algorithms.maskable.models import ACTION_SPACES, SPACES_AND_ENGINES, VECTOR, make_masked_env, make_model
 from tests.algorithms.tda2c.parity import Recorder
 from tests.environments import RandomEnv
@@ -48,14 +49,8 @@ def test_masks_that_allow_all_actions_give_tda2c(space: str, engine: str) -> Non
     np.testing.assert_allclose(masked_recorder.parameters, recorder.parameters, rtol=0, atol=atol)
 
 
-class GivenActions(MaskableTDA2C):
-    """Takes given actions instead of those that it draws."""
-
-    given: list[np.ndarray]
-
-    def _act(self, observations: Any) -> np.ndarray:
-        super()._act(observations)
-        return self.given[self.num_timesteps // self.n_envs]
+class MaskableGivenActions(GivenActionsAfterDraws, MaskableTDA2C):
+    """MaskableTDA2C that takes given actions."""
 
 
 @pytest.mark.parametrize(("space", "engine"), SPACES_AND_ENGINES)
@@ -78,7 +73,7 @@ def test_parameters_match_maskable_ppo(space: str, engine: str) -> None:
     )
     theirs = Recorder()
     ppo.learn(n_updates * 20, theirs)
-    model = GivenActions(
+    model = MaskableGivenActions(
         "MlpPolicy",
         make_masked_env(ACTION_SPACES[space], n_envs),
         critic_learning_rate=1e-3,

@@ -15,6 +15,7 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, RecurrentTDA2C
 from sb3_a2c_td.envs import TMaze
+from tests.algorithms.given_actions import GivenActionsAfterDraws
 from tests.algorithms.recurrent.models import MAX_STEPS, SMALL, make_model
 from tests.algorithms.tda2c.parity import Recorder
 
@@ -22,14 +23,8 @@ ADAM = {"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"eps": 1e-5}}
 RMSPROP = {"optimizer_class": th.optim.RMSprop, "optimizer_kwargs": {"eps": 1e-5, "alpha": 0.99}}
 
 
-class GivenActions(RecurrentTDA2C):
-    """Takes given actions instead of those that it draws."""
-
-    given: list[np.ndarray]
-
-    def _act(self, observations: Any) -> np.ndarray:
-        super()._act(observations)
-        return self.given[self.num_timesteps // self.n_envs]
+class RecurrentGivenActions(GivenActionsAfterDraws, RecurrentTDA2C):
+    """RecurrentTDA2C that takes given actions."""
 
 
 @pytest.mark.parametrize(
@@ -69,7 +64,7 @@ def test_parameters_match_recurrent_ppo(
     )
     theirs = Recorder()
     ppo.learn(n_updates * 32, theirs)
-    model = GivenActions(
+    model = RecurrentGivenActions(
         "MlpLstmPolicy",
         make_env(),
         critic_learning_rate=1e-3,

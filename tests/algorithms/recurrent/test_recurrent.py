@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecNormalize
 
 from sb3_a2c_td import TDA2C, RecurrentTDA2C
 from sb3_a2c_td.policies.recurrent import MlpLstmPolicy
+from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.recurrent.models import SMALL, make_cartpoles, make_model, make_native_cartpoles
 from tests.environments import RandomEnv
 from tests.saving.comparing import differences, everything
@@ -95,8 +96,7 @@ def test_subproc_vec_env_gives_the_weights_of_dummy_vec_env() -> None:
     env = make_cartpoles(2, vec_env_cls=SubprocVecEnv)
     model, other = make_model(make_cartpoles(2)).learn(200), make_model(env).learn(200)
     env.close()
-    for ours, theirs in zip(model.policy.parameters(), other.policy.parameters(), strict=True):
-        assert th.equal(ours, theirs)
+    assert_same_parameters(model, other)
 
 
 def test_loading_with_another_number_of_environments(tmp_path: Path) -> None:

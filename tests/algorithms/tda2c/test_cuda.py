@@ -10,6 +10,7 @@ from scipy import stats
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_a2c_td import TDA2C
+from tests.algorithms.given_actions import GivenActions
 from tests.algorithms.tda2c.test_spaces import ACTION_SPACES, OBSERVATION_SPACES, policy_name
 from tests.environments import RandomEnv
 
@@ -77,16 +78,12 @@ def test_the_gpu_computes_what_the_cpu_computes(double_softmax: bool, engine: st
     """100 updates on the same transitions and actions."""
     rng = np.random.default_rng(0)
     actions = rng.integers(0, 3, (500, 2))
-
-    class SameActions(TDA2C):
-        def sample_actions(self, observations):
-            return actions[self.num_timesteps // 2]
-
     parameters = []
     for device in ("cpu", "cuda"):
         env = DummyVecEnv([lambda: RandomEnv(OBSERVATION_SPACES["float32"], ACTION_SPACES["discrete"])] * 2)
         kwargs = {"double_softmax": double_softmax, "engine": engine if device == "cuda" else "autograd"}
-        model = SameActions("MlpPolicy", env, seed=0, device=device, **kwargs)
+        model = GivenActions("MlpPolicy", env, seed=0, device=device, **kwargs)
+        model.given = actions
         model.policy.load_state_dict(TDA2C("MlpPolicy", env, seed=0, device="cpu").policy.state_dict())
         model.learn(1000)
         assert model._n_updates == 100

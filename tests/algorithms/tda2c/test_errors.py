@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
 from sb3_a2c_td import TDA2C, MlpPolicy
+from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv, FaultyEnv, RandomEnv
 
@@ -88,8 +89,7 @@ def assert_stops_untouched(env: CountingEnv, message: str, last_update: int, **k
         model.learn(1000)
     sound = TDA2C("MlpPolicy", CountingEnv(env.length), seed=0, device="cpu", **kwargs).learn(last_update)
     assert sound._n_updates == model._n_updates
-    for ours, theirs in zip(model.policy.parameters(), sound.policy.parameters(), strict=True):
-        assert th.equal(ours, theirs)
+    assert_same_parameters(model, sound)
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)

@@ -9,8 +9,8 @@ from torch import nn
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.engines import Update
 from sb3_a2c_td.rollout.transitions import Transitions
+from tests.engines import MLP_ENGINES
 
-ENGINES = ["autograd", "numpy", "numba"]
 ENVS = ["CartPole-v1", "Pendulum-v1"]
 
 
@@ -25,7 +25,7 @@ def updated(engine: str, env_id: str) -> tuple[TDA2C, Transitions[th.Tensor], Up
     return model, model.rollout_buffer.tensors(model.device), update
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize("env_id", ENVS)
 def test_the_actor_gradient_is_the_finite_difference_of_its_loss(env_id: str, engine: str) -> None:
     """Along a random direction, with the advantages held constant: the critic's loss does not reach the actor."""
@@ -49,7 +49,7 @@ def test_the_actor_gradient_is_the_finite_difference_of_its_loss(env_id: str, en
     assert (loss_at(1e-3) - loss_at(-1e-3)) / 2e-3 == pytest.approx(slope, rel=2e-2, abs=1e-4)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize("env_id", ENVS)
 def test_the_critic_gradient_is_the_semi_gradient(env_id: str, engine: str) -> None:
     """Not the gradient of the squared TD error: no term of V(s'), and none of the actor's loss."""
@@ -64,7 +64,7 @@ def test_the_critic_gradient_is_the_semi_gradient(env_id: str, engine: str) -> N
         np.testing.assert_allclose(param.grad, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize("frozen", ["learning_rate", "critic_learning_rate"])
 def test_a_learning_rate_of_zero_freezes_one_network(frozen: str, engine: str) -> None:
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu", **{frozen: 0.0})

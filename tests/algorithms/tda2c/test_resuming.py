@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch as th
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -18,6 +17,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack, VecNo
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.saving import generators
+from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
 from tests.environments import DictCountingEnv
 from tests.saving.comparing import differences, everything
@@ -125,8 +125,7 @@ def test_a_training_resumed_in_a_new_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RESUME, str(tmp_path / "first"), str(N_THEN), str(tmp_path / "second")]
     subprocess.run(command, check=True, timeout=120)
     model = TDA2C.load(tmp_path / "second", device="cpu")
-    for ours, theirs in zip(whole.policy.parameters(), model.policy.parameters(), strict=True):
-        assert th.equal(ours, theirs)
+    assert_same_parameters(whole, model)
     assert (model.num_timesteps, model._n_updates) == (whole.num_timesteps, whole._n_updates)
     assert [(e["r"], e["l"]) for e in model.ep_info_buffer] == [(e["r"], e["l"]) for e in whole.ep_info_buffer]
 
@@ -190,8 +189,7 @@ def test_environments_that_cannot_be_restored_begin_an_episode(
     first.save(tmp_path / "model")
     first.env.close()
     one, other = resume(), resume()
-    for ours, theirs in zip(one.policy.parameters(), other.policy.parameters(), strict=True):
-        assert th.equal(ours, theirs)
+    assert_same_parameters(one, other)
     assert one.env.obs_rms.count == other.env.obs_rms.count > first.env.obs_rms.count
     assert one.num_timesteps == first.num_timesteps + 100
 

@@ -13,18 +13,14 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td import TDA2C
-from tests.engines import CPU_ENGINES
+from tests.algorithms.comparing import assert_same_parameters
+from tests.engines import MLP_ENGINES
 from tests.environments import CountingEnv
 
 
 def make(env_id: str = "CartPole-v1", n_envs: int = 1, **kwargs) -> TDA2C:
     env = make_vec_env(env_id, n_envs=n_envs, seed=0)
     return TDA2C("MlpPolicy", env, **({"seed": 0, "device": "cpu"} | kwargs))
-
-
-def assert_same_weights(first: TDA2C, second: TDA2C) -> None:
-    for (name, a), b in zip(first.policy.named_parameters(), second.policy.parameters(), strict=True):
-        assert th.equal(a, b), name
 
 
 def assert_same_optimizer(first: TDA2C, second: TDA2C) -> None:
@@ -35,16 +31,13 @@ def assert_same_optimizer(first: TDA2C, second: TDA2C) -> None:
             assert th.equal(th.as_tensor(value), th.as_tensor(b["state"][i][name])), name
 
 
-ENGINES = [engine for engine in CPU_ENGINES if engine != "auto"]
-"""in runs as short as these ``"auto"`` is one of the others"""
-
-
-@pytest.mark.parametrize("engine", ENGINES)
+# in runs as short as these "auto" is one of the others
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize(("env_id", "n_envs"), [("CartPole-v1", 1), ("Pendulum-v1", 2)])
 def test_equal_seeds_give_equal_weights(env_id: str, n_envs: int, engine: str) -> None:
     first = make(env_id, n_envs, engine=engine).learn(300)
     second = make(env_id, n_envs, engine=engine).learn(300)
-    assert_same_weights(first, second)
+    assert_same_parameters(first, second)
     assert_same_optimizer(first, second)
     other = make(env_id, n_envs, engine=engine, seed=1).learn(300)
     assert not th.equal(other.policy.action_net.weight, first.policy.action_net.weight)
@@ -53,7 +46,11 @@ def test_equal_seeds_give_equal_weights(env_id: str, n_envs: int, engine: str) -
 @pytest.mark.parametrize(
     ("env_id", "optimizer_class", "engine"),
     [
-        *(("CartPole-v1", optimizer_class, engine) for optimizer_class in (None, th.optim.Adam) for engine in ENGINES),
+        *(
+            ("CartPole-v1", optimizer_class, engine)
+            for optimizer_class in (None, th.optim.Adam)
+            for engine in MLP_ENGINES
+        ),
         ("CartPole-v1", th.optim.RMSprop, "autograd"),
         ("Pendulum-v1", None, "numpy"),
     ],
@@ -66,7 +63,7 @@ def test_a_loaded_model_has_the_weights_moments_and_predictions(
     model.save(tmp_path / "model")
     loaded = TDA2C.load(tmp_path / "model", device="cpu")
 
-    assert_same_weights(model, loaded)
+    assert_same_parameters(model, loaded)
     assert_same_optimizer(model, loaded)
     observations = np.stack([model.observation_space.sample() for _ in range(50)])
     np.testing.assert_array_equal(
@@ -74,7 +71,7 @@ def test_a_loaded_model_has_the_weights_moments_and_predictions(
     )
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize(("n_envs", "n_first"), [(1, 103), (3, 102)])
 def test_a_loaded_model_trains_like_the_saved_one(n_envs: int, n_first: int, engine: str, tmp_path: Path) -> None:
     """Update for update, also from the middle of a rollout."""
@@ -113,7 +110,7 @@ def test_a_model_saved_by_a_callback_has_every_transition(tmp_path: Path) -> Non
         assert saved._last_obs.tolist() == [[1 if step >= 7 else 0, step % 7] if step < 14 else [2, 0]]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", MLP_ENGINES)
 @pytest.mark.parametrize("n_steps", [0, 13])
 def test_a_copy_trains_like_the_original(n_steps: int, engine: str) -> None:
     model = make(engine=engine).learn(n_steps)
@@ -121,7 +118,7 @@ def test_a_copy_trains_like_the_original(n_steps: int, engine: str) -> None:
     for each in (model, twin):
         each.set_random_seed(3)
         each.learn(50)
-    assert_same_weights(model, twin)
+    assert_same_parameters(model, twin)
 
 
 def test_a_loaded_model_has_the_settings(tmp_path: Path) -> None:
@@ -172,11 +169,11 @@ def test_a_model_loaded_without_an_environment_can_be_given_one(tmp_path: Path) 
 def test_set_parameters_copies_weights(tmp_path: Path) -> None:
     model, other = make().learn(50), make(seed=1)
     other.set_parameters(model.get_parameters())
-    assert_same_weights(model, other)
+    assert_same_parameters(model, other)
     model.save(tmp_path / "model")
     third = make(seed=2)
     third.set_parameters(tmp_path / "model.zip", device="cpu")
-    assert_same_weights(model, third)
+    assert_same_parameters(model, third)
 
 
 # Saves that fail

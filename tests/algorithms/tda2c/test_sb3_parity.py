@@ -10,7 +10,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
-from sb3_a2c_td import TDA2C
+from tests.algorithms.given_actions import GivenActions
 from tests.algorithms.tda2c.parity import Recorder
 from tests.engines import CPU_ENGINES
 
@@ -20,15 +20,6 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "all_extras": {"max_grad_norm": 0.5, "ent_coef": 0.01, "normalize_advantage": True, "n_steps": 8},
 }
 POLICY_KWARGS = {"net_arch": [16, 16], "activation_fn": nn.Tanh, "ortho_init": True}
-
-
-class SameActions(TDA2C):
-    """Takes given actions."""
-
-    given: list[np.ndarray]
-
-    def sample_actions(self, observations):
-        return self.given[self.num_timesteps // self.n_envs]
 
 
 def environment(env_id: str, n_envs: int) -> Any:
@@ -77,7 +68,7 @@ TOLERANCES = {"plain": 1e-6, "all_extras": 2e-5}
 def test_the_parameters_are_those_of_sb3(env_id: str, n_envs: int, extras: str, engine: str) -> None:
     initial, recorder = trained_a2c(env_id, n_envs, extras)
     arguments = common(extras)
-    tda2c = SameActions(
+    tda2c = GivenActions(
         "MlpPolicy",
         environment(env_id, n_envs),
         critic_learning_rate=1e-3,
