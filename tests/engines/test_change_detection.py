@@ -223,46 +223,44 @@ def load_parameters(model: TDA2C) -> None:
     model.set_parameters(other.get_parameters())
 
 
+def with_given_actions(engine: str, n_envs: int = 1) -> GivenActionsAfterDraws:
+    env = make_vec_env("CartPole-v1", n_envs=n_envs, seed=0, env_kwargs={"max_episode_steps": 23})
+    model = GivenActionsAfterDraws("MlpPolicy", env, engine=engine, seed=0, device="cpu", n_steps=4)
+    model.given = np.random.default_rng(0).integers(0, 2, (200, n_envs))
+    return model
+
+
 @pytest.mark.parametrize("engine", ["auto", "numba"])
 @pytest.mark.parametrize("moment", ["step", "rollout end"])
 @pytest.mark.parametrize("change", [load_parameters, put_a_tensor_in_place, replace_the_optimizer, change_the_settings])
 def test_changes_by_a_callback_take_effect_at_the_update_of_their_rollout(
     change: Callable[[TDA2C], None], moment: str, engine: str
 ) -> None:
-    models = []
-    for name in ("autograd", engine):
-        env = make_vec_env("CartPole-v1", n_envs=2, seed=0, env_kwargs={"max_episode_steps": 23})
-        model = SameActions("MlpPolicy", env, engine=name, seed=0, device="cpu", n_steps=4)
-        models.append(model.learn(6 * 4 * 2, ChangeOnce(change, moment)))
-    reference, ours = models
-    for param, expected in zip(ours.policy.parameters(), reference.policy.parameters(), strict=True):
-        th.testing.assert_close(param, expected, rtol=0, atol=1e-6)
-    steps = [[state["step"] for state in model.policy.optimizer.state.values()] for model in models]
-    assert steps[0] == steps[1]
+    reference, model = with_given_actions("autograd", n_envs=2), with_given_actions(engine, n_envs=2)
+    for each in (reference, model):
+        each.learn(6 * 4 * 2, ChangeOnce(change, moment))
+    assert_same_parameters(model, reference, atol=1e-6)
+    steps, expected = ([state["step"] for state in each.policy.optimizer.state.values()] for each in (model, reference))
+    assert steps == expected
 
 
 def test_a_model_trained_on_the_same_policy_by_a_callback_loses_no_update() -> None:
-    trained_by_both = []
-    for engine in ("autograd", "numba"):
-        first, second = (
-            SameActions("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu", n_steps=4) for _ in range(2)
-        )
+    reference, model = with_given_actions("autograd"), with_given_actions("numba")
+    for first in (reference, model):
+        second = with_given_actions(first.engine)
         second.policy = first.policy
-        first.learn(6 * 4, ChangeOnce(lambda model, other=second: other.learn(10), "step"))
-        trained_by_both.append(th.nn.utils.parameters_to_vector(first.policy.parameters()))
-    reference, ours = trained_by_both
-    th.testing.assert_close(ours, reference, rtol=0, atol=1e-6)
+        first.learn(6 * 4, ChangeOnce(lambda _, other=second: other.learn(10), "step"))
+    assert_same_parameters(model, reference, atol=1e-6)
 
 
 def test_a_copy_with_numba_trains_as_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, so it does not start with numpy again."""
     monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 10)
-    model = SameActions("MlpPolicy", "CartPole-v1", seed=0, device="cpu").learn(100)
+    model = with_given_actions("auto").learn(100)
     copied = copy.deepcopy(model)
     model.learn(50, reset_num_timesteps=False)
     copied.learn(50, reset_num_timesteps=False)
-    for param, expected in zip(copied.policy.parameters(), model.policy.parameters(), strict=True):
-        assert th.equal(param, expected)
+    assert_same_parameters(copied, model)
 
 
 def test_a_replaced_tensor_stays_with_numba(monkeypatch: pytest.MonkeyPatch) -> None:
