@@ -165,7 +165,7 @@ def test_the_checked_content_is_what_is_loaded() -> None:
     checkpoint = read_checkpoint(io.BytesIO(ARCHIVE))
     found = contents(checkpoint.file.getvalue())
     assert found == contents(ARCHIVE)
-    assert json.loads(found["sb3_a2c_td.json"]) == {"format": 1, "version": __version__}
+    assert json.loads(found["sb3_a2c_td.json"]) == {"format": 2, "version": __version__}
     assert checkpoint.training_state == found["training_state.pkl"]
     assert checkpoint.data.keys() == json.loads(found["data"]).keys()
     assert checkpoint.data["policy_kwargs"] == {"net_arch": [2]}
