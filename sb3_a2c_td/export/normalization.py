@@ -20,9 +20,10 @@ from sb3_a2c_td.saving.errors import (
     naming_file,
     require,
 )
-from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE, Instructions, Unpickler, check_content
+from sb3_a2c_td.saving.unpickling import Instructions, Unpickler, check_content
 from sb3_a2c_td.saving.unpickling.allowed_types import CALLS
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token, name_of
+from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 
 OBSERVATION = "observation"
 """the name of observations that are not dicts"""

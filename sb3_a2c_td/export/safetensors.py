@@ -19,8 +19,8 @@ from sb3_a2c_td.export.metadata import metadata_of, n_bytes_of, space_of
 from sb3_a2c_td.export.normalization import Normalization
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file
-from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE
 from sb3_a2c_td.saving.unpickling.allowed_types import VALUES
+from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 
 MAX_SPACE_GROWTH = 16
 """maximum size of the spaces, in multiples of the file's: each of their numbers is an input or output of a network"""

@@ -19,7 +19,7 @@ from sb3_a2c_td.saving.errors import (
 from sb3_a2c_td.saving.model_checks import NetworkSizeLimit, network_size
 from sb3_a2c_td.saving.paths import PathOrFile, file_name
 from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
-from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE
+from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 from sb3_a2c_td.saving.zip_entries import (
     DATA,
     NAMES,

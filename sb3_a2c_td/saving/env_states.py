@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, cast
 
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from sb3_a2c_td.saving.object_states import NOTHING, CannotRestoreError, Reader, State, Writer, class_name
+from sb3_a2c_td.saving.object_states import CannotRestoreError, Reader, Writer
+from sb3_a2c_td.saving.object_states.format import NOTHING, State, class_name
 
 
 class LayerState(NamedTuple):

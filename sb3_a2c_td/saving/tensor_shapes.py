@@ -8,9 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch as th
 
 from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError, require
-from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE, Instructions, Unpickler, check_content
+from sb3_a2c_td.saving.unpickling import Instructions, Unpickler, check_content
 from sb3_a2c_td.saving.unpickling.checked_calls import check_view, make_ordered_dict
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token
+from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 
 STORAGES = {
     "FloatStorage": th.float32,

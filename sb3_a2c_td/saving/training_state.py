@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.saving import env_states, generators
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.unpickling import PICKLE_DAMAGE, restricted_loads
+from sb3_a2c_td.saving.unpickling import restricted_loads
+from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 
 NOISE = ("exploration_mat", "exploration_matrices")
 """the attributes of gSDE's distribution that hold its noise"""

@@ -6,8 +6,8 @@ would not come back as they were (sets, whose order depends on earlier insertion
 left out silently.
 """
 
-from sb3_a2c_td.saving.object_states.format import NOTHING, CannotRestoreError, State, class_name
+from sb3_a2c_td.saving.object_states.format import CannotRestoreError
 from sb3_a2c_td.saving.object_states.reader import Reader
 from sb3_a2c_td.saving.object_states.writer import Writer
 
-__all__ = ["NOTHING", "CannotRestoreError", "Reader", "State", "Writer", "class_name"]
+__all__ = ["CannotRestoreError", "Reader", "Writer"]

@@ -13,6 +13,6 @@ A pickle takes time and memory in proportion to its length.
 """
 
 from sb3_a2c_td.saving.unpickling.content_checks import check_content
-from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE, Instructions, Unpickler, loads, restricted_loads
+from sb3_a2c_td.saving.unpickling.unpickler import Instructions, Unpickler, loads, restricted_loads
 
-__all__ = ["PICKLE_DAMAGE", "Instructions", "Unpickler", "check_content", "loads", "restricted_loads"]
+__all__ = ["Instructions", "Unpickler", "check_content", "loads", "restricted_loads"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sb3_a2c_td.saving import UnreadableCheckpointError
-from sb3_a2c_td.saving.object_states import NOTHING, CannotRestoreError, Reader, State, Writer
+from sb3_a2c_td.saving.object_states import CannotRestoreError, Reader, Writer
+from sb3_a2c_td.saving.object_states.format import NOTHING, State
 from tests.saving.object_states.things import Color, Slotted, Thing, moved
 
 
