@@ -48,7 +48,7 @@ dist: $(VENV)/installed
 	$(BIN)/pytest -n 0 -m dist tests/distribution
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build dist lowest.txt newest.txt
+	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build docs/api/generated dist lowest.txt newest.txt
 
 $(VENV)/installed: EXTRA := dev
 $(DEMO_VENV)/installed: EXTRA := fast
