@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv
 
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
 from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint
@@ -28,6 +29,16 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
 
     policy_base: ClassVar[type[BasePolicy]]
     """the base class of this algorithm's policies"""
+    _streams: RandomStreams
+    """the random generators of this model's training"""
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the model's own generators, the global ones, the action space and the environments.
+
+        :param seed: the seed; ``None``: only the model's own generators start anew, see :class:`RandomStreams`
+        """
+        super().set_random_seed(seed)
+        self._streams = RandomStreams.from_seed(seed)
 
     def save(self, path: Path, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
         """Save the model to a zip, with what :meth:`resume` needs. The zip is written atomically.
@@ -40,7 +51,7 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
         """
         archive = io.BytesIO()
         super().save(archive, exclude, include)
-        add_entries(archive, training_state.dumps(self))
+        add_entries(archive, training_state.dumps(self, self._streams))
         if isinstance(path, str | pathlib.Path):
             atomic.write(archive.getbuffer(), zip_path(path))
         else:
@@ -109,7 +120,7 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
             raise ValueError("env=None: resume() needs environments made like those that the model was saved with")
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
         model = cls._from_checkpoint(checkpoint, path, env, device, force_reset=False)
-        training_state.restore(model, checkpoint.training_state)
+        training_state.restore(model, model._streams, checkpoint.training_state)
         return model
 
     @classmethod

@@ -141,7 +141,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         # after load() there is noise for one environment only
         has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
         if n_steps == 0 or not has_noise or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0):
-            self.policy.reset_noise(n_envs)
+            with self._streams.seeding_torch(self.device):
+                self.policy.reset_noise(n_envs)
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         if not isinstance(self.action_space, spaces.Box):

@@ -85,7 +85,7 @@ class MaskableTDA2C(TDA2C):
     def _act(self, observations: Observations) -> np.ndarray:
         assert self.env is not None
         self._masks = action_masks(self.env, self.num_timesteps)
-        return self._current_engine.act(observations, self._masks)
+        return self._current_engine.act(observations, self._streams, self._masks)
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
         # only the engine reads the additional field

@@ -67,7 +67,7 @@ class RecurrentTDA2C(TDA2C):
         self._episode_starts = self._find_episode_starts()
         self._lstm_states = np.where(self._episode_starts[:, None, None], np.float32(0.0), self._last_lstm_states)
         engine = cast(RecurrentEngine, self._current_engine)
-        actions, self._next_lstm_states = engine.act_and_advance(observations, self._lstm_states)
+        actions, self._next_lstm_states = engine.act_and_advance(observations, self._lstm_states, self._streams)
         return actions
 
     def _find_episode_starts(self) -> np.ndarray:

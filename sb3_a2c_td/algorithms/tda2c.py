@@ -239,7 +239,7 @@ class TDA2C(CollectingAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         # the buffer is saved, so that no transition of an unfinished rollout is lost
         excluded = [name for name in super()._excluded_save_params() if name != "rollout_buffer"]
-        return [*excluded, "_engine", "_engine_name", "_interrupts"]
+        return [*excluded, "_engine", "_engine_name", "_interrupts", "_streams"]
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy needs an engine for its own policy, and does not handle the original's Ctrl-C
@@ -309,7 +309,7 @@ class TDA2C(CollectingAlgorithm):
             raise self._divergence(error) from error
 
     def _act(self, observations: Observations) -> np.ndarray:
-        return self._current_engine.act(observations)
+        return self._current_engine.act(observations, self._streams)
 
     # Learning from a rollout
 
@@ -326,7 +326,7 @@ class TDA2C(CollectingAlgorithm):
 
     def _checked_update(self) -> Update:
         try:
-            update = self._current_engine.update(self.rollout_buffer, self._loss_config())
+            update = self._current_engine.update(self.rollout_buffer, self._loss_config(), self._streams)
         except DivergenceError as error:
             raise self._divergence(error) from error
         loss = update.actor_loss + update.critic_loss + self.ent_coef * update.entropy_loss

@@ -9,6 +9,7 @@ from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.interface import Engine, GradientReducer, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.mlp_parameters import unsupported_reason
 from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
@@ -79,13 +80,15 @@ class AutoEngine:
         state = next(iter(self.policy.optimizer.state.values()), None)
         return 0 if state is None else int(state.get("step", 0))
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw actions with the engine that is due."""
-        return self._current().act(observations, action_masks)
+        return self._current().act(observations, streams, action_masks)
 
-    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer with the engine that is due."""
-        return self._current().update(buffer, config)
+        return self._current().update(buffer, config, streams)
 
 
 def _numba_unsupported_reason(reducer: GradientReducer | None) -> str | None:

@@ -8,9 +8,11 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sb3_a2c_td import losses
+from sb3_a2c_td.engines.action_sampling import draw_actions
 from sb3_a2c_td.engines.finite_step import take_finite_step
 from sb3_a2c_td.engines.interface import GradientReducer, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.engines.statistics import td_statistics
 from sb3_a2c_td.engines.value_reuse import next_state_values
@@ -41,13 +43,16 @@ class AutogradEngine:
         """Do nothing: every call uses the policy as it is."""
 
     @th.no_grad()
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw actions from the policy's distribution."""
         obs = obs_as_tensor(observations, self.policy.device)
-        actions = action_distribution(self.policy, obs, action_masks).get_actions()
+        with streams.seeding_torch(self.policy.device):
+            actions = draw_actions(action_distribution(self.policy, obs, action_masks), streams.actions)
         return actions.cpu().numpy().reshape(-1, *self._action_shape)
 
-    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         r"""Take one step of both optimizers down the losses of actor and critic.
 
         .. math::
@@ -55,7 +60,10 @@ class AutogradEngine:
             y = \tilde r + \gamma V(s'), \qquad A = y - V(s), \qquad
             L = \operatorname{mean}(-A \log \pi(a|s)) + \operatorname{mean}((y - V(s))^2)
         """
-        batch = buffer.tensors(self.policy.device)
+        with streams.seeding_torch(self.policy.device):
+            return self._update(buffer.tensors(self.policy.device), buffer, config)
+
+    def _update(self, batch: Transitions[th.Tensor], buffer: TransitionBuffer, config: LossConfig) -> Update:
         # targets and advantages in evaluation mode, so that dropout and BatchNorm do not blur them
         self._set_training_mode(False)
         values, next_values = self._values(buffer, batch)

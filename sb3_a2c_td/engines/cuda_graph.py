@@ -15,6 +15,7 @@ from sb3_a2c_td import losses
 from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, unsupported_training_reasons
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.engines.static_memory import Layout, StaticMemory
 from sb3_a2c_td.optimizers import AdamTFLike, fused_adam, step_size
@@ -26,6 +27,8 @@ Computation = Callable[[], th.Tensor]
 
 N_METRICS = 9
 """numbers that an update returns before targets and values"""
+NOISE = "noise"
+"""the name of the noise of actions among the arrays of observations"""
 
 
 def in_a_cuda_graph(compute: Computation) -> Computation:
@@ -102,7 +105,9 @@ class CudaEngine:
         if not (self._modules.are_same() and self._optimizer.is_same()):
             self._bind()
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw actions with a recorded graph."""
         assert action_masks is None
         arrays = _named("observations", observations)
@@ -110,9 +115,9 @@ class CudaEngine:
         key = tuple(layout.items())
         if key not in self._acting:
             self._acting[key] = _Acting(self.policy, layout, self._record)
-        return self._acting[key].draw(arrays)
+        return self._acting[key].draw(arrays, streams.actions)
 
-    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer on all transitions in the buffer."""
         batch = buffer.transitions()
         arrays = _named("observations", batch.observations) | _named("next_observations", batch.next_observations)
@@ -131,13 +136,18 @@ class _Acting:
     def __init__(self, policy: SeparateNetworks, layout: Layout, record: Callable[[Computation], Computation]) -> None:
         self._policy = policy
         self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
-        self._memory = StaticMemory(layout, policy.device)
+        n_rows = next(iter(layout.values()))[0][0]
+        self._is_discrete = isinstance(policy.action_dist, CategoricalDistribution)
+        noise: Layout = {NOISE: ((n_rows, cast(nn.Linear, policy.action_net).out_features), np.float32)}
+        self._memory = StaticMemory({**layout, **noise}, policy.device)
         self._observations = _unnamed("observations", self._memory.device)
         self._replay = record(self._compute)
 
-    def draw(self, observations: dict[str, np.ndarray]) -> np.ndarray:
+    def draw(self, observations: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
         for name, rows in observations.items():
             self._memory.host[name][...] = rows
+        noise = self._memory.host[NOISE]
+        noise[...] = rng.gumbel(size=noise.shape) if self._is_discrete else rng.standard_normal(noise.shape)
         self._memory.upload()
         actions = self._replay().cpu().numpy()
         if (actions < 0).any() if actions.dtype.kind == "i" else not np.isfinite(actions).all():
@@ -147,15 +157,15 @@ class _Acting:
     @th.no_grad()
     def _compute(self) -> th.Tensor:
         """Draw actions; -1 or NaN where the policy's outputs are not finite."""
+        noise = self._memory.device[NOISE]
         with _without_validation():
             distribution = self._policy.get_distribution(self._observations).distribution
         if isinstance(distribution, th.distributions.Categorical):
             logits = distribution.logits
-            # -log of exponential noise is Gumbel's: where it is highest with the logit is distributed like the softmax
-            actions = (logits - th.empty_like(logits).exponential_().log()).argmax(dim=1)
+            actions = (logits + noise).argmax(dim=1)
             return th.where(logits.isfinite().all(dim=1), actions, -1)
         assert isinstance(distribution, th.distributions.Normal)
-        return distribution.mean + distribution.stddev * th.randn_like(distribution.mean)
+        return distribution.mean + distribution.stddev * noise
 
 
 class _AdamStep(NamedTuple):

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch as th
 
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import ArrayT, Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
@@ -116,23 +117,27 @@ class Engine(Protocol):
         """
         ...
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         r"""Draw an action from :math:`\pi(\cdot|s)` for every environment.
 
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
+        :param streams: the model's random generators
         :param action_masks: which choices are allowed, bool ``(n_envs, n_choices)``, for maskable policies
         :return: actions before clipping or unscaling, ``(n_envs, *action_shape)``
         :raises DivergenceError: if the policy's outputs are not finite
         """
         ...
 
-    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer on all transitions in the buffer.
 
         The parameters stay as they are if anything is raised, or if a loss or the gradient's norm is not finite.
 
         :param buffer: the transitions of a rollout
         :param config: the settings of the loss
+        :param streams: the model's random generators
         :raises DivergenceError: if the policy's outputs are not finite, or its parameters would not be after the step
         """
         ...

@@ -153,10 +153,10 @@ def mask(logits, action_masks, masked_logit):
 
 
 @compiled
-def draw_categorical(widths, params, use_tanh, observations, uniforms, action_masks):
-    """Draw an action for every row, where the sum of logit and Gumbel noise, -log(-log(u)), is highest.
+def draw_categorical(widths, params, use_tanh, observations, gumbels, action_masks):
+    """Draw an action for every row, where the sum of logit and Gumbel noise is highest.
 
-    :param uniforms: ``(rows, n_actions)`` float64, from 0 (included) to 1
+    :param gumbels: Gumbel noise, ``(rows, n_actions)`` float64
     :param action_masks: which are allowed, bool ``(rows, n_actions)``, or ``NO_MASKS``
     :return: ``(rows,)`` int64, and whether the logits were finite; if not, the actions are meaningless
     """
@@ -167,7 +167,7 @@ def draw_categorical(widths, params, use_tanh, observations, uniforms, action_ma
         highest = -math.inf
         actions[row] = 0
         for k in range(widths[-1]):
-            perturbed = outputs[row, k] - math.log(-math.log(uniforms[row, k]))
+            perturbed = outputs[row, k] + gumbels[row, k]
             if perturbed > highest:
                 actions[row], highest = k, perturbed
     return actions, are_finite

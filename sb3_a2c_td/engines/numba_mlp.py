@@ -8,6 +8,7 @@ from sb3_a2c_td.engines import numba_kernels
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, Update
 from sb3_a2c_td.engines.mlp_parameters import as_rows
 from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
@@ -24,13 +25,16 @@ class NumbaEngine(NumpyEngine):
 
     name = "numba"
 
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw actions with one kernel."""
         if len(observations) > MAX_ROWS:
-            return super().act(observations, action_masks)
+            return super().act(observations, streams, action_masks)
         mlp = self._mlp
         rows = mlp.rows(observations)
-        network, noise = (mlp.actor_widths, mlp.actor, mlp.use_tanh), self._noise(len(rows))
+        network = (mlp.actor_widths, mlp.actor, mlp.use_tanh)
+        noise = self._noise(len(rows), streams.actions)
         if mlp.continuous:
             actions, are_finite = numba_kernels.draw_gaussian(*network, rows, noise)
         else:
@@ -39,10 +43,10 @@ class NumbaEngine(NumpyEngine):
             raise DivergenceError
         return actions.reshape(-1, *self._action_shape) if mlp.continuous else actions  # type: ignore[no-any-return]
 
-    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer on all transitions in the buffer with one kernel."""
         if len(buffer) > MAX_ROWS:
-            return super().update(buffer, config)
+            return super().update(buffer, config, streams)
         mlp = self._mlp
         batch = buffer.transitions()
         action_width, action_dtype = (int(mlp.actor_widths[-1]), np.float32) if mlp.continuous else (1, np.int64)

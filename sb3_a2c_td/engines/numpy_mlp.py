@@ -20,6 +20,7 @@ from sb3_a2c_td.engines.interface import (
     Update,
 )
 from sb3_a2c_td.engines.mlp_parameters import MlpParameters, unsupported_reason
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.statistics import TDStatistics, td_statistics
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.rollout.observations import Observations
@@ -76,41 +77,38 @@ class NumpyEngine:
         return nullcontext() if is_small else _blas().limit(limits=1)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def act(self, observations: Observations, action_masks: np.ndarray | None = None) -> np.ndarray:
+    def act(
+        self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw actions from the policy's distribution."""
         if self._is_too_large(len(observations)):
-            return self._autograd.act(observations, action_masks)
+            return self._autograd.act(observations, streams, action_masks)
         mlp = self._mlp
         with self._one_thread(len(observations)):
             outputs = mlp_gradients.forward(mlp.actor_net, mlp.rows(observations), mlp.use_tanh)[-1]
         if not _are_finite(outputs):
             raise DivergenceError
-        noise = self._noise(len(outputs))
+        noise = self._noise(len(outputs), streams.actions)
         if mlp.log_std is None:
-            perturbed = outputs - np.log(-np.log(noise))
-            actions = mlp_gradients.masked(perturbed, action_masks, -np.inf).argmax(axis=1)
+            actions = mlp_gradients.masked(outputs + noise, action_masks, -np.inf).argmax(axis=1)
         else:
             actions = outputs + np.exp(mlp.log_std) * noise.astype(np.float32)
             if not np.isfinite(actions).all():
                 raise DivergenceError
         return actions.reshape(-1, *self._action_shape)  # type: ignore[no-any-return]
 
-    def _noise(self, n: int) -> np.ndarray:
-        r"""Draw the noise of ``n`` actions, ``(n, n_outputs)`` float64, from the generator that SB3 seeds.
+    def _noise(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the noise of ``n`` actions, see :mod:`~sb3_a2c_td.engines.action_sampling`.
 
-        For continuous actions, standard normals. For discrete ones, uniform :math:`u` of which
-        :math:`g = -\log(-\log u)` has Gumbel's distribution: the action with the highest logit + :math:`g` is
-        distributed like the softmax of the logits.
+        :return: standard normals for continuous actions, Gumbel noise for others, ``(n, n_outputs)`` float64
         """
         size = (n, int(self._mlp.actor_widths[-1]))
-        if self._mlp.continuous:
-            return np.random.standard_normal(size)  # noqa: NPY002
-        return np.random.random_sample(size)  # noqa: NPY002
+        return rng.standard_normal(size) if self._mlp.continuous else rng.gumbel(size=size)
 
-    def update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
+    def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of Adam on all transitions in the buffer."""
         if self._is_too_large(len(buffer)):
-            return self._autograd.update(buffer, config)
+            return self._autograd.update(buffer, config, streams)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._one_thread(len(buffer)):
             return self._update(buffer, config)
 

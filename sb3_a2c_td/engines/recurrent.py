@@ -9,8 +9,10 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_a2c_td.engines.action_sampling import draw_actions
 from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.policy_outputs import log_prob_and_entropy, reporting_divergence
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.sequences import Sequences, split_into_sequences
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
@@ -38,20 +40,25 @@ class RecurrentEngine(AutogradEngine):
         return "autograd (the policy is recurrent)"
 
     @th.no_grad()
-    def act_and_advance(self, observations: Observations, lstm_states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def act_and_advance(
+        self, observations: Observations, lstm_states: np.ndarray, streams: RandomStreams
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draw actions from the policy's distribution, and advance the recurrent state.
 
         :param observations: ``(n_envs, *observation_shape)``, or a dict of such arrays
         :param lstm_states: the recurrent state before the observations, ``(n_envs, 4 * n_layers, hidden_size)``
+        :param streams: the model's random generators
         :return: the actions, ``(n_envs, *action_shape)``, and the recurrent state after the observations
         :raises DivergenceError: if the policy's outputs are not finite
         """
         obs = obs_as_tensor(observations, self.policy.device)
         states = self.policy.unpack_states(th.from_numpy(lstm_states))
-        distribution, actor_states = self._distribution(obs, states.pi, len(lstm_states))
-        actions = distribution.get_actions().cpu().numpy().reshape(-1, *self._action_shape)
-        next_states = RNNStates(actor_states, self.policy.next_critic_states(obs, states.vf))
-        return actions, self.policy.pack_states(next_states).cpu().numpy()
+        with streams.seeding_torch(self.policy.device):
+            distribution, actor_states = self._distribution(obs, states.pi, len(lstm_states))
+            actions = draw_actions(distribution, streams.actions)
+            next_states = RNNStates(actor_states, self.policy.next_critic_states(obs, states.vf))
+        packed_states = self.policy.pack_states(next_states).cpu().numpy()
+        return actions.cpu().numpy().reshape(-1, *self._action_shape), packed_states
 
     def _distribution(self, observations: PyTorchObs, actor_states: Any, n: int) -> tuple[Distribution, Any]:
         with reporting_divergence():

@@ -1,4 +1,4 @@
-"""The global random number generators: Python's, numpy's and PyTorch's."""
+"""The states of random number generators: a model's own, and the global ones of Python, numpy and PyTorch."""
 
 import random
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def states() -> dict[str, Any]:
     on_gpus = th.cuda.get_rng_state_all() if th.cuda.is_initialized() else []
     return {
         "python": random.getstate(),
-        # the global one, which SB3 seeds and the engines draw from
+        # the global one, which SB3 seeds
         "numpy": np.random.get_state(legacy=False),  # noqa: NPY002
         "torch": th.get_rng_state().numpy(),
         "cuda": [state.numpy() for state in on_gpus],

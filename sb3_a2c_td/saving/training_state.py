@@ -14,6 +14,7 @@ from stable_baselines3.common.distributions import StateDependentNoiseDistributi
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.saving import env_states, generators
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 from sb3_a2c_td.saving.unpickling import restricted_loads
@@ -23,16 +24,18 @@ NOISE = ("exploration_mat", "exploration_matrices")
 """the attributes of gSDE's distribution that hold its noise"""
 
 
-def dumps(model: OnPolicyAlgorithm) -> bytes:
-    """Pickle the state of a model's training: the global generators, the environments, the noise of gSDE.
+def dumps(model: OnPolicyAlgorithm, streams: RandomStreams) -> bytes:
+    """Pickle the state of a model's training: the generators, the environments, the noise of gSDE.
 
     :param model: the model
+    :param streams: the model's own generators
     :return: a pickle of plain data
     """
     layers = None if model.env is None else env_states.states_of(model.env)
     distribution = _sde_distribution(model)
     state = {
         "generators": generators.states(),
+        "streams": {name: rng.bit_generator.state for name, rng in vars(streams).items()},
         "n_envs": model.n_envs,
         "env": None if layers is None else [_pickled(layer) for layer in layers],
         "noise": {}
@@ -54,13 +57,14 @@ def _pickled(layer: env_states.LayerState) -> tuple[bytes | None, str | None]:
     return content, None
 
 
-def restore(model: OnPolicyAlgorithm, content: bytes | None) -> None:
+def restore(model: OnPolicyAlgorithm, streams: RandomStreams, content: bytes | None) -> None:
     """Put the training of a loaded model into the state that :func:`dumps` pickled.
 
     If the environments cannot be restored, a warning gives the reason, and training starts a new episode. They are then
     seeded from the saved state, so that resuming twice gives the same training.
 
     :param model: the model, with environments created like those it was saved with
+    :param streams: the model's own generators
     :param content: the pickle; ``None`` if the file has none
     :raises UnreadableCheckpointError: if there is none, or if it is damaged
     :raises ValueError: if the number of environments or SB3's wrappers around them are different now
@@ -68,7 +72,7 @@ def restore(model: OnPolicyAlgorithm, content: bytes | None) -> None:
     if content is None:
         raise UnreadableCheckpointError("the file has no state of the training: use load(), which starts a new episode")
     try:
-        _restore(model, restricted_loads(content))
+        _restore(model, streams, restricted_loads(content))
     except ValueError:
         # worded for users already
         raise
@@ -78,7 +82,7 @@ def restore(model: OnPolicyAlgorithm, content: bytes | None) -> None:
         ) from error
 
 
-def _restore(model: OnPolicyAlgorithm, state: dict[str, Any]) -> None:
+def _restore(model: OnPolicyAlgorithm, streams: RandomStreams, state: dict[str, Any]) -> None:
     assert model.env is not None
     if model.n_envs != state["n_envs"]:
         raise ValueError(f"env: the model was saved with {state['n_envs']} environments, now there are {model.n_envs}")
@@ -91,7 +95,14 @@ def _restore(model: OnPolicyAlgorithm, state: dict[str, Any]) -> None:
     if distribution is not None:
         for name in NOISE:
             setattr(distribution, name, th.as_tensor(state["noise"][name], device=model.device))
+    _restore_streams(streams, state["streams"])
     generators.restore(state["generators"])
+
+
+def _restore_streams(streams: RandomStreams, saved: dict[str, Any]) -> None:
+    for name, rng in vars(streams).items():
+        generators.check_numpy_state(saved[name])
+        rng.bit_generator.state = saved[name]
 
 
 def _restore_envs(env: VecEnv, layers: list[tuple[bytes | None, str | None]] | None) -> str | None:

@@ -45,7 +45,7 @@ def passes(model: TDA2C) -> list[tuple[str, int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(autograd, "state_values", record)
         patch.setattr(value_reuse, "state_values", record)
-        AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
+        AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config(), model._streams)
     return seen
 
 
@@ -63,7 +63,7 @@ def test_the_update_equals_one_written_out(policy: str, n_envs: int, n_steps: in
     loss = losses.actor_loss(log_prob, advantages) + losses.critic_loss(values.squeeze(1), targets)
     gradients = th.autograd.grad(loss, parameters)
 
-    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
+    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config(), model._streams)
     np.testing.assert_allclose(update.values, values.detach().squeeze(1), atol=1e-5)
     np.testing.assert_allclose(update.targets, targets, atol=1e-5)
     for param, gradient in zip(parameters, gradients, strict=True):
@@ -166,7 +166,7 @@ def test_batch_norm_gives_targets_in_evaluation_mode_and_losses_in_training_mode
         policy.vf_features_extractor.layers[2].reset_running_stats()
         policy.vf_features_extractor.layers[2].running_mean.fill_(0.3)
     assert (training_values - values).abs().max() > 0.01
-    update = AutogradEngine(policy).update(model.rollout_buffer, model._loss_config())
+    update = AutogradEngine(policy).update(model.rollout_buffer, model._loss_config(), model._streams)
     np.testing.assert_allclose(update.values, values, atol=1e-5)
     np.testing.assert_allclose(update.targets, targets, atol=1e-5)
     assert update.critic_loss == pytest.approx(losses.critic_loss(training_values, targets).item(), rel=1e-4)

@@ -333,7 +333,7 @@ def test_an_infinite_loss_takes_no_step(engine: str) -> None:
     with th.no_grad():
         model.policy.log_std.fill_(th.inf)
     before = [param.clone() for param in model.policy.parameters()]
-    update = model._engine.update(model.rollout_buffer, model._loss_config())
+    update = model._engine.update(model.rollout_buffer, model._loss_config(), model._streams)
     assert not np.isfinite(update.actor_loss)
     assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 

@@ -118,8 +118,8 @@ def test_padding_has_no_part_in_metrics() -> None:
             # SB3 keeps the last distribution, and one with a graph has no deepcopy
             model.policy.get_distribution(th.zeros(1, 2))
         reference = copy.deepcopy(model)
-        update = model._engine.update(buffer, model._loss_config())
-    expected = AutogradEngine(reference.policy).update(buffer, model._loss_config())
+        update = model._engine.update(buffer, model._loss_config(), model._streams)
+    expected = AutogradEngine(reference.policy).update(buffer, model._loss_config(), model._streams)
     assert recorder.n == 1
     np.testing.assert_allclose(update[2:], expected[2:], rtol=1e-4, atol=1e-6)
 
@@ -212,7 +212,7 @@ def test_an_infinite_loss_takes_no_step() -> None:
     with th.no_grad():
         model.policy.log_std.fill_(th.inf)
     before = [param.clone() for param in model.policy.parameters()]
-    update = model._engine.update(model.rollout_buffer, model._loss_config())
+    update = model._engine.update(model.rollout_buffer, model._loss_config(), model._streams)
     assert not np.isfinite(update.actor_loss)
     assert all(th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
     assert len({state["step"] for state in model.policy.optimizer.state.values()}) == 1

@@ -352,7 +352,7 @@ def test_large_batches_are_left_to_the_next_engine(
         each.given = np.random.default_rng(0).integers(0, 2, (50, n_envs))
         each.learn(50 * n_envs)
     th.testing.assert_close(th.stack(model.history), th.stack(reference.history), rtol=0, atol=1e-6)
-    assert model._engine.act(np.zeros((n_envs, 4), np.float32)).shape == (n_envs,)
+    assert model._engine.act(np.zeros((n_envs, 4), np.float32), model._streams).shape == (n_envs,)
 
 
 def updated(engine: str, batch: Transitions, **kwargs: Any) -> tuple[TDA2C, Update]:
@@ -360,7 +360,7 @@ def updated(engine: str, batch: Transitions, **kwargs: Any) -> tuple[TDA2C, Upda
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu", **kwargs)
     buffer = TransitionBuffer(len(batch.rewards))
     buffer.add(batch)
-    return model, model._engine.update(buffer, model._loss_config())
+    return model, model._engine.update(buffer, model._loss_config(), model._streams)
 
 
 @pytest.mark.parametrize("engine", MLP_ENGINES)

@@ -38,7 +38,10 @@ def test_batches_of_any_size_may_follow_each_other(activation: type) -> None:
     reference = AutogradEngine(theirs.policy)
     for seed, n in enumerate([3, 20_000, 7, 5_000, 20_000]):
         config = ours._loss_config()
-        first, second = ours._engine.update(batch(n, seed), config), reference.update(batch(n, seed), config)
+        first, second = (
+            ours._engine.update(batch(n, seed), config, ours._streams),
+            reference.update(batch(n, seed), config, theirs._streams),
+        )
         np.testing.assert_allclose(first.targets, second.targets, atol=1e-6)
         np.testing.assert_allclose(first.values, second.values, atol=1e-6)
     assert_same_parameters(ours, theirs, atol=2e-6)
@@ -46,9 +49,9 @@ def test_batches_of_any_size_may_follow_each_other(activation: type) -> None:
 
 def test_the_next_update_does_not_overwrite_the_values_of_the_last() -> None:
     model = make()
-    update = model._engine.update(batch(50, 0), model._loss_config())
+    update = model._engine.update(batch(50, 0), model._loss_config(), model._streams)
     values = update.values.copy()
-    model._engine.update(batch(50, 1), model._loss_config())
+    model._engine.update(batch(50, 1), model._loss_config(), model._streams)
     np.testing.assert_array_equal(update.values, values)
 
 
@@ -58,8 +61,8 @@ def test_large_batches_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlp_gradients, "forward", lambda *args: seen.append(blas_threads()) or forward(*args))
     model = make()
     with threadpool_limits(2, "blas"):
-        model._engine.update(batch(1000, 0), model._loss_config())
-        model._engine.act(np.zeros((1000, 4), np.float32))
+        model._engine.update(batch(1000, 0), model._loss_config(), model._streams)
+        model._engine.act(np.zeros((1000, 4), np.float32), model._streams)
         assert len(seen) == 3
         assert all(1 in threads for threads in seen)
         assert blas_threads() == {2}

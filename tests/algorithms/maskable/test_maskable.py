@@ -45,7 +45,7 @@ def test_none_of_100_000_actions_is_invalid(space: str, engine: str) -> None:
         masks = rng.random((400, sum(n_choices))) < 0.5
         masks[:, firsts] = False
         masks[:, firsts + 1] = True
-        actions = model._current_engine.act(rng.normal(size=(400, 3)).astype(np.float32), masks)
+        actions = model._current_engine.act(rng.normal(size=(400, 3)).astype(np.float32), model._streams, masks)
         assert np.take_along_axis(masks, firsts + actions.reshape(400, -1), axis=1).all()
 
 
@@ -56,7 +56,7 @@ def test_actions_follow_the_masked_policy() -> None:
         logits = model.policy.get_distribution(th.as_tensor(observation)).distribution.logits[0].numpy()
     expected = np.exp(logits) * mask[0] / (np.exp(logits) * mask[0]).sum()
     engine = model._current_engine
-    actions = engine.act(np.tile(observation, (40_000, 1)), np.tile(mask, (40_000, 1)))
+    actions = engine.act(np.tile(observation, (40_000, 1)), model._streams, np.tile(mask, (40_000, 1)))
     np.testing.assert_allclose(np.bincount(actions, minlength=4) / 40_000, expected, atol=0.015)
 
 

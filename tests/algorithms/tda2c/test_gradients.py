@@ -21,7 +21,7 @@ def updated(engine: str, env_id: str) -> tuple[TDA2C, Transitions[th.Tensor], Up
     policy_kwargs = {"activation_fn": nn.Tanh}
     model = TDA2C("MlpPolicy", env, engine=engine, seed=0, device="cpu", policy_kwargs=policy_kwargs, **rates)
     model.learn(9)  # stops in the middle of the first rollout
-    update = model._engine.update(model.rollout_buffer, model._loss_config())
+    update = model._engine.update(model.rollout_buffer, model._loss_config(), model._streams)
     return model, model.rollout_buffer.tensors(model.device), update
 
 

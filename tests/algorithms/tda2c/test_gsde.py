@@ -57,7 +57,7 @@ def test_the_entropy_of_squashed_actions_is_estimated() -> None:
     model.learn(6)
     batch = model.rollout_buffer.tensors(model.device)
     log_prob = model.policy.evaluate_actions(batch.observations, batch.actions)[1]
-    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config())
+    update = AutogradEngine(model.policy).update(model.rollout_buffer, model._loss_config(), model._streams)
     assert update.entropy_loss == pytest.approx(log_prob.mean().item())
 
 

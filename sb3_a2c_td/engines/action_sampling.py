@@ -1,0 +1,65 @@
+r"""Draws actions from SB3's distributions with noise of the model's own generator.
+
+Where numpy draws the noise, every engine takes the same actions from it, up to rounding:
+
+- categorical: :math:`\arg\max_k (z_k + g_k)`, with logits :math:`z` and Gumbel noise :math:`g`, is distributed like the
+  softmax of the logits (Gumbel 1954; Maddison et al., *A\* Sampling*, 2014);
+- Bernoulli: :math:`z + l > 0`, with logistic noise :math:`l`, the difference of two Gumbels;
+- Gaussian: :math:`\mu + \sigma \epsilon`, with standard normal noise :math:`\epsilon`.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch as th
+from sb3_contrib.common.maskable.distributions import (
+    MaskableBernoulliDistribution,
+    MaskableCategoricalDistribution,
+    MaskableMultiCategoricalDistribution,
+)
+from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
+    CategoricalDistribution,
+    DiagGaussianDistribution,
+    Distribution,
+    MultiCategoricalDistribution,
+)
+
+
+def draw_actions(distribution: Distribution, rng: np.random.Generator) -> th.Tensor:
+    r"""Draw an action for every row of a batch.
+
+    :param distribution: :math:`\pi(\cdot|s)` of ``N`` rows; PyTorch's global generator draws from one that is not
+        listed above
+    :param rng: draws the noise
+    :return: ``(N, *action_shape)``, as ``distribution.sample()`` returns them
+    """
+    # exact types, since a subclass may sample in another way
+    kind = type(distribution)
+    if kind in (MaskableMultiCategoricalDistribution, MaskableBernoulliDistribution):
+        return _draw_components(cast(MaskableMultiCategoricalDistribution, distribution).distributions, rng)
+    if kind is MultiCategoricalDistribution:
+        return _draw_components(cast(list[th.distributions.Categorical], distribution.distribution), rng)
+    if kind in (CategoricalDistribution, MaskableCategoricalDistribution):
+        return _draw_categorical(cast(th.distributions.Categorical, distribution.distribution), rng)
+    if kind is BernoulliDistribution:
+        logits = cast(th.distributions.Bernoulli, distribution.distribution).logits
+        return (logits + _like(logits, rng.logistic(size=logits.shape)) > 0).to(logits.dtype)
+    if kind is DiagGaussianDistribution:
+        normal = cast(th.distributions.Normal, distribution.distribution)
+        return normal.mean + normal.stddev * _like(normal.mean, rng.standard_normal(normal.mean.shape))
+    return distribution.get_actions()
+
+
+def _draw_components(components: Sequence[th.distributions.Categorical], rng: np.random.Generator) -> th.Tensor:
+    return th.stack([_draw_categorical(component, rng) for component in components], dim=1)
+
+
+def _draw_categorical(categorical: th.distributions.Categorical, rng: np.random.Generator) -> th.Tensor:
+    logits = categorical.logits
+    return (logits + _like(logits, rng.gumbel(size=logits.shape))).argmax(dim=1)
+
+
+def _like(outputs: th.Tensor, noise: np.ndarray) -> th.Tensor:
+    return th.from_numpy(noise).to(outputs.device, outputs.dtype)
