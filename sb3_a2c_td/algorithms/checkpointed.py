@@ -35,7 +35,7 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the model's own generators, the global ones, the action space and the environments.
 
-        :param seed: the seed; ``None``: only the model's own generators start anew, see :class:`RandomStreams`
+        :param seed: the seed; ``None``: only the model has new generators, see :class:`RandomStreams`
         """
         super().set_random_seed(seed)
         self._streams = RandomStreams.from_seed(seed)

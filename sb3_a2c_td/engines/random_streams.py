@@ -31,7 +31,7 @@ class RandomStreams:
         :param seed: the model's seed; ``None``: PyTorch's global generator draws one, as it draws the initial weights
         """
         entropy = int(th.randint(2**62, ())) if seed is None else seed
-        # children of the seed: environments draw from the seed itself
+        # its children, since environments draw from SeedSequence(seed)
         children = np.random.SeedSequence(entropy).spawn(2)
         return cls(*map(np.random.default_rng, children))
 
