@@ -97,7 +97,7 @@ def test_one_recording_fits_rollouts_of_every_length() -> None:
         train()
 
     model.train = watched
-    model.learn(300)
+    model.learn(1000)
     assert lengths == {1, 2, 3, 4, 5}
     assert recorder.n == 2
     assert all(state["step"] == model._n_updates for state in model.policy.optimizer.state.values())
