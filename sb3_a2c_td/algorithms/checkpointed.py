@@ -19,6 +19,7 @@ from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 from sb3_a2c_td.saving.model_checks import check_moments
 from sb3_a2c_td.saving.paths import zip_path
+from sb3_a2c_td.saving.plain_forms import plain_forms
 from sb3_a2c_td.saving.zip_entries import add_entries
 
 Path = str | pathlib.Path | io.BufferedIOBase
@@ -50,12 +51,18 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
         :raises OSError: if the file cannot be written; an earlier one is then untouched
         """
         archive = io.BytesIO()
-        super().save(archive, exclude, include)
+        super(CheckpointedAlgorithm, self._in_plain_form()).save(archive, exclude, include)
         add_entries(archive, training_state.dumps(self, self._streams))
         if isinstance(path, str | pathlib.Path):
             atomic.write(archive.getbuffer(), zip_path(path))
         else:
             open_path(path, "w").write(archive.getbuffer())
+
+    def _in_plain_form(self) -> Self:
+        """Return a shallow copy whose attributes load without trust, as far as they have a plain form."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self) | plain_forms(vars(self)))
+        return twin
 
     @classmethod
     def load(

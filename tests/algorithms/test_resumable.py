@@ -104,6 +104,13 @@ def test_arguments_without_effect_may_change(tmp_path: Path) -> None:
     assert any(tmp_path.glob("TDA2C_*"))
 
 
+def test_the_log_folder_may_be_a_path(tmp_path: Path) -> None:
+    for n_steps in (10, 20):
+        model = train_resumably(lambda: make(tensorboard_log=tmp_path), n_steps, tmp_path / "model")
+    assert model.num_timesteps == 20
+    assert any(tmp_path.glob("TDA2C_*"))
+
+
 class Own(TDA2C):
     """Adds two arguments, and keeps one of them under another name."""
 

@@ -75,6 +75,8 @@ VALUES: dict[Name, Any] = {
 TRANSITIONS = (Transitions, MaskedTransitions, RecurrentTransitions)
 SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict)
 SCHEDULES = (ConstantSchedule, LinearSchedule, FloatSchedule, PowerLaw, RobbinsMonroSchedule)
+PATH_MODULES = ("pathlib", "pathlib._local")
+"""the modules of path classes; the second one in Python 3.13"""
 
 CALLS: dict[Name, Callable[..., Any]] = {
     # containers of episodes' returns and of observations
@@ -89,6 +91,14 @@ CALLS: dict[Name, Callable[..., Any]] = {
     ("numpy._core.multiarray", "_reconstruct"): checked_calls.make_empty_array,
     ("numpy.core.multiarray", "scalar"): checked_calls.make_number,
     ("numpy._core.multiarray", "scalar"): checked_calls.make_number,
+    # dates, decimals and paths, in infos of episodes and attributes of subclasses
+    ("datetime", "date"): checked_calls.make_date,
+    ("datetime", "datetime"): checked_calls.make_datetime,
+    ("datetime", "time"): checked_calls.make_time,
+    ("datetime", "timedelta"): checked_calls.make_timedelta,
+    ("datetime", "timezone"): checked_calls.make_timezone,
+    ("decimal", "Decimal"): checked_calls.make_decimal,
+    **{(module, name): checked_calls.make_path(name) for module in PATH_MODULES for name in checked_calls.PATHS},
     # random number generators, in spaces that were seeded
     ("numpy.random._pickle", "__bit_generator_ctor"): checked_calls.make_bit_generator,
     ("numpy.random._pickle", "__generator_ctor"): checked_calls.make_generator,

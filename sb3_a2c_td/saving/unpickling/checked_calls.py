@@ -11,8 +11,11 @@ import pickletools
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from functools import partial
 from io import BytesIO
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import NoneType
 from typing import Any
 
@@ -31,6 +34,16 @@ SEED_SEQUENCE = Token("numpy.random.bit_generator", "SeedSequence")
 
 NUMPY_NUMBERS = re.compile("b1|[iu][1248]|f[248]|c8|c16")
 MAX_DIMENSIONS = 64
+ZONES = (timezone, NoneType)
+MAX_ZONE_NAME = 100
+MAX_EXPONENT = 10_000
+PATHS = {
+    "PosixPath": PurePosixPath,
+    "PurePosixPath": PurePosixPath,
+    "WindowsPath": PureWindowsPath,
+    "PureWindowsPath": PureWindowsPath,
+}
+"""the classes of paths, those that can be opened replaced by those that cannot"""
 
 
 def blank(kind: type) -> Callable[[], Any]:
@@ -134,6 +147,65 @@ def check_array(content: Any, dtype: Any, shape: Any) -> None:
     if dtype.kind == "b":
         # numpy counts booleans by adding up their bytes
         require(np.frombuffer(content, np.uint8).max(initial=0) <= 1, "booleans other than 0 and 1")
+
+
+# Dates, decimals and paths. Their own constructors check the fields, which unpickling by Python does not.
+
+
+def make_date(state: bytes) -> date:
+    """Create a date from year (two bytes), month and day."""
+    require(type(state) is bytes and len(state) == 4, "a date without its bytes")
+    return date(int.from_bytes(state[:2], "big"), *state[2:])
+
+
+def make_datetime(state: bytes, zone: timezone | None = None) -> datetime:
+    """Create a date and time from its bytes; the month's first bit is the fold, the last three are microseconds."""
+    require(type(state) is bytes and len(state) == 10 and type(zone) in ZONES, "a date without its bytes")
+    fold, month = divmod(state[2], 2**7)
+    microseconds = int.from_bytes(state[7:], "big")
+    return datetime(int.from_bytes(state[:2], "big"), month, *state[3:7], microseconds, zone, fold=fold)
+
+
+def make_time(state: bytes, zone: timezone | None = None) -> time:
+    """Create a time from its bytes; the hour's first bit is the fold, the last three are microseconds."""
+    require(type(state) is bytes and len(state) == 6 and type(zone) in ZONES, "a time without its bytes")
+    fold, hour = divmod(state[0], 2**7)
+    return time(hour, *state[1:3], int.from_bytes(state[3:], "big"), zone, fold=fold)
+
+
+def make_timedelta(days: int, seconds: int, microseconds: int) -> timedelta:
+    """Create a duration."""
+    require(all(type(n) is int for n in (days, seconds, microseconds)), "a duration of other things than integers")
+    return timedelta(days, seconds, microseconds)
+
+
+def make_timezone(offset: timedelta, name: str = "") -> timezone:
+    """Create a time zone with a fixed offset; others are read from files."""
+    require(type(offset) is timedelta, "a time zone without an offset")
+    require(type(name) is str and len(name) <= MAX_ZONE_NAME, "a time zone without a short name")
+    return timezone(offset, name) if name else timezone(offset)
+
+
+def make_decimal(digits: str) -> Decimal:
+    """Create a decimal. With a huge exponent, converting it to an integer would fill the memory."""
+    require(type(digits) is str, "a decimal without digits")
+    decimal = Decimal(digits)
+    require(not decimal.is_snan() and abs(decimal.adjusted()) <= MAX_EXPONENT, "a decimal with a huge exponent")
+    return decimal
+
+
+def make_path(name: str) -> Callable[..., PurePath]:
+    """Return a function that creates a path from its parts.
+
+    :param name: the path's class; a path of another operating system can be created, but not opened
+    """
+
+    def path(*parts: str) -> PurePath:
+        require(all(type(part) is str for part in parts), "a path of other things than strings")
+        return kind(*parts)
+
+    kind = type(Path()) if name == type(Path()).__name__ else PATHS[name]
+    return path
 
 
 # Random number generators

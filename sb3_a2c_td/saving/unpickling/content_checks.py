@@ -6,6 +6,9 @@ that prints, compares or copies them.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from datetime import date, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import PurePath
 from types import NoneType
 from typing import Any, cast
 
@@ -42,6 +45,12 @@ LEAVES = (
     SeedSequence,
     TransitionBuffer,
     bytearray,
+    date,
+    time,
+    timedelta,
+    timezone,
+    Decimal,
+    PurePath,
 )
 """objects whose content was checked when they were created"""
 
@@ -113,6 +122,8 @@ def own_size(thing: Any) -> int:
     """
     if isinstance(thing, str | bytes | bytearray):
         return 1 + len(thing)
+    if isinstance(thing, PurePath | Decimal):
+        return 1 + len(str(thing))
     if isinstance(thing, TransitionBuffer):
         return 1 if len(thing) == 0 else _measure(thing.transitions(), {}, 0)[0]
     if isinstance(thing, th.TypedStorage):

@@ -4,7 +4,9 @@ import pickle
 import random
 import struct
 from collections import OrderedDict, deque
-from pathlib import Path
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import cloudpickle
@@ -38,6 +40,16 @@ THINGS = {
     ],
     "small arrays": [np.array(2.0), np.zeros((0, 3)), np.array([True, False])],
     "numpy's numbers": [np.float32(0.1), np.int64(3), np.bool_(True), np.complex64(1j)],
+    "dates": [
+        date(1, 1, 1),
+        datetime(2026, 1, 2, 3, 4, 5, 678901, UTC, fold=1),
+        datetime(9999, 12, 31),
+        time(23, 59, 58, 7, timezone(timedelta(hours=-2), "here"), fold=1),
+        timedelta(-3, 4, 5),
+        timezone(timedelta(minutes=90)),
+    ],
+    "decimals": [Decimal("-1.50"), Decimal("1E+20"), Decimal("Infinity")],
+    "paths": [Path("a/b"), Path("/a"), PurePosixPath(), PureWindowsPath("c:/a")],
     "dtypes": [np.dtype("f4"), np.dtype(">i8"), th.float32, th.bool, th.device("cpu")],
     "classes": [MlpPolicy, nn.Tanh, nn.ReLU, nn.Identity, th.optim.Adam, th.optim.SGD],
     "schedules": [robbins_monro_schedule(1.0, 10.0, 0.6)],
@@ -76,6 +88,12 @@ def test_schedules_are_read(schedule: Any) -> None:
     read = restricted_loads(cloudpickle.dumps(FloatSchedule(schedule)))
     assert type(read) is FloatSchedule
     assert [read(progress) for progress in (1.0, 0.3, 0.0)] == [schedule(progress) for progress in (1.0, 0.3, 0.0)]
+
+
+def test_paths_of_other_systems_and_versions_are_read() -> None:
+    for module in ("pathlib", "pathlib._local"):
+        pickled = dumps(Reduced(Named(module, "WindowsPath"), ("c:\\", "a")))
+        assert restricted_loads(pickled) == PureWindowsPath("c:/a")
 
 
 def test_generators_continue_from_their_state() -> None:
@@ -152,6 +170,8 @@ def test_generators_of_numpy_1_are_read() -> None:
         ("numpy", "ndarray.tofile"),
         ("numpy", "dtypes.StringDType"),
         ("collections", "namedtuple"),
+        ("zoneinfo", "ZoneInfo._unpickle"),
+        ("pathlib", "Path.unlink"),
         ("builtins", "bytearray"),
         ("builtins", "object"),
         ("copyreg", "_reconstructor"),

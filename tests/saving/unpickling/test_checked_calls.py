@@ -2,6 +2,8 @@
 
 import pickle
 from collections import OrderedDict, deque
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ SEED = np.random.SeedSequence(3)
 SEED_CALL, SEED_ARGUMENTS, SEED_STATE = SEED.__reduce__()
 LOAD_FROM_BYTES = Named("torch.storage", "_load_from_bytes")
 REBUILD_TENSOR = Named("torch._utils", "_rebuild_tensor_v2")
+PATH = Named("pathlib", "PosixPath")
 BIT_GENERATOR = vars(numpy_pickle)["__bit_generator_ctor"]
 
 
@@ -125,6 +128,23 @@ def test_other_types_of_numpy_are_refused(thing: Any, message: str) -> None:
         (Reduced(OrderedDict, ([("a", 1)],)), "takes 0 positional arguments but 1 was given"),
         (Reduced(complex, ("1e5",)), "missing 1 required positional argument"),
         (Reduced(complex, ("1e5", 0.0)), "a complex number of other things than numbers"),
+        # dates, decimals and paths
+        (Reduced(date, (b"\x07\xea\x02\x1e",)), "day is out of range for month"),
+        (Reduced(date, (b"\x00\x00\x01\x01",)), "year 0 is out of range"),
+        (Reduced(date, (2026, 1, 1)), "takes 1 positional argument but 3 were given"),
+        (Reduced(datetime, (b"\x07\xea\x01\x01\xff\x00\x00\x00\x00\x00",)), "hour must be in 0..23"),
+        (Reduced(datetime, (b"1234567890", nn.Tanh)), "a date without its bytes"),
+        (Reduced(time, (b"\x00\x00\x00\xff\xff\xff",)), "microsecond must be in 0..999999"),
+        (Reduced(time, ("123456",)), "a time without its bytes"),
+        (Reduced(timedelta, (10**9, 0, 0)), "days=1000000000; must have magnitude"),
+        (Reduced(timedelta, (0.5, 0, 0)), "a duration of other things than integers"),
+        (Reduced(timezone, (5,)), "a time zone without an offset"),
+        (Reduced(timezone, (timedelta(0), "x" * 101)), "a time zone without a short name"),
+        (Reduced(Decimal, ((0, (1,), 5),)), "a decimal without digits"),
+        (Reduced(Decimal, ("1E+1000000000",)), "a decimal with a huge exponent"),
+        (Reduced(Decimal, ("1E-1000000000",)), "a decimal with a huge exponent"),
+        (Reduced(Decimal, ("sNaN",)), "a decimal with a huge exponent"),
+        (Reduced(PATH, ("a", 5)), "a path of other things than strings"),
         # transitions
         (Reduced(Transitions, (1, 2, 3, 4, 5, 6)), "transitions that are not arrays"),
         (Reduced(Transitions, tuple(ROWS)[:5]), "missing 1 required positional argument"),

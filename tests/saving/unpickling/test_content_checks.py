@@ -1,13 +1,14 @@
 """Pickles of objects that would keep code busy forever."""
 
 import pickle
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sb3_a2c_td.saving import UnreadableCheckpointError, restricted_loads
-from tests.saving.pickles import array_with, dumps
+from tests.saving.pickles import Named, Reduced, array_with, dumps
 
 
 def pairs(pair: bytes, levels: int = 60) -> bytes:
@@ -43,6 +44,13 @@ def test_copies_of_arrays_are_counted() -> None:
 def test_long_texts_are_counted() -> None:
     with pytest.raises(UnreadableCheckpointError, match="much larger"):
         restricted_loads(dumps(["x" * 100_000] * 1000))
+
+
+@pytest.mark.parametrize("kind", [Named("pathlib", "PosixPath"), Decimal])
+def test_copies_of_texts_are_counted(kind: Any) -> None:
+    text = "1" * 9_000
+    with pytest.raises(UnreadableCheckpointError, match="much larger than its pickle"):
+        restricted_loads(dumps([Reduced(kind, (text,)) for _ in range(1000)]))
 
 
 def test_an_object_that_contains_itself_is_refused() -> None:
