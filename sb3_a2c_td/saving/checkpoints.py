@@ -22,7 +22,6 @@ from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 from sb3_a2c_td.saving.zip_entries import (
     DATA,
-    NAMES,
     POLICY,
     REQUIRED,
     TRAINING_STATE,
@@ -31,9 +30,10 @@ from sb3_a2c_td.saving.zip_entries import (
     check_has,
     is_tensor_entry,
     read_json,
+    read_model,
     read_tensor_entry,
 )
-from sb3_a2c_td.saving.zips import read_entries, read_zip, write_entries
+from sb3_a2c_td.saving.zips import read_zip, write_entries
 
 Entries = dict[str, bytes]
 """contents of a zip's entries by name"""
@@ -70,7 +70,7 @@ def read_checkpoint(
     """
     content = read_zip(path)
     with naming_file(path):
-        return _checkpoint(read_entries(content, NAMES), custom_objects or {}, trusted, algorithm)
+        return _checkpoint(read_model(content, trusted), custom_objects or {}, trusted, algorithm)
 
 
 def read_attributes(path: PathOrFile, names: Iterable[str]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def read_attributes(path: PathOrFile, names: Iterable[str]) -> dict[str, Any]:
     """
     content = read_zip(path)
     with naming_file(path):
-        attributes = _encoded_attributes(read_entries(content, NAMES))
+        attributes = _encoded_attributes(read_model(content))
         wanted = {name: attributes[name] for name in names if name in attributes}
         return decode_attributes(wanted, {}, OnPolicyAlgorithm)
 

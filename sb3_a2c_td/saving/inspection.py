@@ -16,15 +16,15 @@ from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
 from sb3_a2c_td.saving.zip_entries import (
     DATA,
     MANIFEST,
-    NAMES,
     POLICY,
     SB3_VERSION,
     SYSTEM_INFO,
     is_tensor_entry,
     read_json,
+    read_model,
     read_tensor_entry,
 )
-from sb3_a2c_td.saving.zips import read_entries, read_zip
+from sb3_a2c_td.saving.zips import read_zip
 
 SPACES = ("observation_space", "action_space")
 STATE = frozenset(
@@ -119,7 +119,7 @@ def read_contents(path: PathOrFile) -> Contents:
     """
     content = read_zip(path)
     with naming_file(path):
-        files = read_entries(content, NAMES)
+        files = read_model(content)
         encoded = read_json(files, DATA)
         sizes = {name: len(entry) for name, entry in files.items()}
         versions = _versions(files)

@@ -18,7 +18,8 @@ from sb3_a2c_td.saving.object_states.format import NUMBERS
 CONVERTED = ("tensorboard_log", "ep_info_buffer", "ep_success_buffer")
 """the attributes that are converted; a setting of the policy must stay equal to the user's"""
 
-SCALARS = (str, bytes, int, float, complex)
+CONTAINERS: tuple[type[Any], ...] = (list, tuple, set, frozenset)
+SCALARS: tuple[type[Any], ...] = (str, bytes, int, float, complex)
 
 
 def plain_forms(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -48,18 +49,24 @@ def plain_form(thing: Any) -> Any:
             return plain_form(thing.value)
         case PurePath() | UUID():
             return str(thing)
-        case np.longdouble():
-            return float(thing)
-        case np.clongdouble():
-            return complex(thing)
         case np.generic() | np.ndarray():
-            return thing if thing.dtype.char in NUMBERS else plain_form(thing.tolist())
+            return _plain_array(thing)
         case deque():
             return deque(map(plain_form, thing), thing.maxlen)
         case dict():
             return {plain_form(key): plain_form(value) for key, value in thing.items()}
-    for container in (list, tuple, set, frozenset):
-        if isinstance(thing, container):
-            return container(map(plain_form, thing))
-    # a boolean is an integer already
-    return next((kind(thing) for kind in SCALARS if isinstance(thing, kind) and type(thing) is not bool), thing)
+        case bool():
+            return thing
+    for kind in CONTAINERS:
+        if isinstance(thing, kind):
+            return kind(map(plain_form, thing))
+    return next((kind(thing) for kind in SCALARS if isinstance(thing, kind)), thing)
+
+
+def _plain_array(array: np.generic | np.ndarray) -> Any:
+    """Convert texts, dates and objects to Python's own, and long doubles, which depend on the machine, to doubles."""
+    if array.dtype.char in NUMBERS:
+        return array
+    if array.dtype.kind in "fc":
+        return array.astype("d" if array.dtype.kind == "f" else "D")
+    return plain_form(array.tolist())

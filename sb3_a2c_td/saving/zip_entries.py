@@ -2,12 +2,13 @@
 
 import io
 import json
+import math
 import re
 import zipfile
 from typing import Any
 
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.zips import read_entries
+from sb3_a2c_td.saving.zips import Rules, read_entries
 from sb3_a2c_td.version import __version__
 
 FORMAT = 2
@@ -34,6 +35,32 @@ NAMES = re.compile(f"{_OTHERS}|{_TENSORS}", re.ASCII)
 """the names of entries"""
 TENSOR_FILE_NAMES = re.compile(r"[\w-]+(/\.?[\w-]+)*(\.pkl)?", re.ASCII)
 """the names of entries in the zips that ``torch.save`` writes"""
+
+
+ORDINARY_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""how the entries of a zip from an ordinary tool are packed"""
+UNTRUSTED = Rules(
+    NAMES,
+    methods=ORDINARY_METHODS,
+    max_growth=10.0,
+    way_out="if you made the file yourself, load it with trusted=True",
+)
+"""the rules for untrusted files; a tool that packs saved models again compresses them to about a third"""
+TRUSTED = Rules(NAMES, ignores_others=True, methods=ORDINARY_METHODS, max_growth=math.inf)
+"""the rules for trusted files"""
+TENSOR_FILE = Rules(TENSOR_FILE_NAMES)
+"""the rules for the zips that ``torch.save`` writes; PyTorch reads no compressed ones"""
+
+
+def read_model(content: bytes, trusted: bool = False) -> dict[str, bytes]:
+    """Read the entries of a saved model, which an ordinary tool may have packed again.
+
+    :param content: the zip
+    :param trusted: whether the file is trusted
+    :return: the contents by name
+    :raises UnreadableCheckpointError: if it is damaged, or not a saved model
+    """
+    return read_entries(content, TRUSTED if trusted else UNTRUSTED)
 
 
 def add_entries(archive: io.BytesIO, training_state: bytes) -> None:
@@ -64,7 +91,7 @@ def read_tensor_entry(name: str, content: bytes) -> dict[str, bytes]:
     :raises UnreadableCheckpointError: if it is damaged
     """
     try:
-        return read_entries(content, TENSOR_FILE_NAMES)
+        return read_entries(content, TENSOR_FILE)
     except UnreadableCheckpointError as error:
         raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
 

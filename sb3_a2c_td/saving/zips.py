@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from stable_baselines3.common.save_util import open_path
 
@@ -68,46 +69,80 @@ def _damaged(error: Exception) -> UnreadableCheckpointError:
     )
 
 
-def read_entries(content: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
+class Rules(NamedTuple):
+    """What a zip may contain."""
+
+    names: re.Pattern[str]
+    """the names that entries may have"""
+    ignores_others: bool = False
+    """whether entries with other names are left out; otherwise they are refused"""
+    methods: tuple[int, ...] = (zipfile.ZIP_STORED,)
+    """how entries may be packed"""
+    max_growth: float = 1.0
+    """the maximum size of all unpacked entries together, in multiples of the zip's"""
+    way_out: str = "save it again, or download it again"
+    """what the user can do if entries have other names or are too large"""
+
+
+def read_entries(content: bytes, rules: Rules) -> dict[str, bytes]:
     """Read all entries of a zip, whose checksums ``zipfile`` checks.
 
     :param content: the zip
-    :param names: the names that entries may have
+    :param rules: what it may contain
     :return: the contents by name
-    :raises UnreadableCheckpointError: if the zip is damaged, or has entries with other names
+    :raises UnreadableCheckpointError: if the zip is damaged, or breaks a rule
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
-            _check_entries(entries, names, len(content))
-            return {entry.filename: archive.read(entry) for entry in entries}
+            if rules.ignores_others:
+                entries = [entry for entry in entries if rules.names.fullmatch(entry.filename)]
+            _check_names(entries, rules)
+            _check_packing(entries, rules)
+            _check_sizes(entries, rules, len(content))
+            return {entry.filename: _read_entry(archive, entry) for entry in entries}
     except UnreadableCheckpointError:
         raise
     except ZIP_DAMAGE as error:
         raise _damaged(error) from error
 
 
-def _check_entries(entries: list[zipfile.ZipInfo], names: re.Pattern[str], n_bytes: int) -> None:
-    """Check the zip's directory: names and sizes must be those of uncompressed entries, as SB3 and PyTorch write them.
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    with archive.open(entry) as file:
+        # without a size, it would unpack more than the entry says; with one byte more, it compares the checksum
+        return file.read(entry.file_size + 1)
 
-    :param n_bytes: the size of the zip
-    """
+
+def _check_names(entries: list[zipfile.ZipInfo], rules: Rules) -> None:
     seen: set[str] = set()
     for entry in entries:
         name = entry.filename
-        if not names.fullmatch(name):
+        if not rules.names.fullmatch(name):
             raise UnreadableCheckpointError(
-                f"it is damaged, or not a saved model: it has an entry {name[:80]!r}, which saved models do not have"
+                f"it is damaged, or not a saved model: it has an entry {name[:80]!r}, which saved models do not have; "
+                f"{rules.way_out}"
             )
         if name in seen:
             raise UnreadableCheckpointError(f"it has several entries {name!r}")
         seen.add(name)
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise UnreadableCheckpointError(f"its entry {name!r} is compressed, which saved models are not")
+
+
+def _check_packing(entries: list[zipfile.ZipInfo], rules: Rules) -> None:
+    for entry in entries:
+        name = entry.filename
         if entry.flag_bits & ENCRYPTED:
             raise UnreadableCheckpointError(f"its entry {name!r} is encrypted, which saved models are not")
-    if sum(entry.file_size for entry in entries) > n_bytes:
+        if entry.compress_type not in rules.methods:
+            raise UnreadableCheckpointError(f"its entry {name!r} is compressed by an unsupported method")
+        if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
+            raise UnreadableCheckpointError(f"its entry {name!r} is not compressed, but has two sizes")
+
+
+def _check_sizes(entries: list[zipfile.ZipInfo], rules: Rules, n_bytes: int) -> None:
+    if sum(entry.compress_size for entry in entries) > n_bytes:
         raise UnreadableCheckpointError("its entries are larger than the file itself")
+    if sum(entry.file_size for entry in entries) > rules.max_growth * n_bytes:
+        raise UnreadableCheckpointError(f"its entries, unpacked, are much larger than the file itself; {rules.way_out}")
 
 
 def write_entries(files: Mapping[str, bytes]) -> bytes:

@@ -44,7 +44,7 @@ SAVED_AS: dict[str, tuple[Any, Any]] = {
     "objects of numpy": (np.array([1, None, "a"], object), [1, None, "a"]),
     "date of numpy": (np.datetime64("2026-01-02"), date(2026, 1, 2)),
     "nanoseconds of numpy": (np.timedelta64(3, "ns"), 3),
-    "long double": (np.longdouble(0.5), 0.5),
+    "long double": (np.longdouble(0.5), np.float64(0.5)),
     "number of numpy": (np.float32(0.5), np.float32(0.5)),
     "enum": (Ending.GOAL, "goal"),
     "enum of a date": (Ending.DATE, date(2026, 1, 1)),

@@ -155,22 +155,24 @@ def check_array(content: Any, dtype: Any, shape: Any) -> None:
 def make_date(state: bytes) -> date:
     """Create a date from year (two bytes), month and day."""
     require(type(state) is bytes and len(state) == 4, "a date without its bytes")
-    return date(int.from_bytes(state[:2], "big"), *state[2:])
+    return date(int.from_bytes(state[:2], "big"), state[2], state[3])
 
 
 def make_datetime(state: bytes, zone: timezone | None = None) -> datetime:
     """Create a date and time from its bytes; the month's first bit is the fold, the last three are microseconds."""
     require(type(state) is bytes and len(state) == 10 and type(zone) in ZONES, "a date without its bytes")
     fold, month = divmod(state[2], 2**7)
-    microseconds = int.from_bytes(state[7:], "big")
-    return datetime(int.from_bytes(state[:2], "big"), month, *state[3:7], microseconds, zone, fold=fold)
+    day, hour, minute, second = state[3:7]
+    year, microsecond = int.from_bytes(state[:2], "big"), int.from_bytes(state[7:], "big")
+    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
 def make_time(state: bytes, zone: timezone | None = None) -> time:
     """Create a time from its bytes; the hour's first bit is the fold, the last three are microseconds."""
     require(type(state) is bytes and len(state) == 6 and type(zone) in ZONES, "a time without its bytes")
     fold, hour = divmod(state[0], 2**7)
-    return time(hour, *state[1:3], int.from_bytes(state[3:], "big"), zone, fold=fold)
+    minute, second, microsecond = state[1], state[2], int.from_bytes(state[3:], "big")
+    return time(hour, minute, second, microsecond, zone, fold=fold)
 
 
 def make_timedelta(days: int, seconds: int, microseconds: int) -> timedelta:
