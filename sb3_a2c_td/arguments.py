@@ -2,6 +2,9 @@
 
 import math
 import operator
+from typing import Any
+
+import torch as th
 
 
 def check_at_least_one(name: str, value: int) -> None:
@@ -17,6 +20,19 @@ def check_at_least_one(name: str, value: int) -> None:
         valid = False
     if not valid:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def checked_steps(name: str, value: float) -> int:
+    """Check a number of steps and convert it to an ``int``: ``1e5`` means 100,000.
+
+    :param name: name of the argument, for the error
+    :param value: its value
+    :return: the number of steps
+    :raises ValueError: if it is not an integer value of at least 0
+    """
+    if not is_finite_number(value, low=0) or value != int(value):
+        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+    return int(value)
 
 
 def check_number(
@@ -48,3 +64,23 @@ def is_finite_number(value: float, low: float = -math.inf, high: float = math.in
         return math.isfinite(value) and low <= value <= high
     except TypeError:
         return False
+
+
+def check_class(name: str, value: Any, example: str) -> None:
+    """Check an argument that must be a class, or a function that makes an object.
+
+    :param name: name of the argument, for the error
+    :param value: its value
+    :param example: a valid value, for the error
+    :raises ValueError: if it cannot be called
+    """
+    if not callable(value):
+        raise ValueError(f"{name} must be a class such as {example}, got {value!r}")
+
+
+def is_missing_gpu(device: th.device | str) -> bool:
+    """Check whether a device is a GPU that PyTorch does not find, so that SB3 uses the CPU instead.
+
+    :param device: the device, or ``"auto"``
+    """
+    return device != "auto" and th.device(device).type == "cuda" and not th.cuda.is_available()

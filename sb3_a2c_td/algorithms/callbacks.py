@@ -6,11 +6,25 @@ from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback, Pr
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 
+def check_callback(callback: MaybeCallback) -> None:
+    """Check the argument ``callback`` of :meth:`TDA2C.learn`.
+
+    :param callback: the argument
+    :raises ValueError: if it is not ``None``, a callback, a list of callbacks or a function
+    """
+    callbacks = callback if isinstance(callback, list) else [callback]
+    is_function = callable(callback) and not isinstance(callback, type)
+    if not (callback is None or is_function or all(isinstance(each, BaseCallback) for each in callbacks)):
+        raise ValueError(f"callback={callback!r} is not a callback, a list of callbacks, a function or None")
+
+
 def callback_list(callback: MaybeCallback) -> list[BaseCallback]:
     """Return callbacks as a list.
 
     :param callback: as in :meth:`TDA2C.learn`: ``None``, a callback, a list of callbacks or a function
+    :raises ValueError: if it is something else
     """
+    check_callback(callback)
     if callback is None:
         return []
     if isinstance(callback, list):

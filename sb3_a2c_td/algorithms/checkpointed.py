@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv
 
+from sb3_a2c_td.algorithms.constructor_arguments import REPLACEMENTS, unknown_argument
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
@@ -93,8 +94,11 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
         :raises UntrustedCheckpointError: if the file holds something that could run code, naming it
         :raises UnreadableCheckpointError: if the file is damaged, of another algorithm, or of a newer version of this
             package
+        :raises TypeError: if ``kwargs`` has an argument of A2C or of the reference that TDA2C does not have
         :raises ValueError: if the environments have other spaces
         """
+        for name in kwargs.keys() & REPLACEMENTS.keys():
+            raise unknown_argument(cls.__name__, name, kwargs[name])
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
         return cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
 

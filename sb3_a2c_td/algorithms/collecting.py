@@ -10,9 +10,10 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td.algorithms.callbacks import check_callback
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations
@@ -21,6 +22,7 @@ from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, select
 from sb3_a2c_td.rollout.validation import check_finite, check_shapes, check_spaces
 from sb3_a2c_td.vec_env.autoreset_steps import transition_rows
 from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
+from sb3_a2c_td.vec_env.env_argument import check_env
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO
 
@@ -49,8 +51,13 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv | VectorEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
+        check_env(env)
         check_spaces(env.observation_space, env.action_space)
         return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        check_callback(callback)
+        return super()._init_callback(callback, progress_bar)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         try:

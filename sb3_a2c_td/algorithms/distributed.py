@@ -18,6 +18,7 @@ from sb3_a2c_td.algorithms.checkpointed import Path
 from sb3_a2c_td.algorithms.gradient_reducer import ProcessGroupReducer, explain_lost_ranks
 from sb3_a2c_td.algorithms.settings import fingerprint
 from sb3_a2c_td.algorithms.tda2c import TDA2C
+from sb3_a2c_td.arguments import checked_steps
 from sb3_a2c_td.engines import Engine, make_engine
 from sb3_a2c_td.saving.digest import digest
 from sb3_a2c_td.vec_env.autoreset_steps import check_distributable
@@ -70,6 +71,7 @@ class DistributedTDA2C(TDA2C):
             process can have, and as :meth:`TDA2C.learn` does
         :raises RuntimeError: if a rank has ended
         """
+        total_timesteps = checked_steps("total_timesteps", total_timesteps)
         # the process group may be a new one, and flags of an earlier training must not stop this one
         self._reducer = ProcessGroupReducer()
         self._engine = self._make_engine()

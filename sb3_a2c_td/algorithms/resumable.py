@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_a2c_td.algorithms.callbacks import SaveEvery, callback_list
 from sb3_a2c_td.algorithms.settings import check_same_settings
 from sb3_a2c_td.algorithms.tda2c import TDA2C
+from sb3_a2c_td.arguments import checked_steps
 from sb3_a2c_td.saving.paths import zip_path
 
 Model = TypeVar("Model", bound=TDA2C)
@@ -42,8 +43,10 @@ def train_resumably(
     :param trusted: as in :meth:`TDA2C.load`
     :param learn_arguments: more arguments of :meth:`TDA2C.learn`
     :return: the trained model
-    :raises ValueError: if the settings of the saved model differ from those of the model that ``make_model`` returns
+    :raises ValueError: if ``total_timesteps`` is invalid, or if the settings of the saved model differ from those of
+        the model that ``make_model`` returns
     """
+    total_timesteps = checked_steps("total_timesteps", total_timesteps)
     path = zip_path(path)
     model = make_model()
     if path.exists():

@@ -1,6 +1,7 @@
 """TDA2C: an actor and a critic that learn from one-step TD targets in short rollouts."""
 
 import math
+import warnings
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -12,8 +13,9 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
+from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
-from sb3_a2c_td.arguments import check_at_least_one, check_number
+from sb3_a2c_td.arguments import check_at_least_one, check_number, checked_steps, is_missing_gpu
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
 from sb3_a2c_td.faults.error_notes import annotate_errors
 from sb3_a2c_td.faults.interrupts import Interrupts
@@ -96,6 +98,7 @@ class TDA2C(CollectingAlgorithm):
     policy: SeparateActorCriticPolicy
     critic_learning_rate: float | Schedule
 
+    @explain_errors
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
@@ -143,6 +146,8 @@ class TDA2C(CollectingAlgorithm):
             seed=seed,
             _init_setup_model=False,
         )
+        if is_missing_gpu(device):
+            warnings.warn(f"device={str(device)!r}: PyTorch finds no GPU, so the CPU is used", stacklevel=3)
         self.critic_learning_rate = critic_learning_rate  # type: ignore[assignment]
         self.reward_scale = reward_scale
         self.update_on_episode_end = update_on_episode_end
@@ -159,7 +164,21 @@ class TDA2C(CollectingAlgorithm):
 
     # Setting up
 
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name in self.policy_aliases:
+            return self.policy_aliases[policy_name]
+        hint = "; LSTMs need RecurrentTDA2C" if policy_name.endswith("LstmPolicy") else ""
+        raise ValueError(f"policy={policy_name!r} is unknown: use {self._describe_policies()}{hint}")
+
+    def _describe_policies(self) -> str:
+        return f"{', '.join(self.policy_aliases)} or a class derived from {self.policy_base.__name__}"
+
     def _check_arguments(self) -> None:
+        # load() needs no environment
+        if not hasattr(self, "observation_space"):
+            raise ValueError("env=None: a new model needs an environment, or its name")
+        if not isinstance(self.policy_class, type):
+            raise ValueError(f"policy={self.policy_class!r} is not a policy: use {self._describe_policies()}")
         if not issubclass(self.policy_class, self.policy_base):
             if issubclass(self.policy_class, SeparateNetworks):
                 raise ValueError(
@@ -278,11 +297,19 @@ class TDA2C(CollectingAlgorithm):
         :param reset_num_timesteps: whether to count (and log) from zero and to reset the environments
         :param progress_bar: whether to show a progress bar
         :return: the model itself
-        :raises ValueError: if the environment returns anything but finite numbers of its spaces' shapes, or if the
+        :raises ValueError: if the model has no environment; if ``total_timesteps``, ``log_interval`` or ``callback`` is
+            invalid; if the environment returns anything but finite numbers of its spaces' shapes, or if the
             loss, its gradient, or the parameters after an update are not finite; the weights are then those of the
             last update
         :raises RuntimeError: if a worker process of the environment ended
         """
+        total_timesteps = checked_steps("total_timesteps", total_timesteps)
+        if log_interval == 0:
+            raise ValueError("log_interval=0: set 1 to log every rollout, or None to log nothing")
+        if self.env is None:
+            raise ValueError(
+                "env=None: the model has no environment; pass one to load(path, env), or call set_env(env)"
+            )
         with (
             dropping_autoreset_steps(self.env),
             self._interrupts.installed(),

@@ -8,7 +8,17 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_a2c_td.cli import usage_errors
-from sb3_a2c_td.cli.models import N_EVAL_EPISODES, NoNormalize, Normalize, Seed, Trusted, Zip, load, read_statistics
+from sb3_a2c_td.cli.models import (
+    N_EVAL_EPISODES,
+    NoNormalize,
+    Normalize,
+    Seed,
+    Trusted,
+    Zip,
+    available_device,
+    load,
+    read_statistics,
+)
 
 
 def evaluate(
@@ -39,7 +49,7 @@ def evaluate(
         normalization = read_statistics(path, normalize, no_normalize)
         if normalization is not None:
             vec_env = normalization.around(vec_env)
-        model = load(path, vec_env, device, trusted)
+        model = load(path, vec_env, available_device(device), trusted)
     # load() has seeded the environment with the seed of the training
     vec_env.seed(seed)
     if seed is not None:

@@ -1,6 +1,7 @@
 """Options that several commands share, and loading a model by them."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, UntrustedCheckpointError
+from sb3_a2c_td.arguments import is_missing_gpu
 from sb3_a2c_td.export import Normalization, read_normalization
 
 N_EVAL_EPISODES = 20
@@ -31,6 +33,17 @@ Normalize = Annotated[
     ),
 ]
 NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalize observations.")]
+
+
+def available_device(device: str) -> str:
+    """Return a device, or the CPU in place of a GPU that PyTorch does not find, which a line then says.
+
+    :param device: the value of ``--device``
+    """
+    if not is_missing_gpu(device):
+        return device
+    print(f"--device {device}: PyTorch finds no GPU, so the CPU is used", file=sys.stderr)
+    return "cpu"
 
 
 def policy_for(observation_space: spaces.Space[object]) -> str:

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms.callbacks import SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, policy_for
+from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device, policy_for
 from sb3_a2c_td.faults import interrupts
 
 SAVE_FREQ = 10_000
@@ -60,6 +60,7 @@ def train(
     """
     with ExitStack() as until_saved:
         with usage_errors.reported():
+            device = available_device(device)
             wanted = None if save is None else _writable_zip(save)
             make_model: Callable[..., TDA2C] = TDA2C
             rank: int | None = None

@@ -130,3 +130,10 @@ def test_arguments_of_subclasses_are_compared(tmp_path: Path) -> None:
     assert (type(model), model.num_timesteps, model.bonus, model.kept) == (Own, 30, 2.0, 0.5)
     with pytest.raises(ValueError, match="was saved with bonus=2.0, but the model has bonus=3.0: use"):
         train_resumably(lambda: make_own(3.0), 30, tmp_path / "model")
+
+
+@pytest.mark.parametrize("steps", [-5, float("nan"), "500"])
+def test_invalid_numbers_of_steps_are_refused(steps: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"^total_timesteps must be an integer of at least 0, got {steps!r}"):
+        train_resumably(make, steps, tmp_path / "model")
+    assert train_resumably(make, 1e2, tmp_path / "model").num_timesteps == 100

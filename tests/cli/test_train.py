@@ -66,6 +66,15 @@ def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) ->
     assert saved == "Saved to tda2c_CartPole-v1.zip"
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_a_missing_gpu_is_reported_in_one_line(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    line = f"--device {device}: PyTorch finds no GPU, so the CPU is used\n"
+    done = run(f"--timesteps 10 --device {device} --quiet --save model")
+    assert (done.exit_code, done.stderr) == (0, line)
+    assert run(f"evaluate model.zip --env CartPole-v1 --episodes 1 --device {device}").stderr == line
+
+
 def test_prints_only_episodes_and_results_to_a_pipe() -> None:
     command = [*COMMAND, "--timesteps", "300", "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)

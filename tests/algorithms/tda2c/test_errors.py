@@ -1,16 +1,19 @@
 """Invalid arguments, observations and rewards raise errors that name them, and leave the weights alone."""
 
+from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
-from sb3_a2c_td import TDA2C, MlpPolicy
+from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
 from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv, FaultyEnv, RandomEnv
@@ -23,6 +26,7 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
     [
         {"n_steps": 0},
         {"n_steps": 2.5},
+        {"n_steps": 2.0},
         {"gamma": 1.01},
         {"gamma": -0.1},
         {"gamma": float("nan")},
@@ -44,6 +48,83 @@ def test_invalid_arguments(kwargs: dict[str, Any]) -> None:
     (name, value), *_ = kwargs.items()
     with pytest.raises(ValueError, match=f"^{name}[ =].*{value!r}"):
         TDA2C("MlpPolicy", CountingEnv(), device="cpu", **kwargs)
+
+
+@pytest.mark.parametrize("value", [-5, np.nan, np.inf, 10.5, "1000", None])
+def test_learn_refuses_invalid_numbers_of_steps(value: Any) -> None:
+    model = TDA2C("MlpPolicy", CountingEnv(), device="cpu")
+    with pytest.raises(ValueError, match=f"^total_timesteps must be an integer of at least 0, got {value!r}"):
+        model.learn(value)
+
+
+@pytest.mark.parametrize("value", [1e2, np.float64(100), np.int64(100)])
+def test_learn_takes_integer_values(value: Any) -> None:
+    assert TDA2C("MlpPolicy", CountingEnv(), device="cpu").learn(value).num_timesteps == 100
+
+
+def test_learn_refuses_a_log_interval_of_zero() -> None:
+    with pytest.raises(ValueError, match="^log_interval=0: set 1 to log every rollout, or None"):
+        TDA2C("MlpPolicy", CountingEnv(), device="cpu").learn(10, log_interval=0)
+
+
+@pytest.mark.parametrize("callback", [3, (StopTrainingOnMaxEpisodes(1),), StopTrainingOnMaxEpisodes, [print]])
+def test_learn_refuses_what_is_no_callback(callback: Any) -> None:
+    with pytest.raises(ValueError, match="^callback=.* is not a callback, a list of callbacks, a function or None"):
+        TDA2C("MlpPolicy", CountingEnv(), device="cpu").learn(10, callback)
+
+
+def test_learn_needs_an_environment(tmp_path: Path) -> None:
+    TDA2C("MlpPolicy", CountingEnv(), device="cpu").save(tmp_path / "model")
+    model = TDA2C.load(tmp_path / "model", device="cpu")
+    with pytest.raises(ValueError, match=r"^env=None: the model has no environment; pass one to load\(path, env\), or"):
+        model.learn(10)
+    model.set_env(CountingEnv())
+    assert model.learn(10).num_timesteps == 10
+
+
+@pytest.mark.parametrize("env", [CountingEnv, CountingEnv.step, [CountingEnv()], 3, DummyVecEnv])
+def test_what_is_no_environment_is_refused(env: Any, tmp_path: Path) -> None:
+    message = "^env=.* is not an environment: pass one, its name, a VecEnv or a gymnasium.vector environment. Call"
+    with pytest.raises(ValueError, match=message):
+        TDA2C("MlpPolicy", env, device="cpu")
+    model = TDA2C("MlpPolicy", CountingEnv(), device="cpu")
+    with pytest.raises(ValueError, match=message):
+        model.set_env(env)
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        TDA2C.load(tmp_path / "model", env, device="cpu")
+
+
+def test_a_new_model_needs_an_environment() -> None:
+    with pytest.raises(ValueError, match="^env=None: a new model needs an environment"):
+        TDA2C("MlpPolicy", None, device="cpu")
+    with pytest.raises(ValueError, match="^env=None is not an environment"):
+        TDA2C("MlpPolicy", CountingEnv(), device="cpu").set_env(None)
+
+
+@pytest.mark.filterwarnings("ignore:The `render_mode` attribute is not defined")
+@pytest.mark.parametrize("wrap", [VecNormalize, VecMonitor, lambda env: VecNormalize(VecMonitor(env))])
+def test_sb3s_wrappers_need_an_adapter_around_gymnasiums_vector_environments(wrap: Any) -> None:
+    env = wrap(gym.make_vec("CartPole-v1", 2))
+    with pytest.raises(
+        ValueError, match=r"^env: Vec\w+ does not support .* CartPoleVectorEnv.*: Vec\w+\(GymnasiumVecEnv\(env"
+    ):
+        TDA2C("MlpPolicy", env, device="cpu")
+
+
+def test_a_missing_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SB3 uses the CPU in silence."""
+    monkeypatch.setattr(th.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:0", th.device("cuda")):
+        with pytest.warns(UserWarning, match=f"^device='{device}': PyTorch finds no GPU, so the CPU is used") as caught:
+            model = TDA2C("MlpPolicy", CountingEnv(), device=device)
+        assert [warning.filename for warning in caught] == [__file__]
+        assert model.device.type == "cpu"
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="PyTorch finds no GPU"):
+        TDA2C.load(tmp_path / "model", device="cuda")
+    # SB3's default takes a GPU if there is one
+    TDA2C("MlpPolicy", CountingEnv(), device="auto")
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "critic_learning_rate"])
@@ -74,6 +155,15 @@ def test_unsupported_spaces() -> None:
 def test_unsupported_policies() -> None:
     with pytest.raises(ValueError, match="policy=ActorCriticPolicy may share.*SeparateActorCriticPolicy"):
         TDA2C(ActorCriticPolicy, CountingEnv(), device="cpu")
+    for policy in ("MLPPolicy", None, 3, MlpPolicy.forward):
+        with pytest.raises(
+            ValueError, match=r"^policy=.* use MlpPolicy, CnnPolicy, MultiInputPolicy or a class derived"
+        ):
+            TDA2C(policy, CountingEnv(), device="cpu")
+    with pytest.raises(ValueError, match="^policy='MlpLstmPolicy' is unknown: use MlpPolicy, .*RecurrentTDA2C"):
+        TDA2C("MlpLstmPolicy", CountingEnv(), device="cpu")
+    with pytest.raises(ValueError, match="^policy='MlpPolicy' is unknown: use MlpLstmPolicy, CnnLstmPolicy, "):
+        RecurrentTDA2C("MlpPolicy", CountingEnv(), device="cpu")
     with pytest.raises(ValueError, match="policy=MultiInputPolicy does not fit observation_space=Box"):
         TDA2C("MultiInputPolicy", CountingEnv(), device="cpu")
     with pytest.raises(ValueError, match="policy=MlpPolicy does not fit observation_space=Dict"):

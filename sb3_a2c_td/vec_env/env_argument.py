@@ -1,0 +1,28 @@
+"""Checks of the argument ``env``."""
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.vec_env import VecEnvWrapper
+
+
+def check_env(env: Any) -> None:
+    """Check that an argument is an environment, or several.
+
+    :param env: the argument; not a name
+    :raises ValueError: if it is something else, or if a wrapper of SB3 holds a ``gymnasium.vector`` environment
+    """
+    # environments of old versions of Gym derive from no class that is known here
+    if isinstance(env, type) or not (isinstance(env, gym.Env) or hasattr(env, "observation_space")):
+        raise ValueError(
+            f"env={env!r} is not an environment: pass one, its name, a VecEnv or a gymnasium.vector environment. Call "
+            "a class or a function that makes one; make a DummyVecEnv from a list of such functions."
+        )
+    while isinstance(env, VecEnvWrapper):
+        wrapper, env = type(env).__name__, env.venv
+        if isinstance(env, VectorEnv):
+            raise ValueError(
+                f"env: {wrapper} does not support the gymnasium.vector environment {env}; adapt it first: "
+                f"{wrapper}(GymnasiumVecEnv(env))"
+            )
