@@ -218,6 +218,7 @@ class TDA2C(CollectingAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )
         self.policy = cast(SeparateActorCriticPolicy, policy.to(self.device))
+        self.policy.split_groups()
         self._set_learning_rates()
         self._engine = self._make_engine()
         if self.verbose >= 1:
@@ -239,6 +240,7 @@ class TDA2C(CollectingAlgorithm):
         This happens once a rollout, before its update, and when ``learn`` begins. Before every action it would take
         longer than drawing it.
         """
+        self.policy.split_groups()
         engine = self._engine
         if engine is None or engine.policy is not self.policy or self._engine_name != self.engine:
             self._engine = self._make_engine()

@@ -25,6 +25,9 @@ from torch import nn
 
 from sb3_a2c_td.optimizers import AdamTFLike
 
+NETWORKS = ("actor", "critic")
+"""names of the optimizer's parameter groups"""
+
 
 class SeparateNetworks(BasePolicy):
     """Mixin that gives an actor-critic policy separate networks and one optimizer with two parameter groups.
@@ -117,6 +120,7 @@ class SeparateNetworks(BasePolicy):
         """
         names, parameters = zip(*self.named_parameters(), strict=True)
         frozen = [param for param in parameters if not param.requires_grad]
+        was_training = self.training
         self.requires_grad_(True).eval()
         observation, _ = self.obs_to_tensor(create_empty_array(self.observation_space, fn=np.zeros))  # type: ignore[arg-type]
         distribution, value = self._distribution_and_value(observation)
@@ -128,7 +132,7 @@ class SeparateNetworks(BasePolicy):
         with th.no_grad():
             # SB3 keeps the last distribution; one with an autograd graph could not be deep-copied
             self._distribution_and_value(observation)
-        self.train()
+        self.train(was_training)
         for param in frozen:
             param.requires_grad_(False)
 
@@ -152,13 +156,36 @@ class SeparateNetworks(BasePolicy):
     def _modules_like_keras(self) -> list[nn.Module]:
         return [self.mlp_extractor, self.action_net, self.value_net]
 
+    def split_groups(self) -> None:
+        """Name the parameter groups of an optimizer that replaced the policy's own, and split those of both networks.
+
+        Each group is then called ``"actor"`` or ``"critic"``, and keeps its settings. Groups that have these names
+        already stay as they are.
+        """
+        groups = self.optimizer.param_groups
+        if all(group.get("name") in NETWORKS for group in groups):
+            return
+        critic = set(map(id, self._split_parameters()[1]))
+        split = []
+        for group in groups:
+            for name in NETWORKS:
+                params = [param for param in group["params"] if (id(param) in critic) == (name == "critic")]
+                if params:
+                    split.append({**group, "params": params, "name": name})
+        # in place, for those who keep the list
+        groups[:] = split
+
     def actor_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the optimizer's group ``"actor"``: all that the value does not depend on."""
-        return list(self.optimizer.param_groups[0]["params"])
+        """Return the parameters of the optimizer's groups ``"actor"``: all that the value does not depend on."""
+        return self._parameters_of("actor")
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the optimizer's group ``"critic"``: those that the value depends on."""
-        return list(self.optimizer.param_groups[1]["params"])
+        """Return the parameters of the optimizer's groups ``"critic"``: those that the value depends on."""
+        return self._parameters_of("critic")
+
+    def _parameters_of(self, network: str) -> list[nn.Parameter]:
+        self.split_groups()
+        return [param for group in self.optimizer.param_groups if group["name"] == network for param in group["params"]]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         # SB3 omits this argument, so load() would fall back to a shared extractor
