@@ -14,11 +14,7 @@ def check_at_least_one(name: str, value: int) -> None:
     :param value: its value
     :raises ValueError: if it is not an integer of at least 1
     """
-    try:
-        valid = operator.index(value) >= 1
-    except TypeError:
-        valid = False
-    if not valid:
+    if not is_integer(value, low=1):
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
@@ -51,6 +47,18 @@ def check_number(
         left = "" if low == -math.inf else f" {'at least' if low_is_valid else 'above'} {low:g}"
         right = "" if high == math.inf else f" and at most {high:g}"
         raise ValueError(f"{name} must be a finite number{left}{right}, got {value!r}")
+
+
+def is_integer(value: Any, low: int) -> bool:
+    """Check whether a value is an integer of at least ``low``.
+
+    :param value: the value, of any type
+    :param low: lower bound
+    """
+    try:
+        return operator.index(value) >= low
+    except TypeError:
+        return False
 
 
 def is_finite_number(value: float, low: float = -math.inf, high: float = math.inf) -> bool:

@@ -23,7 +23,9 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
+from sb3_a2c_td.arguments import check_class
 from sb3_a2c_td.optimizers import AdamTFLike
+from sb3_a2c_td.policies.policy_arguments import check_activation, check_image_sizes, check_net_arch
 
 NETWORKS = ("actor", "critic")
 """names of the optimizer's parameter groups"""
@@ -51,7 +53,8 @@ class SeparateNetworks(BasePolicy):
     :param share_features_extractor: must be ``False``
     :param optimizer_class: optimizer
     :param kwargs: further arguments of the policy
-    :raises ValueError: if actor and critic share a features extractor or any other parameter
+    :raises ValueError: if an argument is invalid, if images are too small for SB3's CNN, or if actor and critic share a
+        features extractor or any other parameter
     """
 
     action_dist: Any
@@ -88,6 +91,8 @@ class SeparateNetworks(BasePolicy):
                 "features extractor, since each is trained on its own loss with its own learning rate; "
                 "omit the argument"
             )
+        check_class("features_extractor_class", features_extractor_class, "NatureCNN")
+        check_class("optimizer_class", optimizer_class, "torch.optim.Adam")
         if net_arch is None and features_extractor_class is not NatureCNN:
             net_arch = {"pi": [32, 16], "vf": [32, 16, 16]}
         super().__init__(
@@ -111,6 +116,20 @@ class SeparateNetworks(BasePolicy):
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Make a features extractor, after checking that images are large enough for SB3's CNN.
+
+        :return: the extractor
+        :raises ValueError: if they are not
+        """
+        check_image_sizes(self.features_extractor_class, self.observation_space)
+        return super().make_features_extractor()
+
+    def _build_mlp_extractor(self) -> None:
+        check_activation(self.activation_fn)
+        check_net_arch(self.net_arch)
+        super()._build_mlp_extractor()  # type: ignore[misc]
 
     def _split_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Split the parameters into the actor's and the critic's by the outputs that depend on them, not by name.

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
+from torch import nn
 
 from sb3_a2c_td.rollout.observations import named_arrays
 
@@ -25,9 +26,10 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
     """
     _check_kind("observation_space", observation_space, (*BASIC_SPACES, spaces.Dict))
     if isinstance(observation_space, spaces.Dict):
+        if not observation_space.spaces:
+            raise ValueError("observation_space=Dict() is empty: return something to learn from")
         for key, subspace in observation_space.spaces.items():
-            if "." in key:
-                raise ValueError(f"observation_space has the key {key!r}: rename it, PyTorch allows no dots in it")
+            _check_key(key)
             _check_kind(f"observation_space[{key!r}]", subspace, BASIC_SPACES)
     _check_kind("action_space", action_space, BASIC_SPACES)
     if isinstance(action_space, spaces.MultiBinary) and len(action_space.shape) > 1:
@@ -36,6 +38,15 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
         raise ValueError(
             f"action_space={action_space}: the bounds of a continuous action must be finite; "
             "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction"
+        )
+
+
+def _check_key(key: Any) -> None:
+    # CombinedExtractor puts a module for each key into a ModuleDict
+    if not isinstance(key, str) or key == "" or "." in key or hasattr(nn.ModuleDict(), key):
+        raise ValueError(
+            f"observation_space has the key {key!r}: rename it, since PyTorch's ModuleDict takes only strings without "
+            "dots that differ from its own attributes"
         )
 
 

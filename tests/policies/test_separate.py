@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch as th
@@ -161,6 +163,48 @@ def test_policy_kwargs_match_sb3() -> None:
 def test_pytorch_adam_gets_sb3s_epsilon() -> None:
     policy = build(MlpPolicy, VECTOR, optimizer_class=th.optim.Adam)
     assert policy.optimizer.param_groups[1]["eps"] == 1e-5
+
+
+@pytest.mark.parametrize("value", ["relu", None, nn.ReLU(), nn.functional.relu, th.relu])
+def test_an_activation_must_be_a_class(value) -> None:
+    with pytest.raises(ValueError, match="^activation_fn=.* must be a class such as torch.nn.Tanh, not its name"):
+        build(MlpPolicy, VECTOR, activation_fn=value)
+
+
+def test_an_activation_may_be_a_function_that_makes_one() -> None:
+    for activation_fn in (partial(nn.LeakyReLU, 0.2), lambda: nn.LeakyReLU(0.2)):
+        policy = build(MlpPolicy, VECTOR, activation_fn=activation_fn)
+        assert policy.mlp_extractor.policy_net[1].negative_slope == 0.2
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["64", 64, [64.0], [0], [64, {"pi": [32]}], {"pi": 64}, {"pi": ["64"]}, {"vf": [-1]}, {"pi": [8], "qf": [8]}],
+)
+def test_an_invalid_net_arch_is_refused(value) -> None:
+    with pytest.raises(ValueError, match=r"^net_arch=.*: use a list of widths such as \[64, 64\], or dict\(pi=\[.*vf="):
+        build(MlpPolicy, VECTOR, net_arch=value)
+
+
+@pytest.mark.parametrize("value", [(8, 8), [np.int64(8)], {"pi": (8,)}, {"vf": []}, {}])
+def test_other_forms_of_net_arch_are_accepted(value) -> None:
+    build(MlpPolicy, VECTOR, net_arch=value)
+
+
+@pytest.mark.parametrize("name", ["optimizer_class", "features_extractor_class"])
+def test_classes_must_not_be_names(name) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be a class such as \S+, got 'adam'"):
+        build(MlpPolicy, VECTOR, **{name: "adam"})
+
+
+@pytest.mark.parametrize("policy_class", [CnnPolicy, MultiInputPolicy])
+def test_images_must_not_be_smaller_than_the_cnn_supports(policy_class) -> None:
+    for height, width in ((7, 7), (35, 36), (36, 35)):
+        image = spaces.Box(0, 255, (3, height, width), np.uint8)
+        observation_space = spaces.Dict(small=image, vector=VECTOR) if policy_class is MultiInputPolicy else image
+        message = rf"^observation_space=.* {height}x{width} pixels.* at least 36x36.* features_extractor_class"
+        with pytest.raises(ValueError, match=message):
+            build(policy_class, observation_space)
 
 
 class CustomExtractor(nn.Module):

@@ -27,6 +27,12 @@ PAIR = spaces.Box(-1, 1, (2,))
         (VECTOR, spaces.Box(-1, np.inf, (2,)), "action_space=Box.*finite"),
         (VECTOR, spaces.MultiBinary([2, 2]), "action_space=MultiBinary.*one axis"),
         (spaces.Dict({"a.b": VECTOR}), VECTOR, r"key 'a\.b': rename it"),
+        (spaces.Dict({"": VECTOR}), VECTOR, "key '': rename it"),
+        (spaces.Dict({"a": VECTOR, "items": VECTOR}), VECTOR, "key 'items': rename it, since PyTorch's ModuleDict"),
+        (spaces.Dict({"type": VECTOR}), VECTOR, "key 'type': rename it"),
+        (spaces.Dict({0: VECTOR, 1: VECTOR}), VECTOR, "key 0: rename it"),
+        (spaces.Dict({("a", 1): VECTOR}), VECTOR, r"key \('a', 1\): rename it"),
+        (spaces.Dict(), VECTOR, r"observation_space=Dict\(\) is empty"),
     ],
 )
 def test_check_spaces_refuses_unsupported_spaces(observation_space, action_space, message) -> None:

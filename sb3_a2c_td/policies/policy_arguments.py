@@ -1,0 +1,82 @@
+"""Checks of policies' arguments, for which PyTorch's own errors name no argument."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+from torch import nn
+
+from sb3_a2c_td.arguments import is_integer
+
+MIN_IMAGE_SIZE = 36
+"""pixels along each axis that the three convolutions of ``NatureCNN`` need"""
+
+
+def check_activation(activation_fn: Any) -> None:
+    """Check an activation function.
+
+    :param activation_fn: must make a module when it is called without arguments
+    :raises ValueError: if it cannot be called so
+    """
+    if isinstance(activation_fn, nn.Module) or not _is_callable_without_arguments(activation_fn):
+        raise ValueError(
+            f"activation_fn={activation_fn!r} must be a class such as torch.nn.Tanh, not its name, an object of it or a "
+            "function such as torch.tanh"
+        )
+
+
+def _is_callable_without_arguments(value: Any) -> bool:
+    try:
+        inspect.signature(value).bind()
+    # ValueError: PyTorch's built-in functions have no signature
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def check_net_arch(net_arch: Any) -> None:
+    """Check the hidden layers.
+
+    :param net_arch: must be widths, or a dict of widths with keys ``"pi"`` and ``"vf"`` (one may be missing)
+    :raises ValueError: if it is something else
+    """
+    networks = net_arch if isinstance(net_arch, dict) else {"pi": net_arch}
+    if not (networks.keys() <= {"pi", "vf"} and all(map(_are_widths, networks.values()))):
+        raise ValueError(
+            f"net_arch={net_arch!r}: use a list of widths such as [64, 64], or dict(pi=[32, 16], vf=[32, 16, 16]) for "
+            "different ones; actor and critic share no layers"
+        )
+
+
+def _are_widths(widths: Any) -> bool:
+    return isinstance(widths, list | tuple) and all(is_integer(width, low=1) for width in widths)
+
+
+def check_image_sizes(features_extractor_class: Any, observation_space: spaces.Space[Any]) -> None:
+    """Check that images are large enough for SB3's CNN.
+
+    :param features_extractor_class: the features extractor; others than SB3's own are not checked
+    :param observation_space: the observation space, with the channels of images first
+    :raises ValueError: if an image is too small
+    """
+    for image in _images(features_extractor_class, observation_space):
+        height, width = image.shape[-2:]
+        if min(height, width) < MIN_IMAGE_SIZE:
+            raise ValueError(
+                f"observation_space={observation_space} has images of {height}x{width} pixels, but NatureCNN needs at "
+                f"least {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}: set a smaller features_extractor_class in policy_kwargs, "
+                "enlarge them (gymnasium.wrappers.ResizeObservation), or use MlpPolicy"
+            )
+
+
+def _images(features_extractor_class: Any, observation_space: spaces.Space[Any]) -> Iterable[spaces.Box]:
+    if features_extractor_class is NatureCNN and isinstance(observation_space, spaces.Box):
+        return [observation_space] if len(observation_space.shape) == 3 else []
+    if features_extractor_class is CombinedExtractor and isinstance(observation_space, spaces.Dict):
+        return [
+            space for space in observation_space.values() if isinstance(space, spaces.Box) and is_image_space(space)
+        ]
+    return []
