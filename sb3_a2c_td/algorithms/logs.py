@@ -6,6 +6,8 @@ import time
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import safe_mean
 
+from sb3_a2c_td.rollout.validation import check_episode
+
 
 def record_progress(model: OnPolicyAlgorithm, iteration: int) -> None:
     """Record the keys of SB3's ``dump_logs``, for every output format.
@@ -14,6 +16,7 @@ def record_progress(model: OnPolicyAlgorithm, iteration: int) -> None:
 
     :param model: the model in training
     :param iteration: the number of rollouts since ``learn`` began; 0: ``time/iterations`` is not recorded
+    :raises ValueError: if an environment has put anything but a return and a length into ``info["episode"]``
     """
     assert model.ep_info_buffer is not None
     assert model.ep_success_buffer is not None
@@ -21,7 +24,9 @@ def record_progress(model: OnPolicyAlgorithm, iteration: int) -> None:
     record = model.logger.record
     if iteration > 0:
         record("time/iterations", iteration)
-    if model.ep_info_buffer and model.ep_info_buffer[0]:
+    for episode in model.ep_info_buffer:
+        check_episode(episode)
+    if model.ep_info_buffer:
         record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in model.ep_info_buffer]))
         record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in model.ep_info_buffer]))
     record("time/fps", int((model.num_timesteps - model._num_timesteps_at_start) / seconds))

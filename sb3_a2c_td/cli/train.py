@@ -19,6 +19,7 @@ from sb3_a2c_td.algorithms.callbacks import SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device, policy_for
 from sb3_a2c_td.faults import interrupts
+from sb3_a2c_td.rollout.validation import check_episode
 
 SAVE_FREQ = 10_000
 """the number of steps between two saves under torchrun; restarted processes resume from the last one"""
@@ -132,6 +133,7 @@ class PrintEpisodes(BaseCallback):
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             if "episode" in info:
+                check_episode(info["episode"])
                 print(f"EP{self.n_episodes} EpisodeReward={info['episode']['r']}")
                 self.n_episodes += 1
         return True

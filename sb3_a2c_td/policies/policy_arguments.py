@@ -23,7 +23,7 @@ def check_activation(activation_fn: Any) -> None:
     """
     if isinstance(activation_fn, nn.Module) or not _is_callable_without_arguments(activation_fn):
         raise ValueError(
-            f"activation_fn={activation_fn!r} must be a class such as torch.nn.Tanh, not its name, an object of it or a "
+            f"activation_fn={activation_fn!r} must be a class such as torch.nn.Tanh, not its name, a module or a "
             "function such as torch.tanh"
         )
 

@@ -141,3 +141,16 @@ def check_shapes(step: int, n_envs: int, space: spaces.Space[Any], observations:
     for name, difference in differences.items():
         if difference is not None:
             raise ValueError(f"{name} of {n_envs} environment(s) at step {step}: {difference}; {FIX_ENVIRONMENT}.")
+
+
+def check_episode(episode: Any) -> None:
+    """Check what an info reports about an ended episode.
+
+    :param episode: the value of ``info["episode"]``
+    :raises ValueError: if it is not a dict with the return ``"r"`` and the length ``"l"``
+    """
+    if not (isinstance(episode, dict) and episode.keys() >= {"r", "l"}):
+        raise ValueError(
+            f"info['episode']={episode!r}: Monitor writes the return 'r' and the length 'l' of an ended episode there; "
+            "use another key in the environment"
+        )

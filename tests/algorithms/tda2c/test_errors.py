@@ -1,5 +1,6 @@
 """Invalid arguments, observations and rewards raise errors that name them, and leave the weights alone."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
+from sb3_a2c_td.cli.train import PrintEpisodes
 from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv, FaultyEnv, RandomEnv
@@ -272,3 +274,30 @@ def test_a_truncated_episode_needs_its_last_observation(bootstrap_on_truncation:
 def test_a_terminated_episode_needs_no_last_observation() -> None:
     env = ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7)]))
     assert TDA2C("MlpPolicy", env, device="cpu").learn(20).num_timesteps == 20
+
+
+@pytest.mark.parametrize("value", [3, "first", {}, {"r": 1.0}])
+def test_infos_must_not_report_an_episode_in_another_form(value: Any) -> None:
+    """SB3's log fails without the name of the key."""
+
+    class Numbered(CountingEnv):
+        def step(self, action):
+            *results, info = super().step(action)
+            return *results, info | {"episode": value}
+
+    message = re.escape(f"info['episode']={value!r}: Monitor writes the return 'r' and the length 'l' of")
+    model = TDA2C("MlpPolicy", Numbered(), device="cpu")
+    with pytest.raises(ValueError, match=f"^{message}.*use another key in the environment"):
+        model.learn(10, log_interval=1)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model.learn(10, PrintEpisodes())
+
+
+def test_infos_may_report_no_episode() -> None:
+    class Silent(CountingEnv):
+        def step(self, action):
+            *results, info = super().step(action)
+            return *results, info | {"episode": None}
+
+    model = TDA2C("MlpPolicy", DummyVecEnv([Silent]), device="cpu").learn(10, log_interval=1)
+    assert len(model.ep_info_buffer) == 0
