@@ -34,6 +34,14 @@ HOW_TO_CONTINUE = (
 )
 HOW_TO_SAVE_MEMORY = "Smaller n_steps, fewer environments or smaller networks (policy_kwargs) need less memory."
 
+SB3_LOCALS = {
+    "obs_tensor": "the last rows of rollout_buffer.observations are those of this step",
+    "values": "call model.policy.predict_values(observations)",
+    "log_probs": "call model.policy.evaluate_actions(observations, actions)",
+    "n_steps": "read rollout_buffer.n_steps",
+}
+"""what to read instead of local variables of A2C that callbacks of TDA2C do not get"""
+
 
 @contextmanager
 def annotate_errors(env: VecEnv | None, step: Callable[[], int], interrupts: Interrupts) -> Iterator[None]:
@@ -109,6 +117,9 @@ def _add_notes(error: BaseException, frames: Sequence[FrameType], step: int) -> 
     # errors of this package already name the step
     if places or f"step {step}" not in str(error):
         error.add_note(" ".join([f"Raised at step {step}", *places]) + ".")
+    hint = _find_replacement(error, frames)
+    if hint is not None:
+        error.add_note(hint)
     if _is_out_of_memory(error):
         error.add_note(f"{HOW_TO_SAVE_MEMORY} The weights are those of the last update, and the model can be saved.")
 
@@ -118,10 +129,22 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | th.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _find_callback(frames: Sequence[FrameType]) -> str | None:
+def _callbacks(frames: Sequence[FrameType]) -> list[BaseCallback]:
     owners = [frame.f_locals.get("self") for frame in frames]
-    callbacks = [owner for owner in owners if isinstance(owner, BaseCallback)]
+    return [owner for owner in owners if isinstance(owner, BaseCallback)]
+
+
+def _find_callback(frames: Sequence[FrameType]) -> str | None:
+    callbacks = _callbacks(frames)
     return f"in the callback {type(callbacks[-1]).__name__}" if callbacks else None
+
+
+def _find_replacement(error: BaseException, frames: Sequence[FrameType]) -> str | None:
+    """Return what a callback can read instead of a local variable that only A2C has."""
+    if not (isinstance(error, KeyError) and _callbacks(frames)):
+        return None
+    name = next((name for name in SB3_LOCALS if error.args == (name,)), None)
+    return None if name is None else f"Callbacks of TDA2C have no locals[{name!r}]: {SB3_LOCALS[name]}."
 
 
 def _find_environment(frames: Sequence[FrameType]) -> str | None:

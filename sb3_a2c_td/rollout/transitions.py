@@ -3,14 +3,22 @@
 import math
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, Self, cast
+from typing import Any, Generic, NamedTuple, NoReturn, Self, cast
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_a2c_td.rollout.observations import ArrayT, map_arrays, named_arrays, paired_arrays, select_rows
+from sb3_a2c_td.rollout.observations import ArrayT, Observations, map_arrays, named_arrays, paired_arrays, select_rows
 
+SB3_ATTRIBUTES = {
+    "values": "call the policy's predict_values(observations)",
+    "log_probs": "call the policy's evaluate_actions(observations, actions)",
+    "advantages": "the update computes them; the log has their mean as train/td_error",
+    "returns": "the update computes one-step targets instead",
+    "episode_starts": "read terminated and truncated in transitions()",
+}
+"""what to read instead of attributes of SB3's ``RolloutBuffer`` that :class:`TransitionBuffer` does not have"""
 _SHAPE_AND_DTYPE = attrgetter("shape", "dtype")
 
 
@@ -82,6 +90,9 @@ class TransitionBuffer:
     transitions. The arrays are allocated when the first transitions arrive, with their shapes and dtypes. These may
     differ from the observation space: ``VecNormalize`` returns floats for a space of integers.
 
+    :meth:`transitions` returns the rows. :attr:`observations`, :attr:`actions` and :attr:`rewards` have the names that
+    callbacks know from SB3's ``RolloutBuffer``, where they have an axis for the steps and one for the environments.
+
     :param capacity: the number of rows to allocate
     """
 
@@ -99,6 +110,27 @@ class TransitionBuffer:
 
     def __len__(self) -> int:
         return self._size
+
+    # SB3's names, for callbacks
+
+    @property
+    def observations(self) -> Observations:
+        """The observations of :meth:`transitions`: ``(N, *observation_shape)``, or a dict of such arrays."""
+        return self.transitions().observations
+
+    @property
+    def actions(self) -> np.ndarray:
+        """The actions of :meth:`transitions`: ``(N, *action_shape)``."""
+        return self.transitions().actions
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """The rewards of :meth:`transitions`: ``(N,)``."""
+        return self.transitions().rewards
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = f"; {SB3_ATTRIBUTES[name]}" if name in SB3_ATTRIBUTES else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}", name=name, obj=self)
 
     def reset(self) -> None:
         """Remove all rows, and keep the arrays for the next ones."""

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
 
 from tests.faults.scenarios import (
     FAST_VEC_ENVS,
@@ -108,3 +109,37 @@ def test_after_an_exception_of_a_callback_training_continues(kind: str, at: int,
     assert th.equal(weights_of(model), weights_of(make_model(make_vec_env("dummy", None, length=6)).learn(60)))
     assert_training_continues(model, tmp_path)
     env.close()
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("obs_tensor", "the last rows of rollout_buffer.observations"),
+        ("values", "call model.policy.predict_values"),
+        ("log_probs", "call model.policy.evaluate_actions"),
+        ("n_steps", "read rollout_buffer.n_steps"),
+    ],
+)
+def test_a_callback_that_reads_locals_of_a2c_gets_a_hint(name: str, hint: str, as_function: bool) -> None:
+    class Reading(BaseCallback):
+        def _on_step(self) -> bool:
+            return bool(self.locals[name])
+
+    def read(local_variables, global_variables) -> bool:
+        return bool(local_variables[name])
+
+    with pytest.raises(KeyError, match=name) as caught:
+        make_model(make_vec_env("dummy", None)).learn(60, read if as_function else Reading())
+    assert any(
+        note.startswith(f"Callbacks of TDA2C have no locals['{name}']: {hint}") for note in caught.value.__notes__
+    )
+
+
+def test_other_key_errors_get_no_hint() -> None:
+    def look_up(local_variables, global_variables) -> bool:
+        return local_variables["unknown"]
+
+    with pytest.raises(KeyError) as caught:
+        make_model(make_vec_env("dummy", None)).learn(60, look_up)
+    assert len(caught.value.__notes__) == 1

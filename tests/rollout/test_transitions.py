@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
+from stable_baselines3.common.buffers import RolloutBuffer
 
-from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
+from sb3_a2c_td.rollout.transitions import SB3_ATTRIBUTES, TransitionBuffer, Transitions
 
 
 def some_transitions(n: int, seed: int = 0, dict_observations: bool = False) -> Transitions[np.ndarray]:
@@ -254,3 +256,26 @@ def test_new_shapes_and_dtypes_are_checked() -> None:
     assert len(buffer) == buffer.n_steps + 2 == 7
     assert pickle.loads(pickle.dumps(buffer)).check is None
     assert buffer.continued(capacity=3).check is None
+
+
+@pytest.mark.parametrize("dict_observations", [False, True])
+def test_the_rows_have_the_names_of_sb3s_buffer(dict_observations: bool) -> None:
+    buffer, rows = TransitionBuffer(capacity=8), some_transitions(4, dict_observations=dict_observations)
+    buffer.add(rows)
+    assert_same(
+        buffer.transitions()._replace(observations=buffer.observations, actions=buffer.actions, rewards=buffer.rewards),
+        rows,
+    )
+    buffer.reset()
+    assert len(buffer.rewards) == 0
+
+
+def test_missing_attributes_of_sb3s_buffer_name_a_replacement() -> None:
+    buffer = TransitionBuffer(capacity=8)
+    missing = RolloutBuffer(1, spaces.Box(-1, 1), spaces.Discrete(2)).__dict__.keys() & SB3_ATTRIBUTES.keys()
+    assert missing == {"values", "log_probs", "advantages", "returns", "episode_starts"}
+    for name in missing:
+        with pytest.raises(AttributeError, match=f"^TransitionBuffer has no attribute '{name}'; .+"):
+            getattr(buffer, name)
+    with pytest.raises(AttributeError, match="^TransitionBuffer has no attribute 'pos'$"):
+        _ = buffer.pos

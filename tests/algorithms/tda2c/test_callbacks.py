@@ -76,6 +76,34 @@ class Journal(BaseCallback):
         self.calls.append("training_end")
 
 
+class ReadRollout(BaseCallback):
+    """Reads the rollout as callbacks of A2C do."""
+
+    def _init_callback(self) -> None:
+        self.steps, self.rollouts = [], []
+
+    def _on_step(self) -> bool:
+        self.steps.append({name: self.locals[name].copy() for name in ("rewards", "actions")})
+        last = self.locals["rollout_buffer"].observations[-self.training_env.num_envs :]
+        self.steps[-1]["observations"] = last.copy()
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer
+        self.rollouts.append({name: getattr(buffer, name).copy() for name in ("rewards", "actions", "observations")})
+
+
+def test_callbacks_can_read_the_rollout_by_sb3s_names() -> None:
+    reader = ReadRollout()
+    model = make(n_envs=2, n_steps=3)
+    model.learn(12, reader)
+    assert len(reader.rollouts) == 2
+    for i, rollout in enumerate(reader.rollouts):
+        for name, array in rollout.items():
+            steps = [step[name] for step in reader.steps[3 * i : 3 * (i + 1)]]
+            np.testing.assert_array_equal(array, np.concatenate(steps))
+
+
 def test_callbacks_are_called_in_sb3s_order() -> None:
     journal = Journal()
     make(n_envs=2, n_steps=3).learn(14, journal)
