@@ -54,7 +54,7 @@ def unknown_argument(algorithm: str, name: str, value: Any, known: Iterable[str]
     :param known: the names of the arguments that exist
     """
     names = [each for each in known if each != "self" and not each.startswith("_")]
-    similar = difflib.get_close_matches(name, names, n=1)
+    similar = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
     if name in REPLACEMENTS:
         advice = REPLACEMENTS[name]
     elif similar:

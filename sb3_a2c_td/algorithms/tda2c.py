@@ -1,6 +1,7 @@
 """TDA2C: an actor and a critic that learn from one-step TD targets in short rollouts."""
 
 import math
+import reprlib
 import warnings
 from typing import Any, ClassVar, Self, cast
 
@@ -178,7 +179,7 @@ class TDA2C(CollectingAlgorithm):
         if not hasattr(self, "observation_space"):
             raise ValueError("env=None: a new model needs an environment, or its name")
         if not isinstance(self.policy_class, type):
-            raise ValueError(f"policy={self.policy_class!r} is not a policy: use {self._describe_policies()}")
+            raise ValueError(f"policy={reprlib.repr(self.policy_class)} is no policy: use {self._describe_policies()}")
         if not issubclass(self.policy_class, self.policy_base):
             if issubclass(self.policy_class, SeparateNetworks):
                 raise ValueError(

@@ -55,15 +55,21 @@ def _are_widths(widths: Any) -> bool:
     return isinstance(widths, list | tuple) and all(is_integer(width, low=1) for width in widths)
 
 
-def check_image_sizes(features_extractor_class: Any, observation_space: spaces.Space[Any]) -> None:
+def check_image_sizes(
+    features_extractor_class: Any, observation_space: spaces.Space[Any], normalize_images: bool
+) -> None:
     """Check that images are large enough for SB3's CNN.
 
     :param features_extractor_class: the features extractor; others than SB3's own are not checked
     :param observation_space: the observation space, with the channels of images first
+    :param normalize_images: whether the policy divides images by 255
     :raises ValueError: if an image is too small
     """
-    for image in _images(features_extractor_class, observation_space):
-        height, width = image.shape[-2:]
+    for space in _inputs_of_cnns(features_extractor_class, observation_space):
+        # SB3's CNN raises an error for what is no image
+        if not is_image_space(space, normalized_image=not normalize_images):
+            continue
+        _, height, width = space.shape  # type: ignore[misc]
         if min(height, width) < MIN_IMAGE_SIZE:
             raise ValueError(
                 f"observation_space={observation_space} has images of {height}x{width} pixels, but NatureCNN needs at "
@@ -72,11 +78,9 @@ def check_image_sizes(features_extractor_class: Any, observation_space: spaces.S
             )
 
 
-def _images(features_extractor_class: Any, observation_space: spaces.Space[Any]) -> Iterable[spaces.Box]:
-    if features_extractor_class is NatureCNN and isinstance(observation_space, spaces.Box):
-        return [observation_space] if len(observation_space.shape) == 3 else []
+def _inputs_of_cnns(features_extractor_class: Any, observation_space: spaces.Space[Any]) -> Iterable[spaces.Space[Any]]:
+    if features_extractor_class is NatureCNN:
+        return [observation_space]
     if features_extractor_class is CombinedExtractor and isinstance(observation_space, spaces.Dict):
-        return [
-            space for space in observation_space.values() if isinstance(space, spaces.Box) and is_image_space(space)
-        ]
+        return observation_space.values()
     return []

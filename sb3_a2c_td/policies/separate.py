@@ -123,7 +123,7 @@ class SeparateNetworks(BasePolicy):
         :return: the extractor
         :raises ValueError: if they are not
         """
-        check_image_sizes(self.features_extractor_class, self.observation_space)
+        check_image_sizes(self.features_extractor_class, self.observation_space, self.normalize_images)
         return super().make_features_extractor()
 
     def _build_mlp_extractor(self) -> None:

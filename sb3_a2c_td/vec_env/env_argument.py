@@ -1,5 +1,6 @@
 """Checks of the argument ``env``."""
 
+import reprlib
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +17,8 @@ def check_env(env: Any) -> None:
     # environments of old versions of Gym derive from no class that is known here
     if isinstance(env, type) or not (isinstance(env, gym.Env) or hasattr(env, "observation_space")):
         raise ValueError(
-            f"env={env!r} is not an environment: pass one, its name, a VecEnv or a gymnasium.vector environment. Call "
-            "a class or a function that makes one; make a DummyVecEnv from a list of such functions."
+            f"env={reprlib.repr(env)} is not an environment: pass one, its name, a VecEnv or a gymnasium.vector "
+            "environment. Call a class or a function that makes one; make a DummyVecEnv from a list of such functions."
         )
     while isinstance(env, VecEnvWrapper):
         wrapper, env = type(env).__name__, env.venv

@@ -23,7 +23,7 @@ from tests.environments import CountingEnv
         ({"critic_lr": 1e-3}, "no argument critic_lr=0.001: set critic_learning_rate"),
         ({"update_interval": 5}, "no argument update_interval=5: set n_steps"),
         ({"critic_learnig_rate": 1e-3}, r"no argument critic_learnig_rate=0.001: did you mean critic_learning_rate\?"),
-        ({"xyz": 1}, "no argument xyz=1: it has policy, env, learning_rate, .*, device$"),
+        ({"n_envs": 4}, "no argument n_envs=4: it has policy, env, learning_rate, .*, device$"),
     ],
 )
 def test_an_unknown_argument_is_named_with_its_replacement(arguments: dict[str, Any], message: str) -> None:

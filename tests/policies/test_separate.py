@@ -207,6 +207,17 @@ def test_images_must_not_be_smaller_than_the_cnn_supports(policy_class) -> None:
             build(policy_class, observation_space)
 
 
+def test_sb3_names_what_is_no_image() -> None:
+    for space in (VECTOR, spaces.Box(0, 1, (7, 7, 3))):
+        with pytest.raises(AssertionError, match="You should use NatureCNN only with images"):
+            build(CnnPolicy, space)
+
+
+def test_normalized_images_must_not_be_smaller_than_the_cnn_supports() -> None:
+    with pytest.raises(ValueError, match="7x7 pixels"):
+        build(CnnPolicy, spaces.Box(0, 1, (3, 7, 7)), normalize_images=False)
+
+
 class CustomExtractor(nn.Module):
     """A user's network as in SB3's documentation, with uninformative layer names."""
 

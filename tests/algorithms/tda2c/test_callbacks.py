@@ -22,6 +22,8 @@ from stable_baselines3.common.utils import LinearSchedule
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_a2c_td import TDA2C, SeparateActorCriticPolicy
+from tests.algorithms.comparing import assert_same_parameters
+from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv
 
 KEYS = {
@@ -102,6 +104,24 @@ def test_callbacks_can_read_the_rollout_by_sb3s_names() -> None:
         for name, array in rollout.items():
             steps = [step[name] for step in reader.steps[3 * i : 3 * (i + 1)]]
             np.testing.assert_array_equal(array, np.concatenate(steps))
+
+
+class Shape(BaseCallback):
+    """Doubles the rewards of each rollout before its update."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.model.rollout_buffer.rewards[:] *= 2
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_the_update_uses_rewards_that_a_callback_changed(engine: str) -> None:
+    changed = make(engine=engine, reward_scale=0.5).learn(20, Shape())
+    assert_same_parameters(changed, make(engine=engine, reward_scale=1.0).learn(20), atol=1e-7)
+    with pytest.raises(AssertionError):
+        assert_same_parameters(changed, make(engine=engine, reward_scale=0.5).learn(20), atol=1e-7)
 
 
 def test_callbacks_are_called_in_sb3s_order() -> None:
