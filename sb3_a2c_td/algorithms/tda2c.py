@@ -301,9 +301,8 @@ class TDA2C(CollectingAlgorithm):
         :param progress_bar: whether to show a progress bar
         :return: the model itself
         :raises ValueError: if the model has no environment; if ``total_timesteps``, ``log_interval`` or ``callback`` is
-            invalid; if the environment returns anything but finite numbers of its spaces' shapes, or if the
-            loss, its gradient, or the parameters after an update are not finite; the weights are then those of the
-            last update
+            invalid; if the environment returns anything but finite numbers of its spaces' shapes; or if the loss, its
+            gradient, or the parameters after an update are not finite. The weights are then those of the last update
         :raises RuntimeError: if a worker process of the environment ended
         """
         total_timesteps = checked_steps("total_timesteps", total_timesteps)

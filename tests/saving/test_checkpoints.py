@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,10 +209,7 @@ def test_spaces_must_fit_the_environment_and_the_weights() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("policy_class", 5),
-        ("policy_class", {"a": 1}),
         ("policy_kwargs", 5),
-        ("policy_kwargs", {"net_arch": "text"}),
         ("verbose", None),
         ("n_envs", "text"),
         ("seed", [1]),
@@ -221,3 +219,17 @@ def test_spaces_must_fit_the_environment_and_the_weights() -> None:
 def test_attributes_of_other_types_are_refused(key: str, value: Any) -> None:
     with pytest.raises(UnreadableCheckpointError, match="do not fit together"):
         load(with_json(ARCHIVE, key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("policy_class", 5, "policy=5 is no policy"),
+        ("policy_class", {"a": 1}, "policy={'a': 1} is no policy"),
+        ("policy_kwargs", {"net_arch": "text"}, "net_arch='text': use a list"),
+    ],
+)
+def test_attributes_that_the_constructor_refuses_are_refused(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}") as raised:
+        load(with_json(ARCHIVE, key, value))
+    assert raised.value.__notes__ == ["while the file was loaded"]

@@ -136,7 +136,7 @@ def test_unsupported_engines_are_errors() -> None:
 def test_policies_of_other_algorithms_are_errors() -> None:
     with pytest.raises(ValueError, match="policy=MlpLstmPolicy is for another algorithm: TDA2C takes MlpPolicy"):
         TDA2C(MlpLstmPolicy, "CartPole-v1")
-    with pytest.raises(ValueError, match="MlpPolicy unknown"):
+    with pytest.raises(ValueError, match="policy='MlpPolicy' is unknown: use MlpLstmPolicy"):
         make_model("CartPole-v1", "MlpPolicy")
     with pytest.raises(ValueError, match=r"class \w+\(SeparateRecurrentPolicy, RecurrentActorCriticPolicy\)"):
         make_model("CartPole-v1", RecurrentPPO.policy_aliases["MlpLstmPolicy"])  # type: ignore[arg-type]
