@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Self
 
 import torch as th
 from gymnasium.vector import VectorEnv
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_a2c_td.algorithms.constructor_arguments import REPLACEMENTS, unknown_argument
+from sb3_a2c_td.algorithms.normalizing import NormalizingAlgorithm
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
@@ -26,7 +26,7 @@ from sb3_a2c_td.saving.zip_entries import add_entries
 Path = str | pathlib.Path | io.BufferedIOBase
 
 
-class CheckpointedAlgorithm(OnPolicyAlgorithm):
+class CheckpointedAlgorithm(NormalizingAlgorithm):
     """SB3's ``OnPolicyAlgorithm`` with atomic saves, loading that runs no code, and exact resuming."""
 
     policy_base: ClassVar[type[BasePolicy]]
@@ -82,6 +82,12 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
 
         Global random generators stay as they are; :meth:`resume` restores them.
 
+        The statistics of a ``VecNormalize`` that the model was trained in are not lost. If ``env`` is in
+        ``VecNormalize``, :meth:`predict` takes normalized observations, as in SB3, and a ``VecNormalize`` that was
+        never stepped takes over the statistics. Otherwise they are now inside the model, as with
+        ``normalize_observations``: :meth:`predict` takes observations as the environment returns them. A warning says
+        so.
+
         :param path: the zip, its name with or without ``.zip``, or an open file
         :param env: environments, or an environment's name, as in the constructor; not needed for predictions
         :param device: the device of the model
@@ -95,12 +101,16 @@ class CheckpointedAlgorithm(OnPolicyAlgorithm):
         :raises UnreadableCheckpointError: if the file is damaged, of another algorithm, or of a newer version of this
             package
         :raises TypeError: if ``kwargs`` has an argument of A2C or of the reference that TDA2C does not have
-        :raises ValueError: if the environments have other spaces
+        :raises ValueError: if the environments have other spaces, or lack wrappers that normalized observations need
         """
         for name in kwargs.keys() & REPLACEMENTS.keys():
             raise unknown_argument(cls.__name__, name, kwargs[name])
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
-        return cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+        with loading(path, checkpoint):
+            saved = cls._keep_statistics(checkpoint, path, env)
+        model = cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+        model._fill_vec_normalize(saved)
+        return model
 
     @classmethod
     def resume(

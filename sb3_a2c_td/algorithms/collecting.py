@@ -25,6 +25,7 @@ from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 from sb3_a2c_td.vec_env.env_argument import check_env
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO
+from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 
 
 class CollectingAlgorithm(CheckpointedAlgorithm):
@@ -50,6 +51,9 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
     @staticmethod
     def _wrap_env(env: GymEnv | VectorEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, ModelVecNormalize):
+            # the wrapper of another model
+            env = env.venv
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
         check_env(env)
         check_spaces(env.observation_space, env.action_space)

@@ -74,6 +74,7 @@ class MaskableTDA2C(TDA2C):
             ``None``: all of them
         :return: the action, or a batch of them, and ``state`` unchanged
         """
+        observation = self._normalized(observation)
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:

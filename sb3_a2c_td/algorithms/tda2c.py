@@ -75,6 +75,10 @@ class TDA2C(CollectingAlgorithm):
     :param max_grad_norm: the maximum norm of the gradient of all parameters together, as in SB3; ``None``: no clipping
     :param normalize_advantage: whether to normalize the advantages of a batch, see
         :func:`~sb3_a2c_td.losses.normalized`
+    :param normalize_observations: whether the model normalizes observations by running statistics, as ``VecNormalize``
+        does. The statistics are a part of the model: :meth:`save` saves them, and :meth:`predict` takes observations as
+        the environment returns them. Images and discrete observations in a dict are not normalized
+    :param normalize_rewards: whether the model scales rewards in training, as ``VecNormalize`` does with ``gamma``
     :param engine: what draws actions and takes updates, all with the same results up to rounding: ``"autograd"``, the
         reference, for any policy; ``"numpy"`` and ``"numba"`` (compiled) for plain MLP policies on the CPU;
         ``"cuda"``, recorded in CUDA graphs; ``"auto"``, the fastest of the first three that supports the policy
@@ -116,6 +120,8 @@ class TDA2C(CollectingAlgorithm):
         ent_coef: float = 0.0,
         max_grad_norm: float | None = None,
         normalize_advantage: bool = False,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = False,
         engine: str = "auto",
         use_sde: bool = False,
         sde_sample_freq: int = -1,
@@ -155,6 +161,8 @@ class TDA2C(CollectingAlgorithm):
         self.bootstrap_on_truncation = bootstrap_on_truncation
         self.double_softmax = double_softmax
         self.normalize_advantage = normalize_advantage
+        self.normalize_observations = normalize_observations
+        self.normalize_rewards = normalize_rewards
         self.engine = engine
         self._engine: Engine | None = None
         self._interrupts = Interrupts()
@@ -211,6 +219,7 @@ class TDA2C(CollectingAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        self._set_up_normalization()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         # load() may have set a rollout here that was unfinished when the model was saved

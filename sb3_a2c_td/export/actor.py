@@ -12,9 +12,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtr
 from torch import nn
 
 from sb3_a2c_td.export.errors import ExportError
-from sb3_a2c_td.export.normalization import OBSERVATION, Normalization, spaces_by_key
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations, named_arrays
+from sb3_a2c_td.vec_env.normalization import OBSERVATION, Normalization, spaces_by_key
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from sb3_a2c_td.export.errors import ExportError
-from sb3_a2c_td.export.normalization import OBSERVATION, Normalization, spaces_by_key
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.vec_env.normalization import OBSERVATION, Normalization, spaces_by_key
 
 N_OBSERVATIONS = 500
 MAX_BOUND = 1e3

@@ -13,12 +13,12 @@ from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.export.actor import Actor, actor_of
 from sb3_a2c_td.export.checking import check_actions
 from sb3_a2c_td.export.errors import ExportError
-from sb3_a2c_td.export.normalization import Normalization
 from sb3_a2c_td.export.onnx import acting_onnx, to_onnx
 from sb3_a2c_td.export.safetensors import acting_safetensors, to_safetensors
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving import atomic
+from sb3_a2c_td.vec_env.normalization import Normalization
 
 
 class Format(NamedTuple):

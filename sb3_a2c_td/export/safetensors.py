@@ -16,11 +16,11 @@ from sb3_a2c_td.export import packages
 from sb3_a2c_td.export.actor import Actor, Architecture, inputs_of
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.metadata import metadata_of, n_bytes_of, space_of
-from sb3_a2c_td.export.normalization import Normalization
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file
 from sb3_a2c_td.saving.unpickling.allowed_types import VALUES
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
+from sb3_a2c_td.vec_env.normalization import Normalization
 
 MAX_SPACE_GROWTH = 16
 """maximum size of the spaces, in multiples of the file's: each of their numbers is an input or output of a network"""

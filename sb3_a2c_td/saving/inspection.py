@@ -36,6 +36,7 @@ STATE = frozenset(
         "ep_info_buffer",
         "ep_success_buffer",
         "rollout_buffer",
+        "normalization",
         "lr_schedule",
         "critic_lr_schedule",
         "exploration_schedule",

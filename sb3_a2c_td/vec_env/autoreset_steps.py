@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import (
 
 from sb3_a2c_td.vec_env.autoreset_modes import USE_ANOTHER_MODE
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
+from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 
 ROW_BY_ROW_WRAPPERS = (VecNormalize, VecCheckNan, VecTransposeImage, VecExtractDictObs, VecVideoRecorder)
 """SB3's wrappers that keep nothing of an observation until the next step"""
@@ -79,14 +80,15 @@ def check_distributable(env: VecEnv | None) -> None:
         )
     if env is not None and unwrap_vec_normalize(env) is not None:
         raise ValueError(
-            "VecNormalize would have different statistics in each process: scale the observations in the environment "
+            "VecNormalize would have different statistics in each process: leave out normalize_observations and "
+            "normalize_rewards (or VecNormalize), and scale the observations in the environment "
             "(gymnasium.wrappers.TransformObservation), and the rewards by reward_scale."
         )
 
 
 def _check_wrappers(env: VecEnv | None, adapter: GymnasiumVecEnv) -> None:
     while isinstance(env, VecEnvWrapper):
-        if type(env) not in ROW_BY_ROW_WRAPPERS:
+        if type(env) not in (*ROW_BY_ROW_WRAPPERS, ModelVecNormalize):
             names = ", ".join(wrapper.__name__ for wrapper in ROW_BY_ROW_WRAPPERS)
             raise ValueError(
                 f"{type(env).__name__} may count the autoreset steps of {adapter.env}, or combine them with other "
@@ -95,6 +97,7 @@ def _check_wrappers(env: VecEnv | None, adapter: GymnasiumVecEnv) -> None:
         if isinstance(env, VecNormalize) and env.training and env.norm_reward:
             raise ValueError(
                 f"VecNormalize would include the autoreset steps of {adapter.env} in its statistics of the rewards: "
-                "use VecNormalize(norm_reward=False), and reward_scale or gymnasium.wrappers.vector.NormalizeReward."
+                "use normalize_rewards=False, or VecNormalize(norm_reward=False), and reward_scale or "
+                "gymnasium.wrappers.vector.NormalizeReward."
             )
         env = env.venv

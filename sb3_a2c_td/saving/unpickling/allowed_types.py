@@ -9,6 +9,7 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
@@ -34,6 +35,7 @@ from sb3_a2c_td.saving.errors import NotAllowedError
 from sb3_a2c_td.saving.unpickling import checked_calls
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token, name_of
 from sb3_a2c_td.schedules import PowerLaw, RobbinsMonroSchedule
+from sb3_a2c_td.vec_env.normalization import RunningNormalization
 
 
 def _classes_in(module: ModuleType, base: type) -> Iterator[type]:
@@ -74,6 +76,7 @@ VALUES: dict[Name, Any] = {
 
 TRANSITIONS = (Transitions, MaskedTransitions, RecurrentTransitions)
 SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict)
+NORMALIZATIONS = (RunningNormalization, RunningMeanStd)
 SCHEDULES = (ConstantSchedule, LinearSchedule, FloatSchedule, PowerLaw, RobbinsMonroSchedule)
 PATH_MODULES = ("pathlib", "pathlib._local")
 """the modules of path classes; the second one in Python 3.13"""
@@ -111,7 +114,7 @@ CALLS: dict[Name, Callable[..., Any]] = {
     ("sb3_a2c_td.rollout.transitions", "TransitionBuffer"): checked_calls.make_buffer,
     **{name_of(kind): checked_calls.make_transitions(kind) for kind in TRANSITIONS},
     # without attributes yet
-    **{name_of(kind): checked_calls.blank(kind) for kind in (*SPACES, *SCHEDULES)},
+    **{name_of(kind): checked_calls.blank(kind) for kind in (*SPACES, *SCHEDULES, *NORMALIZATIONS)},
 }
 """functions and classes that a pickle may call, and the function that runs instead"""
 

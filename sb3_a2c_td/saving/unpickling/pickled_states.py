@@ -1,6 +1,7 @@
 """The objects that a pickle may fill with a state, and the checks of these states.
 
-Spaces and schedules are filled with attributes, which :func:`check_attributes` compares with ``ATTRIBUTES``.
+Spaces, schedules and running statistics are filled with attributes, which :func:`check_attributes` compares with
+``ATTRIBUTES``.
 """
 
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.random import PCG64, SeedSequence
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
@@ -19,12 +21,14 @@ from sb3_a2c_td.saving.unpickling.allowed_types import TRANSITIONS
 from sb3_a2c_td.saving.unpickling.checked_calls import check_array
 from sb3_a2c_td.saving.unpickling.tokens import Token
 from sb3_a2c_td.schedules import PowerLaw, RobbinsMonroSchedule
+from sb3_a2c_td.vec_env.normalization import RunningNormalization, is_valid
 
 Types = tuple[type, ...]
 
 NUMBER: Types = (int, float, np.integer, np.floating)
 INTEGER: Types = (int, np.integer)
 ARRAY: Types = (np.ndarray,)
+ARRAY_OR_NUMBER: Types = (np.ndarray, np.floating)
 LABEL: Types = (str, NoneType)
 GENERATOR: Types = (np.random.Generator, NoneType)
 SPACE: dict[str, Types] = {"_shape": (tuple,), "dtype": (np.dtype,), "_np_random": GENERATOR}
@@ -35,6 +39,12 @@ ATTRIBUTES: dict[type, dict[str, Types]] = {
     PowerLaw: {"a": NUMBER, "b": NUMBER, "power": NUMBER},
     RobbinsMonroSchedule: {"steps": (PowerLaw,), "total_timesteps": NUMBER},
     FloatSchedule: {"value_schedule": (ConstantSchedule, LinearSchedule, RobbinsMonroSchedule)},
+    RunningMeanStd: {"mean": ARRAY_OR_NUMBER, "var": ARRAY_OR_NUMBER, "count": NUMBER},
+    RunningNormalization: {
+        "obs_rms": (dict,),
+        "ret_rms": (RunningMeanStd,),
+        **dict.fromkeys(("gamma", "clip_obs", "clip_reward", "epsilon"), NUMBER),
+    },
     spaces.Box: {
         **SPACE,
         "low": ARRAY,
@@ -166,6 +176,10 @@ def check_attributes(thing: Any) -> None:
 
 def _is_consistent(thing: Any) -> bool:
     match thing:
+        case RunningMeanStd():
+            return is_valid(thing)
+        case RunningNormalization():
+            return all(isinstance(rms, RunningMeanStd) for rms in thing.obs_rms.values()) and thing.is_valid
         case spaces.Box():
             return bool(thing.low.shape == thing.high.shape == thing._shape)
         case spaces.Discrete():

@@ -1,0 +1,366 @@
+"""Models that normalize observations and rewards themselves, and models that were trained in ``VecNormalize``."""
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, UnreadableCheckpointError, train_resumably
+from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from tests.algorithms.comparing import assert_same_parameters
+from tests.environments import DictCountingEnv, MaskedEnv, NextStepVectorEnv, RandomEnv, RandomEpisodesEnv
+from tests.saving.comparing import differences, everything
+
+BOTH = {"normalize_observations": True, "normalize_rewards": True}
+FAR = spaces.Box(np.array([100, -0.1], np.float32), np.array([120, 0.1], np.float32))
+IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+MIXED = spaces.Dict({"far": FAR, "number": spaces.Discrete(3), "image": IMAGE})
+
+
+def far(n_envs: int = 1, seed: int = 0) -> VecEnv:
+    """Return environments in which a policy acts otherwise on observations that are not normalized."""
+    return make_vec_env(lambda: RandomEpisodesEnv(FAR, spaces.Discrete(3), 0.05), n_envs, seed=seed)
+
+
+def predicted(model: TDA2C, observations: Any) -> list[int]:
+    return model.predict(observations, deterministic=True)[0].tolist()
+
+
+def trained(env: VecEnv, **kwargs: Any) -> TDA2C:
+    # large enough to make the actions depend on the observations
+    return TDA2C("MlpPolicy", env, **{"learning_rate": 0.05, "seed": 0, "device": "cpu", **kwargs}).learn(300)
+
+
+OBSERVATIONS = np.linspace(FAR.low, FAR.high, 40).astype(np.float32)
+
+TRAININGS: dict[str, tuple[type[TDA2C], str, Callable[[], VecEnv], dict[str, Any], dict[str, Any]]] = {
+    "discrete": (TDA2C, "MlpPolicy", lambda: make_vec_env("CartPole-v1", 2, seed=0), BOTH, {}),
+    "continuous": (
+        TDA2C,
+        "MlpPolicy",
+        lambda: make_vec_env("Pendulum-v1", seed=0),
+        {"normalize_observations": True, "gamma": 0.9},
+        {"norm_reward": False},
+    ),
+    "rewards": (
+        TDA2C,
+        "MlpPolicy",
+        lambda: make_vec_env("Pendulum-v1", 2, seed=0),
+        {"normalize_rewards": True, "gamma": 0.9},
+        {"norm_obs": False},
+    ),
+    "dict": (TDA2C, "MultiInputPolicy", lambda: make_vec_env(lambda: DictCountingEnv(7), 2, seed=0), BOTH, {}),
+    "mixed dict": (
+        TDA2C,
+        "MultiInputPolicy",
+        lambda: make_vec_env(lambda: RandomEpisodesEnv(MIXED, spaces.Discrete(2)), 2, seed=0),
+        BOTH,
+        {"norm_obs_keys": ["far"]},
+    ),
+    "masked": (
+        MaskableTDA2C,
+        "MlpPolicy",
+        lambda: make_vec_env(lambda: MaskedEnv(FAR, spaces.Discrete(4)), 2, seed=0),
+        BOTH,
+        {},
+    ),
+    "recurrent": (RecurrentTDA2C, "MlpLstmPolicy", lambda: make_vec_env("CartPole-v1", 2, seed=0), BOTH, {}),
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_training_equals_training_in_vec_normalize(training: str) -> None:
+    algorithm, policy, make_env, settings, normalize = TRAININGS[training]
+    gamma = settings.get("gamma", 0.99)
+    theirs = algorithm(
+        policy, VecNormalize(make_env(), gamma=gamma, **normalize), gamma=gamma, seed=0, device="cpu"
+    ).learn(300)
+    ours = algorithm(policy, make_env(), seed=0, device="cpu", **settings).learn(300)
+    assert_same_parameters(ours, theirs)
+    np.testing.assert_equal(ours._last_obs, theirs._last_obs)
+    raw = theirs.get_vec_normalize_env().get_original_obs()
+    masks = {"action_masks": np.ones((2, 4), bool)} if algorithm is MaskableTDA2C else {}
+    expected, _ = theirs.predict(theirs.env.normalize_obs(raw), deterministic=True, **masks)
+    np.testing.assert_array_equal(ours.predict(raw, deterministic=True, **masks)[0], expected)
+
+
+@pytest.mark.parametrize("training", ["discrete", "mixed dict", "recurrent"])
+def test_a_resumed_training_is_the_uninterrupted_one(training: str, tmp_path: Path) -> None:
+    algorithm, policy, make_env, settings, _ = TRAININGS[training]
+
+    def make() -> TDA2C:
+        return algorithm(policy, make_env(), seed=0, device="cpu", **settings)
+
+    expected = everything(make().learn(606))
+    make().learn(302).save(tmp_path / "model")
+    # the environments of a model, and its own wrapper of them, are the same to the next model
+    for env_of in (TDA2C.get_env, lambda model: model.env):
+        model = algorithm.resume(tmp_path / "model", env_of(make().learn(50)), device="cpu")
+        assert differences(everything(model.learn(304, reset_num_timesteps=False)), expected) == []
+
+
+def test_a_resumable_training_keeps_its_statistics(tmp_path: Path) -> None:
+    def make() -> TDA2C:
+        return TDA2C("MlpPolicy", far(2), seed=0, device="cpu", **BOTH)
+
+    expected = make().learn(600)
+    train_resumably(make, 300, tmp_path / "model")
+    found = train_resumably(make, 600, tmp_path / "model")
+    assert_same_parameters(found, expected)
+    np.testing.assert_array_equal(found.normalization.ret_rms.var, expected.normalization.ret_rms.var)
+
+
+def test_statistics_are_saved_and_loaded(tmp_path: Path) -> None:
+    """With environments or without, with other ones later, and again after the next save."""
+    model = trained(far(), **BOTH)
+    expected = predicted(model, OBSERVATIONS)
+    assert len(set(expected)) > 1
+    model.save(tmp_path / "model")
+    alone = TDA2C.load(tmp_path / "model", device="cpu")
+    assert predicted(alone, OBSERVATIONS) == expected
+    assert [predicted(alone, observation) for observation in OBSERVATIONS[::9]] == expected[::9]
+    alone.save(tmp_path / "again")
+    loaded = TDA2C.load(tmp_path / "again", env=far(seed=1), device="cpu")
+    assert predicted(loaded, OBSERVATIONS) == expected
+    count = loaded.normalization.obs_rms["observation"].count
+    loaded.learn(20, reset_num_timesteps=False)
+    assert loaded.normalization.obs_rms["observation"].count == count + 21
+    loaded.set_env(far(seed=2))
+    loaded.learn(20, reset_num_timesteps=False)
+    assert loaded.normalization.obs_rms["observation"].count == count + 42
+
+
+def test_sb3_evaluates_the_model_on_its_environments(tmp_path: Path) -> None:
+    """``get_env`` and callbacks see what the environments return: true observations and rewards."""
+    model = TDA2C("MlpPolicy", far(), seed=0, device="cpu", **BOTH)
+    assert type(model.get_env()) is DummyVecEnv
+    assert model.get_vec_normalize_env() is None
+    checkpoints = CheckpointCallback(100, str(tmp_path), save_vecnormalize=True)
+    evaluation = EvalCallback(far(seed=3), eval_freq=100, n_eval_episodes=2, log_path=str(tmp_path), verbose=0)
+    model.learn(200, [evaluation, checkpoints])
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".zip", ".zip"]
+    statistics = model.normalization.of_observations
+    before = statistics.mean["observation"].copy()
+    observations: list[np.ndarray] = []
+    evaluate_policy(
+        model,
+        model.get_env(),
+        n_eval_episodes=2,
+        callback=lambda found, _: observations.append(found["observations"]),
+        warn=False,
+    )
+    assert min(array[:, 0].min() for array in observations) >= 100
+    np.testing.assert_array_equal(model.normalization.of_observations.mean["observation"], before)
+
+
+def test_predict_refuses_observations_of_other_shapes() -> None:
+    """numpy would broadcast them to the statistics."""
+    model = TDA2C("MlpPolicy", far(), device="cpu", **BOTH)
+    for observation in (np.zeros(1, np.float32), np.zeros((5, 1), np.float32)):
+        with pytest.raises(ValueError, match="Unexpected observation shape"):
+            model.predict(observation)
+    with pytest.raises(ValueError, match="tuple"):
+        model.predict((np.zeros(2, np.float32), {}))
+
+
+@pytest.mark.parametrize("argument", BOTH)
+def test_vec_normalize_is_refused_when_the_model_normalizes(argument: str, tmp_path: Path) -> None:
+    message = rf"{argument}=True: the model normalizes .* and env is in VecNormalize too"
+    with pytest.raises(ValueError, match=message):
+        TDA2C("MlpPolicy", VecMonitor(VecNormalize(far())), device="cpu", **{argument: True})
+    model = TDA2C("MlpPolicy", far(), device="cpu", **{argument: True})
+    env = model.env
+    with pytest.raises(ValueError, match=message):
+        model.set_env(VecNormalize(far()))
+    assert model.env is env
+    model.save(tmp_path / "model")
+    for load in (TDA2C.load, TDA2C.resume):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path / "model", env=VecNormalize(far()))
+
+
+@pytest.mark.parametrize(
+    ("policy", "space"), [("CnnPolicy", IMAGE), ("MlpPolicy", spaces.Discrete(4)), ("MlpPolicy", spaces.MultiBinary(3))]
+)
+def test_observations_that_cannot_be_normalized_are_refused(policy: str, space: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match="normalize_observations=True: .* has no vectors of numbers"):
+        TDA2C(policy, RandomEnv(space, spaces.Discrete(2)), device="cpu", normalize_observations=True)
+
+
+@pytest.mark.parametrize("argument", BOTH)
+def test_native_environments(argument: str) -> None:
+    env = NextStepVectorEnv([lambda: RandomEpisodesEnv(FAR, spaces.Discrete(2))] * 3)
+    model = TDA2C("MlpPolicy", env, seed=0, device="cpu", **{argument: True})
+    if argument == "normalize_rewards":
+        with pytest.raises(ValueError, match="autoreset steps .* use normalize_rewards=False"):
+            model.learn(30)
+    else:
+        assert np.abs(model.learn(30)._last_obs).max() < 5
+
+
+# Models that were trained in VecNormalize
+
+
+def in_vec_normalize(**kwargs: Any) -> TDA2C:
+    return trained(VecNormalize(far(), **kwargs))
+
+
+def saved(model: TDA2C) -> io.BytesIO:
+    file = io.BytesIO()
+    model.save(file)
+    file.seek(0)
+    return file
+
+
+def normalized_predictions(model: TDA2C) -> list[int]:
+    return predicted(model, model.get_vec_normalize_env().normalize_obs(OBSERVATIONS))
+
+
+@pytest.mark.parametrize(
+    "make_env", [far, lambda: None, lambda: VecMonitor(far())], ids=["plain", "none", "VecMonitor"]
+)
+def test_statistics_of_vec_normalize_move_into_the_model(make_env: Callable[[], Any], tmp_path: Path) -> None:
+    model = in_vec_normalize(clip_obs=1.1, epsilon=0.1, clip_reward=3.0, gamma=0.5)
+    expected = normalized_predictions(model)
+    assert predicted(model, OBSERVATIONS) != expected
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"model was trained in VecNormalize.*pass env=VecNormalize.load\(") as warned:
+        loaded = TDA2C.load(tmp_path / "model", env=make_env(), device="cpu")
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert predicted(loaded, OBSERVATIONS) == expected
+    assert loaded.normalize_observations
+    assert loaded.normalize_rewards
+    assert (loaded.normalization.gamma, loaded.normalization.clip_reward) == (0.5, 3.0)
+    # it is a model that normalizes now, so that nothing moves any more
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = TDA2C.load(saved(loaded), env=far(), device="cpu").learn(50, reset_num_timesteps=False)
+    count = model.get_vec_normalize_env().ret_rms.count
+    assert again.normalization.ret_rms.count == count + 50
+
+
+def test_training_continues_with_the_statistics_that_moved() -> None:
+    model = in_vec_normalize(norm_reward=False)
+    file = saved(model)
+    inside = TDA2C.load(file, far(seed=5), device="cpu") if False else None
+    with pytest.warns(UserWarning, match="was trained in VecNormalize"):
+        inside = TDA2C.load(file, far(seed=5), device="cpu")
+    outside = TDA2C.load(file, VecNormalize(far(seed=5), norm_reward=False), device="cpu")
+    for one in (inside, outside):
+        one.set_random_seed(1)
+        one.learn(100, reset_num_timesteps=False)
+    assert_same_parameters(inside, outside)
+
+
+def test_a_new_vec_normalize_takes_over_the_statistics() -> None:
+    model = in_vec_normalize()
+    file = saved(model)
+    loaded = TDA2C.load(file, VecNormalize(far()), device="cpu")
+    statistics = loaded.get_vec_normalize_env()
+    assert not loaded.normalize_observations
+    np.testing.assert_array_equal(statistics.obs_rms.mean, model.env.obs_rms.mean)
+    np.testing.assert_array_equal(statistics.ret_rms.var, model.env.ret_rms.var)
+    assert normalized_predictions(loaded) == normalized_predictions(model)
+    loaded.learn(20, reset_num_timesteps=False)
+    assert model.env.obs_rms.count + 21 == statistics.obs_rms.count
+
+
+def test_a_vec_normalize_with_statistics_keeps_them() -> None:
+    env = in_vec_normalize().env
+    file = saved(trained(VecNormalize(far(seed=7))))
+    before = env.obs_rms.mean.copy()
+    TDA2C.load(file, env, device="cpu")
+    np.testing.assert_array_equal(env.obs_rms.mean, before)
+
+
+def test_a_new_vec_normalize_must_normalize_the_same() -> None:
+    file = saved(in_vec_normalize(norm_obs=False))
+    with pytest.raises(ValueError, match="env: its VecNormalize normalizes observations of the shapes"):
+        TDA2C.load(file, VecNormalize(far()), device="cpu")
+
+
+def test_set_env_keeps_the_statistics_of_vec_normalize() -> None:
+    model = in_vec_normalize()
+    expected, before = normalized_predictions(model), model.env
+    model.set_env(VecNormalize(far()))
+    assert normalized_predictions(model) == expected
+    with pytest.warns(UserWarning, match="the model was trained in VecNormalize. Its statistics are now inside"):
+        model.set_env(far())
+    assert predicted(model, OBSERVATIONS) == expected
+    assert model.learn(20, reset_num_timesteps=False).normalization.ret_rms.count == before.ret_rms.count + 20
+
+
+def test_statistics_below_a_wrapper_that_changes_observations_do_not_move(tmp_path: Path) -> None:
+    model = trained(VecFrameStack(VecNormalize(far()), 2))
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="model was trained in VecNormalize inside of VecFrameStack.*wrap env as it"):
+        TDA2C.load(tmp_path / "model", env=VecFrameStack(far(), 2), device="cpu")
+    with pytest.raises(ValueError, match="the model was trained in VecNormalize inside of VecFrameStack"):
+        model.set_env(VecFrameStack(far(), 2))
+    with pytest.warns(UserWarning, match=r"predict\(\) takes observations normalized by it"):
+        alone = TDA2C.load(tmp_path / "model", device="cpu")
+    rows = np.concatenate([OBSERVATIONS, OBSERVATIONS], axis=1)
+    assert predicted(alone, rows) == predicted(model, rows)
+    env = VecFrameStack(VecNormalize(far()), 2)
+    TDA2C.load(tmp_path / "model", env=env, device="cpu")
+    np.testing.assert_array_equal(env.venv.obs_rms.mean, model.env.venv.obs_rms.mean)
+
+
+def test_files_saved_by_sb3_load_as_before() -> None:
+    """They have no statistics, and nothing tells whether there were any."""
+    file = io.BytesIO()
+    model = in_vec_normalize()
+    OnPolicyAlgorithm.save(model, file)
+    file.seek(0)
+    loaded = TDA2C.load(file, far(), device="cpu")
+    assert predicted(loaded, OBSERVATIONS) == predicted(model, OBSERVATIONS)
+
+
+def test_models_without_vec_normalize_load_as_before() -> None:
+    loaded = TDA2C.load(saved(trained(far())), far(), device="cpu")
+    assert loaded.normalization is None
+    assert type(loaded.env) is DummyVecEnv
+
+
+def test_several_ranks_do_not_normalize() -> None:
+    model = DistributedTDA2C("MlpPolicy", far(2), device="cpu", **BOTH) if False else None
+    del model
+
+
+def test_readme_scores_what_was_trained(tmp_path: Path) -> None:
+    """Loaded as the README shows it, the model is the one that was trained."""
+    env = VecNormalize(make_vec_env("Pendulum-v1", seed=0))
+    model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu").learn(400)
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="was trained in VecNormalize"):
+        loaded = TDA2C.load(tmp_path / "model", env=gym.make("Pendulum-v1"))
+    evaluation = make_vec_env("Pendulum-v1", seed=1)
+    found, _ = evaluate_policy(loaded, evaluation, n_eval_episodes=3)
+    env = VecNormalize(make_vec_env("Pendulum-v1", seed=1), training=False, norm_reward=False)
+    env.obs_rms = model.env.obs_rms
+    expected, _ = evaluate_policy(model, env, n_eval_episodes=3)
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"mean": np.array([np.nan, 0.0])}, {"var": np.array([-1.0, 1.0])}, {"mean": np.zeros(3)}, {"count": -1}]
+)
+def test_damaged_statistics_are_refused(damage: dict[str, Any]) -> None:
+    inside, outside = trained(far(), **BOTH), in_vec_normalize()
+    vars(inside.normalization.obs_rms["observation"]).update(damage)
+    vars(outside.env.obs_rms).update(damage)
+    for model in (inside, outside):
+        with pytest.raises((UnreadableCheckpointError, ValueError)):
+            TDA2C.load(saved(model), far(), device="cpu")
