@@ -17,6 +17,7 @@ from sb3_a2c_td.saving.paths import PathOrFile, file_name
 from sb3_a2c_td.vec_env.normalization import (
     OBSERVATION,
     ModelVecNormalize,
+    Normalization,
     RunningNormalization,
     find_vec_normalize,
     normalizable_keys,
@@ -140,6 +141,21 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         return {key: RunningMeanStd(shape=parts[key].shape) for key in keys}  # type: ignore[arg-type]
 
     # The statistics of VecNormalize, which SB3 leaves behind
+
+    @property
+    def observation_normalization(self) -> Normalization | None:
+        """How observations are normalized for the policy, by the model or by the ``VecNormalize`` around its environments.
+
+        :raises ValueError: if another wrapper changes the normalized observations
+        """
+        if self.normalize_observations:
+            assert self.normalization is not None
+            return self.normalization.of_observations
+        saved = self._statistics_of_env()
+        if saved is None or not saved.norm_obs:
+            return None
+        _check_movable(saved, "the model")
+        return saved.statistics.of_observations
 
     def _statistics_of_env(self) -> SavedNormalization | None:
         """Copy the statistics of the ``VecNormalize`` that the user put around the environments."""

@@ -16,8 +16,8 @@ from sb3_a2c_td.cli.models import (
     Trusted,
     Zip,
     available_device,
+    detach_normalization,
     load,
-    read_statistics,
 )
 
 
@@ -36,8 +36,9 @@ def evaluate(
 ) -> None:
     """Print the mean and standard deviation of a saved model's returns.
 
-    Observations are normalized if SB3 or RL Zoo saved the statistics of VecNormalize next to the zip. --normalize names
-    another file, --no-normalize turns this off.
+    Observations are normalized by the statistics in the zip, if the model was trained on normalized ones. Zips that do
+    not say how they were trained take the statistics of VecNormalize that SB3 or RL Zoo saved next to them. --normalize
+    names another file, --no-normalize turns this off.
 
     \b
     Examples:
@@ -46,10 +47,10 @@ def evaluate(
     """
     with usage_errors.reported():
         vec_env = make_vec_env(env)
-        normalization = read_statistics(path, normalize, no_normalize)
+        model = load(path, vec_env, available_device(device), trusted)
+        normalization = detach_normalization(model, path, normalize, no_normalize)
         if normalization is not None:
             vec_env = normalization.around(vec_env)
-        model = load(path, vec_env, available_device(device), trusted)
     # load() has seeded the environment with the seed of the training
     vec_env.seed(seed)
     if seed is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sb3_a2c_td.cli import usage_errors
-from sb3_a2c_td.cli.models import NoNormalize, Normalize, Trusted, Zip, load, read_statistics
+from sb3_a2c_td.cli.models import NoNormalize, Normalize, Trusted, Zip, detach_normalization, load
 from sb3_a2c_td.export import export_actor
 from sb3_a2c_td.export.checking import N_OBSERVATIONS
 
@@ -36,9 +36,8 @@ def export(
     """Write the deterministic actor of a saved model to a file that needs neither SB3 nor this package.
 
     The actor takes observations as the environment returns them, and returns the actions of
-    predict(..., deterministic=True). It normalizes observations if SB3 or RL Zoo saved the statistics of VecNormalize
-    next to the zip; --normalize names another file, --no-normalize turns this off. The file is written only if the
-    actor acts as the model does on many observations.
+    predict(..., deterministic=True). It normalizes observations by the same statistics as evaluate does, with the same
+    options. The file is written only if the actor acts as the model does on many observations.
 
     \b
     Examples:
@@ -50,6 +49,7 @@ def export(
     with usage_errors.reported():
         if output.exists() and output.samefile(path):
             raise ValueError(f"--output {output} is the model itself; name another file")
-        normalization = read_statistics(path, normalize, no_normalize)
-        export_actor(load(path, None, "cpu", trusted), output, to.value, normalization)
+        model = load(path, None, "cpu", trusted)
+        normalization = detach_normalization(model, path, normalize, no_normalize)
+        export_actor(model, output, to.value, normalization)
     print(f"Saved to {output}, which acts as the model does on {N_OBSERVATIONS} observations")

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, UntrustedCheckpointError
+from sb3_a2c_td.algorithms.normalizing import TRAINED
 from sb3_a2c_td.arguments import is_missing_gpu
 from sb3_a2c_td.export import Normalization, read_normalization
+from sb3_a2c_td.saving.normalization import records_environments, saved_normalization_of
 
 N_EVAL_EPISODES = 20
 
@@ -29,7 +32,7 @@ Normalize = Annotated[
         exists=True,
         dir_okay=False,
         help="Statistics that VecNormalize.save() wrote.",
-        show_default="those next to the zip",
+        show_default="those in the zip",
     ),
 ]
 NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalize observations.")]
@@ -68,27 +71,54 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
     :raises ValueError: if the file holds what could run code and is not trusted, naming the option ``--trusted``
     """
     try:
-        return TDA2C.load(path, env, device, trusted=trusted, verbose=0)
+        with warnings.catch_warnings():
+            # detach_normalization() prints it
+            warnings.filterwarnings("ignore", f".*{TRAINED}")
+            return TDA2C.load(path, env, device, trusted=trusted, verbose=0)
     except UntrustedCheckpointError as error:
         raise ValueError(f"{error} (on the command line: --trusted)") from error
 
 
-def read_statistics(path: Path, normalize: Path | None, no_normalize: bool) -> Normalization | None:
-    """Read the statistics of ``VecNormalize`` for a model, and print which file they come from.
+def detach_normalization(model: TDA2C, path: Path, normalize: Path | None, no_normalize: bool) -> Normalization | None:
+    """Choose the statistics for a model's observations, and print where they are from.
 
-    :param path: the model's zip
-    :param normalize: the file that ``VecNormalize.save`` wrote; ``None``: look for it next to the zip
+    :param model: the model, whose ``predict`` takes normalized observations from now on
+    :param path: its zip
+    :param normalize: a file that ``VecNormalize.save`` wrote; ``None``: take the statistics in the zip. If it does not
+        say how the model was trained, look for a file next to it
     :param no_normalize: whether observations are not to be normalized
     :return: the normalization; ``None``: observations are not normalized
-    :raises ValueError: if both options were given, or the file is invalid
+    :raises ValueError: if both options were given, the file is invalid, or the model needs more than statistics
     """
     if no_normalize and normalize is not None:
         raise ValueError(f"--normalize {normalize} and --no-normalize exclude each other: leave one out")
-    statistics = normalize or _statistics_next_to(path)
-    if no_normalize or statistics is None:
+    own, model.normalize_observations = model.observation_normalization, False
+    if no_normalize:
         return None
-    print(f"Observations are normalized by {statistics}")
-    return read_normalization(statistics)
+    if normalize is not None:
+        return _read_statistics(normalize)
+    if own is not None:
+        print(f"Observations are normalized by the statistics in {path}")
+        return own
+    if records_environments(path):
+        _check_not_normalized(path)
+        return None
+    found = _statistics_next_to(path)
+    return None if found is None else _read_statistics(found, f", since {path} does not say how it was trained")
+
+
+def _read_statistics(path: Path, reason: str = "") -> Normalization:
+    print(f"Observations are normalized by {path}{reason}")
+    return read_normalization(path)
+
+
+def _check_not_normalized(path: Path) -> None:
+    saved = saved_normalization_of(path)
+    if saved is not None and saved.norm_obs:
+        raise ValueError(
+            f"{path} {TRAINED} inside of {saved.obstacle}, which changes the normalized observations: use "
+            "--no-normalize, with an environment that returns them, or Python"
+        )
 
 
 def _statistics_next_to(path: Path) -> Path | None:

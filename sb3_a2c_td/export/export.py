@@ -50,23 +50,32 @@ def export_actor(
     :param to: "onnx" for ONNX Runtime and the like: the file holds the computation. "safetensors" for
         :func:`~sb3_a2c_td.export.load_actor`, or a few lines of numpy: it holds the named tensors, and the architecture
         as metadata
-    :param normalization: the ``VecNormalize`` that the model was trained with, or its statistics, see
-        :func:`~sb3_a2c_td.export.read_normalization`. The file then takes observations that are not normalized
+    :param normalization: a ``VecNormalize``, or its statistics (see :func:`~sb3_a2c_td.export.read_normalization`);
+        ``None``: the model's own statistics, or those of the ``VecNormalize`` around its environments, if it has any.
+        The file then takes observations that are not normalized
     :raises ExportError: if the actor cannot be exported, or if the exported one differs from the model
     :raises ImportError: if a package is missing
     :raises OSError: if the file cannot be written; an earlier file is unchanged then
     """
     if to not in FORMATS:
         raise ValueError(f"to={to!r} must be one of {', '.join(FORMATS)}")
-    if isinstance(normalization, VecNormalize):
-        normalization = Normalization.of(normalization)
     if not isinstance(model.policy, SeparateActorCriticPolicy):
         raise ExportError(
             f"policy={type(model.policy).__name__} cannot be exported: only actors of TDA2C can, which need neither "
             "action masks nor recurrent states"
         )
+    normalization = _normalization(model, normalization)
     # GPUs round differently
     policy = model.policy if model.device.type == "cpu" else deepcopy(model.policy).cpu()
     content = FORMATS[to].write(actor_of(policy, normalization))
     check_actions(FORMATS[to].acting(content), policy, normalization)
     atomic.write(content, Path(path))
+
+
+def _normalization(model: TDA2C, given: VecNormalize | Normalization | None) -> Normalization | None:
+    if isinstance(given, VecNormalize):
+        return Normalization.of(given)
+    try:
+        return model.observation_normalization if given is None else given
+    except ValueError as error:
+        raise ExportError(f"{error}; only with the statistics as normalization=... can it be exported") from error

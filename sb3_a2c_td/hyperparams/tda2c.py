@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td.envs import registration
@@ -189,11 +189,18 @@ def recommended(env_id: str) -> dict[str, Any]:
     settings = _settings(env_id)
     if "." in settings["policy"]:
         settings["policy"] = resolve_name(settings["policy"])
-    return {name: value for name, value in settings.items() if name not in _NOT_ARGUMENTS}
+    arguments = {name: value for name, value in settings.items() if name not in _NOT_ARGUMENTS}
+    if "normalize" in settings:
+        # RL Zoo puts the environments into VecNormalize, with the same discount factor
+        arguments["normalize_observations"] = True
+        arguments["normalize_rewards"] = settings["normalize"]["norm_reward"]
+    return arguments
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
-    """Make the environments that the settings were tuned in, with their number, wrappers and VecNormalize.
+    """Make the environments that the settings were tuned in, with their number and wrappers.
+
+    The model normalizes what they return, by the arguments of :func:`recommended`.
 
     :param env_id: an environment in :data:`hyperparams`
     :param seed: seed of the first environment; the others get the following seeds
@@ -206,11 +213,7 @@ def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
     if env_id.startswith(registration.MINATAR_PREFIX):
         registration.register_minatar()
     wrapper = resolve_name(settings["env_wrapper"]) if "env_wrapper" in settings else None
-    env = make_vec_env(env_id, settings["n_envs"], seed, wrapper_class=wrapper)
-    if "normalize" in settings:
-        # RL Zoo passes the discount factor to VecNormalize too
-        env = VecNormalize(env, gamma=settings["gamma"], **settings["normalize"])
-    return env
+    return make_vec_env(env_id, settings["n_envs"], seed, wrapper_class=wrapper)
 
 
 def _settings(env_id: str) -> dict[str, Any]:

@@ -38,7 +38,21 @@ def records_environments(path: PathOrFile) -> bool:
     :raises UnreadableCheckpointError: if it is damaged
     """
     with naming_file(path):
-        return _layers(read_entries(read_zip(path), NAMES).get(TRAINING_STATE)) is not None
+        return _layers(_training_state(path)) is not None
+
+
+def saved_normalization_of(path: PathOrFile) -> SavedNormalization | None:
+    """Return what :func:`read_saved_normalization` finds in a saved model.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :raises UnreadableCheckpointError: if it is damaged
+    """
+    with naming_file(path):
+        return read_saved_normalization(_training_state(path))
+
+
+def _training_state(path: PathOrFile) -> bytes | None:
+    return read_entries(read_zip(path), NAMES).get(TRAINING_STATE)
 
 
 def read_saved_normalization(training_state: bytes | None) -> SavedNormalization | None:

@@ -82,10 +82,15 @@ class TabularDiagnosticsCallback(BaseCallback):
                 "use the same discount factor for both"
             )
         normalized = self.model.get_vec_normalize_env()
-        if normalized is not None and normalized.norm_reward:
+        if self.model.normalize_rewards or (normalized is not None and normalized.norm_reward):
             raise ValueError(
                 "env: VecNormalize scales the rewards, and with them the critic's values, by a changing factor; use "
-                "VecNormalize(norm_reward=False) and reward_scale"
+                "normalize_rewards=False, or VecNormalize(norm_reward=False), and reward_scale"
+            )
+        if self.model.normalize_observations:
+            raise ValueError(
+                "normalize_observations=True: the policy does not see the states' indices or one-hot vectors that "
+                "TabularDiagnosticsCallback needs; use normalize_observations=False"
             )
         self.observations = _observations(self.mdp, self.training_env)
         self._begin_window()

@@ -254,12 +254,20 @@ def take_over(vec_normalize: VecNormalize, normalization: RunningNormalization) 
     :param normalization: the statistics
     :raises ValueError: if it normalizes other observations
     """
-    obs_rms = getattr(vec_normalize, "obs_rms", {}) if vec_normalize.norm_obs else {}
-    by_key = obs_rms if isinstance(obs_rms, dict) else {OBSERVATION: obs_rms}
     no_steps = RunningMeanStd().count
-    if any(rms.count != no_steps for rms in (*by_key.values(), vec_normalize.ret_rms)):
-        return
-    found, expected = ({key: np.shape(rms.mean) for key, rms in one.items()} for one in (by_key, normalization.obs_rms))
+    if all(rms.count == no_steps for rms in (*_obs_rms_by_key(vec_normalize).values(), vec_normalize.ret_rms)):
+        fill(vec_normalize, normalization)
+
+
+def fill(vec_normalize: VecNormalize, normalization: RunningNormalization) -> None:
+    """Replace the statistics of a ``VecNormalize`` by copies of other ones.
+
+    :param vec_normalize: the wrapper
+    :param normalization: the statistics
+    :raises ValueError: if it normalizes other observations
+    """
+    filled = _obs_rms_by_key(vec_normalize)
+    found, expected = ({key: np.shape(rms.mean) for key, rms in one.items()} for one in (filled, normalization.obs_rms))
     if found != expected:
         raise ValueError(
             f"env: its VecNormalize normalizes observations of the shapes {found}, and the model was trained on "
@@ -267,5 +275,12 @@ def take_over(vec_normalize: VecNormalize, normalization: RunningNormalization) 
         )
     copies = deepcopy(normalization)
     vec_normalize.ret_rms = copies.ret_rms
-    for key, rms in by_key.items():
+    for key, rms in filled.items():
         vars(rms).update(vars(copies.obs_rms[key]))
+
+
+def _obs_rms_by_key(vec_normalize: VecNormalize) -> dict[str, RunningMeanStd]:
+    if not vec_normalize.norm_obs:
+        return {}
+    obs_rms = vec_normalize.obs_rms
+    return obs_rms if isinstance(obs_rms, dict) else {OBSERVATION: obs_rms}

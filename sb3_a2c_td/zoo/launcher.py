@@ -12,14 +12,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sb3_a2c_td import TDA2C, RecurrentTDA2C
 from sb3_a2c_td.envs import registration
-from sb3_a2c_td.zoo import masks
+from sb3_a2c_td.zoo import masks, shown
 
 ALGORITHMS = {
-    "tda2c": (TDA2C, "sb3_a2c_td.hyperparams.tda2c"),
+    "tda2c": (shown.TDA2C, "sb3_a2c_td.hyperparams.tda2c"),
     "tda2c_maskable": (masks.MaskableTDA2C, "sb3_a2c_td.hyperparams.maskable"),
-    "tda2c_lstm": (RecurrentTDA2C, "sb3_a2c_td.hyperparams.recurrent"),
+    "tda2c_lstm": (shown.RecurrentTDA2C, "sb3_a2c_td.hyperparams.recurrent"),
 }
 """``--algo``: the algorithm and the module with its settings"""
 COMMANDS = {

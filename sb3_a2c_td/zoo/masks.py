@@ -7,9 +7,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import sb3_a2c_td
 from sb3_a2c_td.vec_env.action_masks import action_masks as masks_of
+from sb3_a2c_td.zoo.shown import ShownModel
 
 
-class MaskableTDA2C(sb3_a2c_td.MaskableTDA2C):
+class MaskableTDA2C(ShownModel, sb3_a2c_td.MaskableTDA2C):
     """MaskableTDA2C as RL Zoo's ``enjoy``, ``record`` and ``push_to_hub`` use it.
 
     They call ``predict`` without masks. It then takes the masks of the environment that the script shows. RL Zoo logs

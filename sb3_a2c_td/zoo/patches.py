@@ -18,12 +18,12 @@ from requests.exceptions import HTTPError
 from rl_zoo3 import exp_manager, utils
 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked_policy
 from stable_baselines3.common import callbacks
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_a2c_td import MaskableTDA2C
 from sb3_a2c_td.schedules import linear_schedule
 from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD
-from sb3_a2c_td.zoo import masks
+from sb3_a2c_td.zoo import masks, shown
 
 # huggingface_sb3 has a function of the same name
 push_to_hub = import_module("huggingface_sb3.push_to_hub")
@@ -74,8 +74,9 @@ def _evaluate(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _create_shown_env(*args: Any, **kwargs: Any) -> VecEnv:
-    """Make the environment that a script shows; if it has masks, a masked model takes them."""
+    """Make the environment that a script shows, for models to find its masks and its statistics."""
     env: VecEnv = _create_test_env(*args, **kwargs)
+    shown.ShownModel.shown_normalize = unwrap_vec_normalize(env)
     masks.MaskableTDA2C.shown_env = env if env.has_attr(MASK_METHOD) else None
     return env
 
@@ -89,7 +90,7 @@ PATCHES: list[tuple[ModuleType, str, Any]] = [
     (huggingface_hub.repocard, "metadata_save", _save_card),
     # masked models would be evaluated without masks
     (callbacks, "evaluate_policy", _evaluate),
-    # and shown without them
+    # and shown without them, and all models with other statistics than their own
     (utils, "create_test_env", _create_shown_env),
     (rl_zoo3, "create_test_env", _create_shown_env),
     # load_from_hub expects this error if a model has no VecNormalize

@@ -26,9 +26,17 @@ def everything(model: TDA2C) -> dict[str, Any]:
         "episodes": [(info["r"], info["l"]) for info in model.ep_info_buffer],
         "observation": model._last_obs,
         "generators": generators.states(),
-        "statistics": (env.obs_rms.mean, env.obs_rms.var, env.ret_rms.var) if isinstance(env, VecNormalize) else (),
+        "statistics": _statistics(env),
         "next steps": steps,
     }
+
+
+def _statistics(env: Any) -> list[dict[str, Any]]:
+    """Copy the mean, the variance and the count of everything that ``VecNormalize`` normalizes."""
+    if not isinstance(env, VecNormalize):
+        return []
+    of_observations = env.obs_rms if isinstance(env.obs_rms, dict) else {"": env.obs_rms}
+    return [dict(vars(rms)) for rms in (*of_observations.values(), env.ret_rms)]
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
