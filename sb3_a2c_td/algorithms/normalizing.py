@@ -1,12 +1,14 @@
 """Normalization inside the model, as TDA2C and its variants share it."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import is_vectorized_observation
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -122,6 +124,17 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         if env is not None:
             self.env = ModelVecNormalize(env, self.normalization, self.normalize_observations, self.normalize_rewards)
 
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        initialized = super()._init_callback(callback, progress_bar)
+        if self.normalize_observations:
+            for one in _callbacks_in(initialized):
+                if isinstance(one, EvalCallback) and find_vec_normalize(one.eval_env)[0] is not None:
+                    raise ValueError(
+                        f"eval_env of {type(one).__name__} is in VecNormalize, and the model normalizes what it predicts "
+                        "from itself: pass eval_env without VecNormalize"
+                    )
+        return initialized
+
     def _check_not_in_vec_normalize(self, env: Any) -> None:
         if find_vec_normalize(env)[0] is not None and not isinstance(env, ModelVecNormalize):
             argument = "normalize_observations" if self.normalize_observations else "normalize_rewards"
@@ -144,7 +157,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
 
     @property
     def observation_normalization(self) -> Normalization | None:
-        """How observations are normalized for the policy, by the model or by the ``VecNormalize`` around its environments.
+        """How the policy's observations are normalized, by the model or by a ``VecNormalize`` around its environments.
 
         :raises ValueError: if another wrapper changes the normalized observations
         """
@@ -188,6 +201,14 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
     def _fill_vec_normalize(self, saved: SavedNormalization | None) -> None:
         if saved is not None and self._vec_normalize_env is not None:
             take_over(self._vec_normalize_env, saved.statistics)
+
+
+def _callbacks_in(callback: BaseCallback) -> Iterator[BaseCallback]:
+    yield callback
+    children = callback.callbacks if isinstance(callback, CallbackList) else [getattr(callback, "callback", None)]
+    for child in children:
+        if isinstance(child, BaseCallback):
+            yield from _callbacks_in(child)
 
 
 def _check_movable(saved: SavedNormalization, name: str) -> None:

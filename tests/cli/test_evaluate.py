@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
 from typer.testing import CliRunner, Result
@@ -78,11 +79,12 @@ def test_default_is_twenty_deterministic_episodes(model: TDA2C) -> None:
         ("best_model.zip", "my-Pendulum-v1/vecnormalize.pkl"),
     ],
 )
-def test_observations_are_normalized_by_statistics_next_to_the_zip(zip_name: str, statistics: str) -> None:
+def test_statistics_next_to_the_zip_are_taken_if_it_does_not_say_any(zip_name: str, statistics: str) -> None:
+    """As in a zip that SB3 saved."""
     env = VecNormalize(make_vec_env("Pendulum-v1", seed=0), clip_obs=1.0)
     # a learning rate that is large enough to change the actions
     model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu").learn(400)
-    model.save(zip_name)
+    OnPolicyAlgorithm.save(model, zip_name)
     Path(statistics).parent.mkdir(exist_ok=True)
     if Path(statistics).parent != Path():
         Path(statistics).with_name("config.yml").touch()
@@ -97,6 +99,7 @@ def test_observations_are_normalized_by_statistics_next_to_the_zip(zip_name: str
     assert abs(normalized - unnormalized) > 1.0
     arguments = f"{zip_name} --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
     assert float(evaluated(arguments)[1]) == pytest.approx(normalized, abs=0.02)
+    assert f"by {statistics}, since {zip_name} does not say how it was trained\n" in run(arguments).stdout
 
     Path(statistics).write_bytes(pickle.dumps(print))
     done = run(arguments)
@@ -104,23 +107,50 @@ def test_observations_are_normalized_by_statistics_next_to_the_zip(zip_name: str
     assert re.search(f"Error: .*{statistics}: it asks for builtins.print", done.stderr)
 
 
-def test_options_override_statistics_next_to_the_zip(model: TDA2C) -> None:
-    env = VecNormalize(make_vec_env("CartPole-v1", seed=0), clip_obs=0.01)
-    env.save("vecnormalize.pkl")
-    env.save("other.pkl")
-    arguments = "model.zip --env CartPole-v1 --episodes 2 --seed 3 --device cpu"
-    unnormalized = evaluated(f"{arguments} --no-normalize")
-    assert unnormalized != evaluated(arguments)
-    assert "Observations are normalized by other.pkl" in run(f"{arguments} --normalize other.pkl").stdout
-    Path("vecnormalize.pkl").unlink()
-    assert evaluated(arguments) == unnormalized
+@pytest.mark.parametrize("normalizes", ["VecNormalize", "the model", "nothing"])
+def test_the_zip_says_how_observations_are_normalized(normalizes: str) -> None:
+    """Statistics next to it may belong to another model."""
+    env, settings = make_vec_env("Pendulum-v1", seed=0), {}
+    if normalizes == "VecNormalize":
+        env = VecNormalize(env)
+    elif normalizes == "the model":
+        settings = {"normalize_observations": True}
+    model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu", **settings).learn(400)
+    model.save("model.zip")
+    other = VecNormalize(make_vec_env("Pendulum-v1", seed=0), clip_obs=0.01)
+    other.save("vecnormalize.pkl")
 
+    def predict(obs):
+        return model.predict(env.normalize_obs(obs) if normalizes == "VecNormalize" else obs, deterministic=True)[0]
+
+    expected = np.mean(returns(predict, "Pendulum-v1", 2, seed=3))
+    arguments = "model.zip --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
+    done = run(arguments)
+    assert float(re.search("episodes: (.*) ±", done.stdout)[1]) == pytest.approx(expected, abs=0.02)
+    assert ("normalized by the statistics in model.zip" in done.stdout) == (normalizes != "nothing")
+    assert "vecnormalize.pkl" not in done.output
+    assert "Warning" not in done.output
+
+    def predict_unnormalized(obs):
+        return model.policy.predict(obs, deterministic=True)[0]
+
+    unnormalized = np.mean(returns(predict_unnormalized, "Pendulum-v1", 2, seed=3))
+    assert float(evaluated(f"{arguments} --no-normalize")[1]) == pytest.approx(unnormalized, abs=0.02)
+    by_other = np.mean(returns(lambda obs: predict_unnormalized(other.normalize_obs(obs)), "Pendulum-v1", 2, seed=3))
+    assert float(evaluated(f"{arguments} --normalize vecnormalize.pkl")[1]) == pytest.approx(by_other, abs=0.02)
+    assert abs(unnormalized - by_other) > 1.0
+
+
+def test_options_exclude_each_other(model: TDA2C) -> None:
+    arguments = "model.zip --env CartPole-v1 --episodes 2"
+    VecNormalize(make_vec_env("CartPole-v1", seed=0)).save("other.pkl")
     done = run(f"{arguments} --normalize other.pkl --no-normalize")
     assert done.exit_code == 2
     assert "--normalize other.pkl and --no-normalize exclude each other" in done.stderr
 
 
 def test_other_files_next_to_the_zip_are_not_taken_for_statistics(model: TDA2C) -> None:
+    OnPolicyAlgorithm.save(model, "model.zip")
     for name in ("model.pkl", "rl_model_vecnormalize_400_steps.pkl"):
         Path(name).write_bytes(b"")
     assert "normalized" not in run("model.zip --env CartPole-v1 --episodes 1").stdout
@@ -164,6 +194,7 @@ def test_usage_errors_end_with_a_message(arguments: str, message: str, model: TD
 
 
 def test_damaged_statistics_are_an_error(model: TDA2C) -> None:
+    OnPolicyAlgorithm.save(model, "model.zip")
     Path("vec_normalize.pkl").write_bytes(b"\x80\x04")
     done = run("model.zip --env CartPole-v1")
     assert done.exit_code == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
@@ -64,14 +64,28 @@ def test_normalizes_by_the_given_statistics() -> None:
     np.testing.assert_array_equal(tensors["mean.observation"], env.obs_rms.mean)
 
 
-def test_normalizes_by_statistics_next_to_the_zip_unless_turned_off() -> None:
-    env = VecNormalize(DummyVecEnv([lambda: CountingEnv(7)]))
-    saved(env=env)
-    env.save("vecnormalize.pkl")
-    assert "Observations are normalized by vecnormalize.pkl" in run("export model.zip --to safetensors").stdout
-    assert load_actor("model.safetensors").normalization is not None
+@pytest.mark.parametrize("normalizes", ["VecNormalize", "the model"])
+def test_normalizes_by_statistics_in_the_zip_unless_turned_off(normalizes: str) -> None:
+    plain = DummyVecEnv([lambda: CountingEnv(7)])
+    if normalizes == "VecNormalize":
+        model = saved(env=VecNormalize(plain))
+    else:
+        model = saved(env=plain, normalize_observations=True)
+    done = run("export model.zip --to safetensors")
+    assert "Observations are normalized by the statistics in model.zip" in done.stdout
+    assert done.stderr == ""
+    tensors = load_actor("model.safetensors").state_dict()
+    np.testing.assert_array_equal(tensors["mean.observation"], model.env.obs_rms.mean)
     assert run("export model.zip --to safetensors --no-normalize").exit_code == 0
     assert load_actor("model.safetensors").normalization is None
+
+
+def test_statistics_inside_of_other_wrappers_are_refused() -> None:
+    saved(env=VecFrameStack(VecNormalize(DummyVecEnv([lambda: CountingEnv(7)])), 2))
+    done = run("export model.zip --to safetensors")
+    assert done.exit_code == 2
+    assert "model.zip was trained in VecNormalize inside of VecFrameStack" in done.stderr
+    assert run("export model.zip --to safetensors --no-normalize").exit_code == 0
 
 
 def test_an_actor_does_not_overwrite_its_model() -> None:

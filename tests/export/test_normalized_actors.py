@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.export import ExportError, export_actor
@@ -25,6 +25,28 @@ def normalizing(space: spaces.Space[Any], actions: spaces.Space[Any] = DISCRETE,
 
 
 FAR = spaces.Box(np.array([100, -0.1], np.float32), np.array([120, 0.1], np.float32))
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("normalizes", ["VecNormalize", "the model"])
+def test_the_models_own_statistics_are_exported(to: Any, normalizes: str, tmp_path: Path) -> None:
+    plain = DummyVecEnv([lambda: RandomEnv(FAR, VECTOR)])
+    if normalizes == "VecNormalize":
+        model = TDA2C("MlpPolicy", VecNormalize(plain), seed=0, device="cpu").learn(50)
+    else:
+        model = TDA2C("MlpPolicy", plain, seed=0, device="cpu", normalize_observations=True).learn(50)
+    export_actor(model, tmp_path / "actor", to)
+    observations = drawn(FAR)
+    expected, _ = model.policy.predict(model.env.normalize_obs(observations), deterministic=True)
+    assert np.ptp(expected, axis=0).min() > 0.1
+    assert_same_actions(RUN[to](tmp_path / "actor", observations), expected)
+
+
+def test_statistics_inside_of_other_wrappers_are_refused(tmp_path: Path) -> None:
+    model = TDA2C("MlpPolicy", VecFrameStack(normalizing(FAR), 2), seed=0, device="cpu")
+    with pytest.raises(ExportError, match="trained in VecNormalize inside of VecFrameStack.*as normalization="):
+        export_actor(model, tmp_path / "actor", "safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack
 
 from benchmarks.learning.arms import STUDIES, study_path
 from benchmarks.learning.environments import ENVIRONMENTS
@@ -79,7 +79,7 @@ def test_all_benchmark_environments_have_settings() -> None:
 
 @pytest.mark.parametrize("name", TUNED)
 def test_settings_match_the_study(name: str) -> None:
-    """Training with them is bit-exact with training in the benchmark, including the statistics of VecNormalize."""
+    """Training with them is bit-exact with training in the benchmark's VecNormalize, including the statistics."""
     study = study_result(name)
     settings = Settings(**study["best"]["settings"])
     env = make_env(ENVIRONMENTS[name], settings, seed=3)
@@ -89,11 +89,12 @@ def test_settings_match_the_study(name: str) -> None:
     assert hyperparams[name]["n_timesteps"] == study["n_steps"]
     assert_same_parameters(ours, theirs)
     assert ours.num_timesteps == theirs.num_timesteps
-    ours_normalize, theirs_normalize = ours.get_vec_normalize_env(), theirs.get_vec_normalize_env()
-    assert (ours_normalize is None) == (theirs_normalize is None)
-    if ours_normalize is not None:
-        np.testing.assert_array_equal(ours_normalize.obs_rms.mean, theirs_normalize.obs_rms.mean)
-        np.testing.assert_array_equal(ours_normalize.ret_rms.var, theirs_normalize.ret_rms.var)
+    normalization, vec_normalize = ours.normalization, theirs.get_vec_normalize_env()
+    assert (normalization is None) == (vec_normalize is None)
+    if normalization is not None:
+        np.testing.assert_array_equal(normalization.obs_rms["observation"].mean, vec_normalize.obs_rms.mean)
+        np.testing.assert_array_equal(normalization.ret_rms.var, vec_normalize.ret_rms.var)
+        assert normalization.gamma == vec_normalize.gamma
 
 
 # gSDE, and a policy and a wrapper of this package
@@ -108,6 +109,13 @@ def test_models_with_tuned_settings_can_be_loaded_and_trained(name: str, tmp_pat
     assert loaded.num_timesteps == 80
 
 
+def test_tuned_settings_normalize_on_a_plain_environment() -> None:
+    """Without them, MountainCar is not learned at all."""
+    model = TDA2C(env="MountainCar-v0", **recommended("MountainCar-v0"))
+    assert (model.normalize_observations, model.normalize_rewards) == (True, False)
+    assert not {"normalize_observations", "normalize_rewards"} & recommended("Acrobot-v1").keys()
+
+
 def test_recommended_returns_a_copy() -> None:
     recommended("CartPole-v1")["policy_kwargs"]["net_arch"].append(8)
     assert recommended("CartPole-v1")["policy_kwargs"]["net_arch"] == [128, 128]
@@ -120,7 +128,7 @@ def test_recommended_arguments_can_be_replaced() -> None:
 
 
 def test_default_settings_train_on_another_environment() -> None:
-    env = VecNormalize(make_vec_env(CountingEnv, n_envs=hyperparams["default"]["n_envs"]), norm_reward=False)
+    env = make_vec_env(CountingEnv, n_envs=hyperparams["default"]["n_envs"])
     assert TDA2C(env=env, **recommended("default")).learn(100).num_timesteps == 100
 
 

@@ -186,8 +186,10 @@ def test_unsupported_settings_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"gamma=0.9 of the model differs from gamma=0.99 of its environment's mdp"):
         make_model(chain(), gamma=0.9).learn(10, callback)
     normalized = VecNormalize(tabular_env(chain()), norm_obs=False)
-    with pytest.raises(ValueError, match=r"VecNormalize scales the rewards.*use VecNormalize\(norm_reward=False\)"):
+    with pytest.raises(ValueError, match=r"VecNormalize scales the rewards.* or VecNormalize\(norm_reward=False\)"):
         TDA2C("MlpPolicy", normalized, gamma=0.99, device="cpu").learn(10, callback)
+    with pytest.raises(ValueError, match=r"VecNormalize scales the rewards.*use normalize_rewards=False"):
+        make_model(chain(), normalize_rewards=True).learn(10, callback)
     envs = DummyVecEnv([lambda seed=seed: TabularEnv(garnet(seed=seed)) for seed in (0, 1)])
     with pytest.raises(ValueError, match=r"the environments' mdps differ in 'transitions'; use the same mdp"):
         TDA2C("MlpPolicy", envs, gamma=0.95, device="cpu").learn(10, callback)
@@ -198,6 +200,9 @@ def test_observations_must_be_states() -> None:
     wider = DummyVecEnv([lambda: gym.wrappers.FrameStackObservation(TabularEnv(chain(), "one_hot"), 2)])
     with pytest.raises(ValueError, match=r"expected the indices of 5 states \(Discrete\), or their one-hot vectors"):
         TDA2C("MlpPolicy", wider, gamma=0.99, device="cpu").learn(10, callback)
+    normalized = DummyVecEnv([lambda: TabularEnv(chain(), "one_hot")])
+    with pytest.raises(ValueError, match=r"use normalize_observations=False"):
+        TDA2C("MlpPolicy", normalized, gamma=0.99, device="cpu", normalize_observations=True).learn(10, callback)
     scaled = DummyVecEnv(
         [lambda: gym.wrappers.RescaleObservation(TabularEnv(chain(), "one_hot"), np.float32(0), np.float32(2))]
     )

@@ -270,6 +270,8 @@ def test_environments_with_other_rollouts_or_statistics_by_rank_are_refused() ->
         (make_vec_env("CartPole-v1", 1), {}, "update_on_episode_end=None: rollouts must have the same length"),
         (native, {}, "has autoreset steps, so rollouts would differ in length"),
         (VecNormalize(cartpoles()), {}, "VecNormalize would have different statistics in each process"),
+        (cartpoles(), {"normalize_observations": True}, "in each process: leave out normalize_observations"),
+        (cartpoles(), {"normalize_rewards": True}, "in each process: leave out .* normalize_rewards"),
     ]:
         model = DistributedTDA2C("MlpPolicy", env, device="cpu", **settings)
         with pytest.raises(ValueError, match=expected):
