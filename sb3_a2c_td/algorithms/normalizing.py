@@ -130,8 +130,8 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             for one in _callbacks_in(initialized):
                 if isinstance(one, EvalCallback) and find_vec_normalize(one.eval_env)[0] is not None:
                     raise ValueError(
-                        f"eval_env of {type(one).__name__} is in VecNormalize, and the model normalizes what it predicts "
-                        "from itself: pass eval_env without VecNormalize"
+                        f"eval_env of {type(one).__name__} is in VecNormalize, and the model normalizes observations "
+                        "itself: pass eval_env without VecNormalize"
                     )
         return initialized
 

@@ -171,9 +171,7 @@ class RunningNormalization:
     @property
     def is_valid(self) -> bool:
         """Whether all statistics are finite, and no variance is negative."""
-        statistics = [*self.obs_rms.values(), self.ret_rms]
-        limits = (self.clip_obs, self.clip_reward)
-        return all(map(is_valid, statistics)) and 0 <= self.epsilon < np.inf and all(limit > 0 for limit in limits)
+        return all(map(is_valid, (*self.obs_rms.values(), self.ret_rms)))
 
     def fits(self, observation_space: spaces.Space[Any]) -> bool:
         """Check whether the statistics are of observations of this space.

@@ -179,7 +179,7 @@ def _is_consistent(thing: Any) -> bool:
         case RunningMeanStd():
             return is_valid(thing)
         case RunningNormalization():
-            return all(isinstance(rms, RunningMeanStd) for rms in thing.obs_rms.values()) and thing.is_valid
+            return all(isinstance(rms, RunningMeanStd) for rms in thing.obs_rms.values())
         case spaces.Box():
             return bool(thing.low.shape == thing.high.shape == thing._shape)
         case spaces.Discrete():

@@ -164,6 +164,7 @@ def test_sb3_evaluates_the_model_on_its_environments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.normalization.of_observations.mean["observation"], before)
 
 
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
 def test_environments_for_evaluation_are_not_normalized_twice() -> None:
     model = TDA2C("MlpPolicy", far(), device="cpu", **BOTH)
     evaluation = EvalCallback(VecNormalize(far(), norm_reward=False, training=False))
@@ -355,6 +356,7 @@ def test_a_loaded_model_scores_what_was_trained(tmp_path: Path) -> None:
     assert found == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore:the file was trained in VecNormalize")
 @pytest.mark.parametrize(
     ("damage", "of_model", "of_vec_normalize"),
     [
@@ -375,6 +377,5 @@ def test_damaged_statistics_are_refused(damage: dict[str, Any], of_model: str, o
     vars(inside.normalization.obs_rms["observation"]).update(damage)
     vars(outside.env.obs_rms).update(damage)
     for model, message in ((inside, of_model), (outside, of_vec_normalize)):
-        with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
-            warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=message):
             TDA2C.load(saved(model), far(), device="cpu")
