@@ -372,7 +372,7 @@ class TDA2C(CollectingAlgorithm):
             raise ValueError(
                 f"the loss is {loss} and its gradient norm {update.grad_norm} at step {self.num_timesteps}, "
                 f"update {self._n_updates + 1}: {STOPPED} "
-                "Lower the learning rates or reward_scale, or scale the observations (VecNormalize)."
+                "Lower the learning rates or reward_scale, or set normalize_observations=True."
             )
         return update
 

@@ -23,6 +23,7 @@ from tests.algorithms.comparing import assert_same_parameters
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.zoo,
+    pytest.mark.filterwarnings("ignore:.* was trained in VecNormalize"),
     pytest.mark.skipif(find_spec("rl_zoo3") is None, reason="needs the extra zoo"),
 ]
 
@@ -163,7 +164,9 @@ def test_train_plays_minatar(tmp_path: Path) -> None:
 
 
 def test_enjoy_shows_the_model(folder: Path) -> None:
-    assert "Mean reward" in run(f"{COMMANDS['enjoy']} -n 100", folder)
+    shown = run(f"{COMMANDS['enjoy']} -n 100", folder)
+    assert "Mean reward" in shown
+    assert "Observations are normalized by the statistics in logs/tda2c/CartPole-v1_1/CartPole-v1.zip" in shown
 
 
 def test_train_searches_and_takes_the_settings_of_a_trial(folder: Path) -> None:
