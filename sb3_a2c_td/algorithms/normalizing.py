@@ -70,7 +70,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             self._check_not_in_vec_normalize(env)
         super().set_env(env, force_reset)
         if left_behind is not None:
-            vars(self).update(_moved(left_behind, "the model"))
+            vars(self).update(_moved(left_behind, "the model", stacklevel=3))
         self._set_up_normalization()
         self._fill_vec_normalize(saved)
 
@@ -136,7 +136,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         return initialized
 
     def _check_not_in_vec_normalize(self, env: Any) -> None:
-        if find_vec_normalize(env)[0] is not None and not isinstance(env, ModelVecNormalize):
+        if find_vec_normalize(env)[0] is not None:
             argument = "normalize_observations" if self.normalize_observations else "normalize_rewards"
             raise ValueError(
                 f"{argument}=True: the model normalizes its environments itself, and env is in VecNormalize too. Pass "
@@ -195,7 +195,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             return saved
         if env is not None:
             _check_movable(saved, file_name(path))
-        checkpoint.data.update(_moved(saved, file_name(path)))
+        checkpoint.data.update(_moved(saved, file_name(path), stacklevel=4))
         return saved
 
     def _fill_vec_normalize(self, saved: SavedNormalization | None) -> None:
@@ -212,25 +212,26 @@ def _callbacks_in(callback: BaseCallback) -> Iterator[BaseCallback]:
 
 
 def _check_movable(saved: SavedNormalization, name: str) -> None:
-    if saved.obstacle is not None:
+    if saved.norm_obs and saved.obstacle is not None:
         raise ValueError(
             f"env: {name} was trained in VecNormalize inside of {saved.obstacle}, which changes the normalized "
             "observations, so that the model cannot normalize by itself: wrap env as it was"
         )
 
 
-def _moved(saved: SavedNormalization, name: str) -> dict[str, Any]:
+def _moved(saved: SavedNormalization, name: str, stacklevel: int) -> dict[str, Any]:
     """Return the attributes of a model that normalizes as a ``VecNormalize`` did, and warn that it does.
 
     :param saved: the ``VecNormalize``
     :param name: the model, for the warning
+    :param stacklevel: the user's call, for the warning
     :return: the attributes; none if the model cannot
     """
-    if saved.obstacle is not None:
-        warnings.warn(f"{name} {TRAINED}, and predict() takes observations normalized by it", stacklevel=4)
+    if saved.norm_obs and saved.obstacle is not None:
+        warnings.warn(f"{name} {TRAINED}, and predict() takes observations normalized by it", stacklevel=stacklevel)
         return {}
     if saved.norm_obs:
-        warnings.warn(f"{name} {TRAINED}. {NOW_INSIDE}", stacklevel=4)
+        warnings.warn(f"{name} {TRAINED}. {NOW_INSIDE}", stacklevel=stacklevel)
     return {
         "normalize_observations": saved.norm_obs,
         "normalize_rewards": saved.norm_reward,

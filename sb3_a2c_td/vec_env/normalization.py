@@ -232,10 +232,12 @@ class ModelVecNormalize(VecNormalize):
 def find_vec_normalize(env: Any) -> tuple[VecNormalize | None, str | None]:
     """Return the outermost ``VecNormalize`` of environments, and what keeps its statistics from moving into a model.
 
-    :param env: the environments
+    :param env: the environments; the wrapper of a model that normalizes itself does not count
     :return: the wrapper, or ``None``; and the name of a wrapper that changes normalized observations, or ``None``
     """
     obstacle = None
+    if isinstance(env, ModelVecNormalize):
+        env = env.venv
     while isinstance(env, VecEnvWrapper):
         if isinstance(env, VecNormalize):
             return env, obstacle if type(env) is VecNormalize else type(env).__name__

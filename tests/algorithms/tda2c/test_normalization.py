@@ -259,6 +259,24 @@ def test_statistics_of_vec_normalize_move_into_the_model(make_env: Callable[[], 
     assert again.normalization.ret_rms.count == count + 50
 
 
+def test_the_wrapper_of_another_model_is_no_vec_normalize() -> None:
+    model = in_vec_normalize()
+    other = TDA2C("MlpPolicy", far(), device="cpu", **BOTH)
+    with pytest.warns(UserWarning, match="was trained in VecNormalize"):
+        loaded = TDA2C.load(saved(model), other.env, device="cpu")
+    assert predicted(loaded, OBSERVATIONS) == normalized_predictions(model)
+    assert loaded.get_env() is other.get_env()
+    assert loaded.normalization is not other.normalization
+
+
+def test_rewards_alone_move_without_a_warning() -> None:
+    """``predict`` takes the same observations as before, whatever changes them."""
+    file = saved(trained(VecFrameStack(VecNormalize(far(), norm_obs=False), 2)))
+    loaded = TDA2C.load(file, VecFrameStack(far(), 2), device="cpu")
+    assert (loaded.normalize_observations, loaded.normalize_rewards) == (False, True)
+    assert loaded.learn(20, reset_num_timesteps=False).normalization.ret_rms.count > 320
+
+
 def test_training_continues_with_the_statistics_that_moved() -> None:
     model = in_vec_normalize(norm_reward=False)
     file = saved(model)
