@@ -6,7 +6,13 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file, require
+from sb3_a2c_td.saving.errors import (
+    UnreadableCheckpointError,
+    UntrustedCheckpointError,
+    naming_file,
+    printable,
+    require,
+)
 from sb3_a2c_td.saving.object_states.format import SCALARS, State, qualified_name
 from sb3_a2c_td.saving.paths import PathOrFile
 from sb3_a2c_td.saving.unpickling import restricted_loads
@@ -16,6 +22,8 @@ from sb3_a2c_td.saving.zips import read_entries, read_zip
 from sb3_a2c_td.vec_env.normalization import NEUTRAL_WRAPPERS, RunningNormalization
 
 NEUTRAL_NAMES = frozenset(map(qualified_name, NEUTRAL_WRAPPERS))
+MAX_NAME = 80
+"""maximum length of a class's name in messages"""
 SETTINGS = ("norm_obs", "norm_reward", "gamma", "clip_obs", "clip_reward", "epsilon")
 ATTRIBUTES = frozenset({*SETTINGS, "ret_rms"})
 """attributes that every ``VecNormalize`` has"""
@@ -60,10 +68,14 @@ def read_saved_normalization(training_state: bytes | None) -> SavedNormalization
 
     :param training_state: the pickle of :func:`sb3_a2c_td.saving.training_state.dumps`; ``None`` if the file has none
     :return: the statistics, or ``None`` if there was no ``VecNormalize``, or the file does not tell
+    :raises UntrustedCheckpointError: if the pickle asks for more than plain data
     :raises UnreadableCheckpointError: if they are damaged
     """
     try:
         return _saved_normalization(_layers(training_state) or [])
+    except (UnreadableCheckpointError, UntrustedCheckpointError):
+        # worded for users already
+        raise
     except PICKLE_DAMAGE as error:
         raise UnreadableCheckpointError(
             f"its statistics of VecNormalize are damaged ({type(error).__name__}: {error})"
@@ -84,10 +96,10 @@ def _saved_normalization(layers: list[tuple[bytes | None, str | None]]) -> Saved
     # the last layer is the environments themselves
     for content, reason in layers[:-1]:
         if content is None:
-            obstacle = str(reason).split(".")[0]
+            obstacle = printable(str(reason).split(".")[0], MAX_NAME)
             continue
         _, (name, attributes), _ = restricted_loads(content)
-        short_name = name.rpartition(".")[2]
+        short_name = printable(name.rpartition(".")[2], MAX_NAME)
         if attributes.keys() >= ATTRIBUTES:
             return _of_attributes(attributes, obstacle if name == qualified_name(VecNormalize) else short_name)
         if name not in NEUTRAL_NAMES:
