@@ -48,7 +48,7 @@ def evaluate(
     with usage_errors.reported():
         vec_env = make_vec_env(env)
         model = load(path, vec_env, available_device(device), trusted)
-        normalization = detach_normalization(model, path, normalize, no_normalize)
+        normalization = detach_normalization(model, path, normalize, no_normalize, trusted)
         if normalization is not None:
             vec_env = normalization.around(vec_env)
     # load() has seeded the environment with the seed of the training

@@ -50,6 +50,6 @@ def export(
         if output.exists() and output.samefile(path):
             raise ValueError(f"--output {output} is the model itself; name another file")
         model = load(path, None, "cpu", trusted)
-        normalization = detach_normalization(model, path, normalize, no_normalize)
+        normalization = detach_normalization(model, path, normalize, no_normalize, trusted)
         export_actor(model, output, to.value, normalization)
     print(f"Saved to {output}, which acts as the model does on {N_OBSERVATIONS} observations")

@@ -79,7 +79,9 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
         raise ValueError(f"{error} (on the command line: --trusted)") from error
 
 
-def detach_normalization(model: TDA2C, path: Path, normalize: Path | None, no_normalize: bool) -> Normalization | None:
+def detach_normalization(
+    model: TDA2C, path: Path, normalize: Path | None, no_normalize: bool, trusted: bool
+) -> Normalization | None:
     """Choose the statistics for a model's observations, and print where they are from.
 
     :param model: the model, whose ``predict`` takes normalized observations from now on
@@ -87,6 +89,7 @@ def detach_normalization(model: TDA2C, path: Path, normalize: Path | None, no_no
     :param normalize: a file that ``VecNormalize.save`` wrote; ``None``: take the statistics in the zip. If it does not
         say how the model was trained, look for a file next to it
     :param no_normalize: whether observations are not to be normalized
+    :param trusted: whether the zip is trusted
     :return: the normalization; ``None``: observations are not normalized
     :raises ValueError: if both options were given, the file is invalid, or the model needs more than statistics
     """
@@ -100,8 +103,8 @@ def detach_normalization(model: TDA2C, path: Path, normalize: Path | None, no_no
     if own is not None:
         print(f"Observations are normalized by the statistics in {path}")
         return own
-    if records_environments(path):
-        _check_not_normalized(path)
+    if records_environments(path, trusted):
+        _check_not_normalized(path, trusted)
         return None
     found = _statistics_next_to(path)
     return None if found is None else _read_statistics(found, f", since {path} does not say how it was trained")
@@ -112,8 +115,8 @@ def _read_statistics(path: Path, reason: str = "") -> Normalization:
     return read_normalization(path)
 
 
-def _check_not_normalized(path: Path) -> None:
-    saved = saved_normalization_of(path)
+def _check_not_normalized(path: Path, trusted: bool) -> None:
+    saved = saved_normalization_of(path, trusted)
     if saved is not None and saved.norm_obs:
         raise ValueError(
             f"{path} {TRAINED} inside of {saved.obstacle}, which changes the normalized observations: use "

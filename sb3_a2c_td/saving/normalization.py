@@ -17,8 +17,8 @@ from sb3_a2c_td.saving.object_states.format import SCALARS, State, qualified_nam
 from sb3_a2c_td.saving.paths import PathOrFile
 from sb3_a2c_td.saving.unpickling import restricted_loads
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
-from sb3_a2c_td.saving.zip_entries import NAMES, TRAINING_STATE
-from sb3_a2c_td.saving.zips import read_entries, read_zip
+from sb3_a2c_td.saving.zip_entries import TRAINING_STATE, read_model
+from sb3_a2c_td.saving.zips import read_zip
 from sb3_a2c_td.vec_env.normalization import NEUTRAL_WRAPPERS, RunningNormalization
 
 NEUTRAL_NAMES = frozenset(map(qualified_name, NEUTRAL_WRAPPERS))
@@ -39,28 +39,30 @@ class SavedNormalization(NamedTuple):
     """a wrapper that changes normalized observations, so that the statistics cannot move into the model"""
 
 
-def records_environments(path: PathOrFile) -> bool:
+def records_environments(path: PathOrFile, trusted: bool = False) -> bool:
     """Check whether a saved model tells how its observations were normalized in training, or that they were not.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
+    :param trusted: whether the file is trusted, see :func:`~sb3_a2c_td.saving.zip_entries.read_model`
     :raises UnreadableCheckpointError: if it is damaged
     """
     with naming_file(path):
-        return _layers(_training_state(path)) is not None
+        return _layers(_training_state(path, trusted)) is not None
 
 
-def saved_normalization_of(path: PathOrFile) -> SavedNormalization | None:
+def saved_normalization_of(path: PathOrFile, trusted: bool = False) -> SavedNormalization | None:
     """Return what :func:`read_saved_normalization` finds in a saved model.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
+    :param trusted: whether the file is trusted, see :func:`~sb3_a2c_td.saving.zip_entries.read_model`
     :raises UnreadableCheckpointError: if it is damaged
     """
     with naming_file(path):
-        return read_saved_normalization(_training_state(path))
+        return read_saved_normalization(_training_state(path, trusted))
 
 
-def _training_state(path: PathOrFile) -> bytes | None:
-    return read_entries(read_zip(path), NAMES).get(TRAINING_STATE)
+def _training_state(path: PathOrFile, trusted: bool) -> bytes | None:
+    return read_model(read_zip(path), trusted).get(TRAINING_STATE)
 
 
 def read_saved_normalization(training_state: bytes | None) -> SavedNormalization | None:

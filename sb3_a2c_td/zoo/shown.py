@@ -31,7 +31,7 @@ class ShownModel(sb3_a2c_td.TDA2C):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", f".*{TRAINED}")
             model = super().load(path, *args, **kwargs)
-        saved = saved_normalization_of(path)
+        saved = saved_normalization_of(path, kwargs.get("trusted", False))
         if saved is not None:
             # the environment normalizes
             model.normalize_observations = False

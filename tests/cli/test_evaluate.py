@@ -115,7 +115,7 @@ def test_the_zip_says_how_observations_are_normalized(normalizes: str) -> None:
         env = VecNormalize(env)
     elif normalizes == "the model":
         settings = {"normalize_observations": True}
-    model = TDA2C("MlpPolicy", env, 0.05, seed=0, device="cpu", **settings).learn(400)
+    model = TDA2C("MlpPolicy", env, seed=0, device="cpu", **settings).learn(400)
     model.save("model.zip")
     other = VecNormalize(make_vec_env("Pendulum-v1", seed=0), clip_obs=0.01)
     other.save("vecnormalize.pkl")
