@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT
-from sb3_a2c_td.vec_env.autoreset_steps import find_adapter
-from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD
+from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, NUMERIC_KINDS
+from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD, GymnasiumVecEnv
 
 
 def check_masks_available(env: VecEnv) -> None:
@@ -30,19 +29,14 @@ def action_masks(env: VecEnv, step: int) -> np.ndarray:
     :param env: the environments
     :param step: the number of environment steps taken so far, for errors
     :return: bool ``(n_envs, n_choices)``, with the choices of all action components in order
-    :raises ValueError: for a mask of another shape or dtype, or one that allows nothing, naming the environment and
-        the step
+    :raises ValueError: for a mask of another size, with other values than booleans, 0 and 1, or that allows nothing,
+        naming the environment and the step
     """
-    adapter = find_adapter(env)
-    rows = adapter.action_masks() if adapter is not None else env.env_method(MASK_METHOD)
+    rows = _rows_of(env)
     n_choices = components(env.action_space)
     if not isinstance(rows, np.ndarray) or rows.shape != (env.num_envs, sum(n_choices)):
-        rows = _stack(rows, sum(n_choices), env.action_space, step)
-    if rows.dtype.kind not in "biu":
-        raise ValueError(
-            f"action_masks at step {step} have the dtype {rows.dtype}, expected booleans: {FIX_ENVIRONMENT}."
-        )
-    masks = rows.astype(bool, copy=False)
+        rows = _stack(rows, env.num_envs, sum(n_choices), env.action_space, step)
+    masks = _to_booleans(rows, step)
     firsts = np.cumsum([0, *n_choices[:-1]])
     allowed = np.logical_or.reduceat(masks, firsts, axis=1)
     if not allowed.all():
@@ -52,6 +46,14 @@ def action_masks(env: VecEnv, step: int) -> np.ndarray:
             f"{component} of {env.action_space}: {FIX_ENVIRONMENT}."
         )
     return masks
+
+
+def _rows_of(env: VecEnv) -> Any:
+    """Ask the outermost wrapper that answers ``env_method`` itself, as sb3-contrib does; else the environments."""
+    while isinstance(env, VecEnvWrapper) and type(env).env_method is VecEnvWrapper.env_method:
+        env = env.venv
+    # all masks in one array, instead of a list of its rows
+    return env.action_masks() if isinstance(env, GymnasiumVecEnv) else env.env_method(MASK_METHOD)
 
 
 def components(action_space: spaces.Space[Any]) -> list[int]:
@@ -64,11 +66,36 @@ def components(action_space: spaces.Space[Any]) -> list[int]:
     return [2] * action_space.shape[0]
 
 
-def _stack(rows: Any, n_choices: int, action_space: spaces.Space[Any], step: int) -> np.ndarray:
-    for env_index, row in enumerate(rows):
-        if np.shape(row) != (n_choices,):
-            raise ValueError(
-                f"action_masks of environment {env_index} at step {step}: expected {n_choices} booleans for "
-                f"{action_space}, got {row!r}: {FIX_ENVIRONMENT}."
-            )
-    return np.stack(rows)
+def _stack(rows: Any, n_envs: int, n_choices: int, action_space: spaces.Space[Any], step: int) -> np.ndarray:
+    """Make one array of masks that may be nested lists or arrays of other shapes."""
+    if len(rows) != n_envs:
+        raise ValueError(f"action_masks at step {step}: expected {n_envs} masks, got {len(rows)}: {FIX_ENVIRONMENT}.")
+    return np.stack([_flatten(row, env, n_choices, action_space, step) for env, row in enumerate(rows)])
+
+
+def _flatten(row: Any, env: int, n_choices: int, action_space: spaces.Space[Any], step: int) -> np.ndarray:
+    try:
+        mask = np.asarray(row).reshape(-1)
+    except ValueError:
+        # lists of different lengths
+        mask = None
+    if mask is None or len(mask) != n_choices:
+        raise ValueError(
+            f"action_masks of environment {env} at step {step}: expected {n_choices} booleans for {action_space}, got "
+            f"{row!r}: {FIX_ENVIRONMENT}."
+        )
+    return mask
+
+
+def _to_booleans(rows: np.ndarray, step: int) -> np.ndarray:
+    """Return a copy as booleans, which the environments cannot change."""
+    if rows.dtype == bool:
+        return rows.copy()
+    is_valid = np.logical_or(rows == 0, rows == 1) if rows.dtype.kind in NUMERIC_KINDS else np.zeros(rows.shape, bool)
+    if not is_valid.all():
+        env_index = int(np.argwhere(~is_valid)[0, 0])
+        raise ValueError(
+            f"action_masks={rows[env_index]} of environment {env_index} at step {step} must be booleans, or 0 and 1: "
+            f"{FIX_ENVIRONMENT}."
+        )
+    return rows.astype(bool)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
@@ -279,28 +279,38 @@ class GymnasiumVecEnv(VecEnv):
     def action_masks(self) -> np.ndarray | list[Any]:
         """Return which actions are allowed now.
 
-        The masks come from a method ``action_masks()`` of the vector environment; else from that method of each single
-        environment, as in sb3-contrib; else from ``infos["action_mask"]`` of the last step or reset, as in Gymnasium's
-        Taxi.
+        The masks come from a method ``action_masks()`` of the vector environment or a wrapper around it; else from that
+        method of each single environment, as in sb3-contrib; else from ``infos["action_mask"]`` of the last step or
+        reset, as in Gymnasium's Taxi.
 
         :return: ``(n_envs, n_choices)``, or a list of the rows
         :raises AttributeError: if the environment has none of these
         """
-        vector_env = self.env.unwrapped
-        if hasattr(vector_env, MASK_METHOD):
-            masks = np.array(vector_env.action_masks())  # type: ignore[attr-defined]
-        elif isinstance(vector_env, SyncVectorEnv) and self._sub_environments_have_masks:
-            return [env.get_wrapper_attr(MASK_METHOD)() for env in vector_env.envs]
-        elif isinstance(vector_env, AsyncVectorEnv) and self._sub_environments_have_masks:
+        layer, vector_env = self._layer_with_masks(), self.env.unwrapped
+        if layer is not None:
+            masks = np.array(layer.action_masks())
+        elif isinstance(vector_env, SyncVectorEnv | AsyncVectorEnv) and self._sub_environments_have_masks:
             return list(vector_env.call(MASK_METHOD))
         elif self._masks_in_infos is not None:
             masks = self._masks_in_infos.copy()
         else:
             raise AttributeError(f"{self.env} has neither a method {MASK_METHOD}() nor infos[{MASK_KEY!r}]")
+        # an autoreset step ignores the action
+        if masks.dtype == object:
+            # lists in infos
+            return [np.ones_like(mask) if ended else mask for mask, ended in zip(masks, self._ended, strict=True)]
         if masks.shape[:1] == (self.num_envs,):
-            # an autoreset step ignores the action
             masks[self._ended] = True
         return masks
+
+    def _layer_with_masks(self) -> Any:
+        """Return the outermost wrapper, or the vector environment, that has a method ``action_masks()``."""
+        layer: VectorEnv[Any, Any, Any] = self.env
+        while not hasattr(layer, MASK_METHOD):
+            if not isinstance(layer, VectorWrapper):
+                return None
+            layer = layer.env
+        return layer
 
     @cached_property
     def _sub_environments_have_masks(self) -> bool:
@@ -308,7 +318,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def _has_masks(self) -> bool:
         return (
-            hasattr(self.env.unwrapped, MASK_METHOD)
+            self._layer_with_masks() is not None
             or self._sub_environments_have_masks
             or self._masks_in_infos is not None
         )

@@ -7,11 +7,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorWrapper
+from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.evaluation import evaluate_policy
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_a2c_td import GymnasiumVecEnv
 from tests.algorithms.maskable.models import VECTOR, make_masked_env, make_model
@@ -103,6 +104,59 @@ def test_sb3_contribs_evaluation_finds_the_masks(name: str) -> None:
     assert lengths == [7, 7, 7]
 
 
+class ForbidsTheFirst(VecEnvWrapper):
+    """Forbids one more action than the environments do."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        return self.venv.step_wait()
+
+    def env_method(self, method_name: str, *args: Any, **kwargs: Any) -> list[Any]:
+        results = self.venv.env_method(method_name, *args, **kwargs)
+        return [self._narrowed(mask) for mask in results] if method_name == "action_masks" else results
+
+    @staticmethod
+    def _narrowed(mask: np.ndarray) -> np.ndarray:
+        # the environments always allow the last action
+        return mask & (np.arange(len(mask)) > 0)
+
+
+class VectorForbidsTheFirst(VectorWrapper):
+    """As above, below the adapter."""
+
+    def action_masks(self) -> np.ndarray:
+        return np.stack([ForbidsTheFirst._narrowed(mask) for mask in self.env.unwrapped.call("action_masks")])
+
+
+def always_with_the_last() -> gym.Env:
+    return ActionMasker(MaskedEnv(VECTOR, spaces.Discrete(5), takes_all=True), lambda env: with_last(env.unwrapped))
+
+
+def with_last(env: MaskedEnv) -> np.ndarray:
+    return env.masks | (np.arange(5) == 4)
+
+
+@pytest.mark.parametrize(
+    "make_env",
+    [
+        lambda: ForbidsTheFirst(DummyVecEnv([always_with_the_last] * 4)),
+        lambda: ForbidsTheFirst(GymnasiumVecEnv(SyncVectorEnv([always_with_the_last] * 4))),
+        lambda: VecNormalize(ForbidsTheFirst(GymnasiumVecEnv(SyncVectorEnv([always_with_the_last] * 4)))),
+        lambda: GymnasiumVecEnv(VectorForbidsTheFirst(SyncVectorEnv([always_with_the_last] * 4))),
+    ],
+    ids=["DummyVecEnv", "GymnasiumVecEnv", "VecNormalize", "VectorWrapper"],
+)
+def test_masks_of_wrappers_are_used(make_env: Callable[[], VecEnv]) -> None:
+    """The mask is that of the environment that is trained on, not of one below."""
+    model = make_model(make_env(), n_steps=65, update_on_episode_end=False).learn(64 * 4)
+    rows = model.rollout_buffer.transitions()
+    assert len(rows.actions) == 256
+    assert np.bincount(rows.actions, minlength=5)[0] == 0
+    assert not rows.action_masks[:, 0].any()
+
+
 def test_masks_do_not_draw_from_the_action_space() -> None:
     """The number of choices is read off the space, not off a sample, so that seeded spaces stay reproducible."""
     model = make_model(make_masked_env(spaces.MultiBinary(3)))
@@ -134,16 +188,108 @@ class ConstantMasks(RandomEnv):
             spaces.Discrete(4),
             r"environment 0 at step 0: expected 4 booleans for Discrete\(4\), got \[True",
         ),
-        ([0.0] * 4, spaces.Discrete(4), "float64.* booleans"),
+        ([0.5, 1.0, 0.0, 1.0], spaces.Discrete(4), r"\[0\.5.* of environment 0 at step 0 must be booleans, or 0 and 1"),
+        ([1.0, np.nan, 0.0, 1.0], spaces.Discrete(4), "nan.* must be booleans, or 0 and 1"),
+        # the indices of the allowed actions
+        ([0, 2, 3], spaces.Discrete(3), r"\[0 2 3\].* must be booleans, or 0 and 1"),
+        ([True, False, None], spaces.Discrete(3), "None.* must be booleans, or 0 and 1"),
+        (["yes", "no"], spaces.Discrete(2), "'yes'.* must be booleans, or 0 and 1"),
+        ([[True], [False, True]], spaces.MultiDiscrete([1, 2]), r"expected 3 booleans.*, got \[\[True\], \["),
+        (None, spaces.Discrete(4), "expected 4 booleans for Discrete.*, got None"),
         ([False] * 4, spaces.Discrete(4), "of environment 0 at step 0 allow nothing for component 0"),
         ([1, 0, 0, 0], spaces.MultiDiscrete([2, 2]), "allow nothing for component 1"),
         ([1, 0, 0, 1, 0, 0], spaces.MultiBinary(3), "allow nothing for component 2"),
     ],
-    ids=["length", "dtype", "discrete", "multi_discrete", "multi_binary"],
+    ids=[
+        "length",
+        "fraction",
+        "nan",
+        "indices",
+        "object",
+        "strings",
+        "ragged",
+        "none",
+        "discrete",
+        "multi_discrete",
+        "multi_binary",
+    ],
 )
 def test_invalid_masks_are_errors(masks: Any, action_space: spaces.Space, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_model(ConstantMasks(masks, action_space)).learn(10)
+
+
+MASK = np.array([True, False, True, True])
+
+
+MASKS_OF_ALL_TYPES = [
+    (MASK.astype(np.float32), spaces.Discrete(4)),
+    (MASK.astype(np.int8), spaces.Discrete(4)),
+    ([1.0, 0.0, 1.0, 1.0], spaces.Discrete(4)),
+    ([1, 0, 1, 1], spaces.Discrete(4)),
+    ((True, False, True, True), spaces.Discrete(4)),
+    ([[1, 0], [1, 1]], spaces.MultiDiscrete([2, 2])),
+    (MASK.reshape(2, 2).astype(float), spaces.MultiBinary(2)),
+    (MASK.reshape(1, 4), spaces.Discrete(4)),
+]
+
+
+@pytest.mark.parametrize(("masks", "action_space"), MASKS_OF_ALL_TYPES)
+@pytest.mark.parametrize(
+    "make_env",
+    [
+        lambda make_env: DummyVecEnv([make_env] * 2),
+        lambda make_env: SyncVectorEnv([make_env] * 2),
+        lambda make_env: SyncVectorEnv([lambda: MaskInInfo(make_env())] * 2),
+        lambda make_env: NextStepVectorEnv([lambda: MaskInInfo(make_env())] * 2),
+    ],
+    ids=["DummyVecEnv", "SyncVectorEnv", "infos", "native"],
+)
+def test_masks_have_the_types_that_maskable_ppo_takes(make_env: Any, masks: Any, action_space: spaces.Space) -> None:
+    model = make_model(make_env(lambda: ConstantMasks(masks, action_space)), n_steps=32).learn(62)
+    rows = model.rollout_buffer.transitions()
+    assert len(rows.rewards) > 50
+    np.testing.assert_array_equal(rows.action_masks, np.tile(MASK, (len(rows.rewards), 1)))
+
+
+@pytest.mark.parametrize(("masks", "action_space"), MASKS_OF_ALL_TYPES)
+def test_maskable_ppo_takes_masks_of_these_types(masks: Any, action_space: spaces.Space) -> None:
+    MaskablePPO("MlpPolicy", ConstantMasks(masks, action_space), n_steps=2, batch_size=2, device="cpu").learn(2)
+
+
+class MaskInInfo(gym.Wrapper):
+    """Hides the method ``action_masks``, and returns masks in infos."""
+
+    def has_wrapper_attr(self, name: str) -> bool:
+        return name != "action_masks" and super().has_wrapper_attr(name)
+
+    def reset(self, **kwargs: Any):
+        observation, info = self.env.reset(**kwargs)
+        return observation, {**info, "action_mask": self.unwrapped.masks}
+
+    def step(self, action):
+        *rest, info = self.env.step(action)
+        return *rest, {**info, "action_mask": self.unwrapped.masks}
+
+
+def test_masks_that_an_environment_changes_in_place_are_copied() -> None:
+    """Each row of the buffer has the mask that its action was drawn with."""
+
+    class Reused(ForbidsTheFirst):
+        masks = np.ones((2, 5), bool)
+
+        def step_wait(self):
+            results = self.venv.step_wait()
+            self.masks[:] = self.venv.env_method("action_masks")
+            return results
+
+        def env_method(self, method_name: str, *args: Any, **kwargs: Any) -> Any:
+            return self.masks
+
+    model = make_model(Reused(DummyVecEnv([always_with_the_last] * 2)), n_steps=32).learn(62)
+    rows = model.rollout_buffer.transitions()
+    assert rows.action_masks[np.arange(62), rows.actions].all()
+    assert not rows.action_masks[2:].all()
 
 
 def test_a_mask_of_the_wrong_length_names_its_environment() -> None:
