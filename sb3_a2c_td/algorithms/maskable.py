@@ -1,5 +1,6 @@
 """MaskableTDA2C: TDA2C with invalid action masking."""
 
+import warnings
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -43,6 +44,7 @@ class MaskableTDA2C(TDA2C):
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateMaskablePolicy
     policy: SeparateMaskablePolicy  # type: ignore[assignment]
+    _has_warned: bool = False
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -53,8 +55,8 @@ class MaskableTDA2C(TDA2C):
             )
 
     def _excluded_save_params(self) -> list[str]:
-        # used within one step only
-        return [*super()._excluded_save_params(), "_masks"]
+        # the masks are used within one step only
+        return [*super()._excluded_save_params(), "_masks", "_has_warned"]
 
     def predict(
         self,
@@ -74,6 +76,16 @@ class MaskableTDA2C(TDA2C):
             ``None``: all of them
         :return: the action, or a batch of them, and ``state`` unchanged
         """
+        # SB3's evaluation passes episode starts
+        if action_masks is None and episode_start is not None and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "MaskableTDA2C is evaluated without action masks, and may take invalid actions: use "
+                "sb3_contrib.common.maskable.callbacks.MaskableEvalCallback and "
+                "sb3_contrib.common.maskable.evaluation.evaluate_policy instead of EvalCallback and SB3's "
+                "evaluate_policy.",
+                stacklevel=2,
+            )
         observation = self._normalized(observation)
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)
 

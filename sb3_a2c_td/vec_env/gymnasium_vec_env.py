@@ -20,6 +20,7 @@ from sb3_a2c_td.vec_env import sub_environments
 from sb3_a2c_td.vec_env.autoreset_modes import USE_ANOTHER_MODE, autoreset_mode, check_partial_resets
 from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO, Info, info_of
+from sb3_a2c_td.vec_env.partial_resets import reset_some
 
 FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
 """keys that belong to the ended episode in infos of ``SAME_STEP`` environments; the others belong to the next one"""
@@ -241,7 +242,7 @@ class GymnasiumVecEnv(VecEnv):
     def _reset_ended(self, dones: np.ndarray, observations: Observations) -> None:
         """Reset the ended environments, and write their first observations into ``observations``."""
         ended = np.flatnonzero(dones)
-        first_observations, first_infos = self.env.reset(options={"reset_mask": dones.copy()})
+        first_observations, first_infos = reset_some(self.env, dones)
         if not self._is_built_in:
             self._check_unchanged(np.flatnonzero(~dones), observations, first_observations)
         for array, first in paired_arrays(observations, first_observations):

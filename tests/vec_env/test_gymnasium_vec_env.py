@@ -1,5 +1,6 @@
 """``GymnasiumVecEnv`` returns what SB3's ``DummyVecEnv`` of monitored environments returns, step for step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -8,7 +9,14 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorObservationWrapper, VectorWrapper
+from gymnasium.vector import (
+    AsyncVectorEnv,
+    AutoresetMode,
+    SyncVectorEnv,
+    VectorEnv,
+    VectorObservationWrapper,
+    VectorWrapper,
+)
 from gymnasium.wrappers import TimeLimit, TransformObservation
 from gymnasium.wrappers import vector as vector_wrappers
 from hypothesis import given, settings
@@ -19,7 +27,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from sb3_a2c_td import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.autoreset_steps import dropping_autoreset_steps
 from tests.algorithms.comparing import assert_same_parameters
-from tests.environments import CountingEnv, DictCountingEnv, NextStepVectorEnv
+from tests.environments import CountingEnv, DictCountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 from tests.vec_env.traces import (
     ACTION_SPACES,
     BUILT_IN,
@@ -207,6 +215,46 @@ def test_options_reach_every_environment_once() -> None:
     env.set_options({"reset_mask": np.array([True, False])})
     with pytest.raises(ValueError, match=r"remove 'reset_mask', since"):
         env.reset()
+
+
+class LeveledEnv(RandomEpisodesEnv):
+    """Has a level from the options. The info of a reset has all options so far."""
+
+    def __init__(self) -> None:
+        super().__init__(OBSERVATION_SPACES[0], ACTION_SPACES[0])
+        self.all_options: list[dict[str, Any] | None] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        level = 1 if options is None else options["level"]
+        self.all_options.append(options)
+        observation, _ = super().reset(seed=seed)
+        return observation, {"level": level}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("make", [SyncVectorEnv, AsyncVectorEnv])
+def test_options_are_those_of_dummy_vec_env(make: Callable[..., VectorEnv], mode: AutoresetMode) -> None:
+    """Those that were set hold for the next reset; at the end of an episode there are none."""
+    envs = [GymnasiumVecEnv(make([LeveledEnv] * 3, autoreset_mode=mode)), monitored([LeveledEnv] * 3)]
+    for env in envs:
+        env.set_options({"level": 2})
+    for seed in (3, 4):
+        assert assert_same_traces(*envs, random_actions(ACTION_SPACES[0], 20, 3), seed) > 5
+    ours, theirs = (env.get_attr("all_options") for env in envs)
+    envs[0].close()
+    assert ours == theirs
+    assert [options[:2] for options in ours] == [[{"level": 2}, None]] * 3
+
+
+def test_partial_resets_in_wrappers_have_no_options() -> None:
+    vector_env = vector_wrappers.ClipReward(SyncVectorEnv([LeveledEnv] * 2), -1, 1)
+    env = GymnasiumVecEnv(vector_env)
+    env.reset()
+    before = list(vector_env.unwrapped.envs)
+    for action in random_actions(ACTION_SPACES[0], 20, 2):
+        env.step(action)
+    assert {str(options) for options in np.concatenate(env.get_attr("all_options"))} == {"None"}
+    assert all(now is then for now, then in zip(vector_env.unwrapped.envs, before, strict=True))
 
 
 def test_seeds_are_used_once_and_native_environments_take_the_first() -> None:

@@ -8,6 +8,8 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, UnreadableCheckpointError
 from sb3_a2c_td.export import ExportError, export_actor
@@ -95,6 +97,18 @@ def test_sb3_contribs_evaluation_callback_passes_masks() -> None:
     make_model(make_masked_env(spaces.Discrete(5))).learn(300, callback)
     assert callback.n_calls == 100
     assert callback.best_mean_reward >= callback.last_mean_reward > -np.inf
+
+
+def test_an_evaluation_without_masks_warns_once() -> None:
+    """SB3's ``EvalCallback`` does not pass masks. A single prediction without masks is the user's choice."""
+    evaluation = EvalCallback(make_masked_env(spaces.Discrete(5), takes_all=True), eval_freq=20, verbose=0)
+    model = make_model(make_masked_env(spaces.Discrete(5)))
+    with pytest.warns(UserWarning, match=r"without action masks.*maskable\.callbacks\.MaskableEvalCallback") as record:
+        model.learn(300, evaluation)
+    assert (evaluation.n_calls, len(record)) == (100, 1)
+    # another warning would be an error
+    evaluate_policy(model, evaluation.eval_env)
+    make_model(make_masked_env(spaces.Discrete(5))).predict(np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize("engine", MLP_ENGINES)
