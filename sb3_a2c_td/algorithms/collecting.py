@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_a2c_td.algorithms.callbacks import check_callback
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
-from sb3_a2c_td.rollout.observations import Observations
+from sb3_a2c_td.rollout.observations import Observations, copied
 from sb3_a2c_td.rollout.steps import step_transitions
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
 from sb3_a2c_td.rollout.validation import check_finite, check_shapes, check_spaces
@@ -68,6 +68,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             total_timesteps, callback = super()._setup_learn(*args, **kwargs)
             check_shapes(self.num_timesteps, self.n_envs, self.observation_space, self._last_observations)
             check_finite(self.num_timesteps, observation=self._last_observations)
+            # the environment may return the same array at the next step
+            self._last_obs = copied(self._last_observations)
         except BaseException:
             # this observation may be from before a reset that failed
             self._last_obs = None
@@ -131,7 +133,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         try:
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
-            dones = dones.astype(bool, copy=False)
+            dones = dones.astype(bool)
             self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))
             self._store_last_obs(new_obs, dones)
         except BaseException:
@@ -144,7 +146,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         return callback.on_step()
 
     def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
-        self._last_obs = new_obs
+        # a copy, since some environments write every step into the same arrays
+        self._last_obs = copied(new_obs)
         self._last_episode_starts = dones
 
     def _sample_noise_if_due(self, n_envs: int, n_steps: int) -> None:
@@ -156,8 +159,9 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
                 self.policy.reset_noise(n_envs)
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
+        """Return the actions for the environments, which may change them: never the array that is learned from."""
         if not isinstance(self.action_space, spaces.Box):
-            return actions
+            return actions.copy()
         if self.policy.squash_output:
             return self.policy.unscale_action(actions)
         return actions.clip(self.action_space.low, self.action_space.high)

@@ -24,6 +24,17 @@ def map_arrays(function: Callable[..., Any], *observations: Any) -> Any:
     return function(*observations)
 
 
+def copied(observations: Observations) -> Observations:
+    """Return copies of arrays, with their layouts in memory.
+
+    :param observations: an array, or a dict of arrays
+    """
+    # without map_arrays(), since this runs at every step
+    if isinstance(observations, dict):
+        return {key: array.copy("K") for key, array in observations.items()}
+    return observations.copy("K")
+
+
 def named_arrays(name: str, observations: Any) -> Iterator[tuple[str, Any]]:
     """Iterate over the array, or the arrays of each key, with names for error messages.
 

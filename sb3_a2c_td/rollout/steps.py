@@ -6,7 +6,7 @@ import numpy as np
 
 from sb3_a2c_td.rollout.observations import Observations, map_arrays
 from sb3_a2c_td.rollout.transitions import Transitions
-from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, check_finite
+from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, STOPPED, check_finite
 
 
 def step_transitions(
@@ -49,13 +49,16 @@ def with_terminal_observations(
     :param truncated: whether a time limit ended it, bool ``(n_envs,)``
     :param infos: the infos of the step
     :param step: the number of environment steps taken so far, for errors
-    :raises ValueError: if a truncated episode has no last observation, or it has another shape or is not finite
+    :raises ValueError: if a truncated episode has no last observation, or it has another shape, is not finite, or
+        shares memory with the new observations
     """
     next_obs: Observations = map_arrays(np.copy, new_obs)
     for env in np.flatnonzero(dones).tolist():
         terminal_obs = infos[env].get("terminal_observation")
         if terminal_obs is not None:
             map_arrays(lambda rows, last, env=env: _overwrite(rows, env, last, step), next_obs, terminal_obs)
+            if truncated[env]:
+                map_arrays(lambda rows, last, env=env: _check_own_memory(rows, env, last, step), new_obs, terminal_obs)
         elif truncated[env]:
             raise ValueError(
                 f"infos[{env}] of step {step} has 'TimeLimit.truncated' but no 'terminal_observation': the environment "
@@ -73,3 +76,11 @@ def _overwrite(rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None
             f"{np.shape(terminal_obs)}; {FIX_ENVIRONMENT}."
         )
     rows[env] = terminal_obs
+
+
+def _check_own_memory(new_rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None:
+    if np.shares_memory(new_rows, terminal_obs):
+        raise ValueError(
+            f"terminal_observation of environment {env} at step {step} shares memory with the new observations, which "
+            f"have overwritten it: {STOPPED} Return a copy of it in the infos."
+        )

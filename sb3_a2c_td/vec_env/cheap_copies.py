@@ -17,10 +17,33 @@ IMMUTABLE = frozenset({type(None), bool, int, float, str, np.bool_, np.int32, np
 
 
 class InfoList(list[dict[str, Any]]):
-    """A list of infos with a cheap deep copy."""
+    """A list of infos with a cheap deep copy, in which terminal observations are copies.
+
+    ``DummyVecEnv`` stores the array that the environment returned, and resets the environment before it copies the
+    info. An environment that reuses one array overwrites it then.
+    """
+
+    def __getitem__(self, env: int) -> dict[str, Any]:  # type: ignore[override]
+        info = list.__getitem__(self, env)
+        # DummyVecEnv stores this key first, so that episodes that continue need no other dict
+        if "TimeLimit.truncated" in info:
+            self[env] = info = EndInfo(info)
+        return info
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[dict[str, Any]]:
-        return [dict(info) if _is_flat(info) else deepcopy(info, memo) for info in self]
+        return [dict(info) if _is_flat(info) else self._deep_copy(env, info, memo) for env, info in enumerate(self)]
+
+    def _deep_copy(self, env: int, info: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
+        # between steps, all infos are plain dicts, which can be saved
+        self[env] = plain = dict(info)
+        return deepcopy(plain, memo)
+
+
+class EndInfo(dict[str, Any]):
+    """An info that stores a copy of the terminal observation."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, deepcopy(value) if key == "terminal_observation" else value)
 
 
 class ArrayDict(OrderedDict[str, np.ndarray]):

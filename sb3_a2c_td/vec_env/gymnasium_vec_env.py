@@ -234,10 +234,25 @@ class GymnasiumVecEnv(VecEnv):
             raise RuntimeError(f"{self.env} ended an episode without infos['final_obs']. {self._wrong_mode()}")
         first_infos = {key: value for key, value in env_infos.items() if key not in FINAL_KEYS}
         self._store_reset_infos(ended, first_infos)
+        self._check_final_observations(ended, env_infos["final_obs"])
         final_info = env_infos.get("final_info", {})
         # copies, since these are objects of the environments, which may change them
         last_observations = [deepcopy(select_rows(env_infos["final_obs"], env)) for env in ended.tolist()]
         return last_observations, [self._info_of(final_info, env) for env in ended.tolist()]
+
+    def _check_final_observations(self, ended: np.ndarray, final_observations: Any) -> None:
+        """Check that single environments did not write their first observations over the last ones."""
+        vector_env = self.env.unwrapped
+        if not isinstance(vector_env, SyncVectorEnv):
+            return
+        for env in ended.tolist():
+            lasts = named_arrays("", select_rows(final_observations, env))
+            firsts = dict(named_arrays("", vector_env._env_obs[env])).values()
+            if any(np.shares_memory(last, first) for _, last in lasts for first in firsts):
+                raise ValueError(
+                    f"environment {env} of {vector_env} wrote the first observation of an episode into the array of "
+                    "the last one: return a copy from step(), or use autoreset_mode=AutoresetMode.NEXT_STEP"
+                )
 
     def _reset_ended(self, dones: np.ndarray, observations: Observations) -> None:
         """Reset the ended environments, and write their first observations into ``observations``."""

@@ -89,6 +89,8 @@ def test_callers_may_change_what_steps_return() -> None:
             info["number"] = "changed by a callback"
             info.get("list", []).append("changed by a callback")
     assert all(np.isfinite(array).all() for array in env.buf_obs.values())
+    # what DummyVecEnv keeps is saved with a model
+    assert {type(info) for info in list(env.buf_infos)} == {dict}
 
 
 def test_flat_infos_and_arrays_are_not_deep_copied(monkeypatch: pytest.MonkeyPatch) -> None:

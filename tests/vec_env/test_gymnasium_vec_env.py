@@ -166,17 +166,17 @@ def test_a_terminal_observation_that_an_environment_reuses_is_copied() -> None:
     class Reusing(CountingEnv):
         buffer = np.zeros(2, np.float32)
 
-        def _observation(self):
-            self.buffer[:] = super()._observation()
-            return self.buffer
+        def step(self, action):
+            self.buffer[:], *rest = super().step(action)
+            return self.buffer, *rest
 
     env = GymnasiumVecEnv(SyncVectorEnv([lambda: Reusing(2)], autoreset_mode=AutoresetMode.SAME_STEP))
     env.reset()
     env.step(np.zeros(1, int))
     info = env.step(np.zeros(1, int))[3][0]
     env.step(np.zeros(1, int))
-    # SyncVectorEnv returns the object itself, which holds the next episode's first observation by now
-    assert info["terminal_observation"].tolist() == [1, 0]
+    # SyncVectorEnv returns the object itself, which holds the next episode's second observation by now
+    assert info["terminal_observation"].tolist() == [0, 2]
 
 
 def test_observations_have_the_dtype_of_their_space() -> None:
