@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
@@ -142,7 +143,12 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
         model = cls._from_checkpoint(checkpoint, path, env, device, force_reset=False)
         training_state.restore(model, model._streams, checkpoint.training_state)
+        model._detect_moves()
         return model
+
+    @abstractmethod
+    def _detect_moves(self) -> None:
+        """Notice from now on when something else steps or resets the environments."""
 
     @classmethod
     def _continue(cls, path: Path, env: GymEnv, device: th.device | str, trusted: bool) -> Self:

@@ -1,7 +1,7 @@
 """Collecting rollouts, as TDA2C and its variants share it."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -25,6 +25,7 @@ from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 from sb3_a2c_td.vec_env.env_argument import check_env
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO
+from sb3_a2c_td.vec_env.moves import MoveDetector
 from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 
 
@@ -36,6 +37,10 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     update_on_episode_end: bool | None
     _n_ranks: int = 1
     """processes that train the model together, and count their steps together"""
+    _moves: MoveDetector | None = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_moves"]
 
     @abstractmethod
     def sample_actions(self, observations: Observations) -> np.ndarray:
@@ -64,12 +69,13 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         return super()._init_callback(callback, progress_bar)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        last_obs = self._last_obs
         try:
             total_timesteps, callback = super()._setup_learn(*args, **kwargs)
-            check_shapes(self.num_timesteps, self.n_envs, self.observation_space, self._last_observations)
-            check_finite(self.num_timesteps, observation=self._last_observations)
-            # the environment may return the same array at the next step
-            self._last_obs = copied(self._last_observations)
+            was_reset = self._last_obs is not last_obs
+            if was_reset or self._moves is None or self._moves.env is not self.env:
+                self._detect_moves()
+            self._store_first_obs(self._last_observations)
         except BaseException:
             # this observation may be from before a reset that failed
             self._last_obs = None
@@ -82,6 +88,28 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         self.rollout_buffer.check = self._check_shapes
         return total_timesteps, callback
 
+    def _detect_moves(self) -> None:
+        assert self.env is not None
+        self._moves = MoveDetector(self.env)
+
+    def _store_first_obs(self, observations: Observations) -> None:
+        """Check and store the observations after a reset."""
+        check_shapes(self.num_timesteps, self.n_envs, self.observation_space, observations)
+        check_finite(self.num_timesteps, observation=observations)
+        self._last_obs = copied(observations)
+
+    def _reset_if_moved(self, env: VecEnv) -> None:
+        """Reset the environments if something else moved them: their state no longer follows the last observations.
+
+        An evaluation does that, or a callback that trains another model on them.
+        """
+        assert self._moves is not None
+        if self._moves.has_moved():
+            self._last_obs = None
+            self._store_first_obs(cast(Observations, env.reset()))
+            self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+            self._moves.accept()
+
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: TransitionBuffer, n_rollout_steps: int
     ) -> bool:
@@ -93,15 +121,25 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         :param n_rollout_steps: the length of the rollout in steps of each environment
         :return: whether the rollout is complete; otherwise the callback stopped training, or the budget is used up
         """
+        total_timesteps = self._total_timesteps
+        try:
+            return self._collect_until(total_timesteps, env, callback, n_rollout_steps)
+        finally:
+            # a callback that calls learn() sets another total
+            self._total_timesteps = total_timesteps
+
+    def _collect_until(self, total_timesteps: int, env: VecEnv, callback: BaseCallback, n_rollout_steps: int) -> bool:
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
         self._prepare_to_act()
-        while not self._rollout_is_complete(rollout_buffer, n_rollout_steps):
-            if self.num_timesteps >= self._total_timesteps:
+        # learn() replaces the buffer, also if a callback calls it
+        while not self._rollout_is_complete(self.rollout_buffer, n_rollout_steps):
+            if self.num_timesteps >= total_timesteps:
                 return False
-            if not self._collect_step(env, callback, rollout_buffer):
+            if not self._collect_step(env, callback, self.rollout_buffer):
                 return False
+        rollout_buffer = self.rollout_buffer
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -124,6 +162,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
         :return: whether to continue, as the callback says
         """
+        self._reset_if_moved(env)
         if self.use_sde:
             self._sample_noise_if_due(env.num_envs, rollout_buffer.n_steps)
         actions = self.sample_actions(self._last_observations)
@@ -132,6 +171,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         self.num_timesteps += env.num_envs * self._n_ranks
         try:
             new_obs, rewards, dones, infos = env.step(clipped_actions)
+            self._moves.accept()  # type: ignore[union-attr]
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool)
             self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))

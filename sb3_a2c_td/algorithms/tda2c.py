@@ -274,7 +274,7 @@ class TDA2C(CollectingAlgorithm):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy needs an engine for its own policy, and does not handle the original's Ctrl-C
-        return {**self.__dict__, "_engine": None, "_interrupts": Interrupts()}
+        return {**self.__dict__, "_engine": None, "_interrupts": Interrupts(), "_moves": None}
 
     def learn(
         self,

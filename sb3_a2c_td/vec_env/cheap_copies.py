@@ -6,6 +6,7 @@ values need no deep copy.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -49,7 +50,18 @@ class EndInfo(dict[str, Any]):
 class ArrayDict(OrderedDict[str, np.ndarray]):
     """Arrays of numbers by key with a cheap deep copy."""
 
+    # an attribute in a slot is not part of what is saved
+    __slots__ = ("n_copies",)
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        super().__init__(arrays)
+        self.n_copies = 0
+        """how many times ``DummyVecEnv`` has returned observations, at each step and reset"""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> OrderedDict[str, np.ndarray]:
+        # where a whole environment is copied, the memo has other objects
+        if not memo:
+            self.n_copies += 1
         return OrderedDict((key, array.copy()) for key, array in self.items())
 
 
@@ -64,6 +76,6 @@ def with_cheap_copies(env: VecEnv) -> VecEnv:
     :return: the same object
     """
     dummy = env.unwrapped
-    if isinstance(dummy, DummyVecEnv):
+    if isinstance(dummy, DummyVecEnv) and not isinstance(dummy.buf_obs, ArrayDict):
         dummy.buf_infos, dummy.buf_obs = InfoList(dummy.buf_infos), ArrayDict(dummy.buf_obs)
     return env

@@ -53,6 +53,9 @@ class GymnasiumVecEnv(VecEnv):
         support partial resets
     """
 
+    n_moves = 0
+    """how many times the environments were stepped or reset"""
+
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         if not isinstance(env, VectorEnv):
             raise ValueError(f"env must be a gymnasium.vector.VectorEnv, got {env!r}")
@@ -94,6 +97,7 @@ class GymnasiumVecEnv(VecEnv):
             returns anything but numpy arrays of its spaces' shapes and a dict of infos
         """
         self._check_options()
+        self.n_moves += 1
         seeds: Any = self._seeds if self._is_built_in else self._seeds[0]
         observations, infos = self.env.reset(seed=seeds, options=self._options[0] or None)
         self._reset_seeds()
@@ -161,6 +165,7 @@ class GymnasiumVecEnv(VecEnv):
         :return: observations, rewards (float32), dones (bool) and infos, one of each for every environment
         :raises RuntimeError: if the environment behaves differently from its autoreset mode
         """
+        self.n_moves += 1
         env_observations, env_rewards, terminated, truncated, env_infos = self.env.step(self._actions)
         observations = self._to_own(env_observations)
         rewards = np.array(env_rewards, dtype=np.float32)
