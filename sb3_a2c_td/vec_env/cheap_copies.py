@@ -32,9 +32,15 @@ class InfoList(list[dict[str, Any]]):
         return info
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[dict[str, Any]]:
-        return [dict(info) if _is_flat(info) else self._deep_copy(env, info, memo) for env, info in enumerate(self)]
+        # a single value is that of "TimeLimit.truncated"
+        return [
+            dict(info) if type(info) is dict and len(info) == 1 else self._copy(env, info, memo)
+            for env, info in enumerate(self)
+        ]
 
-    def _deep_copy(self, env: int, info: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
+    def _copy(self, env: int, info: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
+        if _is_flat(info):
+            return dict(info)
         # between steps, all infos are plain dicts, which can be saved
         self[env] = plain = dict(info)
         return deepcopy(plain, memo)
