@@ -353,6 +353,9 @@ class TDA2C(CollectingAlgorithm):
 
     def train(self) -> None:
         """Take one step of each optimizer on all transitions of the rollout, then forget them."""
+        if len(self.rollout_buffer) == 0:
+            # a callback has called learn(), which trained on them
+            return
         self._refresh_engine()
         self._update_learning_rate(self.policy.optimizer)
         # Ctrl-C finds model and rollout before an update or after it

@@ -128,6 +128,28 @@ def test_a_callback_may_train_the_same_model(reset_num_timesteps: bool, step: in
     assert steps == [*range(n_before), *range(8)]
 
 
+class TrainAtRolloutEnd(BaseCallback):
+    """Trains the same model once when the first rollout is complete."""
+
+    n_steps = 0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.n_steps == 0:
+            self.n_steps = self.num_timesteps + 5
+            self.model.learn(5, reset_num_timesteps=False)
+
+
+def test_a_callback_may_train_the_same_model_at_the_end_of_a_rollout() -> None:
+    """The inner training has then used all transitions, so that none are left for the outer update."""
+    model = TDA2C("MlpPolicy", CountingEnv(), n_steps=5, seed=0, device="cpu")
+    # the inner training updates on the complete rollout, and again on its own five steps
+    model.learn(15, TrainAtRolloutEnd())
+    assert (model.num_timesteps, model._n_updates, len(model.rollout_buffer)) == (15, 3, 0)
+
+
 @pytest.mark.parametrize("move", [evaluate, reset])
 def test_the_recurrent_state_is_reset_with_the_environments(move: Callable[[TDA2C], None]) -> None:
     env = DummyVecEnv([lambda: CountingEnv(LENGTH)] * 2)
