@@ -38,6 +38,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     _n_ranks: int = 1
     """processes that train the model together, and count their steps together"""
     _moves: MoveDetector | None = None
+    """notices when something else steps or resets the environments"""
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_moves"]
@@ -117,7 +118,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
         :param env: the training environments
         :param callback: called at every step, and at the start and the end of the rollout
-        :param rollout_buffer: receives the transitions
+        :param rollout_buffer: ``self.rollout_buffer``, which receives the transitions
         :param n_rollout_steps: the length of the rollout in steps of each environment
         :return: whether the rollout is complete; otherwise the callback stopped training, or the budget is used up
         """
@@ -125,7 +126,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         try:
             return self._collect_until(total_timesteps, env, callback, n_rollout_steps)
         finally:
-            # a callback that calls learn() sets another total
+            # a callback that calls learn() changes it
             self._total_timesteps = total_timesteps
 
     def _collect_until(self, total_timesteps: int, env: VecEnv, callback: BaseCallback, n_rollout_steps: int) -> bool:
