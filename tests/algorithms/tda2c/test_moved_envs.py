@@ -164,6 +164,16 @@ def test_the_recurrent_state_is_reset_with_the_environments(move: Callable[[TDA2
     assert rows.lstm_states[10:].any(axis=(1, 2)).all()
 
 
+@pytest.mark.parametrize("name", ["Env", "SyncVectorEnv"])
+def test_environments_below_the_models_normalization_are_reset(name: str) -> None:
+    """``get_env`` returns them without it."""
+    model = TDA2C("MlpPolicy", ENVS[name](CountingEnv), normalize_rewards=True, **SETTINGS)
+    model.learn(4 * model.n_envs)
+    evaluate(model)
+    model.learn(3 * model.n_envs, reset_num_timesteps=False)
+    assert [t for _, t in assert_transitions(model, 7 * model.n_envs)] == [0, 1, 2, 3, 0, 1, 2]
+
+
 def read(model: TDA2C) -> None:
     """Use the model and its environments without moving them."""
     env = model.get_env()
