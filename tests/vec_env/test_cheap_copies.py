@@ -110,8 +110,9 @@ def test_models_use_cheap_copies() -> None:
     wrapped = VecNormalize(made(BOX, [{}]))
     model = TDA2C("MlpPolicy", wrapped, device="cpu")
     assert model.get_env() is wrapped
-    envs = [TDA2C("MlpPolicy", WritingEnv(BOX, [{}]), device="cpu").get_env(), wrapped.venv]
-    model.set_env(made(BOX, [{}]))
+    model = TDA2C("MlpPolicy", WritingEnv(BOX, [{}]), device="cpu")
+    envs = [model.get_env(), wrapped.venv]
+    model.set_env(made(BOX, [{}], n_envs=1))
     assert {type(env.buf_infos) for env in [*envs, model.get_env()]} == {InfoList}
 
 
