@@ -112,7 +112,7 @@ def test_ctrl_c_in_numbas_c_code_stays_a_keyboard_interrupt(monkeypatch: pytest.
     """The C code calls Python, which reports an exception there as a SystemError."""
     model = make_model(FaultyEnv()).learn(7)
 
-    def interrupted(observations: np.ndarray) -> np.ndarray:
+    def interrupted(*_: Any) -> np.ndarray:
         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
 
     monkeypatch.setattr(model._engine, "act", interrupted)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
@@ -82,6 +83,15 @@ def test_environments_that_moved_between_two_trainings_are_reset(name: str, move
     model.learn(2 * n_envs, reset_num_timesteps=False)
     assert assert_transitions(model, 9 * n_envs)[7:] == [[episodes[6][0], 3], [episodes[6][0], 4]]
     model.env.close()
+
+
+def test_an_environment_that_is_evaluated_directly_is_reset() -> None:
+    """``evaluate_policy`` puts it into a second DummyVecEnv."""
+    env = TimeLimit(CountingEnv(), LENGTH)
+    model = TDA2C("MlpPolicy", env, **SETTINGS).learn(4)
+    evaluate_policy(model, env, n_eval_episodes=2, warn=False)
+    model.learn(3, reset_num_timesteps=False)
+    assert [t for _, t in assert_transitions(model, 7)] == [0, 1, 2, 3, 0, 1, 2]
 
 
 class MoveAt(BaseCallback):
