@@ -3,6 +3,7 @@
 import math
 import reprlib
 import warnings
+from contextlib import nullcontext
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
 from sb3_a2c_td.arguments import check_at_least_one, check_number, checked_steps, is_missing_gpu
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
+from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults.error_notes import annotate_errors
 from sb3_a2c_td.faults.interrupts import Interrupts
 from sb3_a2c_td.policies.separate import (
@@ -237,7 +239,11 @@ class TDA2C(CollectingAlgorithm):
 
     def _make_engine(self) -> Engine:
         self._engine_name = self.engine
-        return make_engine(self.engine, self.policy)
+        return make_engine(self.engine, self.policy, steps_per_env=self._steps_per_env)
+
+    def _steps_per_env(self) -> int:
+        """Return how many steps the training takes in each environment, from its beginning to its end."""
+        return self._total_timesteps // self.n_envs
 
     def _prepare_to_act(self) -> None:
         # train() does it for all later rollouts
@@ -325,6 +331,7 @@ class TDA2C(CollectingAlgorithm):
             dropping_autoreset_steps(self.env),
             self._interrupts.installed(),
             annotate_errors(self.env, lambda: self.num_timesteps, self._interrupts),
+            announced_compilation() if self.verbose >= 1 else nullcontext(),
         ):
             return super().learn(
                 total_timesteps,

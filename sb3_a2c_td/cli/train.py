@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms.callbacks import SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device, policy_for
+from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.rollout.validation import check_episode
 
@@ -96,13 +97,14 @@ def _train_and_save(model: TDA2C, path: Path | None, timesteps: int, rank: int |
     :param path: the zip; ``None`` on ranks other than 0, which save and print nothing
     """
     callbacks: list[BaseCallback] = []
-    if path is not None and not quiet:
+    prints = path is not None and not quiet
+    if prints:
         callbacks.append(PrintEpisodes())
     if path is not None and rank is not None:
         callbacks.append(SaveEvery(SAVE_FREQ, path))
     steps_left = max(0, timesteps - model.num_timesteps)
     progress_bar = sys.stdout.isatty() and not quiet
-    with interrupts.handled_once():
+    with interrupts.handled_once(), announced_compilation() if prints else nullcontext():
         try:
             model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=progress_bar)
             if path is not None:

@@ -7,6 +7,8 @@
 - ``"auto"``: the fastest of the first three that supports the policy.
 """
 
+from collections.abc import Callable
+
 from sb3_a2c_td.engines.auto import AutoEngine
 from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
@@ -36,18 +38,24 @@ __all__ = [
 ]
 
 
-def make_engine(name: str, policy: SeparateNetworks, reducer: GradientReducer | None = None) -> Engine:
+def make_engine(
+    name: str,
+    policy: SeparateNetworks,
+    reducer: GradientReducer | None = None,
+    steps_per_env: Callable[[], int] = lambda: 0,
+) -> Engine:
     """Build an engine.
 
     :param name: one of ``ENGINES``
     :param policy: the policy to act for and to update
     :param reducer: combines the gradients of several processes; ``None``: there is one process
+    :param steps_per_env: returns how many steps the training takes in each environment, from its beginning to its end
     :raises ValueError: if there is no such engine, or if it does not support the policy or the reducer
     """
     if name not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
     if name == "auto":
-        return AutoEngine(policy, reducer)
+        return AutoEngine(policy, reducer, steps_per_env)
     if name == "autograd":
         return AutogradEngine(policy, reducer)
     if name == "numpy":

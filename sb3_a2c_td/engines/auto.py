@@ -2,6 +2,7 @@
 
 import importlib.util
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,22 +16,34 @@ from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 N_NUMPY_UPDATES = 200
-"""updates before anything is compiled: short runs are over by then"""
+"""updates before anything is compiled: trainings that fail early have failed by then"""
+MIN_STEPS_TO_COMPILE = 100_000
+"""steps of each environment from about which on compiling takes less time than it saves"""
 
 
 class AutoEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
-    Plain MLPs are computed in numpy, and where numba is installed by its kernels from update 201 on; all other
-    policies by autograd. The optimizer's state counts the updates, so that a resumed run changes at the same one.
+    Plain MLPs are computed in numpy, and in long trainings from update 201 on by numba, where it is installed; all
+    other policies by autograd. Whether numba is due depends only on what a zip holds: the updates that the optimizer
+    counts, and the last step of the training. So a resumed training changes at the same update. It does not depend on
+    whether compiled code is on disk: the same seed would give other results, since the engines differ by rounding.
 
     :param policy: the policy to act for and to update
     :param reducer: combines the gradients of several processes, which numba does not; ``None``: there is one process
+    :param steps_per_env: returns how many steps the training takes in each environment, from its beginning to its end
     """
 
-    def __init__(self, policy: SeparateNetworks, reducer: GradientReducer | None = None) -> None:
+    def __init__(
+        self,
+        policy: SeparateNetworks,
+        reducer: GradientReducer | None = None,
+        steps_per_env: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.policy = policy
         self._reducer = reducer
+        self._steps_per_env = steps_per_env
+        self._uses_numba = False
         self._numpy_unsupported_reason = unsupported_reason(policy)
         self._numba_unsupported_reason = self._numpy_unsupported_reason or _numba_unsupported_reason(reducer)
         self._engine: Engine = (
@@ -42,34 +55,43 @@ class AutoEngine:
             return f"autograd ({self._numpy_unsupported_reason})"
         if self._numba_unsupported_reason is not None:
             return f"numpy ({self._numba_unsupported_reason})"
-        return f"numpy for the first {N_NUMPY_UPDATES} updates, then numba"
+        return f"numpy, then numba in trainings of at least {MIN_STEPS_TO_COMPILE:,} steps per environment"
 
     def refresh(self) -> None:
         """Adapt to structural changes; change to autograd if the policy is no longer a plain MLP."""
         try:
-            self._engine.refresh()
+            if self._uses_numba and not self._numba_is_due():
+                self._change_to_numpy()
+            else:
+                self._engine.refresh()
         except UnsupportedPolicyError as error:
             self._fall_back(error)
 
     def _fall_back(self, error: UnsupportedPolicyError) -> None:
         self._numpy_unsupported_reason = self._numba_unsupported_reason = error.reason
-        self._engine = AutogradEngine(self.policy, self._reducer)
+        self._engine, self._uses_numba = AutogradEngine(self.policy, self._reducer), False
 
     def _current(self) -> Engine:
-        """Return the engine that is due: numba replaces numpy after the first updates."""
-        if (
-            self._numba_unsupported_reason is None
-            and type(self._engine) is NumpyEngine
-            and self._n_updates() >= N_NUMPY_UPDATES
-        ):
+        """Return the engine that is due: in long trainings, numba replaces numpy after the first updates."""
+        if not self._uses_numba and self._numba_is_due():
             self._change_to_numba()
         return self._engine
+
+    def _numba_is_due(self) -> bool:
+        return (
+            self._numba_unsupported_reason is None
+            and self._steps_per_env() >= MIN_STEPS_TO_COMPILE
+            and self._n_updates() >= N_NUMPY_UPDATES
+        )
+
+    def _change_to_numpy(self) -> None:
+        self._engine, self._uses_numba = NumpyEngine(self.policy, self._reducer), False
 
     def _change_to_numba(self) -> None:
         try:
             from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # compiles, or loads what was compiled
 
-            self._engine = NumbaEngine(self.policy)
+            self._engine, self._uses_numba = NumbaEngine(self.policy), True
         except UnsupportedPolicyError as error:  # the policy changed since the last refresh()
             self._fall_back(error)
         except Exception as error:  # a numba that does not import, a cache that cannot be written, ...

@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+from numba.core.event import Event, Listener, register
 
-from sb3_a2c_td.engines import numba_kernels
+from sb3_a2c_td.engines import compilation, numba_kernels
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, Update
 from sb3_a2c_td.engines.mlp_parameters import as_rows
 from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
@@ -14,6 +15,21 @@ from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 MAX_ROWS = 512
 """up to about where the kernels take less time than numpy, which multiplies large matrices by a library"""
+
+
+class _CompilationListener(Listener):
+    """Announces that a kernel of this package is compiled. Environments may have functions of their own."""
+
+    def on_start(self, event: Event) -> None:
+        """Print a line if it is due."""
+        if event.data["dispatcher"].py_func.__module__ == numba_kernels.__name__:
+            compilation.announce()
+
+    def on_end(self, event: Event) -> None:
+        """Print nothing."""
+
+
+register("numba:compile", _CompilationListener())  # type: ignore[no-untyped-call]
 
 
 class NumbaEngine(NumpyEngine):

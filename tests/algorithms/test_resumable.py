@@ -10,6 +10,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_a2c_td import TDA2C, MlpPolicy, train_resumably
+from sb3_a2c_td.engines import auto
 from tests.saving.comparing import differences, everything
 
 
@@ -46,6 +47,20 @@ def test_interrupted_training_continues_exactly(tmp_path: Path) -> None:
     model = train_resumably(make, 500, path, save_freq=100, callback=[recorder])
     assert recorder.steps == list(range(301, 501))
     assert differences(everything(model), everything(make().learn(500))) == []
+
+
+@pytest.mark.parametrize("interrupts_at", [303, 503])
+def test_interrupted_training_changes_engines_at_the_same_update(
+    interrupts_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``"auto"`` compiles in a training of 700 steps, although fewer remain after the interruption."""
+    monkeypatch.setattr(auto, "MIN_STEPS_TO_COMPILE", 700)
+    with pytest.raises(KeyboardInterrupt):
+        train_resumably(lambda: make(n_steps=2), 700, tmp_path / "model", 100, RecordSteps(interrupts_at))
+    model = train_resumably(lambda: make(n_steps=2), 700, tmp_path / "model", 100)
+    whole = make(n_steps=2).learn(700)
+    assert str(whole._engine._engine) == "numba"
+    assert differences(everything(model), everything(whole)) == []
 
 
 def test_model_is_saved_every_save_freq_steps_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

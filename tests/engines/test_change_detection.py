@@ -171,6 +171,12 @@ N_STEPS = 160
 """before a change, and after it"""
 
 
+def compile_after(n_updates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``"auto"`` change to numba in trainings of any length."""
+    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", n_updates)
+    monkeypatch.setattr(auto, "MIN_STEPS_TO_COMPILE", 0)
+
+
 def trained(engine: str, change: Callable[[TDA2C], None]) -> TDA2C:
     env = make_vec_env("CartPole-v1", n_envs=2, seed=0, env_kwargs={"max_episode_steps": 23})
     model = GivenActionsAfterDraws("MlpPolicy", env, engine=engine, seed=0, device="cpu", n_steps=4)
@@ -193,7 +199,7 @@ def test_changes_take_effect(
     change: Callable[[TDA2C], None], n_numpy_updates: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The change comes after 20 of 40 updates: with numba in use, or before it is due. No fallback warns."""
-    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", n_numpy_updates)
+    compile_after(n_numpy_updates, monkeypatch)
     reference, model = autograd(change), trained("auto", change)
     assert_same_parameters(model, reference, atol=1e-5)
 
@@ -255,7 +261,7 @@ def test_a_model_trained_on_the_same_policy_by_a_callback_loses_no_update() -> N
 
 def test_a_copy_with_numba_trains_as_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, so it does not start with numpy again."""
-    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 10)
+    compile_after(10, monkeypatch)
     model = with_given_actions("auto").learn(100)
     copied = copy.deepcopy(model)
     model.learn(50, reset_num_timesteps=False)
@@ -264,7 +270,7 @@ def test_a_copy_with_numba_trains_as_the_original(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_replaced_tensor_stays_with_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 10)
+    compile_after(10, monkeypatch)
     model = trained("auto", put_a_tensor_in_place)
     assert isinstance(model._engine._engine, NumbaEngine)
 
@@ -281,7 +287,7 @@ def test_shared_memory_stays_shared() -> None:
 def test_the_next_training_draws_from_the_changed_policy(
     change: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 2)
+    compile_after(2, monkeypatch)
     model = TDA2C("MlpPolicy", "CartPole-v1", engine=engine, seed=0, device="cpu").learn(20)
     observations = np.zeros((200, 4), np.float32)
     assert 0 < model.sample_actions(observations).mean() < 1
@@ -342,7 +348,7 @@ def test_auto_continues_with_numpy_where_numba_fails(monkeypatch: pytest.MonkeyP
     def fails(self, policy) -> None:
         raise RuntimeError("no locator available")
 
-    monkeypatch.setattr(auto, "N_NUMPY_UPDATES", 10)
+    compile_after(10, monkeypatch)
     monkeypatch.setattr(NumbaEngine, "__init__", fails)
     model = TDA2C("MlpPolicy", "CartPole-v1", device="cpu")
     with pytest.warns(UserWarning, match="continues with numpy, since numba failed: no locator available"):

@@ -17,7 +17,6 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
 from sb3_a2c_td.engines import Update, numba_mlp, numpy_mlp
-from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.given_actions import GivenActions
@@ -312,21 +311,6 @@ def test_numpy_and_numba_draw_the_same_actions(env_id: str) -> None:
     first, second = (make(engine, env_id, **kwargs).learn(3000) for engine in CLOSED_FORM_ENGINES)
     assert first._n_updates == second._n_updates == 300
     assert_same_parameters(first, second, atol=1e-5)
-
-
-def test_auto_starts_with_numpy_and_continues_with_numba(capsys: pytest.CaptureFixture[str]) -> None:
-    model = make("auto", verbose=1)
-    assert "Using the engine numpy for the first 200 updates, then numba" in capsys.readouterr().out
-    model.learn(2000)
-    assert model._n_updates == 200
-    assert type(model._engine._engine) is NumpyEngine
-    model.learn(10, reset_num_timesteps=False)
-    assert type(model._engine._engine).__name__ == "NumbaEngine"
-
-
-def test_auto_says_why_it_uses_autograd(capsys: pytest.CaptureFixture[str]) -> None:
-    TDA2C(OwnPolicy, CountingEnv(), device="cpu", verbose=1)
-    assert "Using the engine autograd (the policy is a OwnPolicy, not a MlpPolicy)" in capsys.readouterr().out
 
 
 def test_the_engine_can_be_changed_by_name() -> None:

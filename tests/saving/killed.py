@@ -23,6 +23,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_a2c_td import TDA2C, train_resumably
+from sb3_a2c_td.engines import auto
 from tests.saving.comparing import differences, everything
 
 N_KILLS_OF_SAVES = 200
@@ -122,6 +123,8 @@ def training(make_model: Callable[[], TDA2C], n_kills: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     th.set_num_threads(1)
+    # trainings this short would not change to numba
+    auto.MIN_STEPS_TO_COMPILE = N_STEPS // 4
     random.seed(int(sys.argv[2]))
     found = {
         "saves": lambda: saves(TDA2C, N_KILLS_OF_SAVES),
