@@ -13,6 +13,7 @@ from sb3_a2c_td.engines.finite_step import take_finite_step
 from sb3_a2c_td.engines.interface import GradientReducer, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
 from sb3_a2c_td.engines.random_streams import RandomStreams
+from sb3_a2c_td.engines.single_threaded import single_threaded_if_small
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.engines.statistics import td_statistics
 from sb3_a2c_td.engines.value_reuse import next_state_values
@@ -42,6 +43,7 @@ class AutogradEngine:
     def refresh(self) -> None:
         """Do nothing: every call uses the policy as it is."""
 
+    @single_threaded_if_small
     @th.no_grad()
     def act(
         self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
@@ -52,6 +54,7 @@ class AutogradEngine:
             actions = draw_actions(action_distribution(self.policy, obs, action_masks), streams.actions)
         return actions.cpu().numpy().reshape(-1, *self._action_shape)
 
+    @single_threaded_if_small
     def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         r"""Take one step of both optimizers down the losses of actor and critic.
 

@@ -14,6 +14,7 @@ from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.policy_outputs import log_prob_and_entropy, reporting_divergence
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.sequences import Sequences, split_into_sequences
+from sb3_a2c_td.engines.single_threaded import single_threaded_if_small
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
 from sb3_a2c_td.rollout.observations import Observations, map_arrays
@@ -39,6 +40,7 @@ class RecurrentEngine(AutogradEngine):
     def __str__(self) -> str:
         return "autograd (the policy is recurrent)"
 
+    @single_threaded_if_small
     @th.no_grad()
     def act_and_advance(
         self, observations: Observations, lstm_states: np.ndarray, streams: RandomStreams

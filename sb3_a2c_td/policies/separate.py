@@ -26,6 +26,7 @@ from torch import nn
 from sb3_a2c_td.arguments import check_class
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies.policy_arguments import check_activation, check_image_sizes, check_net_arch
+from sb3_a2c_td.policies.threads import n_rows, one_thread_if_small
 
 NETWORKS = ("actor", "critic")
 """names of the optimizer's parameter groups"""
@@ -171,6 +172,10 @@ class SeparateNetworks(BasePolicy):
 
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
         return self.get_distribution(observation), self.predict_values(observation)
+
+    def _predict(self, observation: PyTorchObs, *args: Any, **kwargs: Any) -> Any:
+        with one_thread_if_small(self, n_rows(observation)):
+            return super()._predict(observation, *args, **kwargs)  # type: ignore[safe-super]
 
     def _modules_like_keras(self) -> list[nn.Module]:
         return [self.mlp_extractor, self.action_net, self.value_net]
