@@ -22,7 +22,6 @@ from scipy.optimize import nnls
 from stable_baselines3.common.env_util import make_vec_env
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed.settings import learn
 from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
@@ -146,7 +145,7 @@ def _run_rank(connection: Connection, rank: int, size: int, n_envs: int, init_me
         model = algorithm("MlpPolicy", env, n_steps=N_STEPS, update_on_episode_end=False, device="cpu")
         for n_steps in iter(connection.recv, None):
             start = time.perf_counter()
-            learn(model, n_steps)
+            model.learn(n_steps, callback=lambda locals_, globals_: True, reset_num_timesteps=False)
             connection.send(time.perf_counter() - start)
 
 

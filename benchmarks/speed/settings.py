@@ -188,10 +188,16 @@ DEFAULTS = {
 """default settings by device"""
 
 
+LONG_TRAINING = 10**9
+"""steps of a training in which engine="auto" compiles"""
+
+
 def learn(model: BaseAlgorithm, n_steps: int) -> None:
-    """Continue the training of a model, with a callback.
+    """Continue the training of a model for some steps, as a part of a long training, with a callback.
 
     :param model: the model
     :param n_steps: environment steps
     """
-    model.learn(n_steps, callback=lambda locals_, globals_: True, reset_num_timesteps=False)
+    end = model.num_timesteps + n_steps
+    # stopped in the step after the end, since A2C drops a rollout that is stopped in its last step
+    model.learn(LONG_TRAINING, callback=lambda locals_, globals_: model.num_timesteps <= end, reset_num_timesteps=False)
