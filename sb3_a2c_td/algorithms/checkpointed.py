@@ -125,11 +125,12 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
     ) -> Self:
         """Load a saved model and continue its training exactly where it was.
 
-        ``learn(..., reset_num_timesteps=False)`` then does what it would have done without the stop, bit for bit. The
-        global random generators, the environments and the statistics of ``VecNormalize`` return to their saved state.
-        This is impossible for environments whose state lies outside of Python objects (in a physics engine, in worker
-        processes): a warning says so, and they begin a new episode. Resume only files that you saved yourself: their
-        content is written into the attributes of the environments.
+        ``learn(..., reset_num_timesteps=False)`` then does what it would have done without the stop, bit for bit, if
+        the training ends at the same step: schedules and ``engine="auto"`` depend on it. The global random generators,
+        the environments and the statistics of ``VecNormalize`` return to their saved state. This is impossible for
+        environments whose state lies outside of Python objects (in a physics engine, in worker processes): a warning
+        says so, and they begin a new episode. Resume only files that you saved yourself: their content is written into
+        the attributes of the environments.
 
         :param path: the zip, its name with or without ``.zip``, or an open file
         :param env: environments made like those that the model was saved with, or an environment's name

@@ -4,7 +4,7 @@
 - ``"numpy"``: plain MLP policies on the CPU, with gradients in closed form;
 - ``"numba"`` (the extra ``[fast]``): the same, compiled;
 - ``"cuda"``: both steps recorded in CUDA graphs. Experimental: it has not run on a GPU yet;
-- ``"auto"``: the fastest of the first three that supports the policy.
+- ``"auto"``: the fastest of the first three that supports the policy; ``"numba"`` only in long trainings.
 """
 
 from collections.abc import Callable

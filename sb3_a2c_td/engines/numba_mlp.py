@@ -18,7 +18,7 @@ MAX_ROWS = 512
 
 
 class _CompilationListener(Listener):
-    """Announces that a kernel of this package is compiled. Environments may have functions of their own."""
+    """Announces that a kernel of this package is compiled. Environments may compile other functions."""
 
     def on_start(self, event: Event) -> None:
         """Print a line if it is due."""

@@ -122,7 +122,7 @@ def test_compiling_is_silent_with_verbose_0(tmp_path: Path) -> None:
 
 
 def test_only_kernels_of_this_package_are_announced(capsys: pytest.CaptureFixture[str]) -> None:
-    """An environment may compile functions of its own. Each context announces once."""
+    """An environment may compile other functions. Each context announces once."""
 
     class Dispatcher:
         def __init__(self, function: Any) -> None:
