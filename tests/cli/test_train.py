@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
+from sb3_a2c_td.engines import compilation
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 STOPPED = re.compile(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n")
@@ -152,6 +153,18 @@ def test_quiet_prints_the_results_only() -> None:
     done = run("--timesteps 50 --quiet")
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("flag", "is_printed"), [("", True), ("--quiet", False)])
+def test_says_when_it_compiles(flag: str, is_printed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = TDA2C.train
+
+    def train_with_compilation(model: TDA2C) -> None:
+        compilation.announce()
+        train(model)
+
+    monkeypatch.setattr(TDA2C, "train", train_with_compilation)
+    assert succeed(f"--timesteps 50 {flag}").count(compilation.NOTICE) == is_printed
 
 
 @pytest.mark.parametrize(
