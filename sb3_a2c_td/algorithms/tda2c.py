@@ -280,7 +280,7 @@ class TDA2C(CollectingAlgorithm):
         return [*excluded, "_engine", "_engine_name", "_interrupts", "_streams"]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy needs an engine for its own policy, and does not handle the original's Ctrl-C
+        # a copy needs an engine for its own policy, and does not handle the original's signals
         return {**self.__dict__, "_engine": None, "_interrupts": Interrupts(), "_moves": None}
 
     def learn(
@@ -299,7 +299,8 @@ class TDA2C(CollectingAlgorithm):
 
         An exception in the environment or a callback, or a Ctrl-C, leaves the model as it was after its last update:
         it can be saved, and ``learn`` can continue. The exception gets a note that names the step and the place. A
-        first Ctrl-C during an update takes effect after it; a second one takes effect at once. The environment:
+        first Ctrl-C during an update takes effect after it; a second one takes effect at once. SIGTERM and SIGHUP are
+        delayed in the same way if your program handles them. The environment:
 
         - Between two steps (in a callback, say), it is left alone, and the transition of the last step is kept:
           ``learn(..., reset_num_timesteps=False)`` continues after it.
@@ -366,7 +367,7 @@ class TDA2C(CollectingAlgorithm):
             return
         self._refresh_engine()
         self._update_learning_rate(self.policy.optimizer)
-        # Ctrl-C finds model and rollout before an update or after it
+        # a signal finds model and rollout before an update or after it
         with self._interrupts:
             update = self._checked_update()
             self.rollout_buffer.reset()

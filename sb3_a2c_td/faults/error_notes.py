@@ -49,7 +49,7 @@ def annotate_errors(env: VecEnv | None, step: Callable[[], int], interrupts: Int
 
     :param env: the training environments
     :param step: returns the number of environment steps taken, or begun, so far
-    :param interrupts: delay Ctrl-C until the workers are shut down
+    :param interrupts: delay stop signals until the workers are shut down
     :raises RuntimeError: if a worker process ended
     """
     workers = workers_of(env)
@@ -85,7 +85,7 @@ def _annotate(error: BaseException, workers: Workers | None, step: int) -> BaseE
         workers.shut_down()
         if pipe_broke and codes:
             return _workers_ended(workers, codes, f"in step {step}")
-    replacement = KeyboardInterrupt() if _is_hidden_interrupt(error) else None
+    replacement = _hidden_interrupt(error)
     reported = error if replacement is None else replacement
     _add_notes(reported, frames, step)
     if workers is not None and workers.env.closed:
@@ -93,9 +93,15 @@ def _annotate(error: BaseException, workers: Workers | None, step: int) -> BaseE
     return replacement
 
 
-def _is_hidden_interrupt(error: BaseException) -> bool:
-    # numba's C code calls Python, and reports a Ctrl-C there as a SystemError
-    return isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt)
+def _hidden_interrupt(error: BaseException) -> BaseException | None:
+    """Return a copy of the exception of a signal's handler that an error hides.
+
+    numba's C code calls Python, and reports an exception there as a SystemError.
+    """
+    cause = error.__cause__
+    if isinstance(error, SystemError) and isinstance(cause, KeyboardInterrupt | SystemExit):
+        return type(cause)(*cause.args)
+    return None
 
 
 def _workers_ended(workers: Workers, codes: dict[int, int], when: str) -> RuntimeError:

@@ -1,107 +1,184 @@
-"""Ctrl-C (SIGINT), for the library and for the command line.
+"""Signals that ask a process to stop: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-Python handles signals in the main thread only, so handlers are installed there and nowhere else.
+Schedulers, containers and ``timeout`` send SIGTERM, a closed terminal sends SIGHUP. Python handles signals in the main
+thread only, so handlers are installed there and nowhere else.
 """
 
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 Handler = Callable[[int, FrameType | None], Any]
 """a signal handler, as ``signal.signal`` takes it"""
 
+# Windows has no SIGHUP
+STOP_SIGNALS = tuple(each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+
+
+def exit_process(signum: int, frame: FrameType | None = None) -> NoReturn:
+    """Handle a signal by an exception that ends the process with the conventional exit code.
+
+    :param signum: the signal
+    :param frame: the interrupted frame
+    :raises KeyboardInterrupt: for SIGINT, as Python does
+    :raises SystemExit: for other signals, with 128 + their number
+    """
+    if signum == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + signum)
+
 
 @contextmanager
-def _installed(handler: Handler) -> Iterator[None]:
-    """Handle SIGINT by a function, and restore the previous handler unless another one was installed meanwhile."""
+def _installed(signum: int, handler: Handler) -> Iterator[None]:
+    """Handle a signal by a function, and restore the previous handler unless another one was installed meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.getsignal(signal.SIGINT)
+    previous = signal.getsignal(signum)
     try:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(signum, handler)
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is handler:
-            signal.signal(signal.SIGINT, previous)
+        if signal.getsignal(signum) is handler:
+            signal.signal(signum, previous)
 
 
 class Interrupts:
-    """Delays Ctrl-C while an update must not be interrupted: ``with interrupts: ...``.
+    """Delays stop signals while an update must not be interrupted: ``with interrupts: ...``.
 
-    This works within :meth:`installed`. A second Ctrl-C is not delayed.
+    This works within :meth:`installed`. A second Ctrl-C is not delayed. A repeated SIGTERM or SIGHUP is merged with the
+    delayed one.
     """
 
     def __init__(self) -> None:
         self._is_delaying = False
-        self._delayed: Callable[[], Any] | None = None
+        self._delayed: dict[int, Callable[[], Any]] = {}
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle SIGINT while the context lasts, and pass it on to the previous handler.
+        """Handle stop signals while the context lasts, and pass them on to the previous handlers.
 
-        Contexts may be nested, as when a callback calls ``learn`` of the same model: each one passes SIGINT on to the
-        one around it. Where SIGINT is ignored, it stays ignored.
+        Contexts may be nested, as when a callback calls ``learn`` of the same model: each one passes signals on to the
+        one around it. Signals that are ignored, or have the system's default action, keep it.
         """
-        previous = signal.getsignal(signal.SIGINT)
-        if not callable(previous):
+        with ExitStack() as handlers:
+            for signum in STOP_SIGNALS:
+                previous = signal.getsignal(signum)
+                if callable(previous):
+                    handlers.enter_context(_installed(signum, partial(self._delay_or_pass_on, previous)))
             yield
-            return
 
-        def delay_or_pass_on(signum: int, frame: FrameType | None) -> None:
-            if self._is_delaying and self._delayed is None:
-                self._delayed = partial(previous, signum, frame)
-            else:
-                previous(signum, frame)
-
-        with _installed(delay_or_pass_on):
-            yield
+    def _delay_or_pass_on(self, previous: Handler, signum: int, frame: FrameType | None) -> None:
+        if self._is_delaying and signum not in self._delayed:
+            self._delayed[signum] = partial(previous, signum, frame)
+        elif not self._is_delaying or signum == signal.SIGINT:
+            previous(signum, frame)
 
     def __enter__(self) -> None:
         self._is_delaying = True
 
     def __exit__(self, *_: object) -> None:
         self._is_delaying = False
-        if self._delayed is not None:
-            delayed, self._delayed = self._delayed, None
-            delayed()
+        if self._delayed:
+            delayed, self._delayed = self._delayed, {}
+            for handle in delayed.values():
+                handle()
+
+
+class StopRequest:
+    """Records the first stop signal, so that a training can end between two steps.
+
+    A second Ctrl-C ends the process at once. A repeated SIGTERM or SIGHUP changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        """the signal; ``None``: none came yet"""
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Record signals while the context lasts, except for those that are ignored or have a handler of the user."""
+        with ExitStack() as handlers:
+            for signum in STOP_SIGNALS:
+                if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):
+                    handlers.enter_context(_installed(signum, self._record))
+            yield
+
+    def _record(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is None:
+            self.signum = signum
+        elif signum == signal.SIGINT:
+            exit_process(signum, frame)
+
+    def exit_if_set(self) -> None:
+        """End the process if a signal came, see :func:`exit_process`."""
+        if self.signum is not None:
+            exit_process(self.signum)
 
 
 @contextmanager
-def handled_once(handler: Handler = signal.default_int_handler) -> Iterator[None]:
-    """Handle the first Ctrl-C, and ignore further ones until the program ends, so that they cannot interrupt saving.
+def handled(handler: Handler = exit_process) -> Iterator[None]:
+    """Handle stop signals by a function while the context lasts. Signals that are ignored stay ignored.
 
-    :param handler: called at the first Ctrl-C; by default, it raises ``KeyboardInterrupt``
+    :param handler: called at each signal
     """
-
-    def ignore_next(signum: int, frame: FrameType | None) -> None:
-        leave_to_parent()
-        handler(signum, frame)
-
-    with _installed(ignore_next):
+    with ExitStack() as handlers:
+        for signum in STOP_SIGNALS:
+            # None: code outside of Python handles it
+            if signal.getsignal(signum) not in (signal.SIG_IGN, None):
+                handlers.enter_context(_installed(signum, handler))
         yield
 
 
+@contextmanager
+def handled_once(handler: Handler = exit_process) -> Iterator[None]:
+    """Handle the first stop signal, and ignore further ones until the program ends, so that saving is not interrupted.
+
+    :param handler: called at the first signal
+    """
+
+    def ignore_next(signum: int, frame: FrameType | None) -> None:
+        ignore()
+        handler(signum, frame)
+
+    with handled(ignore_next):
+        yield
+
+
+def ignore() -> None:
+    """Ignore stop signals until the program ends. This does nothing outside of the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+
+
 def leave_to_parent() -> None:
-    """Ignore Ctrl-C in this process. A terminal sends it to all processes, and the parent handles it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ignore stop signals in this process. Terminals and schedulers send them to all processes; the parent handles them.
+
+    Only the first SIGTERM is ignored, since a parent that fails sends further ones to end this process.
+    """
+    ignore()
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if sys.platform != "win32":
+        # it may have been started within blocked()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Block Ctrl-C here and in processes started meanwhile; this process receives it when the context ends.
+    """Block stop signals here and in processes started meanwhile; this process receives them when the context ends.
 
     Windows cannot block signals, so this does nothing there.
     """
     if sys.platform == "win32":
         yield
         return
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
