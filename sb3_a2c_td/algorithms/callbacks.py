@@ -1,9 +1,12 @@
-"""Callbacks that save models and show progress."""
+"""Callbacks that save models, stop training and show progress."""
 
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
+
+from sb3_a2c_td.faults.interrupts import Interrupts, StopRequest
 
 
 def check_callback(callback: MaybeCallback) -> None:
@@ -35,19 +38,19 @@ def callback_list(callback: MaybeCallback) -> list[BaseCallback]:
 
 
 class SaveEvery(BaseCallback):
-    """Saves the model to the same zip every ``n_steps`` environment steps.
+    """Saves the model every ``n_steps`` environment steps.
 
     SB3's ``CheckpointCallback`` counts its own calls and writes a new file each time. ``EveryNTimesteps`` counts from
     zero, so that it would save at the first step of every continued training.
 
     :param n_steps: the number of environment steps between two saves
-    :param path: the zip
+    :param save: saves the model
     """
 
-    def __init__(self, n_steps: int, path: Path) -> None:
+    def __init__(self, n_steps: int, save: Callable[[], object]) -> None:
         super().__init__()
         self._n_steps = n_steps
-        self._path = path
+        self._save = save
 
     def _on_training_start(self) -> None:
         self._last_save = self.num_timesteps
@@ -55,17 +58,69 @@ class SaveEvery(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps - self._last_save >= self._n_steps:
             self._last_save = self.num_timesteps
-            self.model.save(self._path)
+            self._save()
         return True
 
 
+class StopOnRequest(BaseCallback):
+    """Stops training after the step in which a signal asked for it.
+
+    :param request: records the signal
+    """
+
+    def __init__(self, request: StopRequest) -> None:
+        super().__init__()
+        self._request = request
+
+    def _on_step(self) -> bool:
+        return self._request.signum is None
+
+
 class ProgressBar(ProgressBarCallback):
-    """SB3's progress bar, counting the steps of all processes instead of those of this one."""
+    """SB3's progress bar, counting the steps of all processes instead of those of this one.
+
+    :param interrupts: delay stop signals while the bar is set up
+    """
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        super().__init__()
+        self._interrupts = interrupts
 
     def _on_training_start(self) -> None:
-        super()._on_training_start()
+        with self._interrupts:
+            super()._on_training_start()
         self._first_step = self.model.num_timesteps
 
     def _on_step(self) -> bool:
         self.pbar.update(self.model.num_timesteps - self._first_step - self.pbar.n)
         return True
+
+
+@contextmanager
+def with_progress_bar(callback: MaybeCallback, shown: bool, interrupts: Interrupts) -> Iterator[MaybeCallback]:
+    """Add a progress bar to callbacks, and close it at the end, also after an exception.
+
+    ``rich`` draws a bar in a thread, which would continue, and refuses a second bar. An SB3 ``ProgressBarCallback``
+    among the callbacks is closed, too.
+
+    :param callback: as in :meth:`TDA2C.learn`
+    :param shown: whether to add a bar
+    :param interrupts: delay stop signals while bars are set up and closed
+    :return: the callbacks
+    """
+    callbacks = [*callback_list(callback), ProgressBar(interrupts)] if shown else callback
+    try:
+        yield callbacks
+    finally:
+        with interrupts:
+            for bar in _progress_bars(callbacks):
+                bar.pbar.close()
+
+
+def _progress_bars(callback: MaybeCallback) -> Iterator[ProgressBarCallback]:
+    """Find the progress bars that were set up."""
+    for each in callback_list(callback):
+        if isinstance(each, CallbackList):
+            yield from _progress_bars(each.callbacks)
+        elif isinstance(each, ProgressBarCallback) and hasattr(each, "pbar"):
+            yield each

@@ -43,6 +43,11 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         super().set_random_seed(seed)
         self._streams = RandomStreams.from_seed(seed)
 
+    @property
+    def _writes_files(self) -> bool:
+        """Whether :meth:`save` writes a file in this process."""
+        return True
+
     def save(self, path: Path, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
         """Save the model to a zip, with what :meth:`resume` needs. The zip is written atomically.
 

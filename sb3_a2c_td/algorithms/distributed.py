@@ -13,7 +13,6 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from sb3_a2c_td.algorithms.callbacks import ProgressBar, callback_list
 from sb3_a2c_td.algorithms.checkpointed import Path
 from sb3_a2c_td.algorithms.gradient_reducer import ProcessGroupReducer, explain_lost_ranks
 from sb3_a2c_td.algorithms.settings import fingerprint
@@ -85,10 +84,8 @@ class DistributedTDA2C(TDA2C):
         self._check_supported()
         self._broadcast_policy()
         self._set_up_rank()
-        callbacks = list(callback_list(callback))
-        if progress_bar and self._reducer.rank == 0:
-            callbacks.append(ProgressBar())
-        super().learn(total_timesteps, callbacks, log_interval, tb_log_name, reset_num_timesteps)
+        shows_progress = progress_bar and self._reducer.rank == 0
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, shows_progress)
         self._check_policies_match()
         return self
 
@@ -161,13 +158,17 @@ class DistributedTDA2C(TDA2C):
 
     # Saving and loading
 
+    @property
+    def _writes_files(self) -> bool:
+        return self._reducer.rank == 0
+
     def save(self, path: Path, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
         """Save the model on rank 0, as :meth:`TDA2C.save` does. Other ranks may call it, and write nothing.
 
         After the next update, all ranks compare their weights and moments.
         """
         self._reducer.flags.saved = True
-        if self._reducer.rank == 0:
+        if self._writes_files:
             super().save(path, exclude, include)
 
     @classmethod

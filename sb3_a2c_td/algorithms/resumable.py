@@ -1,17 +1,26 @@
 """Training that continues from its last save when the same script runs again after a kill."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_a2c_td.algorithms.callbacks import SaveEvery, callback_list
+from sb3_a2c_td.algorithms.callbacks import SaveEvery, StopOnRequest, callback_list
 from sb3_a2c_td.algorithms.settings import check_same_settings
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.arguments import checked_steps
+from sb3_a2c_td.faults.interrupts import StopRequest
+from sb3_a2c_td.faults.workers import workers_of
+from sb3_a2c_td.saving import atomic
+from sb3_a2c_td.saving.locks import reserved
 from sb3_a2c_td.saving.paths import zip_path
+from sb3_a2c_td.saving.zip_entries import UNTRUSTED
+from sb3_a2c_td.saving.zips import is_intact
 
 Model = TypeVar("Model", bound=TDA2C)
 
@@ -34,6 +43,12 @@ def train_resumably(
 
         model = train_resumably(lambda: TDA2C("MlpPolicy", "CartPole-v1", seed=0), 1_000_000, "cartpole")
 
+    Ctrl-C, SIGTERM and SIGHUP stop training after the current step, save the model and end the process with the exit
+    code 130, 143 or 129, unless your program handles the signal itself. A second Ctrl-C ends it without saving.
+
+    The save before the last one stays in ``NAME.previous.zip``. If the last one is damaged, training continues from it,
+    and a warning says so.
+
     :param make_model: builds the model and its environments as for a first run; the environments are then put back into
         their saved states. A ``DistributedTDA2C`` continues by its ``continue_from``, with new episodes
     :param total_timesteps: environment steps of the whole training
@@ -45,17 +60,25 @@ def train_resumably(
     :return: the trained model
     :raises ValueError: if ``total_timesteps`` is invalid, or if the settings of the saved model differ from those of
         the model that ``make_model`` returns
+    :raises OSError: before training, if the zip cannot be written
+    :raises LockedError: if another process trains the model in this file
     """
     total_timesteps = checked_steps("total_timesteps", total_timesteps)
     path = zip_path(path)
     model = make_model()
-    if path.exists():
-        model = _load_to_continue(model, path, trusted)
-    steps_left = total_timesteps - model.num_timesteps
-    if steps_left > 0:
-        callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, path)])
-        model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
-        model.save(path)
+    request = StopRequest()
+    with request.installed():
+        if path.exists():
+            model = _load_to_continue(model, _newest_intact(path), trusted)
+        steps_left = total_timesteps - model.num_timesteps
+        if steps_left > 0:
+            save = partial(_save, model, path)
+            callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, save), StopOnRequest(request)])
+            with _reserved(model, path):
+                with _without_lost_workers(model, request):
+                    model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
+                save()
+    request.exit_if_set()
     return model
 
 
@@ -68,3 +91,60 @@ def _load_to_continue(model: Model, path: Path, trusted: bool) -> Model:
     saved.verbose = model.verbose
     saved.tensorboard_log = model.tensorboard_log
     return saved
+
+
+@contextmanager
+def _reserved(model: TDA2C, path: Path) -> Iterator[None]:
+    """Check that the zip can be written, and keep other processes from training the model in it."""
+    if not model._writes_files:
+        yield
+        return
+    atomic.check_writable(path)
+    with reserved(path):
+        yield
+
+
+@contextmanager
+def _without_lost_workers(model: TDA2C, request: StopRequest) -> Iterator[None]:
+    """Suppress errors after a stop signal if the environments run in worker processes, which it ends, too.
+
+    The model can be saved then. Such environments start a new episode in any case.
+    """
+    try:
+        yield
+    except BaseException:
+        if request.signum is None or workers_of(model.env) is None:
+            raise
+
+
+# The last two saves
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _save(model: TDA2C, path: Path) -> None:
+    if model._writes_files:
+        _keep_previous(path)
+    model.save(path)
+
+
+def _keep_previous(path: Path) -> None:
+    """Keep the last save under another name, unless it is damaged."""
+    if not path.exists():
+        # of an earlier training
+        _previous(path).unlink(missing_ok=True)
+        return
+    content = path.read_bytes()
+    if is_intact(content, UNTRUSTED):
+        atomic.write(content, _previous(path))
+
+
+def _newest_intact(path: Path) -> Path:
+    """Return the path of the save to continue from: the last one, or, if it is damaged, the one before it."""
+    previous = _previous(path)
+    if is_intact(path.read_bytes(), UNTRUSTED) or not previous.exists() or not is_intact(previous.read_bytes(), UNTRUSTED):
+        return path
+    warnings.warn(f"{path} is damaged: training continues from the save before it, {previous}", stacklevel=3)
+    return previous

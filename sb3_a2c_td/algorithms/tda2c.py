@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
+from sb3_a2c_td.algorithms.callbacks import with_progress_bar
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
@@ -334,14 +335,14 @@ class TDA2C(CollectingAlgorithm):
             self._interrupts.installed(),
             annotate_errors(self.env, lambda: self.num_timesteps, self._interrupts),
             announced_compilation() if self.verbose >= 1 else nullcontext(),
+            with_progress_bar(callback, progress_bar, self._interrupts) as callbacks,
         ):
             return super().learn(
                 total_timesteps,
-                callback,
+                callbacks,
                 log_interval,
                 tb_log_name or type(self).__name__,
                 reset_num_timesteps,
-                progress_bar,
             )
 
     def sample_actions(self, observations: Observations) -> np.ndarray:

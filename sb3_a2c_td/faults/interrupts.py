@@ -158,7 +158,7 @@ def ignore() -> None:
 
 
 def leave_to_parent() -> None:
-    """Ignore stop signals in this process. Terminals and schedulers send them to all processes; the parent handles them.
+    """Ignore stop signals in this process: terminals and schedulers send them to the parent, too, which handles them.
 
     Only the first SIGTERM is ignored, since a parent that fails sends further ones to end this process.
     """

@@ -1,15 +1,16 @@
 """Writes files atomically: after a crash or a kill, they have the old content or the new one."""
 
+import errno
 import glob
 import os
 import secrets
 import shutil
-import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-ABANDONED_SECONDS = 3600.0
-"""age at which an unfinished file must be from a process that was killed"""
+from sb3_a2c_td.saving.locks import try_lock
 
 
 def write(content: bytes | memoryview, path: Path) -> None:
@@ -23,32 +24,65 @@ def write(content: bytes | memoryview, path: Path) -> None:
     :raises OSError: if it cannot be written, because the disk is full, for example; the file is unchanged then
     """
     path = Path(os.path.realpath(path))
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _explained(path, "nothing was saved, and an earlier file is unchanged"), _unfinished(path) as (name, file):
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
         if path.exists():
-            shutil.copymode(path, unfinished)
-        unfinished.replace(path)
+            shutil.copymode(path, name)
+        if os.name != "posix":
+            # Windows renames closed files only
+            file.close()
+        name.replace(path)
+    _flush_folder(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Check that :func:`write` can write a file, by creating and removing a temporary file next to it.
+
+    :param path: the file; missing folders are created
+    :raises OSError: if it cannot be written
+    """
+    path = Path(os.path.realpath(path))
+    with _explained(path, "nothing can be saved here: use another file"):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with _unfinished(path):
+            pass
+
+
+@contextmanager
+def _explained(path: Path, consequence: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        reason = f"{error.strerror}; nothing was saved, and an earlier file is unchanged"
-        raise OSError(error.errno, reason, str(path)) from error
+        raise OSError(error.errno, f"{error.strerror}; {consequence}", str(path)) from error
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Create a temporary file next to a file, and remove it at the end unless it was renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
+    try:
+        with name.open("xb") as file:
+            # without locks, the files of killed processes remain
+            with suppress(OSError):
+                try_lock(file)
+            yield name, file
     finally:
         with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+            name.unlink(missing_ok=True)
 
 
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files of processes that were killed while writing this file."""
-    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
-        with suppress(OSError):
-            if time.time() - unfinished.stat().st_mtime > ABANDONED_SECONDS:
-                unfinished.unlink()
+    for name in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        with suppress(OSError), name.open("r+b") as file:
+            # a process locks its file before it writes the first byte
+            if os.fstat(file.fileno()).st_size > 0 and try_lock(file):
+                name.unlink()
 
 
 def _flush_folder(folder: Path) -> None:

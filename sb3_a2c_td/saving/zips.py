@@ -107,6 +107,19 @@ def read_entries(content: bytes, rules: Rules) -> dict[str, bytes]:
         raise _damaged(error) from error
 
 
+def is_intact(content: bytes, rules: Rules) -> bool:
+    """Check whether :func:`read_entries` can read a zip.
+
+    :param content: the zip
+    :param rules: what it may contain
+    """
+    try:
+        read_entries(content, rules)
+    except UnreadableCheckpointError:
+        return False
+    return True
+
+
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     with archive.open(entry) as file:
         # without a size, it would unpack more than the entry says; with one byte more, it compares the checksum

@@ -1,5 +1,9 @@
 """Training that is interrupted and run again."""
 
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +12,13 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import SubprocVecEnv
 
-from sb3_a2c_td import TDA2C, MlpPolicy, train_resumably
+from sb3_a2c_td import TDA2C, MlpPolicy, UnreadableCheckpointError, train_resumably
 from sb3_a2c_td.engines import auto
+from sb3_a2c_td.saving.locks import LockedError
+from tests.environments import CountingEnv
+from tests.faults.scenarios import FaultyEnv, boom, make_model
 from tests.saving.comparing import differences, everything
 
 
@@ -152,3 +160,175 @@ def test_invalid_numbers_of_steps_are_refused(steps: Any, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=f"^total_timesteps must be an integer of at least 0, got {steps!r}"):
         train_resumably(make, steps, tmp_path / "model")
     assert train_resumably(make, 1e2, tmp_path / "model").num_timesteps == 100
+
+
+# Damaged files
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: bytes(len(content)), flip_a_bit])
+def test_training_continues_from_the_previous_save_if_the_last_one_is_damaged(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.zip"
+    train_resumably(make, 350, path, save_freq=100)
+    path.write_bytes(damage(path.read_bytes()))
+    recorder = RecordSteps()
+    with pytest.warns(UserWarning, match=r"model.zip is damaged: .* the save before it, .*model.previous.zip"):
+        model = train_resumably(make, 500, path, save_freq=1_000, callback=recorder)
+    assert recorder.steps[0] == 301
+    assert differences(everything(model), everything(make().learn(500))) == []
+    # the damaged file has not replaced the intact one
+    assert TDA2C.load(path, device="cpu").num_timesteps == 500
+    assert TDA2C.load(path.with_name("model.previous.zip"), device="cpu").num_timesteps == 300
+
+
+def test_a_damaged_file_without_an_intact_previous_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    train_resumably(make, 30, path, save_freq=10)
+    for each in tmp_path.iterdir():
+        each.write_bytes(each.read_bytes()[:-100])
+    with pytest.raises(UnreadableCheckpointError, match="model.zip: it is damaged"):
+        train_resumably(make, 40, path)
+
+
+def test_a_training_from_the_start_never_continues_from_a_previous_save_of_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    train_resumably(make, 30, path, save_freq=10)
+    path.unlink()
+    train_resumably(make, 10, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["model.zip"]
+
+
+# The file
+
+
+def test_a_place_that_cannot_be_written_is_found_out_before_training(tmp_path: Path) -> None:
+    (tmp_path / "link.zip").symlink_to("/proc/model.zip")
+    recorder = RecordSteps()
+    for name in ("link", f"{'long' * 60}.zip"):
+        with pytest.raises(OSError, match="nothing can be saved here: use another file"):
+            train_resumably(make, 10, tmp_path / name, callback=recorder)
+    assert recorder.steps == []
+
+
+def test_a_complete_training_is_loaded_from_a_place_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_resumably(make, 10, tmp_path / "model")
+    monkeypatch.setattr("sb3_a2c_td.saving.atomic.check_writable", None)
+    monkeypatch.setattr("sb3_a2c_td.algorithms.resumable.reserved", None)
+    assert train_resumably(make, 10, tmp_path / "model").num_timesteps == 10
+
+
+def test_two_trainings_in_one_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+
+    def train_again(*_: object) -> bool:
+        with pytest.raises(
+            LockedError, match=rf"model.zip: process {os.getpid()} on .* is training the model in this file; wait"
+        ):
+            train_resumably(make, 20, path)
+        # another file is free
+        train_resumably(make, 5, tmp_path / "other")
+        return True
+
+    train_resumably(make, 10, path, callback=train_again)
+    assert train_resumably(make, 20, path).num_timesteps == 20
+
+
+# Signals
+
+
+class Signalled(BaseCallback):
+    """Sends stop signals at a step."""
+
+    def __init__(self, at: int, *signals: int) -> None:
+        super().__init__()
+        self.at, self.signals = at, signals
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.at:
+            for signum in self.signals:
+                signal.raise_signal(signum)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("signals", "error"),
+    [
+        ([signal.SIGINT], KeyboardInterrupt()),
+        ([signal.SIGTERM], SystemExit(143)),
+        ([signal.SIGTERM, signal.SIGTERM], SystemExit(143)),
+        ([signal.SIGHUP], SystemExit(129)),
+    ],
+)
+def test_a_signal_saves_the_model_after_the_step(signals: list[int], error: BaseException, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    handlers = [signal.getsignal(signum) for signum in signals]
+    with pytest.raises(type(error)) as raised:
+        train_resumably(make, 500, path, save_freq=300, callback=Signalled(333, *signals))
+    assert raised.value.args == error.args
+    assert [signal.getsignal(signum) for signum in signals] == handlers
+    recorder = RecordSteps()
+    model = train_resumably(make, 500, path, callback=recorder)
+    assert recorder.steps == list(range(334, 501))
+    assert differences(everything(model), everything(make().learn(500))) == []
+
+
+def test_a_second_ctrl_c_ends_training_without_saving(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_resumably(make, 500, tmp_path / "model", callback=Signalled(33, signal.SIGINT, signal.SIGINT))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_users_handlers_stay(tmp_path: Path) -> None:
+    received = []
+    previous = signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
+    try:
+        model = train_resumably(make, 50, tmp_path / "model", callback=Signalled(33, signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert (model.num_timesteps, received) == (50, [signal.SIGTERM])
+
+
+class EndsProcesses(CountingEnv):
+    """Sends a signal to the parent and to its own process in its 33rd step, as terminals and schedulers do."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.signum = signum
+        self.n_steps = 0
+
+    def step(self, action: Any) -> Any:
+        self.n_steps += 1
+        if self.n_steps == 33:
+            os.kill(os.getppid(), self.signum)
+            os.kill(os.getpid(), self.signum)
+        return super().step(action)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_also_ends_worker_processes_saves_the_model(signum: int, tmp_path: Path) -> None:
+    def make_with_workers() -> TDA2C:
+        env = SubprocVecEnv([CountingEnv, lambda: EndsProcesses(signum)], start_method="fork")
+        return TDA2C("MlpPolicy", env, seed=0, device="cpu")
+
+    with pytest.raises(KeyboardInterrupt if signum == signal.SIGINT else SystemExit):
+        train_resumably(make_with_workers, 100, tmp_path / "model")
+    assert active_children() == []
+    # the last step has no transition
+    saved = TDA2C.load(tmp_path / "model", device="cpu")
+    assert (saved.num_timesteps, saved._n_updates, len(saved.rollout_buffer)) == (66, 6, 4)
+
+
+def test_an_error_saves_nothing(tmp_path: Path) -> None:
+    """Training would not continue bit for bit from the middle of a step."""
+    with pytest.raises(LookupError):
+        train_resumably(lambda: make_model(FaultyEnv(boom, fault_at=33)), 100, tmp_path / "model")
+    assert not list(tmp_path.iterdir())

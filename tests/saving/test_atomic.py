@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,17 +45,45 @@ def test_permissions_are_kept(tmp_path: Path) -> None:
         os.umask(before)
 
 
-def test_old_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
+def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "file[1]"
-    old, young, other = (tmp_path / f".{name}.abc.unfinished" for name in ("file[1]", "file[1]", "file1"))
-    young = young.with_name(".file[1].def.unfinished")
-    for leftover in (old, young, other):
+    abandoned, other = tmp_path / ".file[1].abc.unfinished", tmp_path / ".file1.abc.unfinished"
+    for leftover in (abandoned, other):
         leftover.write_bytes(b"half")
-    long_ago = time.time() - 2 * atomic.ABANDONED_SECONDS
-    os.utime(old, (long_ago, long_ago))
-    os.utime(other, (long_ago, long_ago))
     atomic.write(b"content", path)
-    assert set(tmp_path.iterdir()) == {path, young, other}
+    assert set(tmp_path.iterdir()) == {path, other}
+
+
+@pytest.mark.parametrize("seconds", [-1e7, 1e7])
+def test_the_file_of_a_running_save_is_never_removed_whatever_the_clock_says(tmp_path: Path, seconds: float) -> None:
+    path = tmp_path / "file"
+    with atomic._unfinished(path) as (unfinished, file):
+        file.write(b"half")
+        file.flush()
+        os.utime(unfinished, (time.time() + seconds,) * 2)
+        atomic.write(b"content", path)
+        assert set(tmp_path.iterdir()) == {path, unfinished}
+
+
+def test_an_empty_temporary_file_is_kept(tmp_path: Path) -> None:
+    """Its process may lock it next."""
+    path, unfinished = tmp_path / "file", tmp_path / ".file.abc.unfinished"
+    unfinished.touch()
+    atomic.write(b"content", path)
+    assert set(tmp_path.iterdir()) == {path, unfinished}
+
+
+def no_locks(*args: Any) -> None:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+def test_without_locks_files_are_written_and_none_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, unfinished = tmp_path / "file", tmp_path / ".file.abc.unfinished"
+    unfinished.write_bytes(b"half")
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    atomic.write(b"content", path)
+    assert path.read_bytes() == b"content"
+    assert set(tmp_path.iterdir()) == {path, unfinished}
 
 
 @pytest.fixture
@@ -101,6 +130,22 @@ def test_a_read_only_folder_leaves_the_earlier_file(read_only_folder: Path) -> N
     assert raised.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert list(read_only_folder.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_found_out_without_writing_it(read_only_folder: Path) -> None:
+    with pytest.raises(PermissionError, match="nothing can be saved here: use another file"):
+        atomic.check_writable(read_only_folder / "file")
+
+
+def test_checking_a_file_leaves_it_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    atomic.check_writable(path)
+    assert list(path.parent.iterdir()) == []
+    path.write_bytes(b"old")
+    atomic.check_writable(path)
+    assert path.read_bytes() == b"old"
+    with pytest.raises(IsADirectoryError, match="nothing can be saved here: use another file"):
+        atomic.check_writable(path.parent)
 
 
 def test_a_folder_with_the_name_of_the_file_is_an_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -226,7 +227,7 @@ class KillLastRank(BaseCallback):
 
 def dying(folder: Path) -> Any:
     model = make()
-    error = message(lambda: model.learn(10_000, [SaveEvery(40, folder / "saved"), KillLastRank()]))
+    error = message(lambda: model.learn(10_000, [SaveEvery(40, partial(model.save, folder / "saved")), KillLastRank()]))
     return error, model._n_updates
 
 

@@ -1,16 +1,21 @@
 """SB3's callbacks, evaluation, logs and progress bar work with TDA2C."""
 
+import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch as th
+from rich.progress import Progress
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
     CheckpointCallback,
     EvalCallback,
     EveryNTimesteps,
+    ProgressBarCallback,
     StopTrainingOnMaxEpisodes,
     StopTrainingOnNoModelImprovement,
     StopTrainingOnRewardThreshold,
@@ -256,6 +261,51 @@ def test_success_rate_is_recorded_when_an_episode_ends() -> None:
 def test_progress_bar_shows_all_steps(capfd: pytest.CaptureFixture[str]) -> None:
     make().learn(50, progress_bar=True)
     assert "50/50" in "".join(capfd.readouterr())
+
+
+class StoppedBy(BaseCallback):
+    """Raises an exception in its fifth step."""
+
+    def __init__(self, exception: BaseException) -> None:
+        super().__init__()
+        self.exception = exception
+
+    def _on_step(self) -> bool:
+        if self.n_calls == 5:
+            raise self.exception
+        return True
+
+
+def assert_end(threads: set[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("exception", [LookupError(), KeyboardInterrupt(), SystemExit(143)])
+@pytest.mark.parametrize("as_callback", [False, True])
+def test_progress_bar_is_closed_after_an_exception(as_callback: bool, exception: BaseException) -> None:
+    """With rich older than 14, the next bar would raise a LiveError; with newer ones, threads would remain."""
+    model, callbacks, threads = make(), CallbackList([StoppedBy(exception)]), threading.enumerate()
+    if as_callback:
+        callbacks.callbacks.append(ProgressBarCallback())
+    with pytest.raises(type(exception)):
+        model.learn(50, callbacks, progress_bar=not as_callback)
+    assert_end(set(threading.enumerate()) - set(threads))
+    model.learn(50, progress_bar=True)
+
+
+def test_progress_bar_is_closed_if_ctrl_c_comes_while_it_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, add_task = threading.enumerate(), Progress.add_task
+
+    def interrupted(progress: Progress, *args: Any, **kwargs: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return add_task(progress, *args, **kwargs)
+
+    monkeypatch.setattr(Progress, "add_task", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make().learn(50, progress_bar=True)
+    assert_end(set(threading.enumerate()) - set(threads))
 
 
 def test_verbose_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
