@@ -1,5 +1,7 @@
 """The command line: ``python -m sb3_a2c_td`` and ``sb3-a2c-td``."""
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -56,3 +58,6 @@ def describe(
     Without a command, train runs: `--env CartPole-v1` means `train --env CartPole-v1`. Each command has its own
     `--help`.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        # as for standard error: results that cannot be encoded must not end a command
+        sys.stdout.reconfigure(errors="backslashreplace")

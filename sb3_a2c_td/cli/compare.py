@@ -4,9 +4,11 @@ import multiprocessing
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -59,8 +61,9 @@ def compare(
     """Train TDA2C and SB3's A2C, and show how they learned.
 
     Both use their default settings and train at the same time, on one CPU core each. The folder receives both models,
-    the logs of their training episodes and a picture of their learning curves. Ctrl-C stops both early; the results
-    are still shown and saved. One seed shows that both run and about how fast. It does not show which one is better.
+    the logs of their training episodes and a picture of their learning curves. Ctrl-C or SIGTERM stops both early; the
+    results are still shown and saved. One seed shows that both run and about how fast. It does not show which one is
+    better.
 
     \b
     Examples:
@@ -73,9 +76,14 @@ def compare(
         stem = f"compare_{outputs.name_in_files(env)}"
         folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
 
-    def stop_both(*_: object) -> None:
-        print("Stopping ...", file=sys.stderr)
+    received: list[int] = []
+
+    def stop_both(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
         stop.set()
+        # the terminal may be closed
+        with suppress(OSError):
+            print("Stopping ...", file=sys.stderr)
 
     with interrupts.handled_once(stop_both):
         runs = _train_both(env, timesteps, seed, folder, stop)
@@ -83,8 +91,8 @@ def compare(
         print(f"One seed ({seed}): an example, not a comparison.")
         print(f"Models: {', '.join(f'{folder / run.algorithm.lower()}.zip' for run in runs)}")
         _plot(runs, env, folder)
-    if stop.is_set():
-        raise typer.Exit(130)
+    if received:
+        raise typer.Exit(128 + received[0])
 
 
 def _check_supported(env_id: str, seed: int) -> None:
@@ -102,13 +110,18 @@ def _make_model(algorithm: type[TDA2C] | type[A2C], env: gym.Env[Any, Any], seed
 def _train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Event) -> list[Run]:
     """Train each algorithm in its own process, until both are complete or were stopped."""
     with ProcessPoolExecutor(len(ALGORITHMS), PROCESSES, _initialize_process, (stop,)) as pool:
-        # a child ignores Ctrl-C only after its initialization
+        # a child ignores signals only after its initialization
         with interrupts.blocked():
             futures = [pool.submit(_train, name, env_id, timesteps, seed, folder) for name in ALGORITHMS]
         # on Windows, Ctrl-C is handled only between two waits
         while wait(futures, timeout=1).not_done:
             pass
-        return [future.result() for future in futures]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            # if one child was killed, the pool waits for the end of the other
+            stop.set()
+            raise
 
 
 # In the child processes
@@ -140,7 +153,7 @@ def _train(name: str, env_id: str, timesteps: int, seed: int, folder: Path) -> R
 
 
 class _ReportAndStop(BaseCallback):
-    """Reports the progress of training, and stops it after Ctrl-C in the parent.
+    """Reports the progress of training, and stops it after a stop signal in the parent.
 
     :param report_freq: the number of steps between two reports
     """

@@ -57,4 +57,4 @@ def evaluate(
         set_random_seed(seed)
     mean, std = evaluate_policy(model, vec_env, n_eval_episodes=episodes, deterministic=deterministic)
     actions = "deterministic" if deterministic else "stochastic"
-    print(f"Mean return of {episodes} {actions} evaluation episodes: {mean:.2f} ± {std:.2f}")
+    print(f"Mean return of {episodes} {actions} evaluation episodes: {mean:.2f} +/- {std:.2f}")

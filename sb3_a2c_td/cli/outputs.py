@@ -1,9 +1,13 @@
 """Where commands write their files."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
+
+from sb3_a2c_td.saving import atomic
+from sb3_a2c_td.saving.locks import LockedError, reserved
 
 
 def name_in_files(env_id: str) -> str:
@@ -16,23 +20,49 @@ def name_in_files(env_id: str) -> str:
 
 
 @contextmanager
-def new_file(stem: str, suffix: str) -> Iterator[Path]:
-    """Reserve the name of a new file, also against commands that run at the same time.
-
-    The name is reserved by an empty file. If nothing was written to it when the context ends, it is removed.
+def new_file(stem: str, suffix: str, folder: Path = Path()) -> Iterator[Path]:
+    """Reserve the name of a new file while the context lasts, also against commands that run at the same time.
 
     :param stem: the file's name; a number is appended if a file of this name exists
     :param suffix: what follows the number
-    :return: the file
-    :raises OSError: if the current folder is not writable
+    :param folder: the folder of the file
+    :return: the file, which does not exist yet
+    :raises OSError: if the folder is not writable
     """
-    path = _make_new(stem, suffix, lambda path: path.touch(exist_ok=False))
+    with ExitStack() as reservation:
+        yield _reserve_new(folder / stem, suffix, reservation)
+
+
+def _reserve_new(stem: Path, suffix: str, reservation: ExitStack) -> Path:
+    for path in _numbered(stem, suffix):
+        if path.exists():
+            continue
+        atomic.check_writable(path)
+        with suppress(LockedError):
+            reservation.enter_context(reserved(path))
+            # the command that had reserved it may have written it meanwhile
+            if not path.exists():
+                return path
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def replaced_file(path: Path, option: str) -> Iterator[Path]:
+    """Check that a file can be written, and reserve its name while the context lasts.
+
+    :param path: the file, which may exist
+    :param option: the option that named it, for the error
+    :return: the file
+    :raises ValueError: if the file is not writable
+    :raises LockedError: if another process writes it
+    """
+    writable_folder(path.parent, option)
     try:
+        atomic.check_writable(path)
+    except OSError as error:
+        raise ValueError(f"{option} {path} cannot be written: {error}") from error
+    with reserved(path):
         yield path
-    finally:
-        with suppress(FileNotFoundError):
-            if path.stat().st_size == 0:
-                path.unlink()
 
 
 def new_folder(stem: str) -> Path:
@@ -42,18 +72,17 @@ def new_folder(stem: str) -> Path:
     :return: the folder
     :raises OSError: if the current folder is not writable
     """
-    return _make_new(stem, "", Path.mkdir)
-
-
-def _make_new(stem: str, suffix: str, make: Callable[[Path], None]) -> Path:
-    path, number = Path(f"{stem}{suffix}"), 1
-    while True:
-        try:
-            make(path)
+    for path in _numbered(Path(stem), ""):
+        with suppress(FileExistsError):
+            path.mkdir()
             return path
-        except FileExistsError:
-            number += 1
-            path = Path(f"{stem}_{number}{suffix}")
+    raise AssertionError("numbers do not end")
+
+
+def _numbered(stem: Path, suffix: str) -> Iterator[Path]:
+    yield stem.with_name(f"{stem.name}{suffix}")
+    for number in count(2):
+        yield stem.with_name(f"{stem.name}_{number}{suffix}")
 
 
 def writable_folder(folder: Path, option: str) -> Path:
@@ -66,9 +95,8 @@ def writable_folder(folder: Path, option: str) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise ValueError(f"{option} {folder}: this folder cannot be written to; name another one")
+        # permissions do not tell, for root, say
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"{option} {folder}: this folder cannot be written to; name another one") from error
     return folder

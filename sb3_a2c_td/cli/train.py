@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated
 
 import typer
@@ -50,8 +51,8 @@ def train(
 ) -> None:
     """Train TDA2C on a Gymnasium environment, evaluate it and save it.
 
-    The default settings are those of the reference program. Ctrl-C stops training early and saves the model. Under
-    torchrun, each process has its own environments, and --timesteps counts the steps of all processes.
+    The default settings are those of the reference program. Ctrl-C and SIGTERM stop training early and save the model.
+    Under torchrun, each process has its own environments, and --timesteps counts the steps of all processes.
 
     \b
     Examples:
@@ -60,7 +61,7 @@ def train(
       sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
       torchrun --nproc-per-node 2 -m sb3_a2c_td train --env CartPole-v1 --n-envs 8 --save cartpole.zip
     """
-    with ExitStack() as until_saved:
+    with ExitStack() as contexts:
         with usage_errors.reported():
             device = available_device(device)
             wanted = None if save is None else _writable_zip(save)
@@ -70,6 +71,10 @@ def train(
                 from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
                 rank, make_model = ranks.join(device, wanted), partial(ranks.make_or_continue, wanted)
+            contexts.enter_context(interrupts.handled())
+            path: Path | None = None
+            if rank is None or rank == 0:
+                path = contexts.enter_context(_reserved_zip(wanted, env))
             vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
             model = make_model(
                 policy_for(vec_env.observation_space),
@@ -82,46 +87,79 @@ def train(
                 device=device,
             )
             eval_env = make_vec_env(env, seed=seed)
-            writes_files = rank is None or rank == 0
-            path = wanted if writes_files else None
-            if writes_files and path is None:
-                path = until_saved.enter_context(outputs.new_file(f"tda2c_{outputs.name_in_files(env)}", ".zip"))
-        _train_and_save(model, path, timesteps, rank, quiet)
-    if path is not None:
-        _evaluate(model, eval_env, path)
+        saved_to = _train_and_save(model, path, timesteps, rank, quiet)
+        if saved_to is not None:
+            _evaluate(model, eval_env, saved_to)
+        if saved_to != path:
+            raise typer.Exit(1)
 
 
-def _train_and_save(model: TDA2C, path: Path | None, timesteps: int, rank: int | None, quiet: bool) -> None:
-    """Train a model and save it, even if Ctrl-C or an error stops training.
+def _reserved_zip(wanted: Path | None, env_id: str) -> AbstractContextManager[Path]:
+    if wanted is not None:
+        return outputs.replaced_file(wanted, "--save")
+    return outputs.new_file(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
+
+
+def _train_and_save(model: TDA2C, path: Path | None, timesteps: int, rank: int | None, quiet: bool) -> Path | None:
+    """Train a model and save it, even if a stop signal or an error ends training.
 
     :param path: the zip; ``None`` on ranks other than 0, which save and print nothing
+    :return: the zip that was written
     """
     callbacks: list[BaseCallback] = []
     prints = path is not None and not quiet
     if prints:
         callbacks.append(PrintEpisodes())
     if path is not None and rank is not None:
-        callbacks.append(SaveEvery(SAVE_FREQ, path))
+        callbacks.append(SaveEvery(SAVE_FREQ, partial(model.save, path)))
     steps_left = max(0, timesteps - model.num_timesteps)
     progress_bar = sys.stdout.isatty() and not quiet
     with interrupts.handled_once(), announced_compilation() if prints else nullcontext():
         try:
             model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=progress_bar)
-            if path is not None:
-                model.save(path)
+            return None if path is None else _save(model, path)
         except BaseException:
-            if path is not None:
-                # the model is as it was after its last update
-                if rank is None or model.num_timesteps > 0:
-                    model.save(path)
-                print(f"\nStopped after {model.num_timesteps:,} steps. Saved to {path}", file=sys.stderr)
+            interrupts.ignore()
+            # the model is as it was after its last update
+            if path is not None and (rank is None or model.num_timesteps > 0):
+                saved_to = _save(model, path)
+                _report(f"\nStopped after {model.num_timesteps:,} steps. Saved to {saved_to}")
             raise
+
+
+def _save(model: TDA2C, path: Path) -> Path:
+    """Save a model, in another place if it cannot be saved in the given one.
+
+    :param path: the zip
+    :return: the zip that was written
+    :raises OSError: if the model cannot be saved anywhere
+    """
+    try:
+        model.save(path)
+        return path
+    except OSError as error:
+        for find_folder in (Path.cwd, Path.home, gettempdir):
+            # a user may have no home
+            with (
+                suppress(OSError, RuntimeError),
+                outputs.new_file(path.stem, path.suffix, Path(find_folder())) as other_path,
+            ):
+                model.save(other_path)
+                _report(f"\n{error}. Saving in another place instead.")
+                return other_path
+        raise
+
+
+def _report(message: str) -> None:
+    # the terminal may be closed
+    with suppress(OSError):
+        print(message, file=sys.stderr)
 
 
 def _evaluate(model: TDA2C, env: VecEnv, path: Path) -> None:
     try:
         mean, std = evaluate_policy(model, env, n_eval_episodes=N_EVAL_EPISODES)
-        print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} ± {std:.2f}")
+        print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} +/- {std:.2f}")
     finally:
         print(f"Saved to {path}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import psutil
 import pytest
 import torch as th
 from stable_baselines3 import A2C
@@ -31,20 +32,29 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 # Without training
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @pytest.fixture
-def _ctrl_c_handler_is_restored() -> Iterator[None]:
-    previous = signal.getsignal(signal.SIGINT)
+def _handlers_are_restored() -> Iterator[None]:
+    previous = {signum: signal.signal(signum, signal.SIG_DFL) for signum in SIGNALS}
     yield
-    signal.signal(signal.SIGINT, previous)
+    for signum, handler in previous.items():
+        signal.signal(signum, handler)
 
 
-@pytest.mark.usefixtures("_ctrl_c_handler_is_restored")
-@pytest.mark.parametrize("n_interrupts", [0, 1, 3])
-def test_results_are_shown_even_if_ctrl_c_came(n_interrupts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_handlers_are_restored")
+@pytest.mark.parametrize(
+    ("signals", "exit_code"),
+    [([], 0), ([signal.SIGINT], 130), (SIGNALS, 130), ([signal.SIGTERM] * 2, 143), ([signal.SIGHUP], 129)],
+)
+def test_results_are_shown_even_if_a_signal_came(
+    signals: list[int], exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Any) -> list[compare.Run]:
-        for _ in range(n_interrupts):
-            signal.raise_signal(signal.SIGINT)
-        assert stop.is_set() == (n_interrupts > 0)
+        for signum in signals:
+            signal.raise_signal(signum)
+        assert stop.is_set() == bool(signals)
         assert (env_id, timesteps, seed) == ("CartPole-v1", 7_000, 3)
         log = f'#{{"t_start": 0.0, "env_id": "{env_id}"}}\nr,l,t\n20.0,20,0.5\n'
         (folder / "tda2c.monitor.csv").write_text(log)
@@ -52,7 +62,7 @@ def test_results_are_shown_even_if_ctrl_c_came(n_interrupts: int, monkeypatch: p
 
     monkeypatch.setattr("sb3_a2c_td.cli.compare._train_both", train_both)
     done = CliRunner().invoke(app, "compare CartPole-v1 --timesteps 7000 --seed 3")
-    assert done.exit_code == (130 if n_interrupts else 0), done.output
+    assert done.exit_code == exit_code, done.output
     assert ROW.findall(done.stdout) == [("TDA2C", "123.5", "7,000", "3,500"), ("A2C", "99.0", "6,000", "1,500")]
     assert all(line.strip() for line in done.stdout.splitlines())
     assert done.stdout.splitlines()[-3:] == [
@@ -60,7 +70,7 @@ def test_results_are_shown_even_if_ctrl_c_came(n_interrupts: int, monkeypatch: p
         "Models: compare_CartPole-v1/tda2c.zip, compare_CartPole-v1/a2c.zip",
         "Learning curves: compare_CartPole-v1/learning_curve.png",
     ]
-    assert done.stderr == ("Stopping ...\n" if n_interrupts else "")
+    assert done.stderr == ("Stopping ...\n" if signals else "")
     assert Path("compare_CartPole-v1/learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -117,40 +127,57 @@ def test_trains_both_with_their_defaults_and_saves_everything() -> None:
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-# the environment unblocks Ctrl-C in its process
+# the environment unblocks signals in its process
 UNBLOCKING = """
 import signal
 import gymnasium
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 gymnasium.register("Unblocking-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=500)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
-def test_ctrl_c_to_all_processes_stops_both_and_keeps_their_results() -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_both_and_keeps_their_results(signum: int) -> None:
     Path("unblocking.py").write_text(UNBLOCKING)
     with _compare("unblocking:Unblocking-v0", timesteps=1_000_000) as process:
         log = Path("out/a2c.monitor.csv")
         _wait(process, lambda: log.exists() and log.read_text().count("\n") >= 10)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signum)
         _wait(process, lambda: "Stopping ..." in Path("err").read_text())
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=300)
-    _check_stopped(process, out, before=1_000_000)
+    _check_stopped(process, out, before=1_000_000, exit_code=128 + signum)
     assert Path("out/learning_curve.png").exists()
     assert "Learning curves: out/learning_curve.png" in out
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
-def test_ctrl_c_while_the_processes_start_stops_both() -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_processes_start_stops_both(signum: int) -> None:
     with _compare("CartPole-v1", timesteps=20_000) as process:
         _wait(process, Path("out").exists)
         time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signum)
         out, _ = process.communicate(timeout=300)
-    _check_stopped(process, out, before=20_000)
+    _check_stopped(process, out, before=20_000, exit_code=128 + signum)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
+def test_a_killed_process_ends_the_command() -> None:
+    """The other one is ended, too, although it leaves signals to its parent."""
+    with _compare("CartPole-v1", timesteps=100_000_000) as process:
+        _wait(process, Path("out/a2c.monitor.csv").exists)
+        _wait(process, Path("out/tda2c.monitor.csv").exists)
+        trainings = [each for each in psutil.Process(process.pid).children() if "spawn_main" in str(each.cmdline())]
+        trainings[0].kill()
+        process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "BrokenProcessPool" in Path("err").read_text()
+    assert not any(training.is_running() for training in trainings)
 
 
 def _compare(env: str, timesteps: int) -> subprocess.Popen[str]:
@@ -165,8 +192,8 @@ def _wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def _check_stopped(process: subprocess.Popen[str], out: str, before: int) -> None:
-    assert process.returncode == 130
+def _check_stopped(process: subprocess.Popen[str], out: str, before: int, exit_code: int) -> None:
+    assert process.returncode == exit_code
     err = Path("err").read_text()
     assert err.count("Stopping ...") == 1
     assert "Traceback" not in err

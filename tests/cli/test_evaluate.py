@@ -35,7 +35,7 @@ def evaluated(command_line: str) -> tuple[str, float, float]:
     """Return what the command prints about the actions, and the mean and the standard deviation."""
     done = run(command_line)
     assert done.exit_code == 0, done.output
-    return tuple(re.search(r"^Mean return of (.*) evaluation episodes: (\S+) ± (\S+)$", done.stdout, re.M).groups())
+    return tuple(re.search(r"^Mean return of (.*) evaluation episodes: (\S+) \+/- (\S+)$", done.stdout, re.M).groups())
 
 
 def returns(predict, env_id: str, n_episodes: int, seed: int) -> list[float]:

@@ -1,11 +1,14 @@
 """New files and folders never replace others, and leave nothing behind."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sb3_a2c_td.cli import outputs
+from sb3_a2c_td.saving.locks import LockedError
 
 
 @pytest.fixture(autouse=True)
@@ -17,29 +20,37 @@ def names() -> list[str]:
     return sorted(path.name for path in Path().iterdir())
 
 
-def test_a_new_file_is_kept_if_something_was_written() -> None:
+def test_a_new_file_has_a_name_that_no_other_file_has() -> None:
+    Path("model.zip").touch()
     with outputs.new_file("model", ".zip") as path:
         path.write_text("content")
-    assert names() == ["model.zip"]
-
-
-def test_an_empty_new_file_is_removed_after_an_error() -> None:
-    Path("model.zip").touch()
-    with pytest.raises(KeyboardInterrupt), outputs.new_file("model", ".zip") as path:
-        raise KeyboardInterrupt
     assert str(path) == "model_2.zip"
-    assert names() == ["model.zip"]
+    assert names() == ["model.zip", "model_2.zip"]
 
 
-def test_a_new_file_may_be_removed_meanwhile() -> None:
-    with outputs.new_file("model", ".zip") as path:
-        path.unlink()
+def test_a_new_file_that_was_not_written_leaves_nothing() -> None:
+    with pytest.raises(KeyboardInterrupt), outputs.new_file("model", ".zip"):
+        raise KeyboardInterrupt
     assert names() == []
 
 
 def test_commands_at_the_same_time_get_different_files() -> None:
     with outputs.new_file("model", ".zip") as first, outputs.new_file("model", ".zip") as second:
-        assert names() == [str(first), str(second)] == ["model.zip", "model_2.zip"]
+        assert [str(first), str(second)] == ["model.zip", "model_2.zip"]
+        with pytest.raises(LockedError), outputs.replaced_file(Path("model.zip"), "--save"):
+            pass
+    assert names() == []
+
+
+def test_a_file_that_another_command_writes_meanwhile_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def reserved_late(path: Path) -> Iterator[None]:
+        Path("model.zip").touch()
+        yield
+
+    monkeypatch.setattr(outputs, "reserved", reserved_late)
+    with outputs.new_file("model", ".zip") as path:
+        assert str(path) == "model_2.zip"
 
 
 def test_a_new_folder_is_not_one_that_another_command_makes_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

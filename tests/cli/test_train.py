@@ -1,5 +1,7 @@
+import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +18,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
+from sb3_a2c_td.cli import app, outputs
 from sb3_a2c_td.engines import compilation
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 STOPPED = re.compile(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n")
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +31,14 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def _ctrl_c_raises() -> Iterator[None]:
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def _default_handlers() -> Iterator[None]:
+    """Each test begins with Python's handlers, and ends with those of before."""
+    default = dict.fromkeys(EXIT_CODES, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    previous = {signum: signal.signal(signum, handler) for signum, handler in default.items()}
     yield
-    signal.signal(signal.SIGINT, previous)
+    for signum, handler in previous.items():
+        signal.signal(signum, handler)
 
 
 def run(command_line: str) -> Result:
@@ -63,7 +69,7 @@ def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) ->
     ((model, env, kwargs),) = evaluated
     assert kwargs == {"n_eval_episodes": 20}
     assert env is not model.get_env()
-    assert re.fullmatch(r"Mean return of 20 evaluation episodes: \d+\.\d\d ± \d+\.\d\d", evaluation)
+    assert re.fullmatch(r"Mean return of 20 evaluation episodes: \d+\.\d\d \+/- \d+\.\d\d", evaluation)
     assert saved == "Saved to tda2c_CartPole-v1.zip"
 
 
@@ -196,54 +202,127 @@ def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
     assert not list(Path().iterdir())
 
 
-def test_ctrl_c_saves_the_model_and_prints_where() -> None:
-    assert interrupted(n_times=1, seconds=0.0) > 0
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_signal_saves_the_model_and_prints_where(signum: int) -> None:
+    assert interrupted([signum], seconds=0.0) > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.001, 0.05])
-def test_further_ctrl_c_do_not_lose_the_model(seconds: float) -> None:
-    assert interrupted(n_times=4, seconds=seconds) > 0
+def test_further_signals_do_not_lose_the_model(seconds: float) -> None:
+    assert interrupted([signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], seconds) > 0
 
 
-def interrupted(n_times: int, seconds: float) -> int:
-    """Interrupt a training process several times, check what it prints, and return the steps of the saved model."""
+def interrupted(signals: list[int], seconds: float) -> int:
+    """Send signals to a training process, check what it prints, and return the steps of the saved model."""
     command = [*COMMAND, "--timesteps", "100000000", "--seed", "0", "--device", "cpu", "--save", "half.zip"]
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
         assert next(process.stdout).startswith("EP0 ")
-        for _ in range(n_times):
-            process.send_signal(signal.SIGINT)
+        for signum in signals:
+            process.send_signal(signum)
             time.sleep(seconds)
         _, err = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.returncode == EXIT_CODES[signals[0]]
     n_steps = TDA2C.load("half.zip", device="cpu").num_timesteps
     assert STOPPED.fullmatch(err)[1] == f"{n_steps:,}"
+    assert [path.name for path in Path().iterdir()] == ["half.zip"]
     return n_steps
 
 
-@pytest.mark.usefixtures("_ctrl_c_raises")
-def test_ctrl_c_during_the_last_save_does_not_lose_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="the program timeout is not installed")
+def test_timeout_saves_the_model() -> None:
+    """It sends SIGTERM twice."""
+    command = ["timeout", "60", *COMMAND, "--timesteps", "100000000", "--device", "cpu", "--quiet"]
+    with subprocess.Popen(command, stderr=PIPE, text=True, env=ENVIRONMENT, start_new_session=True) as process:
+        wait_for_lock(Path(".tda2c_CartPole-v1.zip.lock"))
+        time.sleep(1)
+        process.terminate()
+        _, err = process.communicate(timeout=300)
+    assert err.endswith("Saved to tda2c_CartPole-v1.zip\n")
+    assert TDA2C.load("tda2c_CartPole-v1.zip", device="cpu").num_timesteps > 0
+
+
+def wait_for_lock(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("signum", EXIT_CODES)
+def test_a_signal_during_training_ends_the_command_with_its_exit_code(
+    signum: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = TDA2C.learn
+
+    def interrupted_learn(model: TDA2C, *args: Any, **kwargs: Any) -> TDA2C:
+        learn(model, 50)
+        signal.raise_signal(signum)
+        return model
+
+    monkeypatch.setattr(TDA2C, "learn", interrupted_learn)
+    done = run("--timesteps 100 --device cpu")
+    assert (done.exit_code, done.stdout) == (EXIT_CODES[signum], "")
+    assert done.stderr == "\nStopped after 50 steps. Saved to tda2c_CartPole-v1.zip\n"
+    assert [path.name for path in Path().iterdir()] == ["tda2c_CartPole-v1.zip"]
+    assert TDA2C.load("tda2c_CartPole-v1.zip", device="cpu").num_timesteps == 50
+
+
+@pytest.mark.parametrize("signum", EXIT_CODES)
+def test_a_signal_before_training_leaves_no_file(signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_a2c_td.cli.train.make_vec_env", lambda *args, **kwargs: signal.raise_signal(signum))
+    assert run("--timesteps 100 --device cpu").exit_code == EXIT_CODES[signum]
+    assert not list(Path().iterdir())
+
+
+def test_a_kill_before_the_first_save_leaves_no_zip() -> None:
+    """It leaves a lock, which the next training takes over and removes."""
+    pid = os.fork()
+    if pid == 0:
+        with outputs.new_file("tda2c_CartPole-v1", ".zip"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert [path.name for path in Path().iterdir()] == [".tda2c_CartPole-v1.zip.lock"]
+    succeed("--timesteps 5 --quiet")
+    assert [path.name for path in Path().iterdir()] == ["tda2c_CartPole-v1.zip"]
+
+
+@pytest.mark.parametrize("signum", EXIT_CODES)
+def test_a_signal_during_the_last_save_does_not_lose_the_model(signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
     save = TDA2C.save
 
     def interrupted_save(model: TDA2C, path: Path) -> None:
         monkeypatch.setattr(TDA2C, "save", save)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signum)
 
     monkeypatch.setattr(TDA2C, "save", interrupted_save)
     done = run("--timesteps 100 --device cpu --save half.zip")
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    assert done.exit_code == 130
+    assert signal.getsignal(signum) is signal.SIG_IGN
+    assert done.exit_code == EXIT_CODES[signum]
     assert "Stopped after 100 steps. Saved to half.zip" in done.stderr
     assert TDA2C.load("half.zip", device="cpu").num_timesteps == 100
 
 
-def test_ctrl_c_during_evaluation_prints_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted_evaluation(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.usefixtures("_fails_late")
+@pytest.mark.parametrize("signum", EXIT_CODES)
+def test_a_signal_while_saving_after_an_error_is_ignored(signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = TDA2C.save
 
-    monkeypatch.setattr("sb3_a2c_td.cli.train.evaluate_policy", interrupted_evaluation)
+    def interrupted_save(model: TDA2C, path: Path) -> None:
+        signal.raise_signal(signum)
+        save(model, path)
+
+    monkeypatch.setattr(TDA2C, "save", interrupted_save)
+    done = run("--env FailsLate-v0 --timesteps 100 --device cpu --save half.zip")
+    assert isinstance(done.exception, OSError)
+    assert TDA2C.load("half.zip", device="cpu").num_timesteps == 8
+
+
+@pytest.mark.parametrize("signum", EXIT_CODES)
+def test_a_signal_during_evaluation_prints_where_the_model_is(signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_a2c_td.cli.train.evaluate_policy", lambda *args, **kwargs: signal.raise_signal(signum))
     done = run("--timesteps 5 --quiet --save model.zip")
-    assert (done.exit_code, done.stdout) == (130, "Saved to model.zip\n")
+    assert (done.exit_code, done.stdout) == (EXIT_CODES[signum], "Saved to model.zip\n")
 
 
 class FailsLate(CartPoleEnv):
@@ -273,9 +352,12 @@ def test_an_error_of_the_environment_is_raised_after_saving() -> None:
     assert TDA2C.load("tda2c_FailsLate-v0.zip", device="cpu").num_timesteps == 8
 
 
+# Files
+
+
 @pytest.mark.usefixtures("_fails_late")
 @pytest.mark.parametrize("env", ["CartPole-v1", "FailsLate-v0"])
-def test_no_empty_zip_stays_after_a_failed_save(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_stays_after_a_failed_save(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TDA2C, "save", disk_is_full)
     done = run(f"--env {env} --timesteps 10 --quiet --device cpu")
     assert isinstance(done.exception, OSError)
@@ -293,4 +375,72 @@ def test_a_failed_save_keeps_the_users_file(content: bytes, monkeypatch: pytest.
 
 
 def disk_is_full(*args: Any, **kwargs: Any) -> None:
-    raise OSError("disk is full")
+    raise OSError(errno.ENOSPC, "disk is full")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on a disk that is full."""
+    folder, save = Path("full").absolute(), TDA2C.save
+    folder.mkdir()
+
+    def save_elsewhere(model: TDA2C, path: Path) -> None:
+        if folder in path.absolute().parents:
+            disk_is_full()
+        save(model, path)
+
+    monkeypatch.setattr(TDA2C, "save", save_elsewhere)
+    return folder
+
+
+@pytest.mark.usefixtures("_fails_late")
+@pytest.mark.parametrize("env", ["CartPole-v1", "FailsLate-v0"])
+def test_a_model_is_saved_in_another_place_if_the_disk_is_full(env: str, full_disk: Path) -> None:
+    Path("model.zip").write_bytes(b"the user's")
+    done = run(f"--env {env} --timesteps 10 --device cpu --quiet --save {full_disk}/model")
+    assert "disk is full. Saving in another place instead." in done.stderr
+    saved_to = Path("model_2.zip").absolute()
+    assert f"Saved to {saved_to}\n" in done.output
+    assert done.exit_code == 1
+    assert TDA2C.load(saved_to, device="cpu").num_timesteps == (10 if env == "CartPole-v1" else 8)
+    assert Path("model.zip").read_bytes() == b"the user's"
+
+
+def test_a_model_is_saved_at_home_or_with_the_temporary_files_if_this_folder_is_full(
+    full_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(full_disk)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert run("--timesteps 10 --device cpu --quiet").exit_code == 1
+    assert [path.name for path in tmp_path.joinpath("home").iterdir()] == ["tda2c_CartPole-v1.zip"]
+    monkeypatch.setenv("HOME", str(full_disk))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    assert run("--timesteps 10 --device cpu --quiet").exit_code == 1
+    assert [path.name for path in tmp_path.joinpath("temporary").iterdir()] == ["tda2c_CartPole-v1.zip"]
+
+
+@pytest.mark.parametrize("name", ["link.zip", f"{'long' * 60}.zip"])
+def test_a_file_that_cannot_be_written_is_found_out_before_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("link.zip").symlink_to("/proc/model.zip")
+    monkeypatch.setattr(TDA2C, "learn", None)
+    done = run(f"--timesteps 10 --save {name}")
+    assert done.exit_code == 2
+    assert re.search(f"--save {name} cannot be written: .*use another file", done.stderr.replace("\n", " "))
+
+
+def test_two_trainings_into_one_file_are_refused() -> None:
+    with outputs.replaced_file(Path("model.zip"), "--save"):
+        done = run("--timesteps 10 --save model")
+    assert done.exit_code == 2
+    assert re.search(rf"process {os.getpid()} on .* is training the model in this file; wait", done.stderr)
+
+
+# Encodings
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("ascii", "mod\\xe8le.zip"), ("utf-8", "modèle.zip")])
+def test_results_are_printed_in_any_encoding(encoding: str, name: str) -> None:
+    arguments = "--timesteps 50 --device cpu --quiet --save modèle"
+    done = CliRunner(charset=encoding).invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(rf"Mean return of .*: \S+ \+/- \S+\nSaved to {re.escape(name)}\n", done.stdout)
