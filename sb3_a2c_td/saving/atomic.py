@@ -64,24 +64,35 @@ def _unfinished(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Create a temporary file next to a file, and remove it at the end unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
-    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
+    name, file = _create_locked(path)
     try:
-        with name.open("xb") as file:
-            # without locks, the files of killed processes remain
-            with suppress(OSError):
-                try_lock(file)
+        with file:
             yield name, file
     finally:
         with suppress(OSError):
             name.unlink(missing_ok=True)
 
 
+def _create_locked(path: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
+        file = name.open("xb")
+        try:
+            is_locked = try_lock(file) and name.exists()
+        except OSError:
+            # without locks, no process removes the files of others
+            return name, file
+        if is_locked:
+            return name, file
+        # another process removed it before it was locked
+        file.close()
+
+
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files of processes that were killed while writing this file."""
     for name in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
         with suppress(OSError), name.open("r+b") as file:
-            # a process locks its file before it writes the first byte
-            if os.fstat(file.fileno()).st_size > 0 and try_lock(file):
+            if try_lock(file):
                 name.unlink()
 
 

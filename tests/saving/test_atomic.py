@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -65,12 +65,32 @@ def test_the_file_of_a_running_save_is_never_removed_whatever_the_clock_says(tmp
         assert set(tmp_path.iterdir()) == {path, unfinished}
 
 
-def test_an_empty_temporary_file_is_kept(tmp_path: Path) -> None:
-    """Its process may lock it next."""
-    path, unfinished = tmp_path / "file", tmp_path / ".file.abc.unfinished"
-    unfinished.touch()
+@pytest.mark.parametrize("order", ["locked first", "removed first"])
+def test_a_file_that_is_removed_before_it_is_locked_is_replaced(
+    order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another save began at this moment."""
+    path, calls = tmp_path / "file", []
+
+    def interrupted(file: BinaryIO) -> bool:
+        calls.append(file)
+        if len(calls) > 1:
+            return try_lock(file)
+        if order == "removed first":
+            atomic._remove_abandoned(path)
+            assert list(tmp_path.iterdir()) == []
+            return try_lock(file)
+        with next(tmp_path.iterdir()).open("rb") as same_file:
+            assert try_lock(same_file)
+            locked = try_lock(file)
+            Path(file.name).unlink()
+        return locked
+
+    try_lock = atomic.try_lock
+    monkeypatch.setattr(atomic, "try_lock", interrupted)
     atomic.write(b"content", path)
-    assert set(tmp_path.iterdir()) == {path, unfinished}
+    assert path.read_bytes() == b"content"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def no_locks(*args: Any) -> None:
