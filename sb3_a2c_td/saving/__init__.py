@@ -9,7 +9,8 @@
 
 ``load`` uses the modules in this order: ``zips`` (reading and checking), ``zip_entries`` (names, version),
 ``attributes`` and ``unpickling`` (settings), ``tensor_shapes`` and ``model_checks`` (weights), ``checkpoints`` (all of
-it together). ``resume`` adds ``training_state``, ``generators``, ``env_states`` and ``object_states``.
+it together). ``resume`` adds ``training_state``, ``generators``, ``env_states`` and ``object_states``. ``save`` writes
+files with ``atomic``, and ``train_resumably`` reserves them with ``locks``.
 """
 
 from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_attributes, read_checkpoint

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -325,6 +328,48 @@ def test_a_signal_that_also_ends_worker_processes_saves_the_model(signum: int, t
     # the last step has no transition
     saved = TDA2C.load(tmp_path / "model", device="cpu")
     assert (saved.num_timesteps, saved._n_updates, len(saved.rollout_buffer)) == (66, 6, 4)
+
+
+SCRIPT = """
+import sys
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv
+from sb3_a2c_td import TDA2C, train_resumably
+
+def make():
+    vec_env_kwargs = {"start_method": sys.argv[1]}
+    env = make_vec_env("CartPole-v1", 4, vec_env_cls=SubprocVecEnv, vec_env_kwargs=vec_env_kwargs)
+    return TDA2C("MlpPolicy", env, device="cpu")
+
+def report(locals, globals):
+    if locals["self"].num_timesteps == 400:
+        print("trains")
+    return True
+
+if __name__ == "__main__":
+    train_resumably(make, 100_000_000, "model", callback=report)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+def test_a_signal_to_the_process_group_saves_the_model_and_ends_all_processes(
+    start_method: str, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py", start_method]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        process.stdout.readline()
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, b"")
+    assert len(children) >= 4
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert TDA2C.load(tmp_path / "model", device="cpu").num_timesteps >= 400
 
 
 def test_an_error_saves_nothing(tmp_path: Path) -> None:

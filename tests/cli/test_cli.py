@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from sb3_a2c_td import cli
+from sb3_a2c_td import TDA2C, cli
 from sb3_a2c_td.version import __version__
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
@@ -63,3 +63,18 @@ def test_packages_of_single_commands_are_not_imported_at_once() -> None:
 def test_version_prints_the_version() -> None:
     done = CliRunner().invoke(cli.app, "--version")
     assert (done.exit_code, done.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+@pytest.mark.parametrize(
+    "arguments", ["evaluate {} --env CartPole-v1 --episodes 1", "inspect {}", "export {} --to onnx"]
+)
+def test_results_are_printed_in_any_encoding(encoding: str, arguments: str, tmp_path: Path) -> None:
+    """An ASCII terminal shows other characters of names as escape sequences."""
+    path = tmp_path / "modèle.zip"
+    TDA2C("MlpPolicy", "CartPole-v1", device="cpu").save(path)
+    done = CliRunner(charset=encoding).invoke(cli.app, arguments.format(path))
+    assert done.exit_code == 0, done.output
+    shown = "mod\\xe8le" if encoding == "ascii" else "modèle"
+    assert arguments.startswith("evaluate") or shown in done.stdout
+    assert done.stdout.encode(encoding)

@@ -108,16 +108,20 @@ def test_ctrl_c_at_any_moment(engine: str, stride: int, tmp_path: Path) -> None:
         model.assert_every_row_once()
 
 
-def test_ctrl_c_in_numbas_c_code_stays_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("exception", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_in_numbas_c_code_keeps_its_exception(
+    exception: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The C code calls Python, which reports an exception there as a SystemError."""
     model = make_model(FaultyEnv()).learn(7)
 
     def interrupted(*_: Any) -> np.ndarray:
-        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+        raise SystemError("returned a result with an exception set") from exception
 
     monkeypatch.setattr(model._engine, "act", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="at step 7"):
+    with pytest.raises(type(exception), match="at step 7") as raised:
         model.learn(60, reset_num_timesteps=False)
+    assert raised.value.args == exception.args
 
 
 @pytest.mark.parametrize("n_times", [1, 2])

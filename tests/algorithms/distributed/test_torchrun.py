@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -125,6 +126,24 @@ def test_killed_process_ends_training(tmp_path: Path) -> None:
     assert "Signal 9 (SIGKILL)" in output
     assert [found.name for found in tmp_path.iterdir()] == ["model.zip"]
     assert TDA2C.load(path, device="cpu").num_timesteps >= 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_processes_and_saves_the_model(signum: int, tmp_path: Path) -> None:
+    """torchrun passes it on to its processes."""
+    with started("--nproc-per-node 2 -m sb3_a2c_td train --n-envs 4 --timesteps 10000000", tmp_path) as torchrun:
+        while not torchrun.stdout.readline().startswith("EP0 "):
+            assert torchrun.poll() is None
+        processes = workers(torchrun)
+        torchrun.send_signal(signum)
+        began = time.monotonic()
+        output, _ = torchrun.communicate(timeout=60)
+        assert time.monotonic() - began < 25
+    assert [process.is_running() for process in processes] == [False, False]
+    assert output.count("Saved to tda2c_CartPole-v1.zip") == 1
+    assert [found.name for found in tmp_path.iterdir()] == ["tda2c_CartPole-v1.zip"]
+    assert TDA2C.load(tmp_path / "tda2c_CartPole-v1", device="cpu").num_timesteps > 0
 
 
 def test_restarts_need_a_file_to_continue_from(monkeypatch: pytest.MonkeyPatch) -> None:
