@@ -144,7 +144,11 @@ def _keep_previous(path: Path) -> None:
 def _newest_intact(path: Path) -> Path:
     """Return the path of the save to continue from: the last one, or, if it is damaged, the one before it."""
     previous = _previous(path)
-    if is_intact(path.read_bytes(), UNTRUSTED) or not previous.exists() or not is_intact(previous.read_bytes(), UNTRUSTED):
+    if (
+        is_intact(path.read_bytes(), UNTRUSTED)
+        or not previous.exists()
+        or not is_intact(previous.read_bytes(), UNTRUSTED)
+    ):
         return path
     warnings.warn(f"{path} is damaged: training continues from the save before it, {previous}", stacklevel=3)
     return previous

@@ -416,7 +416,7 @@ def test_a_model_is_saved_at_home_or_with_the_temporary_files_if_this_folder_is_
     monkeypatch.setenv("HOME", str(full_disk))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     assert run("--timesteps 10 --device cpu --quiet").exit_code == 1
-    assert [path.name for path in tmp_path.joinpath("temporary").iterdir()] == ["tda2c_CartPole-v1.zip"]
+    assert tmp_path.joinpath("temporary/tda2c_CartPole-v1.zip").exists()
 
 
 @pytest.mark.parametrize("name", ["link.zip", f"{'long' * 60}.zip"])

@@ -26,3 +26,11 @@ def _no_process_is_left() -> Iterator[None]:
     for process in active_children():
         process.kill()
         process.join()
+
+
+@pytest.fixture(autouse=True)
+def _sigint_handler_is_restored() -> Iterator[None]:
+    """A Ctrl-C in the middle of restoring the handler leaves one that passes signals on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
