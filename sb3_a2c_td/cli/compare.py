@@ -73,8 +73,6 @@ def compare(
     stop = PROCESSES.Event()
     with usage_errors.reported():
         _check_supported(env, seed)
-        stem = f"compare_{outputs.name_in_files(env)}"
-        folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
 
     received: list[int] = []
 
@@ -86,6 +84,9 @@ def compare(
             print("Stopping ...", file=sys.stderr)
 
     with interrupts.handled_once(stop_both):
+        with usage_errors.reported():
+            stem = f"compare_{outputs.name_in_files(env)}"
+            folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
         runs = _train_both(env, timesteps, seed, folder, stop)
         print(_table(runs))
         print(f"One seed ({seed}): an example, not a comparison.")
