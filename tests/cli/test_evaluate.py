@@ -126,7 +126,7 @@ def test_the_zip_says_how_observations_are_normalized(normalizes: str) -> None:
     expected = np.mean(returns(predict, "Pendulum-v1", 2, seed=3))
     arguments = "model.zip --env Pendulum-v1 --episodes 2 --seed 3 --device cpu"
     done = run(arguments)
-    assert float(re.search("episodes: (.*) ±", done.stdout)[1]) == pytest.approx(expected, abs=0.02)
+    assert float(re.search("episodes: (.*) \\+/-", done.stdout)[1]) == pytest.approx(expected, abs=0.02)
     assert ("normalized by the statistics in model.zip" in done.stdout) == (normalizes != "nothing")
     assert "vecnormalize.pkl" not in done.output
     assert "Warning" not in done.output
