@@ -8,6 +8,7 @@ values need no deep copy.
 from collections import OrderedDict
 from collections.abc import Mapping
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ class ArrayDict(OrderedDict[str, np.ndarray]):
     # an attribute in a slot is not part of what is saved
     __slots__ = ("n_copies",)
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+    # without arrays: unpickling adds them later
+    def __init__(self, arrays: Mapping[str, np.ndarray] = MappingProxyType({})) -> None:
         super().__init__(arrays)
         self.n_copies = 0
         """how many times ``DummyVecEnv`` has returned observations, at each step and reset"""

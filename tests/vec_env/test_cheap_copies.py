@@ -1,7 +1,7 @@
 """A DummyVecEnv with cheap copies returns what SB3's returns, and shares nothing mutable with the caller."""
 
 import pickle
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
-from sb3_a2c_td.vec_env.cheap_copies import InfoList, with_cheap_copies
+from sb3_a2c_td.vec_env.cheap_copies import ArrayDict, InfoList, with_cheap_copies
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 OBSERVATION_SPACES = [BOX, spaces.Discrete(4), spaces.Dict({"vector": BOX, "number": spaces.Discrete(3)})]
@@ -76,6 +76,13 @@ def test_steps_return_the_same(space: spaces.Space, infos: list[dict[str, Any]])
     ours, theirs = played(with_cheap_copies(made(space, infos))), played(made(space, infos))
     # pickles compare types too, and NaN with itself
     assert [pickle.dumps(deepcopy(step)) for step in ours] == [pickle.dumps(deepcopy(step)) for step in theirs]
+
+
+def test_observations_can_be_pickled_and_copied() -> None:
+    arrays = ArrayDict({"x": np.ones(2)})
+    for twin in (pickle.loads(pickle.dumps(arrays)), copy(arrays)):
+        assert type(twin) is ArrayDict
+        np.testing.assert_array_equal(twin["x"], np.ones(2))
 
 
 def test_callers_may_change_what_steps_return() -> None:
