@@ -113,7 +113,7 @@ def _without_lost_workers(model: TDA2C, request: StopRequest) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if request.signum is None or workers_of(model.env) is None:
+        if request.signum is None or request.ends_at_once or workers_of(model.env) is None:
             raise
 
 

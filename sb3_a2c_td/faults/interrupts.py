@@ -99,6 +99,8 @@ class StopRequest:
     def __init__(self) -> None:
         self.signum: int | None = None
         """the signal; ``None``: none came yet"""
+        self.ends_at_once = False
+        """whether a second Ctrl-C came"""
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -113,6 +115,7 @@ class StopRequest:
         if self.signum is None:
             self.signum = signum
         elif signum == signal.SIGINT:
+            self.ends_at_once = True
             exit_process(signum, frame)
 
     def exit_if_set(self) -> None:

@@ -289,6 +289,16 @@ def test_a_second_ctrl_c_ends_training_without_saving(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_second_ctrl_c_ends_training_with_workers_without_saving(tmp_path: Path) -> None:
+    env = SubprocVecEnv([CountingEnv], start_method="fork")
+    callback = Signalled(33, signal.SIGINT, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_resumably(lambda: TDA2C("MlpPolicy", env, device="cpu"), 500, tmp_path / "model", callback=callback)
+    env.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_users_handlers_stay(tmp_path: Path) -> None:
     received = []
     previous = signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
