@@ -1,5 +1,6 @@
 """The normalization of ``VecNormalize`` apart from environments, and its statistics as a part of a model."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -227,6 +228,15 @@ class ModelVecNormalize(VecNormalize):
         if norm_obs:
             obs_rms = normalization.obs_rms
             self.obs_rms = obs_rms if is_dict else obs_rms[OBSERVATION]  # type: ignore[assignment]
+
+    # VecNormalize leaves its environments out, but a copy of a model needs them
+
+    def __getstate__(self) -> dict[str, Any]:
+        # these have no copy, and follow from the class
+        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, class_attributes=dict(inspect.getmembers(type(self))))
 
 
 def find_vec_normalize(env: Any) -> tuple[VecNormalize | None, str | None]:

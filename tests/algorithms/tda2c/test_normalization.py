@@ -1,5 +1,6 @@
 """Models that normalize observations and rewards themselves, and models that were trained in ``VecNormalize``."""
 
+import copy
 import io
 import warnings
 from collections.abc import Callable
@@ -108,6 +109,13 @@ def test_a_resumed_training_is_the_uninterrupted_one(training: str, tmp_path: Pa
     for env_of in (TDA2C.get_env, lambda model: model.env):
         model = algorithm.resume(tmp_path / "model", env_of(make().learn(50)), device="cpu")
         assert differences(everything(model.learn(304, reset_num_timesteps=False)), expected) == []
+
+
+def test_a_copy_trains_like_the_original_without_changing_it() -> None:
+    model = trained(far(2), normalize_observations=True, normalize_rewards=True)
+    copied = copy.deepcopy(model)
+    copied.learn(100, reset_num_timesteps=False)
+    assert_same_parameters(copied, model.learn(100, reset_num_timesteps=False))
 
 
 def test_a_resumable_training_keeps_its_statistics(tmp_path: Path) -> None:
