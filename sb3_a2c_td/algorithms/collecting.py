@@ -91,7 +91,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
     def _detect_moves(self) -> None:
         assert self.env is not None
-        self._moves = MoveDetector(self.env)
+        # a copied environment has no cheap copies yet
+        self._moves = MoveDetector(with_cheap_copies(self.env))
 
     def _store_first_obs(self, observations: Observations) -> None:
         """Check and store the observations after a reset."""

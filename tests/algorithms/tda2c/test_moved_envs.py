@@ -85,6 +85,15 @@ def test_environments_that_moved_between_two_trainings_are_reset(name: str, move
     model.env.close()
 
 
+def test_environments_of_a_copy_that_moved_are_reset() -> None:
+    model = deepcopy(make("DummyVecEnv").learn(8))
+    model.learn(8, reset_num_timesteps=False)
+    reset(model)
+    model.learn(6, reset_num_timesteps=False)
+    episodes = assert_transitions(model, 22)
+    assert [t for _, t in episodes] == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2]
+
+
 def test_an_environment_that_is_evaluated_directly_is_reset() -> None:
     """``evaluate_policy`` puts it into a second DummyVecEnv."""
     env = TimeLimit(CountingEnv(), LENGTH)
