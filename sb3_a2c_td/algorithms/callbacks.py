@@ -1,6 +1,6 @@
 """Callbacks that save models, stop training and show progress."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
@@ -9,32 +9,22 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_a2c_td.faults.interrupts import Interrupts, StopRequest
 
 
-def check_callback(callback: MaybeCallback) -> None:
-    """Check the argument ``callback`` of :meth:`TDA2C.learn`.
-
-    :param callback: the argument
-    :raises ValueError: if it is not ``None``, a callback, a list of callbacks or a function
-    """
-    callbacks = callback if isinstance(callback, list) else [callback]
-    is_function = callable(callback) and not isinstance(callback, type)
-    if not (callback is None or is_function or all(isinstance(each, BaseCallback) for each in callbacks)):
-        raise ValueError(f"callback={callback!r} is not a callback, a list of callbacks, a function or None")
-
-
 def callback_list(callback: MaybeCallback) -> list[BaseCallback]:
     """Return callbacks as a list.
 
     :param callback: as in :meth:`TDA2C.learn`: ``None``, a callback, a list of callbacks or a function
     :raises ValueError: if it is something else
     """
-    check_callback(callback)
     if callback is None:
         return []
-    if isinstance(callback, list):
-        return callback
     if isinstance(callback, BaseCallback):
         return [callback]
-    return [ConvertCallback(callback)]
+    if isinstance(callback, list):
+        if all(isinstance(each, BaseCallback) for each in callback):
+            return callback
+    elif callable(callback) and not isinstance(callback, type):
+        return [ConvertCallback(callback)]
+    raise ValueError(f"callback={callback!r} is not a callback, a list of callbacks, a function or None")
 
 
 class SaveEvery(BaseCallback):
@@ -97,7 +87,7 @@ class ProgressBar(ProgressBarCallback):
 
 
 @contextmanager
-def with_progress_bar(callback: MaybeCallback, shown: bool, interrupts: Interrupts) -> Iterator[MaybeCallback]:
+def with_progress_bar(callback: MaybeCallback, shown: bool, interrupts: Interrupts) -> Iterator[list[BaseCallback]]:
     """Add a progress bar to callbacks, and close it at the end, also after an exception.
 
     ``rich`` draws a bar in a thread, which would continue, and refuses a second bar. An SB3 ``ProgressBarCallback``
@@ -107,20 +97,25 @@ def with_progress_bar(callback: MaybeCallback, shown: bool, interrupts: Interrup
     :param shown: whether to add a bar
     :param interrupts: delay stop signals while bars are set up and closed
     :return: the callbacks
+    :raises ValueError: if ``callback`` is something else
     """
-    callbacks = [*callback_list(callback), ProgressBar(interrupts)] if shown else callback
+    callbacks = [*callback_list(callback), *([ProgressBar(interrupts)] if shown else [])]
     try:
         yield callbacks
     finally:
         with interrupts:
-            for bar in _progress_bars(callbacks):
-                bar.pbar.close()
+            for each in nested_callbacks(callbacks):
+                # a bar that was set up
+                if isinstance(each, ProgressBarCallback) and hasattr(each, "pbar"):
+                    each.pbar.close()
 
 
-def _progress_bars(callback: MaybeCallback) -> Iterator[ProgressBarCallback]:
-    """Find the progress bars that were set up."""
-    for each in callback_list(callback):
-        if isinstance(each, CallbackList):
-            yield from _progress_bars(each.callbacks)
-        elif isinstance(each, ProgressBarCallback) and hasattr(each, "pbar"):
-            yield each
+def nested_callbacks(callbacks: Iterable[BaseCallback]) -> Iterator[BaseCallback]:
+    """Iterate over callbacks, and over those that they call.
+
+    :param callbacks: the callbacks
+    """
+    for callback in callbacks:
+        yield callback
+        children = callback.callbacks if isinstance(callback, CallbackList) else [getattr(callback, "callback", None)]
+        yield from nested_callbacks(child for child in children if isinstance(child, BaseCallback))

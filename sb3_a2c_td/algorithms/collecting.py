@@ -10,10 +10,9 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td.algorithms.callbacks import check_callback
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations, copied
@@ -64,10 +63,6 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         check_env(env)
         check_spaces(env.observation_space, env.action_space)
         return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
-
-    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        check_callback(callback)
-        return super()._init_callback(callback, progress_bar)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         last_obs = self._last_obs

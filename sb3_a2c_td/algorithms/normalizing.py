@@ -1,17 +1,17 @@
 """Normalization inside the model, as TDA2C and its variants share it."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import is_vectorized_observation
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td.algorithms.callbacks import nested_callbacks
 from sb3_a2c_td.rollout.observations import Observations, named_arrays
 from sb3_a2c_td.saving.checkpoints import Checkpoint
 from sb3_a2c_td.saving.normalization import SavedNormalization, read_saved_normalization
@@ -127,7 +127,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         initialized = super()._init_callback(callback, progress_bar)
         if self.normalize_observations:
-            for one in _callbacks_in(initialized):
+            for one in nested_callbacks([initialized]):
                 if isinstance(one, EvalCallback) and find_vec_normalize(one.eval_env)[0] is not None:
                     raise ValueError(
                         f"eval_env of {type(one).__name__} is in VecNormalize, and the model normalizes observations "
@@ -201,14 +201,6 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
     def _fill_vec_normalize(self, saved: SavedNormalization | None) -> None:
         if saved is not None and self._vec_normalize_env is not None:
             take_over(self._vec_normalize_env, saved.statistics)
-
-
-def _callbacks_in(callback: BaseCallback) -> Iterator[BaseCallback]:
-    yield callback
-    children = callback.callbacks if isinstance(callback, CallbackList) else [getattr(callback, "callback", None)]
-    for child in children:
-        if isinstance(child, BaseCallback):
-            yield from _callbacks_in(child)
 
 
 def _check_movable(saved: SavedNormalization, name: str) -> None:
