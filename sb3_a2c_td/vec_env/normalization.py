@@ -172,7 +172,7 @@ class RunningNormalization:
     @property
     def is_valid(self) -> bool:
         """Whether all statistics are finite, and no variance is negative."""
-        return all(map(is_valid, (*self.obs_rms.values(), self.ret_rms)))
+        return all(map(are_valid_statistics, (*self.obs_rms.values(), self.ret_rms)))
 
     def fits(self, observation_space: spaces.Space[Any]) -> bool:
         """Check whether the statistics are of observations of this space.
@@ -184,7 +184,7 @@ class RunningNormalization:
         return all(are_alike) and np.shape(self.ret_rms.mean) == ()
 
 
-def is_valid(rms: RunningMeanStd) -> bool:
+def are_valid_statistics(rms: RunningMeanStd) -> bool:
     """Check that running statistics are finite numbers of one shape, and that no variance is negative.
 
     :param rms: the statistics

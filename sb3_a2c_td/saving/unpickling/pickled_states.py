@@ -21,7 +21,7 @@ from sb3_a2c_td.saving.unpickling.allowed_types import TRANSITIONS
 from sb3_a2c_td.saving.unpickling.checked_calls import check_array
 from sb3_a2c_td.saving.unpickling.tokens import Token
 from sb3_a2c_td.schedules import PowerLaw, RobbinsMonroSchedule
-from sb3_a2c_td.vec_env.normalization import RunningNormalization, is_valid
+from sb3_a2c_td.vec_env.normalization import RunningNormalization, are_valid_statistics
 
 Types = tuple[type, ...]
 
@@ -177,7 +177,7 @@ def check_attributes(thing: Any) -> None:
 def _is_consistent(thing: Any) -> bool:
     match thing:
         case RunningMeanStd():
-            return is_valid(thing)
+            return are_valid_statistics(thing)
         case RunningNormalization():
             return all(isinstance(rms, RunningMeanStd) for rms in thing.obs_rms.values())
         case spaces.Box():
