@@ -103,6 +103,16 @@ def test_an_environment_that_is_evaluated_directly_is_reset() -> None:
     assert [t for _, t in assert_transitions(model, 7)] == [0, 1, 2, 3, 0, 1, 2]
 
 
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_gymnasium_vector_environment_that_another_model_trains_on_is_reset(mode: AutoresetMode) -> None:
+    """Each model has its own adapter."""
+    env = SyncVectorEnv([lambda: TimeLimit(CountingEnv(), LENGTH)] * 2, autoreset_mode=mode)
+    model = TDA2C("MlpPolicy", env, **SETTINGS).learn(8)
+    TDA2C("MlpPolicy", env, **SETTINGS).learn(4)
+    model.learn(6, reset_num_timesteps=False)
+    assert [t for _, t in assert_transitions(model, 14)] == [0, 1, 2, 3, 0, 1, 2]
+
+
 class MoveAt(BaseCallback):
     """Moves the training environments at one step, or before the first one."""
 
