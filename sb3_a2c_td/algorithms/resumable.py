@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from sb3_a2c_td.arguments import checked_steps
 from sb3_a2c_td.faults.interrupts import StopRequest
 from sb3_a2c_td.faults.workers import workers_of
 from sb3_a2c_td.saving import atomic
+from sb3_a2c_td.saving.checkpoints import read_attributes
 from sb3_a2c_td.saving.locks import reserved
 from sb3_a2c_td.saving.paths import zip_path
 from sb3_a2c_td.saving.zip_entries import UNTRUSTED
@@ -67,19 +68,27 @@ def train_resumably(
     path = zip_path(path)
     model = make_model()
     request = StopRequest()
-    with request.installed():
+    is_complete = _saved_timesteps(path, trusted) >= total_timesteps
+    # a complete training may lie where nothing can be written
+    with request.installed(), nullcontext() if is_complete else _reserved(model, path):
         if path.exists():
             model = _load_to_continue(model, _newest_intact(path), trusted)
         steps_left = total_timesteps - model.num_timesteps
         if steps_left > 0:
             save = partial(_save, model, path)
             callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, save), StopOnRequest(request)])
-            with _reserved(model, path):
-                with _without_lost_workers(model, request):
-                    model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
-                save()
+            with _without_lost_workers(model, request):
+                model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
+            save()
     request.exit_if_set()
     return model
+
+
+def _saved_timesteps(path: Path, trusted: bool) -> int:
+    if not path.exists():
+        return 0
+    n_timesteps: int = read_attributes(_newest_intact(path), ["num_timesteps"], trusted).get("num_timesteps", 0)
+    return n_timesteps
 
 
 def _load_to_continue(model: Model, path: Path, trusted: bool) -> Model:

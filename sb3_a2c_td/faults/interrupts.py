@@ -86,8 +86,10 @@ class Interrupts:
         self._is_delaying = False
         if self._delayed:
             delayed, self._delayed = self._delayed, {}
-            for handle in delayed.values():
-                handle()
+            # all of them, even if one raises
+            with ExitStack() as handlers:
+                for handle in reversed(delayed.values()):
+                    handlers.callback(handle)
 
 
 class StopRequest:

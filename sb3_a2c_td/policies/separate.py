@@ -1,5 +1,7 @@
 """Stable-Baselines3's actor-critic policies with separate networks for actor and critic."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,22 +141,17 @@ class SeparateNetworks(BasePolicy):
         :raises ValueError: if both outputs depend on a parameter
         """
         names, parameters = zip(*self.named_parameters(), strict=True)
-        frozen = [param for param in parameters if not param.requires_grad]
-        was_training = self.training
-        self.requires_grad_(True).eval()
-        observation, _ = self.obs_to_tensor(create_empty_array(self.observation_space, fn=np.zeros))  # type: ignore[arg-type]
-        distribution, value = self._distribution_and_value(observation)
-        log_prob = distribution.log_prob(distribution.mode().detach())
-        in_actor, in_critic = (
-            [grad is not None for grad in th.autograd.grad(output.sum(), parameters, allow_unused=True)]
-            for output in (log_prob, value)
-        )
-        with th.no_grad():
-            # SB3 keeps the last distribution; one with an autograd graph could not be deep-copied
-            self._distribution_and_value(observation)
-        self.train(was_training)
-        for param in frozen:
-            param.requires_grad_(False)
+        with self._differentiable():
+            observation, _ = self.obs_to_tensor(create_empty_array(self.observation_space, fn=np.zeros))  # type: ignore[arg-type]
+            distribution, value = self._distribution_and_value(observation)
+            log_prob = distribution.log_prob(distribution.mode().detach())
+            in_actor, in_critic = (
+                [grad is not None for grad in th.autograd.grad(output.sum(), parameters, allow_unused=True)]
+                for output in (log_prob, value)
+            )
+            with th.no_grad():
+                # SB3 keeps the last distribution; one with an autograd graph could not be deep-copied
+                self._distribution_and_value(observation)
 
         shared = [
             name
@@ -169,6 +166,19 @@ class SeparateNetworks(BasePolicy):
         actor = [param for param, is_critics in zip(parameters, in_critic, strict=True) if not is_critics]
         critic = [param for param, is_critics in zip(parameters, in_critic, strict=True) if is_critics]
         return actor, critic
+
+    @contextmanager
+    def _differentiable(self) -> Iterator[None]:
+        """Put the policy into evaluation mode, with gradients for frozen parameters, too, while the context lasts."""
+        frozen = [param for param in self.parameters() if not param.requires_grad]
+        was_training = self.training
+        self.requires_grad_(True).eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
+            for param in frozen:
+                param.requires_grad_(False)
 
     def _distribution_and_value(self, observation: PyTorchObs) -> tuple[Distribution, th.Tensor]:
         return self.get_distribution(observation), self.predict_values(observation)

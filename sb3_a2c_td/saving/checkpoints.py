@@ -73,18 +73,19 @@ def read_checkpoint(
         return _checkpoint(read_model(content, trusted), custom_objects or {}, trusted, algorithm)
 
 
-def read_attributes(path: PathOrFile, names: Iterable[str]) -> dict[str, Any]:
+def read_attributes(path: PathOrFile, names: Iterable[str], trusted: bool = False) -> dict[str, Any]:
     """Read single attributes of a saved model. The others are not unpickled, so they need not be trusted.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
     :param names: the attributes; those that the file does not have are left out
+    :param trusted: whether an ordinary tool may have packed the file again with other entries
     :raises UntrustedCheckpointError: if one of them could run code; the message names it
     :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
     :raises FileNotFoundError: if there is no such file
     """
     content = read_zip(path)
     with naming_file(path):
-        attributes = _encoded_attributes(read_model(content))
+        attributes = _encoded_attributes(read_model(content, trusted))
         wanted = {name: attributes[name] for name in names if name in attributes}
         return decode_attributes(wanted, {}, OnPolicyAlgorithm)
 

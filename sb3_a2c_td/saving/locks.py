@@ -46,10 +46,10 @@ def reserved(path: Path) -> Iterator[None]:
     path = Path(os.path.realpath(path))
     lock_path = path.with_name(f".{path.name}.lock")
     with _open_locked(lock_path, path) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-        file.flush()
         try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            file.flush()
             yield
         finally:
             with suppress(OSError):

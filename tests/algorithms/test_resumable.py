@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from sb3_a2c_td import TDA2C, MlpPolicy, UnreadableCheckpointError, train_resumably
 from sb3_a2c_td.engines import auto
+from sb3_a2c_td.saving import atomic
 from sb3_a2c_td.saving.locks import LockedError
 from tests.environments import CountingEnv
 from tests.faults.scenarios import FaultyEnv, boom, make_model
@@ -226,6 +227,23 @@ def test_a_complete_training_is_loaded_from_a_place_that_cannot_be_written(
     monkeypatch.setattr("sb3_a2c_td.saving.atomic.check_writable", None)
     monkeypatch.setattr("sb3_a2c_td.algorithms.resumable.reserved", None)
     assert train_resumably(make, 10, tmp_path / "model").num_timesteps == 10
+
+
+def test_training_continues_from_what_another_process_saved_before_the_file_was_reserved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    train_resumably(make, 10, path)
+    check_writable = atomic.check_writable
+
+    def after_another_process(zip_path: Path) -> None:
+        monkeypatch.setattr(atomic, "check_writable", check_writable)
+        train_resumably(make, 30, path)
+        check_writable(zip_path)
+
+    monkeypatch.setattr(atomic, "check_writable", after_another_process)
+    resumed = train_resumably(make, 50, path)
+    assert differences(everything(resumed), everything(train_resumably(make, 50, tmp_path / "whole"))) == []
 
 
 def test_two_trainings_in_one_file_are_refused(tmp_path: Path) -> None:
