@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
+from sb3_a2c_td.engines.action_sampling import draw_noise_matrices
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations, copied
 from sb3_a2c_td.rollout.steps import step_transitions
@@ -38,6 +39,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     """processes that train the model together, and count their steps together"""
     _moves: MoveDetector | None = None
     """notices when something else steps or resets the environments"""
+    _longest_learn: int = 0
+    """steps of the longest call of ``learn`` in this training, whether it was interrupted or not"""
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_moves"]
@@ -68,6 +71,9 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         last_obs = self._last_obs
         try:
             total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+            self._longest_learn = max(
+                total_timesteps - self.num_timesteps, self._longest_learn if self.num_timesteps else 0
+            )
             was_reset = self._last_obs is not last_obs
             if was_reset or self._moves is None or self._moves.env is not self.env:
                 self._detect_moves()
@@ -192,8 +198,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         # after load() there is noise for one environment only
         has_noise = len(self.policy.action_dist.exploration_matrices) == n_envs
         if n_steps == 0 or not has_noise or (self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0):
-            with self._streams.seeding_torch(self.device):
-                self.policy.reset_noise(n_envs)
+            draw_noise_matrices(self.policy, n_envs, self._streams)
 
     def _to_env_actions(self, actions: np.ndarray) -> np.ndarray:
         """Return the actions for the environments, which may change them: never the array that is learned from."""

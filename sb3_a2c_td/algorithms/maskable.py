@@ -44,7 +44,7 @@ class MaskableTDA2C(TDA2C):
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateMaskablePolicy
     policy: SeparateMaskablePolicy  # type: ignore[assignment]
-    _has_warned: bool = False
+    _has_warned_of_missing_masks: bool = False
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -56,7 +56,7 @@ class MaskableTDA2C(TDA2C):
 
     def _excluded_save_params(self) -> list[str]:
         # the masks are used within one step only
-        return [*super()._excluded_save_params(), "_masks", "_has_warned"]
+        return [*super()._excluded_save_params(), "_masks", "_has_warned_of_missing_masks"]
 
     def predict(
         self,
@@ -77,8 +77,8 @@ class MaskableTDA2C(TDA2C):
         :return: the action, or a batch of them, and ``state`` unchanged
         """
         # SB3's evaluation passes episode starts
-        if action_masks is None and episode_start is not None and not self._has_warned:
-            self._has_warned = True
+        if action_masks is None and episode_start is not None and not self._has_warned_of_missing_masks:
+            self._has_warned_of_missing_masks = True
             warnings.warn(
                 "MaskableTDA2C is evaluated without action masks, and may take invalid actions: use "
                 "sb3_contrib.common.maskable.callbacks.MaskableEvalCallback and "

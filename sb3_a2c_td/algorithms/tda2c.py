@@ -244,8 +244,8 @@ class TDA2C(CollectingAlgorithm):
         return make_engine(self.engine, self.policy, steps_per_env=self._steps_per_env)
 
     def _steps_per_env(self) -> int:
-        """Return how many steps the training takes in each environment, from its beginning to its end."""
-        return self._total_timesteps // self.n_envs
+        """Return how many steps the longest call of ``learn`` in this training takes in each environment."""
+        return self._longest_learn // self.n_envs
 
     def _prepare_to_act(self) -> None:
         # train() does it for all later rollouts

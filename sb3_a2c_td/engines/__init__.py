@@ -49,7 +49,7 @@ def make_engine(
     :param name: one of ``ENGINES``
     :param policy: the policy to act for and to update
     :param reducer: combines the gradients of several processes; ``None``: there is one process
-    :param steps_per_env: returns how many steps the training takes in each environment, from its beginning to its end
+    :param steps_per_env: returns how many steps the longest call of ``learn`` takes in each environment
     :raises ValueError: if there is no such engine, or if it does not support the policy or the reducer
     """
     if name not in ENGINES:

@@ -25,13 +25,14 @@ class AutoEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
     Plain MLPs are computed in numpy, and in long trainings from update 201 on by numba, where it is installed; all
-    other policies by autograd. Whether numba is due depends only on the updates that the optimizer counts and on the
-    step at which training ends, so that a resumed training changes at the same update. It does not depend on whether
-    compiled code is on disk: the same seed would give other results, since the engines differ by rounding.
+    other policies by autograd. Whether numba is due depends only on what a zip holds: the updates that the optimizer
+    counts, and the length of the longest call of ``learn``. So a resumed training changes at the same update. It does
+    not depend on whether compiled code is on disk: the same seed would give other results, since the engines differ by
+    rounding.
 
     :param policy: the policy to act for and to update
     :param reducer: combines the gradients of several processes, which numba does not; ``None``: there is one process
-    :param steps_per_env: returns how many steps the training takes in each environment, from its beginning to its end
+    :param steps_per_env: returns how many steps the longest call of ``learn`` takes in each environment
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The reference engine: any policy on any device, with PyTorch's automatic differentiation."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch as th
@@ -36,12 +37,18 @@ class AutogradEngine:
         self.policy = policy
         self._reducer = reducer
         self._action_shape: tuple[int, ...] = policy.action_space.shape  # type: ignore[assignment]
+        self.refresh()
 
     def __str__(self) -> str:
         return "autograd"
 
     def refresh(self) -> None:
-        """Do nothing: every call uses the policy as it is."""
+        """Look for modules that may draw random numbers; every call uses the policy as it is."""
+        self._is_stateless = is_stateless(self.policy)
+
+    def _seeding_torch(self, streams: RandomStreams) -> AbstractContextManager[None]:
+        """Let modules such as dropout draw from the model's stream."""
+        return nullcontext() if self._is_stateless else streams.seeding_torch(self.policy.device)
 
     @single_threaded_if_small
     @th.no_grad()
@@ -50,8 +57,8 @@ class AutogradEngine:
     ) -> np.ndarray:
         """Draw actions from the policy's distribution."""
         obs = obs_as_tensor(observations, self.policy.device)
-        with streams.seeding_torch(self.policy.device):
-            actions = draw_actions(action_distribution(self.policy, obs, action_masks), streams.actions)
+        with self._seeding_torch(streams):
+            actions = draw_actions(action_distribution(self.policy, obs, action_masks), streams, self.policy.device)
         return actions.cpu().numpy().reshape(-1, *self._action_shape)
 
     @single_threaded_if_small
@@ -63,7 +70,7 @@ class AutogradEngine:
             y = \tilde r + \gamma V(s'), \qquad A = y - V(s), \qquad
             L = \operatorname{mean}(-A \log \pi(a|s)) + \operatorname{mean}((y - V(s))^2)
         """
-        with streams.seeding_torch(self.policy.device):
+        with self._seeding_torch(streams):
             return self._update(buffer.tensors(self.policy.device), buffer, config)
 
     def _update(self, batch: Transitions[th.Tensor], buffer: TransitionBuffer, config: LossConfig) -> Update:
@@ -117,7 +124,7 @@ class AutogradEngine:
 
     def _values_to_train(self, batch: Transitions[th.Tensor], values: th.Tensor) -> th.Tensor:
         """Return V(s) in training mode: ``values``, which were computed in evaluation mode, where it is the same."""
-        if not self.policy.training or is_stateless(self.policy):
+        if not self.policy.training or self._is_stateless:
             return values
         return self._state_values(batch)
 

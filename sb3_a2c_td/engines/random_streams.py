@@ -17,8 +17,8 @@ class RandomStreams:
     does not change theirs.
 
     :param actions: draws the noise of actions, the same in every engine
-    :param torch: seeds PyTorch's global generators for what PyTorch draws by itself: dropout, the noise of gSDE, and
-        actions of distributions that are not SB3's
+    :param torch: seeds PyTorch's global generators for what PyTorch draws by itself: dropout, and actions of
+        distributions that are not SB3's. They belong to all threads: another one that draws meanwhile changes it
     """
 
     actions: np.random.Generator

@@ -55,9 +55,9 @@ class RecurrentEngine(AutogradEngine):
         """
         obs = obs_as_tensor(observations, self.policy.device)
         states = self.policy.unpack_states(th.from_numpy(lstm_states))
-        with streams.seeding_torch(self.policy.device):
+        with self._seeding_torch(streams):
             distribution, actor_states = self._distribution(obs, states.pi, len(lstm_states))
-            actions = draw_actions(distribution, streams.actions)
+            actions = draw_actions(distribution, streams, self.policy.device)
             next_states = RNNStates(actor_states, self.policy.next_critic_states(obs, states.vf))
         packed_states = self.policy.pack_states(next_states).cpu().numpy()
         return actions.cpu().numpy().reshape(-1, *self._action_shape), packed_states

@@ -39,6 +39,7 @@ SB3_LOCALS = {
     "values": "call model.policy.predict_values(observations)",
     "log_probs": "call model.policy.evaluate_actions(observations, actions)",
     "n_steps": "read rollout_buffer.n_steps",
+    "n_rollout_steps": "read model.n_steps",
 }
 """what to read instead of local variables of A2C that callbacks of TDA2C do not get"""
 

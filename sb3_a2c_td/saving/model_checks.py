@@ -11,6 +11,9 @@ from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 CHECKED_STATES = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "sum"})
 """states of optimizers whose shapes PyTorch's fused kernels do not check: with others they write out of bounds"""
 
+SETTINGS = frozenset({"alpha", "betas", "eps", "lr", "momentum", "weight_decay"})
+"""settings by which PyTorch's optimizers differ, and which each of their groups needs"""
+
 SIZE_PER_TENSOR = 64
 """added for each tensor, so that many empty ones count too"""
 MAX_GROWTH = 4
@@ -63,11 +66,19 @@ def _requested_shape(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def check_moments(optimizer: th.optim.Optimizer) -> None:
-    """Compare the shapes of an optimizer's state with its parameters; ``load_state_dict`` does not.
+    """Compare an optimizer's saved settings and state with its class and parameters; ``load_state_dict`` does not.
 
     :param optimizer: the optimizer
-    :raises UnreadableCheckpointError: if a moment has another shape than its parameter
+    :raises UnreadableCheckpointError: if another kind of optimizer was saved, or a moment has another shape than its
+        parameter
     """
+    for group in optimizer.param_groups:
+        missing = sorted((SETTINGS & optimizer.defaults.keys()) - group.keys())
+        if missing:
+            raise UnreadableCheckpointError(
+                f"another optimizer than {type(optimizer).__name__} was saved, since {', '.join(missing)} are missing: "
+                "build the model, replace its optimizer as before, and call set_parameters() with this file"
+            )
     for param, state in optimizer.state.items():
         for name in CHECKED_STATES & state.keys():
             shape = getattr(state[name], "shape", None)

@@ -6,9 +6,12 @@ texts, enums, paths) is saved in it; dates and decimals are read by
 """
 
 from collections import deque
+from datetime import datetime, timedelta, timezone
 from enum import Enum
+from fractions import Fraction
 from pathlib import PurePath
-from typing import Any
+from types import NoneType
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -47,8 +50,11 @@ def plain_form(thing: Any) -> Any:
     match thing:
         case Enum():
             return plain_form(thing.value)
-        case PurePath() | UUID():
+        case PurePath() | UUID() | Fraction():
             return str(thing)
+        case datetime() if type(thing.tzinfo) not in (NoneType, timezone):
+            # other zones are read from files
+            return thing.replace(tzinfo=timezone(cast(timedelta, thing.utcoffset())))
         case np.generic() | np.ndarray():
             return _plain_array(thing)
         case deque():

@@ -54,11 +54,18 @@ def test_a_short_training_compiles_nothing(n_envs: int) -> None:
     assert engine_in_use(model) is NumpyEngine
 
 
-def test_earlier_steps_of_a_training_count() -> None:
-    """As in a loop of ``learn(..., reset_num_timesteps=False)``."""
+def test_many_short_calls_of_learn_compile_nothing() -> None:
     model = make(n_steps=2).learn(LONG - 1, StopAt(450))
-    model.learn(LONG - 450, StopAt(1), reset_num_timesteps=False)
-    assert engine_in_use(model) is NumbaEngine
+    model.learn(LONG - 1, StopAt(1), reset_num_timesteps=False)
+    assert engine_in_use(model) is NumpyEngine
+
+
+def test_a_training_that_used_numba_keeps_it(tmp_path: Path) -> None:
+    """A killed training continues with fewer steps."""
+    model = make(n_steps=2).learn(LONG, StopAt(450))
+    model.save(tmp_path / "model")
+    resumed = TDA2C.resume(tmp_path / "model", model.get_env(), device="cpu")
+    assert engine_in_use(resumed.learn(10, reset_num_timesteps=False)) is NumbaEngine
 
 
 def test_a_short_training_after_a_long_one_equals_that_of_a_copy() -> None:

@@ -185,3 +185,13 @@ def test_models_without_a_seed_differ_unless_the_global_generator_is_seeded() ->
 
     assert draws(None) != draws(None)
     assert draws(5) == draws(5)
+
+
+@pytest.mark.parametrize("training", ["discrete, autograd", "multi-binary", "gSDE", "masked"])
+def test_policies_that_draw_nothing_by_themselves_leave_pytorchs_generator_to_other_threads(
+    training: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It belongs to the whole process: restoring it would repeat what another thread drew meanwhile."""
+    model = make(training)
+    monkeypatch.setattr(th, "set_rng_state", None)
+    model.learn(60)

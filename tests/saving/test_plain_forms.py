@@ -4,9 +4,11 @@ from collections import Counter, deque, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -59,6 +61,11 @@ SAVED_AS: dict[str, tuple[Any, Any]] = {
         datetime(2026, 1, 2, 3, 4, 5, 678901, UTC, fold=1),
         datetime(2026, 1, 2, 3, 4, 5, 678901, UTC, fold=1),
     ),
+    "date in a zone": (
+        datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Paris")),
+        datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2))),
+    ),
+    "fraction": (Fraction(1, 3), "1/3"),
     "time": (time(23, 59, 58, 7), time(23, 59, 58, 7)),
     "duration": (timedelta(-3, 4, 5), timedelta(-3, 4, 5)),
     "time zone": (timezone(timedelta(hours=2), "here"), timezone(timedelta(hours=2), "here")),

@@ -1,13 +1,14 @@
 """An optimizer that replaces the policy's own may have any parameter groups."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_a2c_td import TDA2C, AdamTFLike, MlpPolicy, RecurrentTDA2C
+from sb3_a2c_td import TDA2C, AdamTFLike, MlpPolicy, RecurrentTDA2C, UnreadableCheckpointError
 from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv
@@ -105,3 +106,19 @@ def test_the_networks_of_parameters_are_known_whatever_the_groups() -> None:
         assert set(map(id, policy.actor_parameters())) == set(map(id, actor))
         assert set(map(id, policy.critic_parameters())) == set(map(id, critic))
         assert not policy.training
+
+
+def test_a_model_with_another_kind_of_optimizer_is_loaded_into_one_like_it(tmp_path: Path) -> None:
+    def make_with_sgd() -> TDA2C:
+        model = make()
+        model.policy.optimizer = th.optim.SGD(model.policy.parameters(), lr=0.1, momentum=0.9)
+        return model
+
+    saved = make_with_sgd().learn(20)
+    saved.save(tmp_path / "model")
+    with pytest.raises(UnreadableCheckpointError, match=r"another optimizer than AdamTFLike .* betas.*set_parameters"):
+        TDA2C.load(tmp_path / "model")
+    loaded = make_with_sgd().learn(5)
+    loaded.set_parameters(tmp_path / "model.zip", device="cpu")
+    assert_same_parameters(loaded, saved)
+    assert loaded.learn(10, reset_num_timesteps=False)._n_updates > 1
