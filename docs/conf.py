@@ -52,7 +52,8 @@ api_package = "sb3_a2c_td"
 # pages write names as code without these prefixes
 api_prefixes = ["", *(f"sb3_a2c_td.{folder}" for folder in ("", "tabular.", "envs.", "saving.", "export."))]
 # references to other packages need a network, and type variables are not documented
-nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", r".*\.(ArrayT|Batch|EngineT|Model|Result|Sample|T)")]
+TYPE_VARIABLES = "ArrayT|Batch|EngineT|Model|Result|Sample|T"
+nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", rf".*\.({TYPE_VARIABLES})")]
 
 # HTML
 # dashes, no curly quotes

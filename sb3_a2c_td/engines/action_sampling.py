@@ -2,8 +2,8 @@ r"""Draws actions from SB3's distributions with noise of the model's own generat
 
 Where numpy draws the noise, every engine takes the same actions from it, up to rounding:
 
-- categorical: :math:`\operatorname{argmax}_k (z_k + g_k)`, with logits :math:`z` and Gumbel noise :math:`g`, is distributed like the
-  softmax of the logits (Gumbel 1954; Maddison et al., *A\* Sampling*, 2014);
+- categorical: :math:`\operatorname{argmax}_k (z_k + g_k)`, with logits :math:`z` and Gumbel noise :math:`g`, is
+  distributed like the softmax of the logits (Gumbel 1954; Maddison et al., *A\* Sampling*, 2014);
 - Bernoulli: :math:`z + l > 0`, with logistic noise :math:`l`, the difference of two Gumbels;
 - Gaussian: :math:`\mu + \sigma \epsilon`, with standard normal noise :math:`\epsilon`;
 - gSDE: the same noise for each weight of its matrices, from which the actions follow.
