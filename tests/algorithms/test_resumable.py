@@ -242,8 +242,9 @@ def test_training_continues_from_what_another_process_saved_before_the_file_was_
         check_writable(zip_path)
 
     monkeypatch.setattr(atomic, "check_writable", after_another_process)
-    resumed = train_resumably(make, 50, path)
-    assert differences(everything(resumed), everything(train_resumably(make, 50, tmp_path / "whole"))) == []
+    recorder = RecordSteps()
+    train_resumably(make, 50, path, callback=recorder)
+    assert recorder.steps == list(range(31, 51))
 
 
 def test_two_trainings_in_one_file_are_refused(tmp_path: Path) -> None:
