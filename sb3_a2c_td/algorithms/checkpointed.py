@@ -185,7 +185,19 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 **kwargs,
             )
             check_moments(model.policy.optimizer)
+            model._check_rollout()
         return model
+
+    def _check_rollout(self) -> None:
+        difference = self._rollout_mismatch()
+        if difference is not None:
+            raise UnreadableCheckpointError(
+                f"its unfinished rollout does not fit its settings and spaces: {difference}"
+            )
+
+    @abstractmethod
+    def _rollout_mismatch(self) -> str | None:
+        """Describe how the transitions in the buffer differ from those that the model collects, if they do."""
 
     @classmethod
     def _check_policy(cls, checkpoint: Checkpoint, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Collecting rollouts, as TDA2C and its variants share it."""
 
 from abc import abstractmethod
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -19,7 +19,14 @@ from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations, copied
 from sb3_a2c_td.rollout.steps import step_transitions
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions, selected
-from sb3_a2c_td.rollout.validation import check_finite, check_shapes, check_spaces
+from sb3_a2c_td.rollout.validation import (
+    RowFormat,
+    action_format,
+    check_finite,
+    check_shapes,
+    check_spaces,
+    row_mismatch,
+)
 from sb3_a2c_td.vec_env.autoreset_steps import transition_rows
 from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 from sb3_a2c_td.vec_env.env_argument import check_env
@@ -35,6 +42,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     policy: SeparateActorCriticPolicy
     rollout_buffer: TransitionBuffer  # type: ignore[assignment]
     update_on_episode_end: bool | None
+    rows_class: ClassVar[type[Any]] = Transitions
+    """the class of the transitions that it collects"""
     _n_ranks: int = 1
     """processes that train the model together, and count their steps together"""
     _moves: MoveDetector | None = None
@@ -236,6 +245,24 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             terminated=rows.terminated,
             truncated=rows.truncated,
         )
+
+    def _row_formats(self) -> dict[str, RowFormat]:
+        """Return the formats of the transitions' fields, other than observations."""
+        flags = RowFormat((), "b")
+        return {
+            "actions": action_format(self.action_space),
+            "rewards": RowFormat((), "f"),
+            "terminated": flags,
+            "truncated": flags,
+        }
+
+    def _rollout_mismatch(self) -> str | None:
+        if len(self.rollout_buffer) == 0:
+            return None
+        rows = self.rollout_buffer.transitions()
+        if type(rows) is not self.rows_class:
+            return f"it has {type(rows).__name__} in place of {self.rows_class.__name__}"
+        return row_mismatch(rows, self.observation_space, self.action_space, self._row_formats())
 
     @staticmethod
     def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], rows: np.ndarray | None) -> None:

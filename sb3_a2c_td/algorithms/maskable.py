@@ -17,7 +17,8 @@ from sb3_a2c_td.policies.maskable import (
 )
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import MaskedTransitions, Transitions
-from sb3_a2c_td.vec_env.action_masks import action_masks, check_masks_available
+from sb3_a2c_td.rollout.validation import RowFormat
+from sb3_a2c_td.vec_env.action_masks import action_masks, check_masks_available, components
 
 
 class MaskableTDA2C(TDA2C):
@@ -44,6 +45,7 @@ class MaskableTDA2C(TDA2C):
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateMaskablePolicy
     policy: SeparateMaskablePolicy  # type: ignore[assignment]
+    rows_class: ClassVar[type[Any]] = MaskedTransitions
     _has_warned_of_missing_masks: bool = False
 
     def _check_arguments(self) -> None:
@@ -99,6 +101,9 @@ class MaskableTDA2C(TDA2C):
         assert self.env is not None
         self._masks = action_masks(self.env, self.num_timesteps)
         return self._current_engine.act(observations, self._streams, self._masks)
+
+    def _row_formats(self) -> dict[str, RowFormat]:
+        return {**super()._row_formats(), "action_masks": RowFormat((sum(components(self.action_space)),), "b")}
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
         # only the engine reads the additional field

@@ -18,6 +18,7 @@ from sb3_a2c_td.policies.recurrent import (
 )
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import RecurrentTransitions, Transitions
+from sb3_a2c_td.rollout.validation import RowFormat
 from sb3_a2c_td.vec_env.autoreset_steps import transition_rows
 
 
@@ -43,6 +44,7 @@ class RecurrentTDA2C(TDA2C):
     }
     policy_base: ClassVar[type[BasePolicy]] = SeparateRecurrentPolicy
     policy: SeparateRecurrentPolicy  # type: ignore[assignment]
+    rows_class: ClassVar[type[Any]] = RecurrentTransitions
     _last_lstm_states: np.ndarray = np.empty(0, np.float32)
     """before the last observations, ``(n_envs, 4 * n_layers, hidden_size)``; not yet zeroed where an episode starts"""
 
@@ -81,6 +83,14 @@ class RecurrentTDA2C(TDA2C):
         starts = np.ones(self.n_envs, bool)
         starts[live] = self._last_episode_starts[live]
         return starts
+
+    def _row_formats(self) -> dict[str, RowFormat]:
+        return {
+            **super()._row_formats(),
+            "env": RowFormat((), "i"),
+            "episode_starts": RowFormat((), "b"),
+            "lstm_states": RowFormat(self.policy.packed_states_shape, "f"),
+        }
 
     def _transitions(self, *args: Any) -> Transitions[np.ndarray]:
         rows = RecurrentTransitions(

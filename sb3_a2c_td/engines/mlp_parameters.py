@@ -103,7 +103,7 @@ class MlpParameters:
         :param observations: ``(N, *observation_shape)``
         :raises ValueError: if they have another width
         """
-        return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations")
+        return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations", len(observations))
 
     def restore_gradients(self) -> None:
         """Restore the parameters' gradients of the last update, after ``zero_grad()`` removed them."""
@@ -146,20 +146,25 @@ def unsupported_reason(policy: SeparateNetworks) -> str | None:
     return unsupported_policy_reason(policy) or next(_unsupported_reasons(PlainMlp(policy), policy.optimizer), None)
 
 
-def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str) -> np.ndarray:
-    """Return an array as ``(N, width)`` of a dtype, contiguous and writeable, as compiled code needs it.
+def as_rows(array: Observations, dtype: npt.DTypeLike, width: int, name: str, n_rows: int) -> np.ndarray:
+    """Return an array as ``(n_rows, width)`` of a dtype, contiguous and writeable, as compiled code needs it.
 
-    :param array: ``(N, ...)``
+    Compiled code checks no index: with another shape, it would read or write beyond the array.
+
+    :param array: ``(n_rows, ...)``
     :param dtype: the dtype
     :param width: numbers in a row
     :param name: the array's name, for errors
-    :raises ValueError: if the rows have another width, or are not finite in the new dtype
+    :param n_rows: the number of rows
+    :raises ValueError: if there are more or fewer rows, or they have another width, or are not finite in the new dtype
     """
     assert isinstance(array, np.ndarray)
     if array.ndim != 2:
         array = array.reshape(len(array), -1)
-    if array.shape[1] != width:
-        raise ValueError(f"{name}: expected {width} numbers a row, got {array.shape[1]}")
+    if array.shape != (n_rows, width):
+        raise ValueError(
+            f"{name}: expected {n_rows} rows of {width} numbers, got {len(array)} rows of {array.shape[1]}"
+        )
     # carray: contiguous, aligned and writeable
     if array.dtype == dtype and array.flags.carray:
         return array

@@ -54,7 +54,8 @@ class NumbaEngine(NumpyEngine):
         if mlp.continuous:
             actions, are_finite = numba_kernels.draw_gaussian(*network, rows, noise)
         else:
-            actions, are_finite = numba_kernels.draw_categorical(*network, rows, noise, _as_array(action_masks))
+            masks = self._mask_rows(action_masks, len(rows))
+            actions, are_finite = numba_kernels.draw_categorical(*network, rows, noise, masks)
         if not are_finite:
             raise DivergenceError
         return actions.reshape(-1, *self._action_shape) if mlp.continuous else actions  # type: ignore[no-any-return]
@@ -64,7 +65,7 @@ class NumbaEngine(NumpyEngine):
         if len(buffer) > MAX_ROWS:
             return super().update(buffer, config, streams)
         mlp = self._mlp
-        batch = buffer.transitions()
+        batch, n = buffer.transitions(), len(buffer)
         action_width, action_dtype = (int(mlp.actor_widths[-1]), np.float32) if mlp.continuous else (1, np.int64)
         is_due, is_taken, targets, values, metrics = numba_kernels.update(
             mlp.actor_widths,
@@ -74,12 +75,12 @@ class NumbaEngine(NumpyEngine):
             mlp.use_tanh,
             mlp.continuous,
             mlp.rows(batch.observations),
-            as_rows(batch.actions, action_dtype, action_width, "actions"),
-            _as_array(batch.action_masks),
-            batch.rewards,
+            as_rows(batch.actions, action_dtype, action_width, "actions", n),
+            self._mask_rows(batch.action_masks, n),
+            batch.rewards.reshape(n),
             mlp.rows(batch.next_observations),
-            batch.terminated,
-            batch.truncated,
+            batch.terminated.reshape(n),
+            batch.truncated.reshape(n),
             _as_numbers(config),
             mlp.actor_adam(),
             mlp.critic_adam(),
@@ -91,9 +92,11 @@ class NumbaEngine(NumpyEngine):
             raise DivergenceError(INFINITE_STEP)
         return Update(targets, values, *metrics)
 
-
-def _as_array(action_masks: np.ndarray | None) -> np.ndarray:
-    return numba_kernels.NO_MASKS if action_masks is None else action_masks
+    def _mask_rows(self, action_masks: np.ndarray | None, n_rows: int) -> np.ndarray:
+        """Return the masks as the kernels take them; these do not check their shape."""
+        if action_masks is None or self._mlp.continuous:
+            return numba_kernels.NO_MASKS
+        return as_rows(action_masks, np.bool_, int(self._mlp.actor_widths[-1]), "action_masks", n_rows)
 
 
 def _as_numbers(config: LossConfig) -> tuple[float, float, bool, bool, float, float, bool]:

@@ -1,12 +1,13 @@
 """Checks of what environments return; each error names the value, the environment and the step."""
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium import spaces
 from torch import nn
 
 from sb3_a2c_td.rollout.observations import named_arrays
+from sb3_a2c_td.rollout.transitions import Transitions
 
 BASIC_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 NUMERIC_KINDS = "biuf"
@@ -120,6 +121,68 @@ def mismatch(space: spaces.Space[Any], observation: Any, n_envs: tuple[int, ...]
     if array.shape == shape and array.dtype.kind in NUMERIC_KINDS:
         return None
     return f"expected numbers of shape {shape}, got {array.dtype} of shape {array.shape}"
+
+
+class RowFormat(NamedTuple):
+    """The format of one field of transitions."""
+
+    shape: tuple[int, ...]
+    """the shape of one row"""
+    kinds: str
+    """the kinds of dtype that it may have"""
+
+
+def action_format(action_space: spaces.Space[Any]) -> RowFormat:
+    """Return the format of actions as policies draw them.
+
+    :param action_space: the action space
+    """
+    is_integer = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete)
+    return RowFormat(cast(tuple[int, ...], action_space.shape), "iu" if is_integer else NUMERIC_KINDS)
+
+
+def row_mismatch(
+    rows: Transitions[np.ndarray],
+    observation_space: spaces.Space[Any],
+    action_space: spaces.Space[Any],
+    formats: dict[str, RowFormat],
+) -> str | None:
+    """Describe how transitions from a file differ from those that a model collects.
+
+    :param rows: the transitions
+    :param observation_space: the model's observation space
+    :param action_space: the model's action space
+    :param formats: the formats of all fields other than observations, by name
+    :return: the difference, or ``None`` if the transitions match
+    """
+    n = len(rows.rewards)
+    for name, values in rows._asdict().items():
+        if name in formats:
+            difference = _field_mismatch(values, n, formats[name])
+        else:
+            difference = _keys_mismatch(observation_space, values) or mismatch(observation_space, values, (n,))
+        if difference is None and not all(np.isfinite(array).all() for _, array in named_arrays(name, values)):
+            difference = "numbers that are not finite"
+        if difference is not None:
+            return f"{name}: {difference}"
+    if isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
+        n_choices = action_space.n if isinstance(action_space, spaces.Discrete) else action_space.nvec
+        if (rows.actions < 0).any() or (rows.actions >= n_choices).any():
+            return f"actions: some are not in {action_space}"
+    return None
+
+
+def _field_mismatch(values: Any, n: int, field: RowFormat) -> str | None:
+    if isinstance(values, np.ndarray) and values.shape == (n, *field.shape) and values.dtype.kind in field.kinds:
+        return None
+    found = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "a dict"
+    return f"expected shape {(n, *field.shape)} and a dtype of kind {' or '.join(field.kinds)}, got {found}"
+
+
+def _keys_mismatch(space: spaces.Space[Any], observations: Any) -> str | None:
+    if isinstance(space, spaces.Dict) and isinstance(observations, dict) and observations.keys() != space.keys():
+        return f"expected the keys {set(space.keys())}, got {set(observations)}"
+    return None
 
 
 def check_shapes(step: int, n_envs: int, space: spaces.Space[Any], observations: Any, **numbers: np.ndarray) -> None:

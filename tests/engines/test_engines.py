@@ -17,7 +17,8 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
 from sb3_a2c_td.engines import Update, numba_mlp, numpy_mlp
-from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
+from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
+from sb3_a2c_td.rollout.transitions import MaskedTransitions, TransitionBuffer, Transitions
 from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.given_actions import GivenActions
 from tests.engines import CLOSED_FORM_ENGINES, CPU_ENGINES, MLP_ENGINES
@@ -373,5 +374,21 @@ def test_huge_next_observations_reach_no_gradient_of_the_actor(engine: str, n: i
 
 def test_observations_of_a_wrong_width_are_refused() -> None:
     model = make("numba")
-    with pytest.raises(ValueError, match="observations: expected 4 numbers a row, got 3"):
+    with pytest.raises(ValueError, match="observations: expected 2 rows of 4 numbers, got 2 rows of 3"):
         model.sample_actions(np.zeros((2, 3), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (2, 1)])
+def test_masks_of_a_wrong_shape_are_refused(shape: tuple[int, int]) -> None:
+    """Compiled code would write beyond the logits."""
+    model = make("numba")
+    masks = np.ones(shape, bool)
+    with pytest.raises(ValueError, match="action_masks: expected 2 rows of 2 numbers"):
+        model._current_engine.act(np.zeros((2, 4), np.float32), masks)
+    if len(masks) == 2:
+        observations, ended = np.zeros((2, 4), np.float32), np.zeros(2, bool)
+        rows = (observations, np.zeros(2, np.int64), np.ones(2, np.float32), observations, ended, ended, masks)
+        buffer = TransitionBuffer(2)
+        buffer.add(MaskedTransitions(*rows))
+        with pytest.raises(ValueError, match="action_masks: expected 2 rows of 2 numbers"):
+            model._current_engine.update(buffer, model._loss_config())
