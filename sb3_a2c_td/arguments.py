@@ -31,6 +31,24 @@ def checked_steps(name: str, value: float) -> int:
     return int(value)
 
 
+def checked_seed(seed: Any) -> int | None:
+    """Check a seed, and convert numpy's integers to Python's.
+
+    :param seed: an integer, or ``None``
+    :return: an ``int``, or ``None``
+    :raises ValueError: if it is not ``None`` or an integer that all random generators accept
+    """
+    if seed is None:
+        return None
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if isinstance(seed, bool) or not 0 <= number < 2**32:
+        raise ValueError(f"seed must be None or an integer from 0 to 2**32 - 1, got {seed!r}")
+    return number
+
+
 def check_number(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, low_is_valid: bool = True
 ) -> None:

@@ -74,6 +74,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
         check_env(env)
         check_spaces(env.observation_space, env.action_space)
+        if isinstance(env, VecEnv) and env.num_envs < 1:
+            raise ValueError(f"env={type(env).__name__} has no environments: create it with at least one")
         return with_cheap_copies(OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper))
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:

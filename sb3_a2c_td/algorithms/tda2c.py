@@ -18,7 +18,7 @@ from sb3_a2c_td.algorithms.callbacks import with_progress_bar
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
-from sb3_a2c_td.arguments import check_at_least_one, check_number, checked_steps, is_missing_gpu
+from sb3_a2c_td.arguments import check_at_least_one, check_number, checked_seed, checked_steps, is_missing_gpu
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults.error_notes import annotate_errors
@@ -212,6 +212,7 @@ class TDA2C(CollectingAlgorithm):
         self.critic_learning_rate = checked_learning_rate("critic_learning_rate", self.critic_learning_rate)
         if self.update_on_episode_end not in (None, True, False):
             raise ValueError(f"update_on_episode_end must be None, True or False, got {self.update_on_episode_end!r}")
+        self.seed = checked_seed(self.seed)
         check_at_least_one("n_steps", self.n_steps)
         check_number("gamma", self.gamma, low=0.0, high=1.0)
         check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)

@@ -59,6 +59,8 @@ def _check_kind(name: str, space: spaces.Space[Any], supported: tuple[type[space
         raise ValueError(f"{name}={space} must start at 0; shift it with a gymnasium wrapper")
     if isinstance(space, spaces.Box) and space.shape == ():
         raise ValueError(f"{name}={space} must have an axis; reshape it to (1,) with a gymnasium wrapper")
+    if 0 in (space.shape or ()):
+        raise ValueError(f"{name}={space} has no numbers: give the environment a space with some")
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
         raise ValueError(f"{name}={space} must have one axis; flatten it with a gymnasium wrapper")
 

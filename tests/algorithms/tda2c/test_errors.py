@@ -44,6 +44,11 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
         {"max_grad_norm": -1.0},
         {"update_on_episode_end": "no"},
         {"engine": "unknown"},
+        {"seed": True},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"seed": 1.5},
+        {"seed": "1"},
     ],
 )
 def test_invalid_arguments(kwargs: dict[str, Any]) -> None:
@@ -127,6 +132,16 @@ def test_a_missing_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         TDA2C.load(tmp_path / "model", device="cuda")
     # SB3's default takes a GPU if there is one
     TDA2C("MlpPolicy", CountingEnv(), device="auto")
+
+
+def test_environments_are_needed() -> None:
+    class Empty(DummyVecEnv):
+        def __init__(self) -> None:
+            super().__init__([CountingEnv])
+            self.num_envs = 0
+
+    with pytest.raises(ValueError, match="env=Empty has no environments: create it with at least one"):
+        TDA2C("MlpPolicy", Empty(), device="cpu")
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "critic_learning_rate"])

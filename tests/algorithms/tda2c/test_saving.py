@@ -98,6 +98,14 @@ def test_a_loaded_model_trains_like_the_saved_one(n_envs: int, n_first: int, eng
     assert_same_optimizer(model, loaded)
 
 
+def test_a_seed_may_be_an_integer_of_numpy(tmp_path: Path) -> None:
+    model = make(seed=np.int64(3))
+    assert (model.seed, type(model.seed)) == (3, int)
+    assert_same_parameters(model, make(seed=3))
+    model.save(tmp_path / "model")
+    assert TDA2C.load(tmp_path / "model", device="cpu").seed == 3
+
+
 def test_a_model_saved_by_a_callback_has_every_transition(tmp_path: Path) -> None:
     """Each step that it counts is in its buffer or was trained on."""
     model = TDA2C("MlpPolicy", CountingEnv(7), seed=0, device="cpu")
