@@ -46,7 +46,7 @@ def export_actor(
     500 observations from the whole space.
 
     :param model: the model
-    :param path: the file to write, atomically
+    :param path: the file to write, atomically; it replaces a symbolic link
     :param to: "onnx" for ONNX Runtime and the like: the file holds the computation. "safetensors" for
         :func:`~sb3_a2c_td.export.load_actor`, or a few lines of numpy: it holds the named tensors, and the architecture
         as metadata
@@ -69,7 +69,8 @@ def export_actor(
     policy = model.policy if model.device.type == "cpu" else deepcopy(model.policy).cpu()
     content = FORMATS[to].write(actor_of(policy, normalization))
     check_actions(FORMATS[to].acting(content), policy, normalization)
-    atomic.write(content, Path(path))
+    # untrusted models may come with links to other files in place of their exported actors
+    atomic.write(content, Path(path), follows_links=False)
 
 
 def _normalization(model: TDA2C, given: VecNormalize | Normalization | None) -> Normalization | None:

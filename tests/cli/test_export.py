@@ -45,6 +45,17 @@ def test_writes_an_actor_that_acts_as_the_model(to: str, run_file) -> None:
     np.testing.assert_array_equal(run_file(Path(f"model.{to}"), OBSERVATIONS), expected)
 
 
+@pytest.mark.parametrize("output", ["", " --output model.safetensors"])
+def test_a_planted_link_is_not_followed(output: str) -> None:
+    saved()
+    Path("mine.txt").write_text("mine")
+    Path("model.safetensors").symlink_to("mine.txt")
+    done = run(f"export model.zip --to safetensors{output}")
+    assert done.exit_code == 0, done.output
+    assert Path("mine.txt").read_text() == "mine"
+    assert load_actor("model.safetensors") is not None
+
+
 def test_writes_to_the_output() -> None:
     saved()
     assert run("export model.zip --to safetensors --output actors/mine").exit_code == 0

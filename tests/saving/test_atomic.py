@@ -32,6 +32,15 @@ def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path) -> None
     assert target.read_bytes() == b"two"
 
 
+def test_a_symbolic_link_is_replaced_where_links_are_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"one")
+    link.symlink_to(target)
+    atomic.write(b"two", link, follows_links=False)
+    assert not link.is_symlink()
+    assert (target.read_bytes(), link.read_bytes()) == (b"one", b"two")
+
+
 def test_permissions_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "file"
     before = os.umask(0o027)
