@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
@@ -18,8 +19,8 @@ from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
 from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint
-from sb3_a2c_td.saving.errors import UnreadableCheckpointError
-from sb3_a2c_td.saving.model_checks import check_moments
+from sb3_a2c_td.saving.errors import MAX_MESSAGE, UnreadableCheckpointError, printable
+from sb3_a2c_td.saving.model_checks import check_finite_weights, check_moments
 from sb3_a2c_td.saving.paths import zip_path
 from sb3_a2c_td.saving.plain_forms import plain_forms
 from sb3_a2c_td.saving.zip_entries import add_entries
@@ -86,7 +87,8 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
     ) -> Self:
         """Load a saved model, without running code that the file holds.
 
-        Global random generators stay as they are; :meth:`resume` restores them.
+        Global random generators stay as they are; :meth:`resume` restores them. A log folder in the file is ignored,
+        with a warning: pass ``tensorboard_log``.
 
         The statistics of a ``VecNormalize`` that the model was trained in are not lost. If ``env`` is in
         ``VecNormalize``, :meth:`predict` takes normalized observations, as in SB3, and a ``VecNormalize`` that was
@@ -112,6 +114,8 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         for name in kwargs.keys() & REPLACEMENTS.keys():
             raise unknown_argument(cls.__name__, name, kwargs[name])
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
+        if not trusted and "tensorboard_log" not in {**(custom_objects or {}), **kwargs}:
+            _forget_log_folder(checkpoint, path)
         with loading(path, checkpoint):
             saved = cls._keep_statistics(checkpoint, path, env)
         model = cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
@@ -184,6 +188,7 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 force_reset,
                 **kwargs,
             )
+            check_finite_weights(model.policy)
             check_moments(model.policy.optimizer)
             model._check_rollout()
         return model
@@ -210,3 +215,16 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 f"{path}: its policy is a {policy.__name__}, so {cls.__name__} did not save it: load it with the "
                 "algorithm that did"
             )
+
+
+def _forget_log_folder(checkpoint: Checkpoint, path: Path) -> None:
+    """Remove the log folder from the settings: an untrusted file must not choose where ``learn`` writes."""
+    folder = checkpoint.data.get("tensorboard_log")
+    if folder is None:
+        return
+    checkpoint.data["tensorboard_log"] = None
+    warnings.warn(
+        f"tensorboard_log={printable(folder, MAX_MESSAGE)!r} in the file is ignored, so that the file does not choose "
+        "where learn() writes: pass tensorboard_log=... to load(), None for no logs",
+        stacklevel=3,
+    )

@@ -19,6 +19,7 @@ from sb3_a2c_td.algorithms.settings import fingerprint
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.arguments import checked_steps
 from sb3_a2c_td.engines import Engine, make_engine
+from sb3_a2c_td.saving.checkpoints import read_checkpoint
 from sb3_a2c_td.saving.digest import digest
 from sb3_a2c_td.vec_env.autoreset_steps import check_distributable
 
@@ -197,7 +198,7 @@ class DistributedTDA2C(TDA2C):
         # rank 0 may still be saving
         with explain_lost_ranks():
             dist.barrier()
-        model = cls.load(path, env, device, custom_objects, trusted=trusted)
+        model = cls._from_checkpoint(read_checkpoint(path, custom_objects, trusted, cls), path, env, device)
         model.rollout_buffer.reset()
         return model
 

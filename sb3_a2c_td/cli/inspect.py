@@ -19,6 +19,10 @@ MAX_LENGTH = 300
 """the number of characters shown of one value"""
 MAX_BITS = 1000
 """the size of the largest integer whose digits are shown; Python refuses to convert much larger ones"""
+MAX_PARTS = 2000
+"""the number of parts shown of one value: numbers, texts, and lists of them"""
+MAX_ROWS = 500
+"""the number of rows shown of one table"""
 PIPED_WIDTH = 160
 """the width of lines that are not written to a terminal"""
 
@@ -79,8 +83,11 @@ def _table(title: str, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]])
     for name in header or ("", ""):
         is_number = name in ("parameters", "bytes", "tensors")
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
+    rows = list(rows)
+    for row in rows[:MAX_ROWS]:
         table.add_row(*map(_shown, row))
+    if len(rows) > MAX_ROWS:
+        table.add_row(f"{len(rows) - MAX_ROWS:,} more rows")
     return table
 
 
@@ -91,9 +98,13 @@ class _ShortRepr(reprlib.Repr):
         super().__init__()
         self.maxdict = self.maxlist = self.maxtuple = 40
         self.maxstring = self.maxlong = self.maxother = MAX_LENGTH
+        self._n_parts_left = MAX_PARTS
 
     def repr1(self, x: Any, level: int) -> str:
         """Return a class's full name, and the shortened ``repr`` of anything else."""
+        self._n_parts_left -= 1
+        if self._n_parts_left < 0:
+            return self.fillvalue
         return f"{x.__module__}.{x.__qualname__}" if isinstance(x, type) else super().repr1(x, level)
 
     def repr_int(self, x: int, level: int) -> str:

@@ -74,7 +74,7 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
         with warnings.catch_warnings():
             # detach_normalization() prints it
             warnings.filterwarnings("ignore", f".*{TRAINED}")
-            return TDA2C.load(path, env, device, trusted=trusted, verbose=0)
+            return TDA2C.load(path, env, device, trusted=trusted, verbose=0, tensorboard_log=None)
     except UntrustedCheckpointError as error:
         raise ValueError(f"{error} (on the command line: --trusted)") from error
 

@@ -7,7 +7,8 @@ from typing import Any
 from stable_baselines3.common.save_util import json_to_data
 
 from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.saving.unpickling import loads
+from sb3_a2c_td.saving.saved_attributes import check_is_saved, check_type
+from sb3_a2c_td.saving.unpickling import Budget, loads
 from sb3_a2c_td.saving.zip_entries import DATA
 
 ENV = "env"
@@ -29,12 +30,15 @@ def decode_attributes(attributes: dict[str, Any], custom_objects: dict[str, Any]
     """
     decoded: dict[str, Any] = {}
     refused: dict[str, str] = {}
+    budget = attributes_budget(attributes)
     for key, value in attributes.items():
         if key in custom_objects:
             decoded[key] = custom_objects[key]
             continue
         try:
-            decoded[key] = decode_attribute(key, value, algorithm)
+            decoded[key] = decode_attribute(key, value, algorithm, budget)
+            check_is_saved(key, algorithm)
+            check_type(key, decoded[key])
         except NotAllowedError as error:
             refused[key] = str(error)
     if refused:
@@ -56,12 +60,22 @@ def _explained(asked_for: str) -> str:
     return f"the code of a function or class ({asked_for})" if is_code else asked_for
 
 
-def decode_attribute(key: str, value: Any, algorithm: type) -> Any:
+def attributes_budget(attributes: dict[str, Any]) -> Budget:
+    """Return the budget of all pickles in the entry ``data``.
+
+    :param attributes: the attributes from that entry
+    """
+    pickles = (value.get(SERIALIZED) for value in attributes.values() if isinstance(value, dict))
+    return Budget(sum(len(pickled) for pickled in pickles if isinstance(pickled, str)))
+
+
+def decode_attribute(key: str, value: Any, algorithm: type, budget: Budget) -> Any:
     """Unpickle an attribute, if it is pickled.
 
     :param key: its name
     :param value: its value in the entry ``data``
     :param algorithm: the class of the model, whose methods no attribute may replace
+    :param budget: the budget of all attributes
     :raises NotAllowedError: if it asks for anything that could run code; the message names it
     :raises UnreadableCheckpointError: if it is damaged
     """
@@ -72,7 +86,7 @@ def decode_attribute(key: str, value: Any, algorithm: type) -> Any:
     if not isinstance(value, dict) or SERIALIZED not in value:
         return value
     try:
-        return loads(base64.b64decode(value[SERIALIZED], validate=True))
+        return loads(base64.b64decode(value[SERIALIZED], validate=True), budget)
     except UnreadableCheckpointError as error:
         raise UnreadableCheckpointError(f"its attribute {key!r} is {error}") from error.__cause__
     except (TypeError, ValueError) as error:

@@ -11,12 +11,14 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_a2c_td.saving.attributes import decode_attributes, decode_trusted_attributes
 from sb3_a2c_td.saving.errors import (
+    MAX_MESSAGE,
     NotAllowedError,
     UnreadableCheckpointError,
     UntrustedCheckpointError,
     naming_file,
+    printable_lines,
 )
-from sb3_a2c_td.saving.model_checks import NetworkSizeLimit, network_size
+from sb3_a2c_td.saving.model_checks import NetworkSizeLimit, check_settings, network_size
 from sb3_a2c_td.saving.paths import PathOrFile, file_name
 from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
@@ -24,6 +26,7 @@ from sb3_a2c_td.saving.zip_entries import (
     DATA,
     POLICY,
     REQUIRED,
+    SYSTEM_INFO,
     TRAINING_STATE,
     VARIABLES,
     check_format,
@@ -98,9 +101,15 @@ def _checkpoint(files: Entries, custom_objects: dict[str, Any], trusted: bool, a
         data = decode_trusted_attributes(files[DATA], custom_objects)
     else:
         data = decode_attributes(encoded, custom_objects, algorithm)
-        size = _check_tensors(tensor_files)
+        shapes = _check_tensors(tensor_files)
+        size = network_size(shapes)
     _check_spaces(data)
+    if not trusted:
+        check_settings(data, shapes)
     rewritten = {name: write_entries(inner) for name, inner in tensor_files.items()}
+    if SYSTEM_INFO in files:
+        # load() prints it on request
+        rewritten[SYSTEM_INFO] = printable_lines(files[SYSTEM_INFO].decode(errors="replace"), MAX_MESSAGE).encode()
     file = io.BytesIO(write_entries({**files, **rewritten}))
     return Checkpoint(file, data, files.get(TRAINING_STATE), size)
 
@@ -121,8 +130,8 @@ def _check_spaces(attributes: dict[str, Any]) -> None:
             raise UnreadableCheckpointError(f"it is damaged: its {name} is not a space of gymnasium")
 
 
-def _check_tensors(tensor_files: dict[str, Entries]) -> int:
-    """Check all tensors and return the size of the networks."""
+def _check_tensors(tensor_files: dict[str, Entries]) -> dict[Any, Any]:
+    """Check all tensors and return those of the policy, without their numbers."""
     shapes = {name: _shapes(name, files) for name, files in tensor_files.items()}
     if shapes.get(VARIABLES):
         variables = ", ".join(map(str, shapes[VARIABLES]))
@@ -130,7 +139,7 @@ def _check_tensors(tensor_files: dict[str, Entries]) -> int:
             f"{VARIABLES!r} holds {variables}, which TDA2C does not have; if you made the file yourself, load it with "
             "trusted=True"
         )
-    return network_size(shapes[POLICY])
+    return shapes[POLICY]
 
 
 def _shapes(name: str, files: Entries) -> dict[Any, Any]:
@@ -163,7 +172,8 @@ def loading(path: PathOrFile, checkpoint: Checkpoint) -> Iterator[None]:
         error.add_note(f"while {file_name(path)} was loaded")
         raise
     except damage as error:
+        reason = printable_lines(str(error).replace("\t", "    "), MAX_MESSAGE)
         raise UnreadableCheckpointError(
             f"{file_name(path)}: its settings and weights do not fit together, or do not fit the arguments of load() "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {reason})"
         ) from error

@@ -1,5 +1,6 @@
 """The errors raised for saved files that cannot or must not be loaded."""
 
+import pathlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,28 @@ def printable(text: str, length: int) -> str:
     :param length: maximum length; the rest is cut off
     """
     return "".join(char if char.isprintable() else "?" for char in text[:length])
+
+
+def printable_lines(text: str, length: int) -> str:
+    """Do the same as :func:`printable`, but keep line breaks.
+
+    :param text: the text
+    :param length: maximum length; the rest is cut off
+    """
+    return "\n".join(printable(line, length) for line in text[:length].split("\n"))
+
+
+def require_regular(path: PathOrFile) -> None:
+    """Check that a path is not that of a device or a pipe, from which reading may never end.
+
+    :param path: the path, or an open file
+    :raises UnreadableCheckpointError: if it is
+    """
+    if not isinstance(path, str | pathlib.Path):
+        return
+    path = pathlib.Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UnreadableCheckpointError(f"{path}: it is not a regular file")
 
 
 @contextmanager

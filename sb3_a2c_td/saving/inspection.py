@@ -9,22 +9,22 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_a2c_td.saving.attributes import decode_attribute
+from sb3_a2c_td.saving.attributes import attributes_budget, decode_attribute
 from sb3_a2c_td.saving.errors import NotAllowedError, naming_file
 from sb3_a2c_td.saving.paths import PathOrFile
 from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
 from sb3_a2c_td.saving.zip_entries import (
     DATA,
     MANIFEST,
+    OF_ANY_ALGORITHM,
     POLICY,
     SB3_VERSION,
     SYSTEM_INFO,
     is_tensor_entry,
     read_json,
-    read_model,
     read_tensor_entry,
 )
-from sb3_a2c_td.saving.zips import read_zip
+from sb3_a2c_td.saving.zips import read_entries, read_zip
 
 SPACES = ("observation_space", "action_space")
 STATE = frozenset(
@@ -46,6 +46,11 @@ STATE = frozenset(
     }
 )
 """public attributes of SB3's models that are not settings, or repeat one"""
+
+VERSION = re.compile("- ([^:]+): (.*)")
+"""a line of SB3's system information"""
+MAX_VERSIONS = 100
+"""lines of it that are read"""
 
 FEATURES_EXTRACTOR = "features_extractor"
 """SB3's alias for the features extractor of an actor or a critic"""
@@ -120,7 +125,7 @@ def read_contents(path: PathOrFile) -> Contents:
     """
     content = read_zip(path)
     with naming_file(path):
-        files = read_model(content)
+        files = read_entries(content, OF_ANY_ALGORITHM)
         encoded = read_json(files, DATA)
         sizes = {name: len(entry) for name, entry in files.items()}
         versions = _versions(files)
@@ -137,15 +142,18 @@ def _versions(files: dict[str, bytes]) -> dict[str, str]:
     if SB3_VERSION in files:
         versions["Stable-Baselines3"] = files[SB3_VERSION].decode(errors="replace").strip()
     system = files.get(SYSTEM_INFO, b"").decode(errors="replace")
-    return versions | dict(re.findall("^- ([^:]+): (.*)$", system, re.MULTILINE))
+    # one line at a time: a pattern over all of them could take time in proportion to the square of their number
+    matches = (VERSION.fullmatch(line) for line in system.splitlines()[:MAX_VERSIONS])
+    return versions | {match[1]: match[2] for match in matches if match}
 
 
 def _attributes(encoded: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the attributes that could be read, and what the others ask for."""
     attributes, unread = {}, {}
+    budget = attributes_budget(encoded)
     for key, value in encoded.items():
         try:
-            attributes[key] = decode_attribute(key, value, OnPolicyAlgorithm)
+            attributes[key] = decode_attribute(key, value, OnPolicyAlgorithm, budget)
         except NotAllowedError as error:
             unread[key] = str(error)
     return attributes, unread

@@ -1,9 +1,12 @@
 """Checks while a model is built from a file: the size of its networks, and its optimizer's moments."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch as th
+from gymnasium import spaces
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
@@ -13,6 +16,8 @@ CHECKED_STATES = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "
 
 SETTINGS = frozenset({"alpha", "betas", "eps", "lr", "momentum", "weight_decay"})
 """settings by which PyTorch's optimizers differ, and which each of their groups needs"""
+UNSUITABLE = "its settings ask for"
+TOO_LARGE = f"{UNSUITABLE} networks much larger than those that it holds"
 
 SIZE_PER_TENSOR = 64
 """added for each tensor, so that many empty ones count too"""
@@ -22,18 +27,67 @@ SLACK = 2**20
 """numbers that they may have beyond that"""
 
 
-def network_size(saved: Any) -> int:
-    """Count the numbers in tensors, and a bit for each tensor.
+def network_size(saved: dict[Any, Any]) -> int:
+    """Count the numbers in tensors, and a bit for each tensor. Tensors that share their numbers count once.
 
-    :param saved: a tensor, or a dict of tensors and of dicts; other content counts nothing
+    :param saved: a dict of tensors
     """
-    if isinstance(saved, dict):
-        return sum(map(network_size, saved.values()))
-    return _size(saved.shape) if isinstance(saved, th.Tensor) else 0
+    storages = {tensor.untyped_storage()._cdata: tensor for tensor in saved.values() if isinstance(tensor, th.Tensor)}
+    return sum(tensor.untyped_storage().nbytes() // tensor.itemsize + SIZE_PER_TENSOR for tensor in storages.values())
 
 
 def _size(shape: Any) -> int:
     return math.prod(map(int, shape)) + SIZE_PER_TENSOR
+
+
+def max_network_size(size: int) -> int:
+    """Return the maximum size of a model's networks.
+
+    :param size: the size of the file's networks, from :func:`network_size`
+    """
+    return MAX_GROWTH * size + SLACK
+
+
+def check_settings(attributes: dict[str, Any], saved: dict[Any, Any]) -> None:
+    """Check settings that would cost much time or memory before they ask for a single tensor.
+
+    :param attributes: the model's attributes
+    :param saved: the policy's tensors
+    :raises UnreadableCheckpointError: if the spaces have more numbers, or the networks more layers, than the tensors
+        allow
+    """
+    for name in ("observation_space", "action_space"):
+        if _flattened_size(attributes[name]) > max_network_size(network_size(saved)):
+            raise UnreadableCheckpointError(TOO_LARGE)
+    kwargs = attributes["policy_kwargs"]
+    widths = list(_widths(kwargs.get("net_arch")))
+    n_lstm_layers = kwargs.get("n_lstm_layers", 0)
+    # a layer without units has no weights, however many numbers it reads
+    if any(width < 1 for width in widths):
+        raise UnreadableCheckpointError(f"{UNSUITABLE} layers without units")
+    if len(widths) > len(saved) or (isinstance(n_lstm_layers, int) and n_lstm_layers > len(saved)):
+        raise UnreadableCheckpointError(f"{UNSUITABLE} more layers than it has tensors")
+
+
+def _flattened_size(space: spaces.Space[Any]) -> int:
+    """Count the numbers of an observation or action as networks read or return it, which is one-hot where discrete."""
+    match space:
+        case spaces.Discrete():
+            return abs(int(space.n))
+        case spaces.MultiDiscrete():
+            return sum(abs(n) for n in space.nvec.ravel().tolist())
+        case spaces.Dict():
+            return sum(map(_flattened_size, space.spaces.values()))
+    return math.prod(space.shape or ())
+
+
+def _widths(net_arch: Any) -> Iterator[int]:
+    """Iterate over the widths of all hidden layers, whose lists may be in a dict."""
+    if isinstance(net_arch, int):
+        yield net_arch
+    elif isinstance(net_arch, list | tuple | dict):
+        for layers in net_arch.values() if isinstance(net_arch, dict) else net_arch:
+            yield from _widths(layers)
 
 
 class NetworkSizeLimit(TorchFunctionMode):
@@ -44,7 +98,7 @@ class NetworkSizeLimit(TorchFunctionMode):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self._size_left = MAX_GROWTH * size + SLACK
+        self._size_left = max_network_size(size)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -54,7 +108,7 @@ class NetworkSizeLimit(TorchFunctionMode):
         if func in (th.empty, th.zeros, th.ones):
             self._size_left -= _size(_requested_shape(args, kwargs))
             if self._size_left < 0:
-                raise UnreadableCheckpointError("its settings ask for networks much larger than those that it holds")
+                raise UnreadableCheckpointError(TOO_LARGE)
         return func(*args, **kwargs)
 
 
@@ -65,12 +119,11 @@ def _requested_shape(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0] if isinstance(args[0], tuple | list) else args
 
 
-def check_moments(optimizer: th.optim.Optimizer) -> None:
-    """Compare an optimizer's saved settings and state with its class and parameters; ``load_state_dict`` does not.
+def check_optimizer_settings(optimizer: th.optim.Optimizer) -> None:
+    """Check that an optimizer's saved settings are those of its class; ``load_state_dict`` does not.
 
     :param optimizer: the optimizer
-    :raises UnreadableCheckpointError: if another kind of optimizer was saved, or a moment has another shape than its
-        parameter
+    :raises UnreadableCheckpointError: if another kind of optimizer was saved
     """
     for group in optimizer.param_groups:
         missing = sorted((SETTINGS & optimizer.defaults.keys()) - group.keys())
@@ -79,6 +132,16 @@ def check_moments(optimizer: th.optim.Optimizer) -> None:
                 f"another optimizer than {type(optimizer).__name__} was saved, since {', '.join(missing)} are missing: "
                 "build the model, replace its optimizer as before, and call set_parameters() with this file"
             )
+
+
+def check_moments(optimizer: th.optim.Optimizer) -> None:
+    """Check an optimizer's state, which ``load_state_dict`` does not, and lay it out in memory as its parameters.
+
+    PyTorch's fused kernels rely on that: they would write beyond the memory of tensors whose numbers overlap.
+
+    :param optimizer: the optimizer
+    :raises UnreadableCheckpointError: if a moment has another shape than its parameter, or is not finite
+    """
     for param, state in optimizer.state.items():
         for name in CHECKED_STATES & state.keys():
             shape = getattr(state[name], "shape", None)
@@ -86,9 +149,37 @@ def check_moments(optimizer: th.optim.Optimizer) -> None:
                 raise UnreadableCheckpointError(
                     f"the optimizer's {name!r} has the shape {tuple(shape)} for a parameter of {tuple(param.shape)}"
                 )
+        for name, value in state.items():
+            if isinstance(value, th.Tensor):
+                if not _is_finite(value):
+                    raise UnreadableCheckpointError(f"the optimizer's {name!r} is not finite")
+                state[name] = _laid_out_as(param, value)
 
 
 def _fits(name: str, shape: th.Size, param: th.Tensor) -> bool:
     if name == "step":
         return math.prod(shape) == 1
     return shape == param.shape
+
+
+def _laid_out_as(param: th.Tensor, value: th.Tensor) -> th.Tensor:
+    if value.shape == param.shape:
+        return th.empty_like(param, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)
+    return value.clone(memory_format=th.contiguous_format)
+
+
+def check_finite_weights(policy: nn.Module) -> None:
+    """Check that a policy's weights are finite: with others, its actions would be meaningless.
+
+    :param policy: the policy
+    :raises UnreadableCheckpointError: if some are not, naming them
+    """
+    for name, tensor in policy.state_dict().items():
+        if not _is_finite(tensor):
+            raise UnreadableCheckpointError(
+                f"its weights {name!r} are not finite: training diverged before it was saved"
+            )
+
+
+def _is_finite(tensor: th.Tensor) -> bool:
+    return bool(th.isfinite(tensor).all())

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch as th
 
 from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError, require
-from sb3_a2c_td.saving.unpickling import Instructions, Unpickler, check_content
+from sb3_a2c_td.saving.unpickling import Budget, Instructions, Unpickler, check_content
 from sb3_a2c_td.saving.unpickling.checked_calls import check_view, make_ordered_dict
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
@@ -97,9 +97,9 @@ class _ShapeUnpickler(Unpickler):
     }
 
     def __init__(self, content: bytes, n_bytes: Mapping[str, int]) -> None:
-        super().__init__(content, sum(n_bytes.values()))
+        super().__init__(content, Budget(sum(n_bytes.values())))
         self._n_bytes = n_bytes
-        self._storages: dict[tuple[str, th.dtype], _Storage] = {}
+        self._storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Token:
         """Resolve a name: one of the calls, or one of PyTorch's storages."""
@@ -114,7 +114,9 @@ class _ShapeUnpickler(Unpickler):
         require(type(key) is str and type(n) is int, "a tensor without numbers")
         dtype = STORAGES[storage.name[1]]
         require(self._n_bytes[key] == n * dtype.itemsize, "a tensor with more or fewer numbers than it says")
-        return self._storages.setdefault((key, dtype), _Storage(th.empty(n, dtype=dtype, device="meta")))
+        known = self._storages.setdefault(key, _Storage(th.empty(n, dtype=dtype, device="meta")))
+        require(known.numbers.dtype == dtype, "tensors of two dtypes with the same numbers")
+        return known
 
     def _build(self) -> None:
         state, thing = self.stack.pop(), self.stack[-1]

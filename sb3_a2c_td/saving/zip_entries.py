@@ -30,22 +30,27 @@ TRAINING_STATE = "training_state.pkl"
 REQUIRED = (DATA, POLICY, OPTIMIZER)
 
 _TENSORS = r"[A-Za-z]\w*(\.[A-Za-z]\w*)*\.pth"
-_OTHERS = "|".join(map(re.escape, (DATA, SB3_VERSION, SYSTEM_INFO, MANIFEST, TRAINING_STATE)))
-NAMES = re.compile(f"{_OTHERS}|{_TENSORS}", re.ASCII)
-"""the names of entries"""
-TENSOR_FILE_NAMES = re.compile(r"[\w-]+(/\.?[\w-]+)*(\.pkl)?", re.ASCII)
-"""the names of entries in the zips that ``torch.save`` writes"""
+_FIXED_NAMES = (DATA, SB3_VERSION, SYSTEM_INFO, MANIFEST, TRAINING_STATE)
+NAMES = re.compile(f"{'|'.join(map(re.escape, _FIXED_NAMES))}|{_TENSORS}", re.ASCII)
+"""the names of entries that models of SB3's algorithms have"""
+OWN_NAMES = re.compile("|".join(map(re.escape, (*_FIXED_NAMES, POLICY, OPTIMIZER, VARIABLES))))
+"""the names of entries that models of this package have"""
+TENSOR_FILE_NAMES = re.compile(r"[\w-]+/(data\.pkl|version|byteorder|data/\d+|\.[a-z_]+(/[a-z_]+)?)", re.ASCII)
+"""the names of entries in the zips that ``torch.save`` writes. PyTorch ignores their case: it would read ``DATA.pkl``
+in place of the checked ``data.pkl``"""
 
 
 ORDINARY_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """how the entries of a zip from an ordinary tool are packed"""
 UNTRUSTED = Rules(
-    NAMES,
+    OWN_NAMES,
     methods=ORDINARY_METHODS,
     max_growth=10.0,
     way_out="if you made the file yourself, load it with trusted=True",
 )
 """the rules for untrusted files; a tool that packs saved models again compresses them to about a third"""
+OF_ANY_ALGORITHM = UNTRUSTED._replace(names=NAMES)
+"""the rules for untrusted files that are inspected only"""
 TRUSTED = Rules(NAMES, ignores_others=True, methods=ORDINARY_METHODS, max_growth=math.inf)
 """the rules for trusted files"""
 TENSOR_FILE = Rules(TENSOR_FILE_NAMES)
@@ -91,7 +96,11 @@ def read_tensor_entry(name: str, content: bytes) -> dict[str, bytes]:
     :raises UnreadableCheckpointError: if it is damaged
     """
     try:
-        return read_entries(content, TENSOR_FILE)
+        files = read_entries(content, TENSOR_FILE)
+        folders = {entry.split("/")[0] for entry in files}
+        if len(folders) > 1:
+            raise UnreadableCheckpointError(f"it has the folders {', '.join(sorted(folders))} in place of one")
+        return files
     except UnreadableCheckpointError as error:
         raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
 

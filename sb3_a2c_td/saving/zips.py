@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from stable_baselines3.common.save_util import open_path
 
-from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file
+from sb3_a2c_td.saving.errors import UnreadableCheckpointError, naming_file, require_regular
 from sb3_a2c_td.saving.paths import PathOrFile
 
 ENCRYPTED = 1
@@ -37,9 +37,11 @@ def read_zip(path: PathOrFile) -> bytes:
     """Read the bytes of a file that ends as zips do.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
-    :raises UnreadableCheckpointError: if it is not a zip, or does not fit into memory
+    :raises UnreadableCheckpointError: if it is not a zip, not a regular file, or does not fit into memory
     :raises FileNotFoundError: if there is no such file
     """
+    require_regular(path)
+    require_regular(f"{path}.zip" if isinstance(path, str | pathlib.Path) else path)
     file = open_path(path, "r", suffix="zip")
     try:
         file.seek(0)

@@ -384,11 +384,11 @@ def test_masks_of_a_wrong_shape_are_refused(shape: tuple[int, int]) -> None:
     model = make("numba")
     masks = np.ones(shape, bool)
     with pytest.raises(ValueError, match="action_masks: expected 2 rows of 2 numbers"):
-        model._current_engine.act(np.zeros((2, 4), np.float32), masks)
+        model._current_engine.act(np.zeros((2, 4), np.float32), model._streams, masks)
     if len(masks) == 2:
         observations, ended = np.zeros((2, 4), np.float32), np.zeros(2, bool)
         rows = (observations, np.zeros(2, np.int64), np.ones(2, np.float32), observations, ended, ended, masks)
         buffer = TransitionBuffer(2)
         buffer.add(MaskedTransitions(*rows))
         with pytest.raises(ValueError, match="action_masks: expected 2 rows of 2 numbers"):
-            model._current_engine.update(buffer, model._loss_config())
+            model._current_engine.update(buffer, model._loss_config(), model._streams)

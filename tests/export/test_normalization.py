@@ -35,6 +35,14 @@ def stepped(space: spaces.Space[Any], **kwargs: Any) -> VecNormalize:
     return env
 
 
+@pytest.mark.skipif(os.name != "posix", reason="devices are files on POSIX only")
+def test_devices_are_not_read(tmp_path: Path) -> None:
+    """Some never end, or wait forever for someone who writes."""
+    (tmp_path / "vecnormalize.pkl").symlink_to("/dev/null")
+    with pytest.raises(UnreadableCheckpointError, match="vecnormalize.pkl: it is not a regular file"):
+        read_normalization(tmp_path / "vecnormalize.pkl")
+
+
 def assert_same(found: Any, expected: Any) -> None:
     if isinstance(expected, dict):
         assert list(found) == list(expected)
@@ -135,3 +143,30 @@ def test_damage_is_named(content: bytes, tmp_path: Path) -> None:
         UnreadableCheckpointError, match="vecnormalize.pkl: it is damaged, or not a file of VecNormalize"
     ):
         read_normalization(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mean", np.full(3, np.nan), "statistics that are not finite"),
+        ("var", np.full(3, np.inf), "statistics that are not finite"),
+        ("var", np.full(3, -1.0), "a negative variance"),
+        ("var", np.ones(2), "statistics of another shape"),
+        ("mean", np.ones((3, 1)), "statistics of another shape"),
+    ],
+)
+def test_invalid_statistics_are_refused(name: str, value: np.ndarray, message: str, tmp_path: Path) -> None:
+    env = stepped(VECTOR)
+    setattr(env.obs_rms, name, value)
+    env.save(str(tmp_path / "vecnormalize.pkl"))
+    with pytest.raises(UnreadableCheckpointError, match=message):
+        read_normalization(tmp_path / "vecnormalize.pkl")
+
+
+@pytest.mark.parametrize(("name", "value"), [("epsilon", -1.0), ("epsilon", np.nan), ("clip_obs", -1.0)])
+def test_invalid_settings_are_refused(name: str, value: float, tmp_path: Path) -> None:
+    env = stepped(VECTOR)
+    setattr(env, name, value)
+    env.save(str(tmp_path / "vecnormalize.pkl"))
+    with pytest.raises(UnreadableCheckpointError, match=f"{name}={value}"):
+        read_normalization(tmp_path / "vecnormalize.pkl")

@@ -1,16 +1,22 @@
 """The attributes of saved models: which need trust, and which are damaged."""
 
+import io
+import json
+import pickle
+from base64 import b64encode
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch as th
 from torch import nn
 
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.policies.separate import MlpPolicy
 from tests.environments import CountingEnv
 from tests.saving.models import ARCHIVE, load, saved, small
-from tests.saving.pickles import PAYLOADS, dumps, with_json, with_pickle
+from tests.saving.pickles import PAYLOADS, SERIALIZED, attributes_of, dumps, with_file, with_json, with_pickle
 
 
 def test_functions_as_schedules_need_trust() -> None:
@@ -104,3 +110,88 @@ def test_infos_of_episodes_may_be_long() -> None:
     assert model.ep_info_buffer is not None
     model.ep_info_buffer.extend([{"r": 1.0, "l": 7, "seed": "x" * 6_000}] * 100)
     assert load(saved(model)).ep_info_buffer == model.ep_info_buffer
+
+
+def test_keys_with_the_same_hash_are_counted_in_all_attributes() -> None:
+    attributes = attributes_of(ARCHIVE)
+    for i in range(10):
+        pickled = pickle.dumps({(2**61 - 1) * j: None for j in range(1_000 * i, 1_000 * (i + 1))})
+        attributes[f"attribute{i}"] = {SERIALIZED: b64encode(pickled).decode()}
+    with pytest.raises(UnreadableCheckpointError, match="too many keys with the same hash"):
+        load(with_file(ARCHIVE, "data", json.dumps(attributes).encode()))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "_n_ranks",
+        "_interrupts",
+        "_engine",
+        "_custom_logger",
+        "_logger",
+        "_vec_normalize_env",
+        "policy",
+        "policy_aliases",
+        "replay_buffer",
+    ],
+)
+def test_attributes_that_no_model_saves_need_trust(key: str) -> None:
+    for archive in (with_json(ARCHIVE, key, 0), with_pickle(ARCHIVE, key, dumps({"a": 1}))):
+        with pytest.raises(UntrustedCheckpointError, match=f"{key} holds an attribute that no model saves"):
+            load(archive)
+
+
+def test_a_file_does_not_choose_the_device() -> None:
+    with pytest.raises(UntrustedCheckpointError, match="device holds an attribute that no model saves"):
+        load(with_pickle(ARCHIVE, "device", dumps(th.device("meta"))))
+
+
+def test_attributes_of_subclasses_load() -> None:
+    class Own(TDA2C):
+        bonus = 1.0
+
+    model = Own("MlpPolicy", CountingEnv(7), policy_kwargs={"net_arch": [2]}, device="cpu")
+    model.bonus, model.note = 2.0, "mine"
+    loaded = Own.load(io.BytesIO(saved(model)), device="cpu")
+    assert (loaded.bonus, loaded.note) == (2.0, "mine")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("action_noise", "noise"),
+        ("num_timesteps", 1.5),
+        ("_total_timesteps", "many"),
+        ("ep_info_buffer", [1]),
+        ("lr_schedule", 1e-3),
+        ("tensorboard_log", 5),
+        ("_last_obs", "text"),
+        ("_stats_window_size", None),
+        ("rollout_buffer_kwargs", 3),
+    ],
+)
+def test_attributes_of_other_types_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(UnreadableCheckpointError, match=f"its attribute '{key}' is a {type(value).__name__}"):
+        load(with_json(ARCHIVE, key, value))
+
+
+@pytest.mark.parametrize("info", [5, {}, {"r": 1.0}, {"r": "one", "l": 7}, {"r": 1.0, "l": None}])
+def test_episodes_need_a_return_and_a_length(info: Any) -> None:
+    """The log averages both."""
+    archive = with_pickle(ARCHIVE, "ep_info_buffer", pickle.dumps(deque([info], maxlen=100)))
+    with pytest.raises(UnreadableCheckpointError, match="episodes without the numbers 'r' and 'l'"):
+        load(archive)
+
+
+def test_a_file_does_not_choose_where_logs_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    archive = saved(small(tensorboard_log=str(folder)))
+    with pytest.warns(UserWarning, match="tensorboard_log='.*logs' in the file is ignored.*pass tensorboard_log="):
+        model = load(archive)
+    assert model.tensorboard_log is None
+    assert load(archive, tensorboard_log="own").tensorboard_log == "own"
+    assert load(archive, tensorboard_log=None).tensorboard_log is None
+    assert load(archive, custom_objects={"tensorboard_log": "own"}).tensorboard_log == "own"
+    assert load(archive, trusted=True).tensorboard_log == str(folder)
+    # resume() is for files that the user saved
+    assert TDA2C.resume(io.BytesIO(archive), CountingEnv(7), "cpu").tensorboard_log == str(folder)

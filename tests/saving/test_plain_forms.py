@@ -128,5 +128,5 @@ def test_models_are_saved_with_values_that_have_no_plain_form() -> None:
 
 
 def test_the_log_folder_may_be_a_path(tmp_path: Path) -> None:
-    loaded = load(saved(small(tensorboard_log=tmp_path)))
+    loaded = load(saved(small(tensorboard_log=tmp_path)), trusted=True)
     assert loaded.tensorboard_log == str(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch as th
 
-from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td import TDA2C, MlpPolicy, UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.saving import read_checkpoint, restricted_loads
 from tests.environments import CountingEnv
 from tests.saving.models import ARCHIVE, SMALL, assert_same_model, assert_unreadable, load, tensors
@@ -64,7 +64,7 @@ def test_a_payload_in_trusted_data_runs(tmp_path: Path) -> None:
     assert canary.exists()
 
 
-@pytest.mark.parametrize("name", ["policy.pth", "policy.optimizer.pth", "pytorch_variables.pth", "unknown.pth"])
+@pytest.mark.parametrize("name", ["policy.pth", "policy.optimizer.pth", "pytorch_variables.pth"])
 def test_a_payload_in_the_place_of_tensors_does_not_run(name: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     poisoned = tensors({"weight": Reduced(os.mkdir, (str(canary),))})
@@ -91,3 +91,34 @@ def test_a_payload_in_the_training_state_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(UntrustedCheckpointError, match=f"{os.name}.mkdir"):
         load(archive)
     assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["tensors.pth", "unknown.pth", "Policy.pth"])
+def test_tensors_under_other_names_need_trust(name: str) -> None:
+    """SB3 reads tensors.pth too, and writes its content into attributes of the model and of classes."""
+    archive = with_file(ARCHIVE, name, tensors({"policy_class": th.zeros(1), "policy.action_net.weight": th.zeros(1)}))
+    with pytest.raises(UnreadableCheckpointError, match=f"an entry '{name}', which saved models do not have"):
+        load(archive)
+    assert not hasattr(MlpPolicy, "data")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"archive/DATA.pkl": "archive/data.pkl"},
+        {"archive/DATA/0": "archive/data/0"},
+        {"archive/Data/0": "archive/data/0"},
+        {"other/DATA.pkl": "archive/data.pkl"},
+        {"other/version": "archive/version"},
+        {"ARCHIVE/data/0": "archive/data/0"},
+        {"archive/data.PKL": "archive/data.pkl"},
+        {"archive/constants.pkl": "archive/data.pkl"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+@pytest.mark.parametrize("name", ["policy.pth", "policy.optimizer.pth"])
+def test_entries_that_pytorch_takes_for_others_are_refused(name: str, changes: dict[str, str]) -> None:
+    """PyTorch ignores the case of names, and would read another pickle or other numbers than were checked."""
+    files = files_of(files_of(ARCHIVE)[name])
+    more = {new: files[old] for new, old in changes.items()}
+    assert_unreadable(with_file(ARCHIVE, name, zipped({**more, **files})), f"in its entry '{name}', ")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.spaces.box import array_short_repr
 from numpy.random import PCG64, SeedSequence
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
@@ -172,6 +173,15 @@ def check_attributes(thing: Any) -> None:
             raise NotAllowedError(f"a {name} whose {attribute} is a {type(value).__name__}")
     if not _is_consistent(thing):
         raise NotAllowedError(f"a {name} whose parts do not match")
+    if isinstance(thing, spaces.Box):
+        _relabel(thing)
+
+
+def _relabel(box: spaces.Box) -> None:
+    """Replace the texts that a box prints in place of its bounds, which may be any."""
+    for label, bound in (("low_repr", box.low), ("high_repr", box.high)):
+        if getattr(box, label) is not None:
+            setattr(box, label, array_short_repr(bound))
 
 
 def _is_consistent(thing: Any) -> bool:

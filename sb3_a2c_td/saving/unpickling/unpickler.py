@@ -8,11 +8,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
-import numpy as np
-
 from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError, UntrustedCheckpointError, require
 from sb3_a2c_td.saving.unpickling.allowed_types import CALLS, find
-from sb3_a2c_td.saving.unpickling.content_checks import SCALARS, check_content, described, max_size, own_size
+from sb3_a2c_td.saving.unpickling.budget import Budget
+from sb3_a2c_td.saving.unpickling.content_checks import check_content, described, own_size
 from sb3_a2c_td.saving.unpickling.pickled_states import fill
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token
 
@@ -60,9 +59,6 @@ PICKLE_DAMAGE = (
 )
 """the exceptions that instructions raise if they do not fit together"""
 
-MAX_OTHER_KEYS = 2**14
-"""maximum number of keys that are not strings: with well-chosen numbers, all keys have the same hash"""
-
 
 def restricted_loads(content: bytes) -> Any:
     """Unpickle plain data, numpy arrays and whatever else saved models need, without running code from the pickle.
@@ -81,16 +77,17 @@ def restricted_loads(content: bytes) -> Any:
         ) from None
 
 
-def loads(content: bytes) -> Any:
+def loads(content: bytes, budget: Budget | None = None) -> Any:
     """Do the same as :func:`restricted_loads`, and leave the wording of the error to the caller.
 
     :param content: the pickle
+    :param budget: the budget of the file that the pickle is from; ``None``: the pickle is a whole file
     :return: the object
     :raises NotAllowedError: if it asks for anything that is not allowed; the message names it
     :raises UnreadableCheckpointError: if it is damaged
     """
     try:
-        thing = Unpickler(content, len(content)).load()
+        thing = Unpickler(content, budget or Budget(len(content))).load()
         check_content(thing, len(content))
     except PICKLE_DAMAGE as error:
         raise UnreadableCheckpointError(f"a damaged pickle ({type(error).__name__}: {error})") from error
@@ -108,7 +105,7 @@ class Unpickler(pickle._Unpickler):
     """Reads a pickle that asks only for allowed types, calls and states.
 
     :param content: the pickle
-    :param n_bytes: its length, together with everything that belongs to it
+    :param budget: the budget of the file that it is from
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = Instructions(
@@ -124,10 +121,9 @@ class Unpickler(pickle._Unpickler):
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, content: bytes, n_bytes: int) -> None:
+    def __init__(self, content: bytes, budget: Budget) -> None:
         super().__init__(io.BytesIO(content))
-        self._n_bytes_left = max_size(n_bytes)
-        self._n_other_keys = 0
+        self._budget = budget
 
     def find_class(self, module: str, name: str) -> Any:
         """Resolve a name.
@@ -137,11 +133,6 @@ class Unpickler(pickle._Unpickler):
         """
         return find(module, name)
 
-    def _count(self, thing: Any) -> None:
-        """Count the bytes of a new object: a pickle can ask for copies of the same bytes again and again."""
-        self._n_bytes_left -= own_size(thing)
-        require(self._n_bytes_left >= 0, "it is much larger than its pickle")
-
     def _call(self) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
         if not isinstance(called, Token) or called.name not in self.calls:
@@ -149,7 +140,7 @@ class Unpickler(pickle._Unpickler):
         require(type(arguments) is tuple, "a call without arguments")
         made = self.calls[called.name](*arguments)
         self.append(made)
-        self._count(made)
+        self._budget.spend(own_size(made))
 
     dispatch[pickle.REDUCE[0]] = dispatch[pickle.NEWOBJ[0]] = _call
 
@@ -157,7 +148,7 @@ class Unpickler(pickle._Unpickler):
         state = self.stack.pop()
         filled = self.stack[-1]
         fill(filled, state)
-        self._count(filled)
+        self._budget.spend(own_size(filled))
 
     dispatch[pickle.BUILD[0]] = _build
 
@@ -205,30 +196,20 @@ class Unpickler(pickle._Unpickler):
     def _update(self, items: list[Any]) -> None:
         target = self.stack[-1]
         require(type(target) in (dict, OrderedDict), "items of no dict")
-        self._check_keys(items[::2])
+        self._budget.check_keys(items[::2])
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def _add_items(self) -> None:
         items, target = self.pop_mark(), self.stack[-1]
         require(type(target) is set, "items of no set")
-        self._check_keys(items)
+        self._budget.check_keys(items)
         target.update(items)
 
     dispatch[pickle.ADDITEMS[0]] = _add_items
 
     def _frozenset(self) -> None:
         items = self.pop_mark()
-        self._check_keys(items)
+        self._budget.check_keys(items)
         self.append(frozenset(items))
 
     dispatch[pickle.FROZENSET[0]] = _frozenset
-
-    def _check_keys(self, keys: list[Any]) -> None:
-        """Check keys before they are hashed, which could take forever for tuples of tuples of tuples."""
-        for key in keys:
-            parts = key if type(key) is tuple else (key,)
-            are_scalars = all(type(part) in SCALARS or isinstance(part, np.generic) for part in parts)
-            require(are_scalars, "a key that is not a scalar")
-            if type(key) not in (str, bytes):
-                self._n_other_keys += 1
-        require(self._n_other_keys <= MAX_OTHER_KEYS, "too many keys that are not strings")

@@ -67,8 +67,41 @@ def test_deeply_nested_objects_are_refused(begin: bytes, end: bytes, depth: int)
         restricted_loads(b"\x80\x04" + begin * depth + b"]" + end * depth + b".")
 
 
+MODULUS = 2**61 - 1
+"""integers that differ by a multiple of it have the same hash"""
+
+
 def test_keys_cannot_all_have_the_same_hash() -> None:
-    modulus = 2**61 - 1
-    with pytest.raises(UnreadableCheckpointError, match="too many keys"):
-        restricted_loads(pickle.dumps({modulus * i: None for i in range(100)} | dict.fromkeys(range(20_000))))
-    assert len(restricted_loads(pickle.dumps({str(i): None for i in range(20_000)}))) == 20_000
+    for keys in (
+        [MODULUS * i for i in range(5_000)],
+        [(i,) for i in range(0, 5_000 * MODULUS, MODULUS)],
+        [complex(-1_000_003.0 * i, i) for i in range(5_000)],
+    ):
+        assert len(set(map(hash, keys))) < 10
+        with pytest.raises(UnreadableCheckpointError, match="too many keys with the same hash"):
+            restricted_loads(pickle.dumps(dict.fromkeys(keys)))
+        with pytest.raises(UnreadableCheckpointError, match="too many keys with the same hash"):
+            restricted_loads(pickle.dumps(set(keys)))
+
+
+def test_honest_keys_are_many() -> None:
+    for keys in (
+        list(range(30_000)),
+        list(map(str, range(30_000))),
+        [(i, j) for i in range(-50, 50) for j in range(300)],
+    ):
+        assert len(restricted_loads(pickle.dumps(dict.fromkeys(keys)))) == 30_000
+
+
+def test_keys_are_not_huge_integers() -> None:
+    """Hashing one takes time in proportion to its length, again and again."""
+    for key in (1 << 10_000, (1, 1 << 10_000)):
+        with pytest.raises(UnreadableCheckpointError, match="a key that is a huge integer"):
+            restricted_loads(pickle.dumps({key: 1}))
+
+
+def test_long_keys_are_counted() -> None:
+    """One tuple of 10,000 numbers, which is hashed 10,000 times."""
+    key = tuple(range(10_000))
+    with pytest.raises(UnreadableCheckpointError, match="much larger than its pickle"):
+        restricted_loads(pickle.dumps([{key: 1} for _ in range(10_000)]))
