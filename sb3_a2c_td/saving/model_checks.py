@@ -9,6 +9,7 @@ from gymnasium import spaces
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sb3_a2c_td.arguments import is_finite_number
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 
 CHECKED_STATES = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "sum"})
@@ -140,20 +141,31 @@ def check_moments(optimizer: th.optim.Optimizer) -> None:
     PyTorch's fused kernels rely on that: they would write beyond the memory of tensors whose numbers overlap.
 
     :param optimizer: the optimizer
-    :raises UnreadableCheckpointError: if a moment has another shape than its parameter, or is not finite
+    :raises UnreadableCheckpointError: if a moment has another shape than its parameter, is not finite, or no number
     """
     for param, state in optimizer.state.items():
-        for name in CHECKED_STATES & state.keys():
-            shape = getattr(state[name], "shape", None)
-            if shape is not None and not _fits(name, shape, param):
-                raise UnreadableCheckpointError(
-                    f"the optimizer's {name!r} has the shape {tuple(shape)} for a parameter of {tuple(param.shape)}"
-                )
         for name, value in state.items():
             if isinstance(value, th.Tensor):
-                if not _is_finite(value):
-                    raise UnreadableCheckpointError(f"the optimizer's {name!r} is not finite")
+                _check_moment(name, value, param)
                 state[name] = _laid_out_as(param, value)
+            elif name in CHECKED_STATES and not _may_be_plain(name, value):
+                raise UnreadableCheckpointError(f"the optimizer's {name!r} is not a valid number")
+
+
+def _check_moment(name: str, value: th.Tensor, param: th.Tensor) -> None:
+    if name in CHECKED_STATES and not _fits(name, value.shape, param):
+        raise UnreadableCheckpointError(
+            f"the optimizer's {name!r} has the shape {tuple(value.shape)} for a parameter of {tuple(param.shape)}"
+        )
+    if not _is_finite(value):
+        raise UnreadableCheckpointError(f"the optimizer's {name!r} is not finite")
+    if name == "step" and value < 0:
+        raise UnreadableCheckpointError(f"the optimizer's {name!r} is not a valid number")
+
+
+def _may_be_plain(name: str, value: Any) -> bool:
+    """Check a state that is no tensor: ``AdamTFLike`` counts in integers, and SGD without momentum has ``None``."""
+    return is_finite_number(value, low=0.0) if name == "step" else value is None
 
 
 def _fits(name: str, shape: th.Size, param: th.Tensor) -> bool:

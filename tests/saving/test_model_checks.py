@@ -49,6 +49,17 @@ def test_empty_layers_cannot_hide_a_huge_space(space: spaces.Space[Any]) -> None
         load(with_pickle(archive, "observation_space", dumps(space)))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("exp_avg", [0.0]), ("exp_avg_sq", "text"), ("step", "1"), ("step", -1), ("step", th.tensor(-1.0))],
+)
+def test_moments_must_be_numbers(name: str, value: Any) -> None:
+    state = SMALL.policy.optimizer.state_dict()
+    state["state"][0] = {**state["state"][0], name: value}
+    with pytest.raises(UnreadableCheckpointError, match=f"the optimizer's '{name}' is not a valid number"):
+        load(with_file(ARCHIVE, "policy.optimizer.pth", tensors(state)))
+
+
 def test_views_of_one_storage_do_not_enlarge_the_limit() -> None:
     numbers = th.zeros(100_000)
     views = {f"view{i}": numbers.view(-1) for i in range(15)}
