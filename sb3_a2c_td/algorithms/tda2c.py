@@ -18,7 +18,14 @@ from sb3_a2c_td.algorithms.callbacks import with_progress_bar
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
-from sb3_a2c_td.arguments import check_at_least_one, check_number, checked_seed, checked_steps, is_missing_gpu
+from sb3_a2c_td.arguments import (
+    check_at_least_one,
+    check_number,
+    checked_seed,
+    checked_steps,
+    is_integer,
+    is_missing_gpu,
+)
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults.error_notes import annotate_errors
@@ -214,6 +221,8 @@ class TDA2C(CollectingAlgorithm):
             raise ValueError(f"update_on_episode_end must be None, True or False, got {self.update_on_episode_end!r}")
         self.seed = checked_seed(self.seed)
         check_at_least_one("n_steps", self.n_steps)
+        if not is_integer(self._stats_window_size, low=0):
+            raise ValueError(f"stats_window_size must be an integer of at least 0, got {self._stats_window_size!r}")
         check_number("gamma", self.gamma, low=0.0, high=1.0)
         check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)
         check_number("ent_coef", self.ent_coef)

@@ -29,6 +29,8 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
         {"n_steps": 0},
         {"n_steps": 2.5},
         {"n_steps": 2.0},
+        {"stats_window_size": -1},
+        {"stats_window_size": 1.5},
         {"gamma": 1.01},
         {"gamma": -0.1},
         {"gamma": float("nan")},
