@@ -116,9 +116,16 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         checkpoint = read_checkpoint(path, custom_objects, trusted, cls)
         if not trusted and "tensorboard_log" not in {**(custom_objects or {}), **kwargs}:
             _forget_log_folder(checkpoint, path)
+        return cls._with_statistics(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+
+    @classmethod
+    def _with_statistics(
+        cls, checkpoint: Checkpoint, path: Path, env: GymEnv | VectorEnv | str | None, *args: Any, **kwargs: Any
+    ) -> Self:
+        """Build a model that keeps the statistics of the ``VecNormalize`` that it was trained in."""
         with loading(path, checkpoint):
             saved = cls._keep_statistics(checkpoint, path, env)
-        model = cls._from_checkpoint(checkpoint, path, env, device, print_system_info, force_reset, **kwargs)
+        model = cls._from_checkpoint(checkpoint, path, env, *args, **kwargs)
         model._fill_vec_normalize(saved)
         return model
 

@@ -198,7 +198,7 @@ class DistributedTDA2C(TDA2C):
         # rank 0 may still be saving
         with explain_lost_ranks():
             dist.barrier()
-        model = cls._from_checkpoint(read_checkpoint(path, custom_objects, trusted, cls), path, env, device)
+        model = cls._with_statistics(read_checkpoint(path, custom_objects, trusted, cls), path, env, device)
         model.rollout_buffer.reset()
         return model
 

@@ -195,7 +195,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             return saved
         if env is not None:
             _check_movable(saved, file_name(path))
-        checkpoint.data.update(_moved(saved, file_name(path), stacklevel=4))
+        checkpoint.data.update(_moved(saved, file_name(path), stacklevel=5))
         return saved
 
     def _fill_vec_normalize(self, saved: SavedNormalization | None) -> None:
