@@ -58,9 +58,9 @@ def check_settings(attributes: dict[str, Any], saved: dict[Any, Any]) -> None:
         allow
     """
     for name in ("observation_space", "action_space"):
-        if _flattened_size(attributes[name]) > max_network_size(network_size(saved)):
+        if _one_hot_size(attributes[name]) > max_network_size(network_size(saved)):
             raise UnreadableCheckpointError(TOO_LARGE)
-    kwargs = attributes["policy_kwargs"]
+    kwargs = attributes.get("policy_kwargs", {})
     widths = list(_widths(kwargs.get("net_arch")))
     n_lstm_layers = kwargs.get("n_lstm_layers", 0)
     # a layer without units has no weights, however many numbers it reads
@@ -70,16 +70,21 @@ def check_settings(attributes: dict[str, Any], saved: dict[Any, Any]) -> None:
         raise UnreadableCheckpointError(f"{UNSUITABLE} more layers than it has tensors")
 
 
-def _flattened_size(space: spaces.Space[Any]) -> int:
-    """Count the numbers of an observation or action as networks read or return it, which is one-hot where discrete."""
+def _one_hot_size(space: spaces.Space[Any]) -> int:
+    """Count the numbers that networks read or return for the discrete parts of a space.
+
+    The file holds the bounds of a box, and so is at least as large as that.
+    """
     match space:
         case spaces.Discrete():
             return abs(int(space.n))
         case spaces.MultiDiscrete():
             return sum(abs(n) for n in space.nvec.ravel().tolist())
+        case spaces.MultiBinary():
+            return math.prod(space.shape)
         case spaces.Dict():
-            return sum(map(_flattened_size, space.spaces.values()))
-    return math.prod(space.shape or ())
+            return sum(map(_one_hot_size, space.spaces.values()))
+    return 0
 
 
 def _widths(net_arch: Any) -> Iterator[int]:
@@ -183,11 +188,13 @@ def _laid_out_as(param: th.Tensor, value: th.Tensor) -> th.Tensor:
 def check_finite_weights(policy: nn.Module) -> None:
     """Check that a policy's weights are finite: with others, its actions would be meaningless.
 
+    Buffers may hold infinity, such as a mask of an attention layer.
+
     :param policy: the policy
     :raises UnreadableCheckpointError: if some are not, naming them
     """
-    for name, tensor in policy.state_dict().items():
-        if not _is_finite(tensor):
+    for name, param in policy.named_parameters():
+        if not _is_finite(param):
             raise UnreadableCheckpointError(
                 f"its weights {name!r} are not finite: training diverged before it was saved"
             )

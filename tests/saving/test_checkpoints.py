@@ -31,6 +31,7 @@ from tests.saving.models import ARCHIVE, SMALL, assert_same_model, assert_unread
 from tests.saving.pickles import (
     PAYLOADS,
     Reduced,
+    attributes_of,
     contents,
     dumps,
     files_of,
@@ -265,6 +266,14 @@ def test_spaces_must_fit_the_environment_and_the_weights() -> None:
 def test_attributes_of_other_types_are_refused(key: str, value: Any) -> None:
     with pytest.raises(UnreadableCheckpointError, match=f"its attribute '{key}' is a "):
         load(with_json(ARCHIVE, key, value))
+
+
+@pytest.mark.parametrize("name", ["policy_kwargs", "policy_class", "observation_space"])
+def test_missing_attributes_are_noticed(name: str) -> None:
+    attributes = attributes_of(ARCHIVE)
+    del attributes[name]
+    with pytest.raises(UnreadableCheckpointError, match="the file: "):
+        load(with_file(ARCHIVE, "data", json.dumps(attributes).encode()))
 
 
 def test_settings_that_the_policy_refuses_are_refused() -> None:

@@ -2,14 +2,29 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from sb3_a2c_td import UnreadableCheckpointError
+from sb3_a2c_td import TDA2C, UnreadableCheckpointError
+from tests.environments import RandomEnv
 from tests.saving.models import ARCHIVE, SMALL, load, saved, small, tensors
 from tests.saving.pickles import dumps, with_file, with_pickle
+
+
+class Mean(BaseFeaturesExtractor):
+    """Returns the mean of the observation. Its buffer is infinite, as masks of attention layers are."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, features_dim=1)
+        self.register_buffer("limit", th.tensor(th.inf))
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return observations.flatten(1).mean(1, keepdim=True).minimum(self.limit)
+
 
 HUGE: dict[str, tuple[str, Any]] = {
     "layers": ("policy_kwargs", {"net_arch": [10**9]}),
@@ -49,6 +64,14 @@ def test_empty_layers_cannot_hide_a_huge_space(space: spaces.Space[Any]) -> None
         load(with_pickle(archive, "observation_space", dumps(space)))
 
 
+def test_large_observations_may_have_small_networks() -> None:
+    """As of an extractor that takes means over images. A box is in the file with all its bounds."""
+    kwargs = {"net_arch": [2], "features_extractor_class": Mean}
+    env = RandomEnv(spaces.Box(0, 255, (1_200, 1_200), np.uint8), spaces.Discrete(2))
+    archive = saved(TDA2C("MlpPolicy", env, policy_kwargs=kwargs, device="cpu"))
+    assert load(archive, custom_objects={"policy_kwargs": kwargs}).observation_space == env.observation_space
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("exp_avg", [0.0]), ("exp_avg_sq", "text"), ("step", "1"), ("step", -1), ("step", th.tensor(-1.0))],
@@ -75,23 +98,28 @@ def test_more_layers_than_tensors_are_refused_before_they_are_built() -> None:
         load(with_pickle(archive, "policy_kwargs", dumps({"net_arch": {"pi": [1] * 100, "vf": []}})))
 
 
+def with_overlapping_moments(policy_kwargs: dict[str, Any], name: str, fused: bool) -> bytes:
+    """Save a model whose moments of one name are views of one number each, at the end of a storage."""
+    model = small(policy_kwargs=policy_kwargs).learn(13)
+    state = model.policy.optimizer.state_dict()
+    for moments in state["state"].values():
+        shape = moments[name].shape
+        storage = th.full((moments[name].numel(),), float(moments[name].flatten()[0]))
+        moments[name] = th.as_strided(storage, shape, [0] * len(shape), len(storage) - 1)
+    archive = with_file(saved(model), "policy.optimizer.pth", tensors(state))
+    return with_pickle(archive, "policy_kwargs", dumps({**policy_kwargs, "optimizer_kwargs": {"fused": fused}}))
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_moments_that_share_memory_are_copied(fused: bool) -> None:
     """PyTorch's fused kernels would write beyond the end of a moment whose numbers are all one number."""
-    model = small(policy_kwargs={"net_arch": [2], "optimizer_class": th.optim.Adam}).learn(13)
-    archive = saved(model)
-    kwargs = {"net_arch": [2], "optimizer_class": th.optim.Adam, "optimizer_kwargs": {"fused": fused}}
-    archive = with_pickle(archive, "policy_kwargs", dumps(kwargs))
-    state = model.policy.optimizer.state_dict()
-    expected = {i: moments["exp_avg"].flatten()[0] for i, moments in state["state"].items()}
-    for i, moments in state["state"].items():
-        shape = moments["exp_avg"].shape
-        storage = th.full((moments["exp_avg"].numel(),), float(expected[i]))
-        moments["exp_avg"] = th.as_strided(storage, shape, [0] * len(shape), len(storage) - 1)
-    loaded = load(with_file(archive, "policy.optimizer.pth", tensors(state)))
-    for i, (param, moments) in enumerate(loaded.policy.optimizer.state.items()):
-        assert moments["exp_avg"].stride() == param.stride()
-        assert (moments["exp_avg"] == expected[i]).all()
+    archive = with_overlapping_moments({"net_arch": [2], "optimizer_class": th.optim.Adam}, "exp_avg", fused)
+    expected = small(policy_kwargs={"net_arch": [2], "optimizer_class": th.optim.Adam}).learn(13)
+    for moments, ours in zip(
+        load(archive).policy.optimizer.state.values(), expected.policy.optimizer.state.values(), strict=True
+    ):
+        assert moments["exp_avg"].stride() == ours["exp_avg"].stride()
+        assert (moments["exp_avg"] == ours["exp_avg"].flatten()[0]).all()
 
 
 @pytest.mark.parametrize("fault", [float("nan"), float("inf")])
