@@ -54,14 +54,12 @@ def printable_lines(text: str, length: int) -> str:
     return "\n".join(printable(line, length) for line in text[:length].split("\n"))
 
 
-def require_regular(path: PathOrFile) -> None:
+def require_regular(path: str | pathlib.Path) -> None:
     """Check that a path is not that of a device or a pipe, from which reading may never end.
 
-    :param path: the path, or an open file
+    :param path: the path
     :raises UnreadableCheckpointError: if it is
     """
-    if not isinstance(path, str | pathlib.Path):
-        return
     path = pathlib.Path(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UnreadableCheckpointError(f"{path}: it is not a regular file")

@@ -40,8 +40,9 @@ def read_zip(path: PathOrFile) -> bytes:
     :raises UnreadableCheckpointError: if it is not a zip, not a regular file, or does not fit into memory
     :raises FileNotFoundError: if there is no such file
     """
-    require_regular(path)
-    require_regular(f"{path}.zip" if isinstance(path, str | pathlib.Path) else path)
+    if isinstance(path, str | pathlib.Path):
+        for candidate in (path, f"{path}.zip"):
+            require_regular(candidate)
     file = open_path(path, "r", suffix="zip")
     try:
         file.seek(0)
