@@ -40,12 +40,16 @@ def unfinished(name: str) -> TDA2C:
     return model
 
 
-def reloaded(model: TDA2C, rows: Any) -> TDA2C:
-    """Load a model after its rollout was replaced."""
+def with_rollout(model: TDA2C, rows: Any) -> bytes:
+    """Save a model after its rollout was replaced."""
     buffer = TransitionBuffer(len(rows.rewards))
     buffer.add(rows)
     model.rollout_buffer = buffer
-    return type(model).load(io.BytesIO(saved(model)), device="cpu")
+    return saved(model)
+
+
+def reloaded(model: TDA2C, rows: Any) -> TDA2C:
+    return type(model).load(io.BytesIO(with_rollout(model, rows)), device="cpu")
 
 
 @pytest.mark.parametrize("name", MODELS)

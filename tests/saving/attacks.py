@@ -1,0 +1,541 @@
+"""Crafted files, each read in a process with limits. ``python -m tests.saving.attacks`` tries all and prints a table.
+
+A file may be refused, or load and train without harm. ``test_attacks.py`` runs this file, which forks one process for
+each file, because importing PyTorch takes seconds.
+"""
+
+import io
+import json
+import os
+import pickle
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from typer.testing import CliRunner
+
+# the profiles of hypothesis, for test_damage
+import tests.conftest  # noqa: F401
+from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
+from sb3_a2c_td.cli import app
+from sb3_a2c_td.export.normalization import read_normalization
+from sb3_a2c_td.rollout.transitions import MaskedTransitions
+from tests.algorithms.test_checkpointed import CHANGES, unfinished, with_rollout
+from tests.environments import CountingEnv
+from tests.saving import test_damage
+from tests.saving.models import ARCHIVE, SMALL, assert_same_weights, load, saved, tensors
+from tests.saving.pickles import (
+    PAYLOADS,
+    SERIALIZED,
+    Reduced,
+    attributes_of,
+    dumps,
+    files_of,
+    with_file,
+    with_json,
+    with_pickle,
+    zipped,
+)
+from tests.saving.test_model_checks import with_overlapping_moments
+from tests.saving.test_zip_entries import TAKEN_FOR_OTHERS
+
+MAX_SECONDS = 10
+"""CPU time that a file may take"""
+MAX_MEGABYTES = 500
+"""memory that it may take"""
+GUARD_MEGABYTES = 3_000
+"""more than that is refused by the operating system, to protect this machine"""
+
+REFUSED, HARMLESS, HARMFUL = "refused", "harmless", "harmful"
+
+
+class Attack(NamedTuple):
+    """A crafted file and what reads it."""
+
+    name: str
+    run: Callable[[], Any]
+    """reads it in an empty folder; raises a ``ValueError`` if the file is refused, and anything else for harm"""
+
+
+class Result(NamedTuple):
+    """What happened."""
+
+    outcome: str
+    seconds: float
+    megabytes: float
+    details: str
+
+
+# One attack
+
+
+def tried(attack: Attack) -> Result:
+    """Run an attack in another process."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _limit_this_process()
+        os.write(writer, json.dumps(_outcome(attack)).encode())
+        os._exit(0)
+    os.close(writer)
+    # a process that waits for a pipe takes no CPU time
+    is_done, _, _ = select.select([reader], [], [], 6 * MAX_SECONDS)
+    if not is_done:
+        os.kill(pid, signal.SIGKILL)
+    report = b"".join(iter(lambda: os.read(reader, 65536), b""))
+    os.close(reader)
+    _, status, usage = os.wait4(pid, 0)
+    if report:
+        return Result(*json.loads(report))
+    death = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
+    return Result(HARMFUL, usage.ru_utime + usage.ru_stime, 0.0, f"the process ended with {death}")
+
+
+def _limit_this_process() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS + 1, MAX_SECONDS + 2))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    n_bytes = pages * resource.getpagesize() + GUARD_MEGABYTES * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
+    # what C++ prints when it aborts
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _outcome(attack: Attack) -> Result:
+    kilobytes, seconds = _peak_kilobytes(), time.process_time()
+    outcome, details = HARMLESS, ""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.chdir(folder)
+        try:
+            attack.run()
+        except Exception as error:
+            is_refused = isinstance(error, ValueError) and not _ran_out_of_memory(error)
+            outcome = REFUSED if is_refused else HARMFUL
+            details = f"{type(error).__name__}: {str(error)[:200]}"
+    seconds = time.process_time() - seconds
+    megabytes = (_peak_kilobytes() - kilobytes) / 1024
+    if seconds > MAX_SECONDS or megabytes > MAX_MEGABYTES:
+        outcome, details = HARMFUL, f"{seconds:.0f} s, {megabytes:.0f} MB; {details}"
+    return Result(outcome, seconds, megabytes, details)
+
+
+def _peak_kilobytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            return True
+        error = error.__context__
+    return False
+
+
+class HarmError(Exception):
+    """Raised if a file got what it must not get."""
+
+
+def require(condition: bool, harm: str) -> None:
+    if not condition:
+        raise HarmError(harm)
+
+
+def trains(archive: bytes, algorithm: type[TDA2C] = TDA2C, env: Any = None, **kwargs: Any) -> Callable[[], None]:
+    """Return a reader that loads a model and trains it; errors are fine while it loads, not later."""
+
+    def run() -> None:
+        classes = {base: set(vars(base)) for base in MlpPolicy.__mro__}
+        model = algorithm.load(io.BytesIO(archive), env, device="cpu", **kwargs)
+        require(model.device == th.device("cpu"), f"it chooses the device {model.device}")
+        require(all(set(vars(base)) == names for base, names in classes.items()), "it changes classes")
+        if env is not None:
+            try:
+                model.learn(50)
+            except Exception as error:
+                raise HarmError(f"learn() fails with {type(error).__name__}: {error}") from None
+        require(all(th.isfinite(param).all() for param in model.policy.parameters()), "weights are not finite")
+        require(os.listdir() == [], f"it writes {os.listdir()}")
+
+    return run
+
+
+def same_weights(archive: bytes) -> Callable[[], None]:
+    """Return a reader that loads a model and compares the weights with those that were checked."""
+
+    def run() -> None:
+        model = load(archive)
+        try:
+            assert_same_weights(model, SMALL)
+        except AssertionError:
+            raise HarmError("other weights than were checked") from None
+        model.set_env(DummyVecEnv([CountingEnv]))
+        model.learn(50)
+
+    return run
+
+
+def command(name: str, archive: bytes) -> Callable[[], None]:
+    def run() -> None:
+        Path("model.zip").write_bytes(archive)
+        done = CliRunner().invoke(app, [*name.split(), "model.zip"])
+        require("\x1b" not in done.output, "it controls the terminal")
+        if done.exit_code != 0:
+            raise ValueError(done.output)
+
+    return run
+
+
+def reads_statistics(content: bytes) -> Callable[[], None]:
+    def run() -> None:
+        Path("vecnormalize.pkl").write_bytes(content)
+        read_normalization("vecnormalize.pkl")
+
+    return run
+
+
+# The attacks, by their kind
+
+
+def other_rollouts() -> Iterator[Attack]:
+    for name, (model_name, change, _) in CHANGES.items():
+        model = unfinished(model_name)
+        env = model.get_env()
+        yield Attack(name, trains(with_rollout(model, change(model.rollout_buffer.transitions())), type(model), env))
+    for width in (100, 2_000_000):
+        model = TDA2C("MlpPolicy", "CartPole-v1", device="cpu", seed=0).learn(13)
+        rows = model.rollout_buffer.transitions()
+        masked = MaskedTransitions(*rows, np.ones((len(rows.rewards), width), bool))
+        yield Attack(f"{width} masks", trains(with_rollout(model, masked), env="CartPole-v1", engine="numba"))
+
+
+def overlapping_moments() -> Iterator[Attack]:
+    for optimizer, name in ((th.optim.Adam, "exp_avg"), (th.optim.AdamW, "exp_avg_sq"), (th.optim.Adagrad, "sum")):
+        for fused in (False, True):
+            policy_kwargs = {"net_arch": [256, 256], "optimizer_class": optimizer}
+            archive = with_overlapping_moments(policy_kwargs, name, fused)
+            yield Attack(f"{optimizer.__name__}, fused={fused}", trains(archive, env=CountingEnv(7)))
+
+
+def other_tensors() -> Iterator[Attack]:
+    for name in ("tensors.pth", "pytorch_variables.pth", "unknown.pth", "Policy.pth", "rollout_buffer.pth"):
+        for key in ("policy_class", "policy.action_net.weight", "rollout_buffer", "device"):
+            archive = with_file(ARCHIVE, name, tensors({key: th.ones(2, 2)}))
+            yield Attack(f"{key} in {name}", trains(archive, env=CountingEnv(7)))
+
+
+def other_entries() -> Iterator[Attack]:
+    policy = files_of(ARCHIVE)["policy.pth"]
+    files = files_of(policy)
+    for other, name in TAKEN_FOR_OTHERS.items():
+        # other numbers, and the names and shapes of other tensors
+        content = bytes(len(files[name])) if "/data/" in name else files[name].replace(b"value_net", b"other_net")
+        for crafted in ({other: content, **files}, {**files, other: content}):
+            yield Attack(other, same_weights(with_file(ARCHIVE, "policy.pth", zipped(crafted))))
+    # PyTorch converts moments to the dtype of their weights, and so copies them
+    state = SMALL.policy.optimizer.state_dict()
+    state["state"][0] = {**state["state"][0], "exp_avg": th.zeros(1, dtype=th.float64).expand(200_000_000)}
+    other = files_of(tensors(state))["archive/data.pkl"]
+    optimizer = files_of(files_of(ARCHIVE)["policy.optimizer.pth"])
+    crafted = zipped({"archive/DATA.pkl": other, **optimizer})
+    yield Attack("huge moments", same_weights(with_file(ARCHIVE, "policy.optimizer.pth", crafted)))
+
+
+def huge_networks() -> Iterator[Attack]:
+    huge_spaces = (
+        spaces.Discrete(300_000_000),
+        spaces.MultiDiscrete([2, 300_000_000]),
+        spaces.MultiBinary(300_000_000),
+    )
+    for space in huge_spaces:
+        for net_arch in ([0], [2], [0, 2]):
+            archive = with_pickle(ARCHIVE, "policy_kwargs", dumps({"net_arch": net_arch}))
+            for name in ("observation_space", "action_space"):
+                yield Attack(f"{space}, {net_arch}", trains(with_pickle(archive, name, dumps(space))))
+    numbers = th.zeros(100_000)
+    views = {f"view{i}": numbers.view(-1) for i in range(22)}
+    viewed = with_file(ARCHIVE, "policy.pth", tensors({**SMALL.policy.state_dict(), **views}))
+    for net_arch in ([1] * 60_000, [3_000, 3_000], {"pi": [1] * 60_000, "vf": []}, [10**9]):
+        yield Attack("views", trains(with_pickle(viewed, "policy_kwargs", dumps({"net_arch": net_arch}))))
+    recurrent = unfinished("recurrent")
+    for settings in ({"n_lstm_layers": 10**6}, {"lstm_hidden_size": 10**6}):
+        archive = with_pickle(saved(recurrent), "policy_kwargs", dumps(settings))
+        yield Attack(str(settings), trains(archive, RecurrentTDA2C))
+
+
+def slow_keys() -> Iterator[Attack]:
+    modulus = 2**61 - 1
+    colliding = [{modulus * i: None for i in range(16_000 * j, 16_000 * (j + 1))} for j in range(4)]
+    attributes = attributes_of(ARCHIVE)
+    pickled = {f"attribute{i}": {SERIALIZED: b64encode(pickle.dumps(d)).decode()} for i, d in enumerate(colliding)}
+    yield Attack("several attributes", trains(with_file(ARCHIVE, "data", json.dumps(attributes | pickled).encode())))
+    large, long = (1 << 200_000,), tuple(range(10_000))
+    contents = {
+        "integers": colliding[0],
+        "tuples": {(modulus * i,): None for i in range(50_000)},
+        "a set": {modulus * i for i in range(50_000)},
+        "complex numbers": {complex(-1_000_003.0 * i, i): None for i in range(50_000)},
+        "a large integer": [{large: 1} for _ in range(100_000)],
+        "a long tuple": [{long: 1} for _ in range(100_000)],
+    }
+    for name, content in contents.items():
+        yield Attack(name, trains(with_pickle(ARCHIVE, "attribute", pickle.dumps(content))))
+        yield Attack(f"{name}, in statistics", reads_statistics(pickle.dumps(content)))
+
+
+def long_outputs() -> Iterator[Attack]:
+    nested = pickle.dumps([[[0] * 40] * 40] * 40)
+    many = attributes_of(ARCHIVE) | {f"attribute{i}": 0 for i in range(20_000)}
+    archives = {
+        "lines": with_file(ARCHIVE, "system_info.txt", b"- \n" * 80_000),
+        "a long line": with_file(ARCHIVE, "system_info.txt", b"- " + b"x" * 10**6 + b": y"),
+        "lists": with_pickle(ARCHIVE, "attribute", nested),
+        "dicts": with_pickle(ARCHIVE, "attribute", pickle.dumps([dict.fromkeys(range(40), [[0] * 40] * 40)] * 40)),
+        "attributes": with_file(ARCHIVE, "data", json.dumps(many).encode()),
+        "texts": with_json(ARCHIVE, "attribute", ["x" * 10**6] * 10),
+    }
+    for name, archive in archives.items():
+        yield Attack(name, command("inspect", archive))
+
+
+def other_attributes() -> Iterator[Attack]:
+    unsaved = set(SMALL._excluded_save_params()) - {"policy"} | {
+        "_n_ranks", "_vec_normalize_env", "_logger", "policy_aliases", "replay_buffer", "__class__", "__dict__",
+    }  # fmt: skip
+    for name in sorted(unsaved):
+        for value in (0, "text", {}):
+            yield Attack(f"{name}={value!r}", trains(with_json(ARCHIVE, name, value), env=CountingEnv(7)))
+    for name in sorted(attributes_of(ARCHIVE)):
+        for value in (None, "text", [1], -1):
+            yield Attack(f"{name}={value!r}", trains(with_json(ARCHIVE, name, value), env=CountingEnv(7)))
+        attributes = attributes_of(ARCHIVE)
+        del attributes[name]
+        archive = with_file(ARCHIVE, "data", json.dumps(attributes).encode())
+        yield Attack(f"no {name}", trains(archive, env=CountingEnv(7)))
+    for device in ("meta", "cuda:7"):
+        archive = with_pickle(ARCHIVE, "device", dumps(th.device(device)))
+        yield Attack(f"device={device}", trains(archive, env=CountingEnv(7)))
+    for infos in ([5], [{}], [{"r": "one", "l": 7}], [{"r": 1.0, "l": None}]):
+        archive = with_pickle(ARCHIVE, "ep_info_buffer", pickle.dumps(deque(infos, maxlen=100)))
+        yield Attack(f"ep_info_buffer={infos}", trains(archive, env=CountingEnv(7)))
+    # the reader checks that its folder stays empty
+    yield Attack("tensorboard_log", trains(with_json(ARCHIVE, "tensorboard_log", "logs"), env=CountingEnv(7)))
+
+
+def numbers_that_are_not_finite() -> Iterator[Attack]:
+    state = SMALL.policy.optimizer.state_dict()
+    for value in (np.nan, np.inf, -np.inf):
+        for name, tensor in SMALL.policy.state_dict().items():
+            weights = {**SMALL.policy.state_dict(), name: th.full_like(tensor, value)}
+            archive = with_file(ARCHIVE, "policy.pth", tensors(weights))
+            yield Attack(f"{name}={value}", trains(archive, env=CountingEnv(7)))
+        for i, moments in state["state"].items():
+            crafted = {**moments, "exp_avg": th.full_like(moments["exp_avg"], value)}
+            changed = {**state, "state": {**state["state"], i: crafted}}
+            archive = with_file(ARCHIVE, "policy.optimizer.pth", tensors(changed))
+            yield Attack(f"exp_avg={value}", trains(archive, env=CountingEnv(7)))
+    normalizing = TDA2C(
+        "MlpPolicy", CountingEnv(7), normalize_observations=True, policy_kwargs={"net_arch": [2]}, device="cpu"
+    ).learn(13)
+    for name, array in (("mean", np.full(2, np.nan)), ("var", np.full(2, -1.0)), ("var", np.ones(3))):
+        env = VecNormalize(DummyVecEnv([CountingEnv]))
+        setattr(env.obs_rms, name, array)
+        yield Attack(f"{name}={array}", statistics_of(env))
+        with mock.patch.object(normalizing.normalization.obs_rms["observation"], name, array):
+            yield Attack(f"{name}={array} in a model", trains(saved(normalizing), env=CountingEnv(7)))
+
+
+def statistics_of(env: VecNormalize) -> Callable[[], None]:
+    with tempfile.NamedTemporaryFile() as file:
+        env.save(file.name)
+        return reads_statistics(Path(file.name).read_bytes())
+
+
+def control_sequences() -> Iterator[Attack]:
+    clear = "\x1b[2J"
+    space = spaces.Box(0, np.inf, (2,), np.float32)
+    label = dumps(Reduced(spaces.Box, (), {**vars(space), "low_repr": clear, "high_repr": clear}))
+    archives = {
+        "system_info.txt": with_file(ARCHIVE, "system_info.txt", f"- OS: {clear}\n".encode()),
+        "a space": with_pickle(ARCHIVE, "observation_space", label),
+        "a tensor": with_file(ARCHIVE, "policy.pth", tensors({**SMALL.policy.state_dict(), clear: th.zeros(1)})),
+        "an attribute": with_json(ARCHIVE, clear, clear),
+        "a name": with_pickle(ARCHIVE, "gamma", f"cevil{clear}\nname\n.".encode()),
+    }
+    for name, archive in archives.items():
+        yield Attack(f"{name}, inspect", command("inspect", archive))
+        yield Attack(f"{name}, load", printed(archive))
+
+
+def printed(archive: bytes) -> Callable[[], None]:
+    """Return a reader that prints everything about a model."""
+
+    def run() -> None:
+        shown = io.StringIO()
+        try:
+            with mock.patch("sys.stdout", shown):
+                model = load(archive, print_system_info=True)
+                print(model.observation_space, model.action_space)
+        except ValueError as error:
+            shown.write(str(error))
+            raise
+        finally:
+            require("\x1b" not in shown.getvalue(), "it controls the terminal")
+
+    return run
+
+
+def other_files() -> Iterator[Attack]:
+    def endless() -> None:
+        Path("model.zip").symlink_to("/dev/zero")
+        TDA2C.load("model", device="cpu")
+
+    def endless_statistics() -> None:
+        Path("vecnormalize.pkl").symlink_to("/dev/zero")
+        read_normalization("vecnormalize.pkl")
+
+    def pipe() -> None:
+        os.mkfifo("model.zip")
+        TDA2C.load("model.zip", device="cpu")
+
+    def pipe_of_statistics() -> None:
+        os.mkfifo("vecnormalize.pkl")
+        read_normalization("vecnormalize.pkl")
+
+    def link() -> None:
+        Path("mine.txt").write_text("mine")
+        Path("model.safetensors").symlink_to("mine.txt")
+        command("export --to safetensors", ARCHIVE)()
+        require(Path("mine.txt").read_text() == "mine", "it replaces another file")
+
+    for run in (endless, endless_statistics, pipe, pipe_of_statistics, link):
+        yield Attack(run.__name__, run)
+
+
+def code() -> Iterator[Attack]:
+    """Return payloads that would create the folder ``canary``, in each place that is unpickled."""
+    for name, payload in PAYLOADS.items():
+        pickled = payload("canary")
+        for entry in ("policy.pth", "policy.optimizer.pth"):
+            crafted = zipped({**files_of(files_of(ARCHIVE)[entry]), "archive/data.pkl": pickled})
+            yield Attack(f"{name} in {entry}", trains(with_file(ARCHIVE, entry, crafted)))
+        for attribute in ("gamma", "policy_class", "attribute"):
+            yield Attack(f"{name} as {attribute}", trains(with_pickle(ARCHIVE, attribute, pickled)))
+        yield Attack(f"{name} in statistics", reads_statistics(pickled))
+
+
+KINDS: dict[str, Callable[[], Iterator[Attack]]] = {
+    "unfinished rollouts of other shapes, dtypes and algorithms": other_rollouts,
+    "moments whose numbers overlap in memory": overlapping_moments,
+    "tensors under other names": other_tensors,
+    "entries that PyTorch reads in place of checked ones": other_entries,
+    "huge spaces and networks": huge_networks,
+    "dict keys that take long to hash": slow_keys,
+    "long outputs of `inspect`": long_outputs,
+    "attributes that no model saves, of other types, or missing": other_attributes,
+    "weights, moments and statistics that are not finite": numbers_that_are_not_finite,
+    "control sequences": control_sequences,
+    "devices, pipes and links": other_files,
+    "pickles that run code": code,
+}
+
+
+# All attacks
+
+
+class Row(NamedTuple):
+    """A row of the table: how many files had which outcome, and the most that one of them took."""
+
+    kind: str
+    n_files: int
+    n_refused: int
+    n_harmless: int
+    max_seconds: float
+    max_megabytes: float
+
+
+def random_damage() -> Row:
+    """Count what the tests of random damage do."""
+    results = []
+    load_or_error = test_damage.load_or_error
+
+    def counted(archive: bytes) -> Any:
+        kilobytes, seconds = _peak_kilobytes(), time.process_time()
+        result = load_or_error(archive)
+        outcome = REFUSED if isinstance(result, ValueError) else HARMLESS
+        megabytes = (_peak_kilobytes() - kilobytes) / 1024
+        results.append(Result(outcome, time.process_time() - seconds, megabytes, ""))
+        return result
+
+    with mock.patch.object(test_damage, "load_or_error", counted):
+        test_damage.test_damage_to_a_zip_is_noticed()
+        test_damage.test_damage_to_a_pickle_in_an_intact_zip_is_noticed()
+    return row("random damage", results)
+
+
+def row(kind: str, results: list[Result]) -> Row:
+    return Row(
+        kind,
+        len(results),
+        sum(result.outcome == REFUSED for result in results),
+        sum(result.outcome == HARMLESS for result in results),
+        max(result.seconds for result in results),
+        max(result.megabytes for result in results),
+    )
+
+
+def check_that_harm_is_noticed() -> None:
+    """Try attacks that succeed: a table in which nothing can be harmful would show nothing."""
+
+    def writes() -> None:
+        Path("file").touch()
+        trains(ARCHIVE)()
+
+    for harm in (os.abort, lambda: bytearray(600 * 2**20), lambda: bytearray(2**40), writes):
+        assert tried(Attack("harm", harm)).outcome == HARMFUL
+
+
+def main() -> int:
+    """Try all attacks, or those whose kind contains the text on the command line, and return how many do harm."""
+    th.set_num_threads(1)
+    check_that_harm_is_noticed()
+    print("| attack | files | refused | load and do no harm | harmful | CPU seconds | MB |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    harm = []
+    for kind, attacks in KINDS.items():
+        if len(sys.argv) > 1 and sys.argv[1] not in kind:
+            continue
+        named = [(attack.name, tried(attack)) for attack in attacks()]
+        print_row(row(kind, [result for _, result in named]))
+        harm += [f"{kind}, {name}: {result.details}" for name, result in named if result.outcome == HARMFUL]
+    if len(sys.argv) == 1:
+        print_row(random_damage())
+    print(*harm, sep="\n")
+    return len(harm)
+
+
+def print_row(row: Row) -> None:
+    n_harmful = row.n_files - row.n_refused - row.n_harmless
+    print(
+        f"| {row.kind} | {row.n_files:,} | {row.n_refused:,} | {row.n_harmless:,} | {n_harmful} "
+        f"| {row.max_seconds:.1f} | {row.max_megabytes:.0f} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main() > 0)
