@@ -20,7 +20,7 @@ from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
 from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint
 from sb3_a2c_td.saving.errors import MAX_MESSAGE, UnreadableCheckpointError, printable
-from sb3_a2c_td.saving.model_checks import check_finite_weights, check_moments
+from sb3_a2c_td.saving.model_checks import check_finite_weights, check_moments, check_optimizer_settings
 from sb3_a2c_td.saving.paths import zip_path
 from sb3_a2c_td.saving.plain_forms import plain_forms
 from sb3_a2c_td.saving.zip_entries import add_entries
@@ -196,6 +196,7 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 **kwargs,
             )
             check_finite_weights(model.policy)
+            check_optimizer_settings(model.policy.optimizer)
             check_moments(model.policy.optimizer)
             model._check_rollout()
         return model

@@ -60,6 +60,7 @@ TYPES: dict[str, Types] = {
     "start_time": NUMBER,
     "_total_timesteps": INTEGER,
     "_num_timesteps_at_start": INTEGER,
+    "_longest_learn": INTEGER,
     "_current_progress_remaining": NUMBER,
     "_episode_num": INTEGER,
     "_n_updates": INTEGER,

@@ -17,7 +17,6 @@ from torch import nn
 
 from sb3_a2c_td import TDA2C, MlpPolicy
 from sb3_a2c_td.engines import Update, numba_mlp, numpy_mlp
-from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
 from sb3_a2c_td.rollout.transitions import MaskedTransitions, TransitionBuffer, Transitions
 from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.given_actions import GivenActions
