@@ -106,6 +106,8 @@ def with_overlapping_moments(policy_kwargs: dict[str, Any], name: str, fused: bo
         shape = moments[name].shape
         storage = th.full((moments[name].numel(),), float(moments[name].flatten()[0]))
         moments[name] = th.as_strided(storage, shape, [0] * len(shape), len(storage) - 1)
+    for group in state["param_groups"]:
+        group["fused"] = fused
     archive = with_file(saved(model), "policy.optimizer.pth", tensors(state))
     return with_pickle(archive, "policy_kwargs", dumps({**policy_kwargs, "optimizer_kwargs": {"fused": fused}}))
 
