@@ -3,6 +3,7 @@
 A process of the group is a rank, as in ``torch.distributed``.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, NoReturn, Self
@@ -37,6 +38,7 @@ class DistributedTDA2C(TDA2C):
     """
 
     def _setup_model(self) -> None:
+        self._launcher = os.getppid()
         self._reducer = ProcessGroupReducer()
         super()._setup_model()
 
@@ -45,7 +47,7 @@ class DistributedTDA2C(TDA2C):
         return make_engine(self.engine, self.policy, reducer=self._reducer)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_reducer", "_n_ranks"]
+        return [*super()._excluded_save_params(), "_reducer", "_n_ranks", "_launcher"]
 
     # Training
 
@@ -135,11 +137,17 @@ class DistributedTDA2C(TDA2C):
         """Take one update with the transitions of all ranks.
 
         :raises ValueError: if a rank saved the model since the last update, and weights or moments differ
-        :raises RuntimeError: if a rank has ended
+        :raises RuntimeError: if a rank or torchrun has ended
         """
+        self._check_launcher()
         super().train()
         if self._reducer.flags_of_any.saved:
             self._check_policies_match()
+
+    def _check_launcher(self) -> None:
+        """Raise a RuntimeError if torchrun has ended, which cannot end this rank if it was killed."""
+        if dist.is_torchelastic_launched() and os.getppid() != self._launcher:
+            raise RuntimeError(f"torchrun (process {self._launcher}) has ended, so this rank ends, too")
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log on rank 0, with the episodes of all ranks. Every rank must call it.

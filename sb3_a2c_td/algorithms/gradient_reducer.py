@@ -8,6 +8,10 @@ from typing import Any, TypeVar
 import torch as th
 import torch.distributed as dist
 
+# its functions have the current process group as a default argument: PyTorch would import it with the first optimizer,
+# and keep the group, whose threads can abort the process at its exit if they outlive the group's destruction
+import torch.distributed.nn.functional
+
 from sb3_a2c_td.rollout.observations import ArrayT
 
 T = TypeVar("T")

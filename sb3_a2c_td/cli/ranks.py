@@ -1,8 +1,9 @@
 """Training under torchrun: join its process group, and continue after it restarts the processes."""
 
-import atexit
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,20 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.distributed.rendezvous import rendezvous
 
 from sb3_a2c_td.algorithms.distributed import DistributedTDA2C
+from sb3_a2c_td.algorithms.gradient_reducer import explain_lost_ranks
 from sb3_a2c_td.saving.checkpoints import read_attributes
 
 TIMEOUT = timedelta(minutes=5)
 """how long a rank waits for a rank that hangs; it notices at once if a rank ends"""
 
 
-def join(device: str, save: Path | None) -> int:
-    """Join the process group that torchrun has prepared.
+@contextmanager
+def process_group(device: str, save: Path | None) -> Iterator[int]:
+    """Join the process group that torchrun has prepared, and destroy it at the end.
 
     :param device: the device of the model
     :param save: the zip that ``--save`` names
-    :return: the rank of this process
+    :return: yields the rank of this process
     :raises ValueError: if torchrun may restart the processes, and no zip is named from which they can continue
     """
     if save is None and os.environ["TORCHELASTIC_MAX_RESTARTS"] != "0":
@@ -39,8 +42,18 @@ def join(device: str, save: Path | None) -> int:
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)  # type: ignore[attr-defined]
     backend = "nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    atexit.register(dist.destroy_process_group)
-    return int(rank)
+    try:
+        yield int(rank)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def leave_together() -> None:
+    """Wait until all ranks have trained, and destroy the process group."""
+    with explain_lost_ranks():
+        dist.barrier()
+    dist.destroy_process_group()
 
 
 def make_or_continue(save: Path | None, policy: str, env: VecEnv, **arguments: Any) -> DistributedTDA2C:

@@ -70,7 +70,8 @@ def train(
             if "TORCHELASTIC_RUN_ID" in os.environ:
                 from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
-                rank, make_model = ranks.join(device, wanted), partial(ranks.make_or_continue, wanted)
+                rank = contexts.enter_context(ranks.process_group(device, wanted))
+                make_model = partial(ranks.make_or_continue, wanted)
             contexts.enter_context(interrupts.handled())
             path: Path | None = None
             if rank is None or rank == 0:
@@ -88,6 +89,8 @@ def train(
             )
             eval_env = make_vec_env(env, seed=seed)
         saved_to = _train_and_save(model, path, timesteps, rank, quiet)
+        if rank is not None:
+            ranks.leave_together()
         if saved_to is not None:
             _evaluate(model, eval_env, saved_to)
         if saved_to != path:
