@@ -88,7 +88,7 @@ def run_with_ctrl_c(run: Callable[[], object], at: int | None = None) -> list[An
     return passed
 
 
-@pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [20, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("engine", MLP_ENGINES)
 def test_ctrl_c_at_any_moment(engine: str, stride: int, tmp_path: Path) -> None:
     """The weights are those after an update, and every transition is learned from once."""
@@ -96,7 +96,8 @@ def test_ctrl_c_at_any_moment(engine: str, stride: int, tmp_path: Path) -> None:
     # every line once, when it runs for the last time
     last = {moment: at for at, moment in enumerate(run_with_ctrl_c(lambda: model.learn(13)))}
     assert len(last) > 300
-    for i, at in enumerate(list(last.values())[::stride]):
+    # most lines are those of all engines, so each engine has others of them
+    for i, at in enumerate(list(last.values())[MLP_ENGINES.index(engine) :: stride]):
         model = make_recorder(engine)
         with pytest.raises(KeyboardInterrupt):
             run_with_ctrl_c(lambda model=model: model.learn(13), at)
