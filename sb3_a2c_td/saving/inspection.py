@@ -51,6 +51,8 @@ VERSION = re.compile("- ([^:]+): (.*)")
 """a line of SB3's system information"""
 MAX_VERSIONS = 100
 """lines of it that are read"""
+MAX_NAME = 1000
+"""maximum length of a tensor's name"""
 
 FEATURES_EXTRACTOR = "features_extractor"
 """SB3's alias for the features extractor of an actor or a critic"""
@@ -174,9 +176,12 @@ def _tensors(files: dict[str, bytes]) -> tuple[dict[str, dict[str, th.Tensor]], 
 
 
 def _named_tensors(saved: Any, name: str = "") -> Iterator[tuple[str, th.Tensor]]:
-    """Iterate over the tensors in nested dicts, with their keys joined by dots."""
+    """Iterate over the tensors in nested dicts, with their keys joined by dots.
+
+    Long names are cut: many tensors can share the key of their dict.
+    """
     if isinstance(saved, th.Tensor):
         yield name, saved
     elif isinstance(saved, dict):
         for key, item in saved.items():
-            yield from _named_tensors(item, f"{name}.{key}".lstrip("."))
+            yield from _named_tensors(item, f"{name}.{key}".lstrip(".")[:MAX_NAME])

@@ -3,17 +3,25 @@ import os
 import pickle
 import re
 import time
+import tracemalloc
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch as th
+from gymnasium import spaces
 from stable_baselines3 import A2C
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.utils import LinearSchedule
 from typer.testing import CliRunner, Result
 
 import sb3_a2c_td
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app
 from tests.environments import CountingEnv
+from tests.saving.models import tensors
 from tests.saving.pickles import PAYLOADS, SERIALIZED, attributes_of, dumps, with_file, with_json, with_pickle
 
 
@@ -88,12 +96,22 @@ def test_the_name_of_the_file_cannot_control_the_terminal(zip_path: Path) -> Non
     assert done.stdout.startswith(f"{zip_path.parent}/?[2J.zip: TDA2C")
 
 
-def test_the_time_is_limited(zip_path: Path, tmp_path: Path) -> None:
+REPEATED: dict[str, Any] = {
+    "numbers": 0,
+    "an array": np.arange(990, dtype=np.uint8),
+    "a set": set(range(20)),
+    "a dict": dict.fromkeys(range(20)),
+    "a space": spaces.Dict({str(i): spaces.Box(0, np.arange(1, 9, dtype=np.float32)) for i in range(2)}),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_the_time_is_limited(zip_path: Path, tmp_path: Path, name: str) -> None:
     """Lines without a version, many attributes, and lists in lists, which would take minutes to print."""
     content = zip_path.read_bytes()
-    nested = pickle.dumps([[[0] * 40] * 40] * 40)
-    attributes = attributes_of(content) | {f"attribute{i}": 0 for i in range(20_000)}
-    attributes |= {f"nested{i}": {SERIALIZED: b64encode(nested).decode()} for i in range(20)}
+    nested = {SERIALIZED: b64encode(pickle.dumps([[[REPEATED[name]] * 5] * 20] * 20)).decode()}
+    attributes = attributes_of(content) | {f"nested{i}": nested for i in range(40)}
+    attributes |= {f"attribute{i}": 0 for i in range(20_000)}
     content = with_file(content, "data", json.dumps(attributes).encode())
     (tmp_path / "slow.zip").write_bytes(with_file(content, "system_info.txt", b"- \n" * 20_000))
     begin = time.process_time()
@@ -101,6 +119,51 @@ def test_the_time_is_limited(zip_path: Path, tmp_path: Path) -> None:
     assert time.process_time() - begin < 5.0
     assert "more rows" in done.stdout
     assert row(done, "gamma") == ["0.987"]
+
+
+def test_many_long_values_are_cut(zip_path: Path, tmp_path: Path) -> None:
+    texts = {f"text{i}": "x" * 10_000 for i in range(5_000)}
+    content = with_file(
+        zip_path.read_bytes(), "data", json.dumps(attributes_of(zip_path.read_bytes()) | texts).encode()
+    )
+    (tmp_path / "long.zip").write_bytes(content)
+    assert len(inspect(tmp_path / "long.zip").stdout) < 500_000
+
+
+def test_tensors_that_share_a_long_key_are_shown_in_little_memory(zip_path: Path, tmp_path: Path) -> None:
+    content = zip_path.read_bytes()
+    crafted = tensors({"x" * 10**6: dict.fromkeys(range(3_000), th.zeros(1))})
+    (tmp_path / "long.zip").write_bytes(with_file(content, "policy.pth", crafted))
+    tracemalloc.start()
+    done = inspect(tmp_path / "long.zip")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert done.exit_code == 0, done.output
+    assert peak < 10**8
+
+
+VALUES: dict[str, tuple[Any, str]] = {
+    "an array": (np.arange(20, dtype=np.uint8), "uint8 of shape (20,): 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."),
+    "a matrix": (np.ones((2, 2)), "float64 of shape (2, 2): 1.0, 1.0, ..."),
+    "a number": (np.array(1.5), "float64 of shape (): 1.5"),
+    "an empty array": (np.ones((0, 3)), "float64 of shape (0, 3)"),
+    "a tensor": (th.zeros(2), "torch.float32 of shape (2,): 0.0, 0.0"),
+    "a box": (spaces.Box(-1, np.array([1, 2], np.float32)), "Box(-1.0, [1.0, 2.0], (2,), float32)"),
+    "spaces": (
+        spaces.Dict({"a": spaces.MultiDiscrete([2, 3]), "b": spaces.Discrete(4)}),
+        "Dict{'a': MultiDiscrete([2 3]), 'b': Discrete(4)}",
+    ),
+    "containers": ([(1, "two"), {3: None}, {4.5}], "[(1, 'two'), {3: None}, {4.5}]"),
+    "a schedule": (LinearSchedule(1.0, 0.0, 0.5), "LinearSchedule(start=1.0, end=0.0, end_fraction=0.5)"),
+    "statistics": (RunningMeanStd(), "a RunningMeanStd"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_are_shown_as_python_writes_them(zip_path: Path, tmp_path: Path, name: str) -> None:
+    value, shown = VALUES[name]
+    (tmp_path / "value.zip").write_bytes(with_pickle(zip_path.read_bytes(), "value", pickle.dumps(value)))
+    assert row(inspect(tmp_path / "value.zip"), "value") == [shown]
 
 
 def test_large_integers_are_shown_by_their_length(zip_path: Path, tmp_path: Path) -> None:

@@ -300,6 +300,7 @@ def slow_keys() -> Iterator[Attack]:
 def long_outputs() -> Iterator[Attack]:
     nested = pickle.dumps([[[0] * 40] * 40] * 40)
     many = attributes_of(ARCHIVE) | {f"attribute{i}": 0 for i in range(20_000)}
+    shared_key = {"x" * 10**6: dict.fromkeys(range(20_000), th.zeros(1))}
     archives = {
         "lines": with_file(ARCHIVE, "system_info.txt", b"- \n" * 80_000),
         "a long line": with_file(ARCHIVE, "system_info.txt", b"- " + b"x" * 10**6 + b": y"),
@@ -307,9 +308,23 @@ def long_outputs() -> Iterator[Attack]:
         "dicts": with_pickle(ARCHIVE, "attribute", pickle.dumps([dict.fromkeys(range(40), [[0] * 40] * 40)] * 40)),
         "attributes": with_file(ARCHIVE, "data", json.dumps(many).encode()),
         "texts": with_json(ARCHIVE, "attribute", ["x" * 10**6] * 10),
+        "a key of many tensors": with_file(ARCHIVE, "policy.pth", tensors(shared_key)),
     }
     for name, archive in archives.items():
         yield Attack(name, command("inspect", archive))
+    bound = np.arange(900, dtype=np.uint8)
+    box = {**vars(spaces.Box(0, bound, dtype=np.uint8)), "low_repr": "x", "high_repr": "x"}
+    repeated = {
+        "arrays": [[bound] * 40] * 40,
+        "sets": [[set(range(40))] * 40] * 40,
+        "boxes": [Reduced(spaces.Box, (), box) for _ in range(1_000)],
+    }
+    for name, content in repeated.items():
+        attribute = {SERIALIZED: b64encode(dumps(content)).decode()}
+        crafted = attributes_of(ARCHIVE) | {f"attribute{i}": attribute for i in range(60)}
+        archive = with_file(ARCHIVE, "data", json.dumps(crafted).encode())
+        yield Attack(f"{name}, inspect", command("inspect", archive))
+        yield Attack(f"{name}, load", trains(archive))
 
 
 def other_attributes() -> Iterator[Attack]:

@@ -71,6 +71,9 @@ ATTRIBUTES: dict[type, dict[str, Types]] = {
 NOT_IN_ALL_VERSIONS = frozenset({"sort_keys"})
 """attributes that only newer versions of gymnasium have"""
 
+LABELS_WHEN_SHOWN = spaces.Box(0, 1).low_repr is None
+"""whether boxes make these texts when they are printed, as in newer versions: a file can hold very many boxes"""
+
 ENTROPY_LIMIT = 2**1024
 N_CHILDREN_LIMIT = 2**32
 POOL_SIZE = 4
@@ -181,7 +184,7 @@ def _relabel(box: spaces.Box) -> None:
     """Replace the texts that a box prints in place of its bounds, which may be any."""
     for label, bound in (("low_repr", box.low), ("high_repr", box.high)):
         if getattr(box, label) is not None:
-            setattr(box, label, array_short_repr(bound))
+            setattr(box, label, None if LABELS_WHEN_SHOWN else array_short_repr(bound))
 
 
 def _is_consistent(thing: Any) -> bool:
