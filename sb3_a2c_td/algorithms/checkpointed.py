@@ -5,23 +5,25 @@ import pathlib
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import torch as th
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.save_util import open_path
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.save_util import load_from_zip_file, open_path
+from stable_baselines3.common.type_aliases import GymEnv, TensorDict
 
 from sb3_a2c_td.algorithms.constructor_arguments import REPLACEMENTS, unknown_argument
 from sb3_a2c_td.algorithms.normalizing import NormalizingAlgorithm
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
-from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint
+from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint, read_parameters
 from sb3_a2c_td.saving.errors import MAX_MESSAGE, UnreadableCheckpointError, printable
-from sb3_a2c_td.saving.model_checks import check_finite_weights, check_moments, check_optimizer_settings
-from sb3_a2c_td.saving.paths import zip_path
+from sb3_a2c_td.saving.model_checks import check_finite_weights
+from sb3_a2c_td.saving.optimizer_checks import check_optimizer
+from sb3_a2c_td.saving.paths import file_name, zip_path
 from sb3_a2c_td.saving.plain_forms import plain_forms
 from sb3_a2c_td.saving.zip_entries import add_entries
 
@@ -195,11 +197,42 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 force_reset,
                 **kwargs,
             )
-            check_finite_weights(model.policy)
-            check_optimizer_settings(model.policy.optimizer)
-            check_moments(model.policy.optimizer)
             model._check_rollout()
         return model
+
+    def set_parameters(
+        self, load_path_or_dict: Path | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """Replace the weights and the optimizer's state, without running code from a file.
+
+        After an error, the optimizer is as before.
+
+        :param load_path_or_dict: a saved model as in :meth:`load`, of which only tensors are read, or a dict from
+            ``get_parameters``
+        :param exact_match: whether all parameters must be given
+        :param device: the device on which a file is read
+        :raises UntrustedCheckpointError: if the file holds something that could run code, naming it
+        :raises UnreadableCheckpointError: if the file is damaged, if weights or moments are not finite, or if the
+            optimizer cannot take a step with them
+        :raises ValueError: if parameters of other names are given
+        """
+        if not isinstance(load_path_or_dict, dict):
+            file = read_parameters(load_path_or_dict, type(self))
+            _, load_path_or_dict, _ = load_from_zip_file(file, load_data=False, device=device)
+        parts = [attrgetter(name)(self) for name in self._get_torch_save_params()[0]]
+        before = [(part, dict(vars(part))) for part in parts if isinstance(part, th.optim.Optimizer)]
+        try:
+            super().set_parameters(load_path_or_dict, exact_match, device)
+            for part in parts:
+                check_optimizer(part) if isinstance(part, th.optim.Optimizer) else check_finite_weights(part)
+        except BaseException as error:
+            for optimizer, attributes in before:
+                vars(optimizer).update(attributes)
+            if isinstance(error, LookupError | TypeError | AttributeError):
+                raise UnreadableCheckpointError(
+                    f"the optimizer's state or the weights do not fit this model ({type(error).__name__}: {error})"
+                ) from error
+            raise
 
     def _check_rollout(self) -> None:
         difference = self._rollout_mismatch()
@@ -232,7 +265,7 @@ def _forget_log_folder(checkpoint: Checkpoint, path: Path) -> None:
         return
     checkpoint.data["tensorboard_log"] = None
     warnings.warn(
-        f"tensorboard_log={printable(folder, MAX_MESSAGE)!r} in the file is ignored, so that the file does not choose "
-        "where learn() writes: pass tensorboard_log=... to load(), None for no logs",
+        f"{file_name(path)}: its tensorboard_log={printable(folder, MAX_MESSAGE)!r} is ignored, so that the file does "
+        "not choose where learn() writes: pass tensorboard_log=... to load(), None for no logs",
         stacklevel=3,
     )

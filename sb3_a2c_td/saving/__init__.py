@@ -16,7 +16,7 @@ files with ``atomic``, and ``train_resumably`` reserves them with ``locks``.
 from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_attributes, read_checkpoint
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.saving.inspection import Contents, read_contents
-from sb3_a2c_td.saving.model_checks import check_moments
+from sb3_a2c_td.saving.optimizer_checks import check_optimizer
 from sb3_a2c_td.saving.unpickling import restricted_loads
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Contents",
     "UnreadableCheckpointError",
     "UntrustedCheckpointError",
-    "check_moments",
+    "check_optimizer",
     "loading",
     "read_attributes",
     "read_checkpoint",

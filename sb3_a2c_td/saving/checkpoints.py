@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gymnasium import spaces
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from sb3_a2c_td.saving import zip_entries
 from sb3_a2c_td.saving.attributes import decode_attributes, decode_trusted_attributes
 from sb3_a2c_td.saving.errors import (
     MAX_MESSAGE,
@@ -20,11 +21,12 @@ from sb3_a2c_td.saving.errors import (
 )
 from sb3_a2c_td.saving.model_checks import NetworkSizeLimit, check_settings, network_size
 from sb3_a2c_td.saving.paths import PathOrFile, file_name
+from sb3_a2c_td.saving.saved_attributes import saved_tensors
 from sb3_a2c_td.saving.tensor_shapes import read_entry_shapes
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
 from sb3_a2c_td.saving.zip_entries import (
     DATA,
-    POLICY,
+    OPTIMIZER,
     REQUIRED,
     SYSTEM_INFO,
     TRAINING_STATE,
@@ -73,7 +75,27 @@ def read_checkpoint(
     """
     content = read_zip(path)
     with naming_file(path):
-        return _checkpoint(read_model(content, trusted), custom_objects or {}, trusted, algorithm)
+        modules, _ = saved_tensors(algorithm)
+        return _checkpoint(read_model(content, trusted, modules), custom_objects or {}, trusted, algorithm)
+
+
+def read_parameters(path: PathOrFile, algorithm: type) -> io.BytesIO:
+    """Read the tensors of a saved model, and nothing else.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :param algorithm: the class of the model
+    :return: the checked tensors in a newly written zip
+    :raises UntrustedCheckpointError: if the file holds anything else where they should be; the message names it
+    :raises UnreadableCheckpointError: if it is damaged
+    :raises FileNotFoundError: if there is no such file
+    """
+    content = read_zip(path)
+    with naming_file(path):
+        modules, _ = saved_tensors(algorithm)
+        entries = zip_entries.read_parameters(content, modules)
+        tensor_files = {name: read_tensor_entry(name, entry) for name, entry in entries.items()}
+        _check_tensors(tensor_files, algorithm)
+        return io.BytesIO(write_entries({name: write_entries(files) for name, files in tensor_files.items()}))
 
 
 def read_attributes(path: PathOrFile, names: Iterable[str], trusted: bool = False) -> dict[str, Any]:
@@ -101,11 +123,11 @@ def _checkpoint(files: Entries, custom_objects: dict[str, Any], trusted: bool, a
         data = decode_trusted_attributes(files[DATA], custom_objects)
     else:
         data = decode_attributes(encoded, custom_objects, algorithm)
-        shapes = _check_tensors(tensor_files)
+        shapes = _check_tensors(tensor_files, algorithm)
         size = network_size(shapes)
     _check_spaces(data)
-    if not trusted:
-        check_settings(data, shapes)
+    if size is not None:
+        check_settings(data, size, len(shapes))
     rewritten = {name: write_entries(inner) for name, inner in tensor_files.items()}
     if SYSTEM_INFO in files:
         # load() prints it on request
@@ -130,16 +152,18 @@ def _check_spaces(attributes: dict[str, Any]) -> None:
             raise UnreadableCheckpointError(f"it is damaged: its {name} is not a space of gymnasium")
 
 
-def _check_tensors(tensor_files: dict[str, Entries]) -> dict[Any, Any]:
-    """Check all tensors and return those of the policy, without their numbers."""
+def _check_tensors(tensor_files: dict[str, Entries], algorithm: type) -> dict[Any, Any]:
+    """Check all tensors and return those of the networks, without their numbers."""
     shapes = {name: _shapes(name, files) for name, files in tensor_files.items()}
-    if shapes.get(VARIABLES):
-        variables = ", ".join(map(str, shapes[VARIABLES]))
+    _, variables = saved_tensors(algorithm)
+    unknown = [name for name in shapes.get(VARIABLES, {}) if name not in variables]
+    if unknown:
         raise UntrustedCheckpointError(
-            f"{VARIABLES!r} holds {variables}, which TDA2C does not have; if you made the file yourself, load it with "
-            "trusted=True"
+            f"{VARIABLES!r} holds {', '.join(map(str, unknown))}, which {algorithm.__name__} does not have; if you "
+            "made the file yourself, load it with trusted=True"
         )
-    return shapes[POLICY]
+    networks = {name: tensors for name, tensors in shapes.items() if name not in (OPTIMIZER, VARIABLES)}
+    return {(entry, name): tensor for entry, tensors in networks.items() for name, tensor in tensors.items()}
 
 
 def _shapes(name: str, files: Entries) -> dict[Any, Any]:
@@ -168,7 +192,10 @@ def loading(path: PathOrFile, checkpoint: Checkpoint) -> Iterator[None]:
     except UnreadableCheckpointError as error:
         raise UnreadableCheckpointError(f"{file_name(path)}: {error}") from error
     except ValueError as error:
-        # this package, SB3, PyTorch or an environment worded it for users
+        # this package, SB3, PyTorch or an environment worded it for users, but may quote from the file
+        message = printable_lines(str(error), MAX_MESSAGE)
+        if message != str(error):
+            raise UnreadableCheckpointError(f"{file_name(path)}: {message}") from None
         error.add_note(f"while {file_name(path)} was loaded")
         raise
     except damage as error:

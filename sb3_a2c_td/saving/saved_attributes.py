@@ -120,3 +120,16 @@ def check_type(name: str, value: Any) -> None:
 
 def _is_episode(info: Any) -> bool:
     return isinstance(info, dict) and all(isinstance(info.get(key), NUMBER) for key in ("r", "l"))
+
+
+def saved_tensors(algorithm: Any) -> tuple[list[str], list[str]]:
+    """Return the names of the modules and optimizers, and of the single tensors, that models of an algorithm save.
+
+    :param algorithm: the class of the model. A subclass may save further ones
+    """
+    try:
+        modules, variables = algorithm._get_torch_save_params(object.__new__(algorithm))
+    except (AttributeError, TypeError):
+        # abstract, or only a model that was built knows them
+        return [], []
+    return modules, variables

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import zipfile
+from collections.abc import Iterable
 from typing import Any
 
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
@@ -57,15 +58,33 @@ TENSOR_FILE = Rules(TENSOR_FILE_NAMES)
 """the rules for the zips that ``torch.save`` writes; PyTorch reads no compressed ones"""
 
 
-def read_model(content: bytes, trusted: bool = False) -> dict[str, bytes]:
+def read_model(content: bytes, trusted: bool = False, modules: Iterable[str] = ()) -> dict[str, bytes]:
     """Read the entries of a saved model, which an ordinary tool may have packed again.
 
     :param content: the zip
     :param trusted: whether the file is trusted
+    :param modules: the modules that models of a user's own class save, beyond those of this package
     :return: the contents by name
     :raises UnreadableCheckpointError: if it is damaged, or not a saved model
     """
-    return read_entries(content, TRUSTED if trusted else UNTRUSTED)
+    return read_entries(content, TRUSTED if trusted else _with_modules(modules))
+
+
+def read_parameters(content: bytes, modules: Iterable[str] = ()) -> dict[str, bytes]:
+    """Read the entries of a saved model that hold tensors; others are left out.
+
+    :param content: the zip
+    :param modules: as in :func:`read_model`
+    :return: the contents by name
+    :raises UnreadableCheckpointError: if it is damaged
+    """
+    files = read_entries(content, _with_modules(modules)._replace(ignores_others=True))
+    return {name: entry for name, entry in files.items() if is_tensor_entry(name)}
+
+
+def _with_modules(modules: Iterable[str]) -> Rules:
+    names = "|".join(re.escape(f"{name}.pth") for name in modules)
+    return UNTRUSTED._replace(names=re.compile(f"{OWN_NAMES.pattern}|{names}")) if names else UNTRUSTED
 
 
 def add_entries(archive: io.BytesIO, training_state: bytes) -> None:

@@ -34,13 +34,13 @@ from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
 from sb3_a2c_td.cli import app
 from sb3_a2c_td.export.normalization import read_normalization
 from sb3_a2c_td.rollout.transitions import MaskedTransitions
-from tests.algorithms.test_checkpointed import CHANGES, unfinished, with_rollout
 from tests.environments import CountingEnv
 from tests.saving import test_damage
-from tests.saving.models import ARCHIVE, SMALL, assert_same_weights, load, saved, tensors
+from tests.saving.models import ARCHIVE, SMALL, assert_same_weights, load, saved, tensors, with_overlapping_moments
 from tests.saving.pickles import (
     PAYLOADS,
     SERIALIZED,
+    TAKEN_FOR_OTHERS,
     Reduced,
     attributes_of,
     dumps,
@@ -50,8 +50,7 @@ from tests.saving.pickles import (
     with_pickle,
     zipped,
 )
-from tests.saving.test_model_checks import with_overlapping_moments
-from tests.saving.test_zip_entries import TAKEN_FOR_OTHERS
+from tests.saving.rollouts import CHANGES, unfinished, with_rollout
 
 MAX_SECONDS = 10
 """CPU time that a file may take"""

@@ -11,7 +11,7 @@ import torch as th
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 from tests.environments import CountingEnv
-from tests.saving.pickles import attributes_of
+from tests.saving.pickles import attributes_of, dumps, with_file, with_pickle
 
 
 def saved(model: Any) -> bytes:
@@ -76,3 +76,17 @@ def assert_same_model(first: TDA2C, second: TDA2C) -> None:
     assert described(first.policy.optimizer.state_dict()) == described(second.policy.optimizer.state_dict())
     for name in attributes_of(saved(first)):
         assert described(getattr(first, name)) == described(getattr(second, name)), name
+
+
+def with_overlapping_moments(policy_kwargs: dict[str, Any], name: str, fused: bool) -> bytes:
+    """Save a model whose moments of one name are views of one number each, at the end of a storage."""
+    model = small(policy_kwargs=policy_kwargs).learn(13)
+    state = model.policy.optimizer.state_dict()
+    for moments in state["state"].values():
+        shape = moments[name].shape
+        storage = th.full((moments[name].numel(),), float(moments[name].flatten()[0]))
+        moments[name] = th.as_strided(storage, shape, [0] * len(shape), len(storage) - 1)
+    for group in state["param_groups"]:
+        group["fused"] = fused
+    archive = with_file(saved(model), "policy.optimizer.pth", tensors(state))
+    return with_pickle(archive, "policy_kwargs", dumps({**policy_kwargs, "optimizer_kwargs": {"fused": fused}}))

@@ -169,3 +169,15 @@ PAYLOADS: dict[str, Callable[[str], bytes]] = {
     "OBJ": _obj,
 }
 """pickles that create a folder, by how they do it"""
+
+TAKEN_FOR_OTHERS = {
+    "archive/DATA.pkl": "archive/data.pkl",
+    "archive/DATA/0": "archive/data/0",
+    "archive/Data/0": "archive/data/0",
+    "other/DATA.pkl": "archive/data.pkl",
+    "other/version": "archive/version",
+    "ARCHIVE/data/0": "archive/data/0",
+    "archive/data.PKL": "archive/data.pkl",
+    "archive/constants.pkl": "archive/data.pkl",
+}
+"""names of entries, and of those that PyTorch takes them for"""

@@ -186,7 +186,7 @@ def test_episodes_need_a_return_and_a_length(info: Any) -> None:
 def test_a_file_does_not_choose_where_logs_are_written(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     archive = saved(small(tensorboard_log=str(folder)))
-    with pytest.warns(UserWarning, match="tensorboard_log='.*logs' in the file is ignored.*pass tensorboard_log="):
+    with pytest.warns(UserWarning, match="the file: its tensorboard_log='.*logs' is ignored.*pass tensorboard_log="):
         model = load(archive)
     assert model.tensorboard_log is None
     assert load(archive, tensorboard_log="own").tensorboard_log == "own"

@@ -12,7 +12,7 @@ from sb3_a2c_td import TDA2C, MlpPolicy, UnreadableCheckpointError, UntrustedChe
 from sb3_a2c_td.saving import read_checkpoint, restricted_loads
 from tests.environments import CountingEnv
 from tests.saving.models import ARCHIVE, SMALL, assert_same_model, assert_unreadable, load, tensors
-from tests.saving.pickles import PAYLOADS, Reduced, files_of, with_file, with_pickle, zipped
+from tests.saving.pickles import PAYLOADS, TAKEN_FOR_OTHERS, Reduced, files_of, with_file, with_pickle, zipped
 
 
 @pytest.mark.parametrize("name", ["data", "policy.pth", "policy.optimizer.pth"])
@@ -100,19 +100,6 @@ def test_tensors_under_other_names_need_trust(name: str) -> None:
     with pytest.raises(UnreadableCheckpointError, match=f"an entry '{name}', which saved models do not have"):
         load(archive)
     assert not hasattr(MlpPolicy, "data")
-
-
-TAKEN_FOR_OTHERS = {
-    "archive/DATA.pkl": "archive/data.pkl",
-    "archive/DATA/0": "archive/data/0",
-    "archive/Data/0": "archive/data/0",
-    "other/DATA.pkl": "archive/data.pkl",
-    "other/version": "archive/version",
-    "ARCHIVE/data/0": "archive/data/0",
-    "archive/data.PKL": "archive/data.pkl",
-    "archive/constants.pkl": "archive/data.pkl",
-}
-"""names of entries, and of those that PyTorch takes them for"""
 
 
 @pytest.mark.parametrize("other", TAKEN_FOR_OTHERS)
