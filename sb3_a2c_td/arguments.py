@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 from typing import Any
 
 import torch as th
@@ -49,6 +50,20 @@ def checked_seed(seed: Any) -> int | None:
     return number
 
 
+def checked_window(size: Any) -> int | None:
+    """Check a number of episodes to average over, and convert numpy's integers to Python's.
+
+    :param size: an integer, or ``None`` for all episodes
+    :return: an ``int``, or ``None``
+    :raises ValueError: if it is not ``None`` or an integer from 0 to ``sys.maxsize``
+    """
+    if size is None:
+        return None
+    if isinstance(size, bool) or not is_integer(size, low=0) or size > sys.maxsize:
+        raise ValueError(f"stats_window_size must be None or an integer from 0 to sys.maxsize, got {size!r}")
+    return operator.index(size)
+
+
 def check_number(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, low_is_valid: bool = True
 ) -> None:
@@ -88,7 +103,8 @@ def is_finite_number(value: float, low: float = -math.inf, high: float = math.in
     """
     try:
         return math.isfinite(value) and low <= value <= high
-    except TypeError:
+    except (TypeError, OverflowError):
+        # no number, or an integer beyond all floats
         return False
 
 

@@ -1,6 +1,7 @@
 """Saving, loading and resuming, as TDA2C and its variants share them."""
 
 import io
+import os
 import pathlib
 import warnings
 from abc import abstractmethod
@@ -64,7 +65,7 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         super(CheckpointedAlgorithm, self._in_plain_form()).save(archive, exclude, include)
         add_entries(archive, training_state.dumps(self, self._streams))
         if isinstance(path, str | pathlib.Path):
-            atomic.write(archive.getbuffer(), zip_path(path))
+            atomic.write(archive.getbuffer(), pathlib.Path(os.path.realpath(zip_path(path))))
         else:
             open_path(path, "w").write(archive.getbuffer())
 

@@ -264,7 +264,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         rows = self.rollout_buffer.transitions()
         if type(rows) is not self.rows_class:
             return f"it has {type(rows).__name__} in place of {self.rows_class.__name__}"
-        return row_mismatch(rows, self.observation_space, self.action_space, self._row_formats())
+        return row_mismatch(rows, self.observation_space, self._row_formats())
 
     @staticmethod
     def _add(buffer: TransitionBuffer, transitions: Transitions[np.ndarray], rows: np.ndarray | None) -> None:

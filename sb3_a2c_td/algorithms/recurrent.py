@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 
@@ -87,7 +88,8 @@ class RecurrentTDA2C(TDA2C):
     def _row_formats(self) -> dict[str, RowFormat]:
         return {
             **super()._row_formats(),
-            "env": RowFormat((), "i"),
+            # environments of this model, or of one with more of them that was saved
+            "env": RowFormat((), "i", spaces.Discrete(max(self.n_envs, len(self.rollout_buffer)))),
             "episode_starts": RowFormat((), "b"),
             "lstm_states": RowFormat(self.policy.packed_states_shape, "f"),
         }

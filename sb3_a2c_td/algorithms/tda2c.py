@@ -23,7 +23,7 @@ from sb3_a2c_td.arguments import (
     check_number,
     checked_seed,
     checked_steps,
-    is_integer,
+    checked_window,
     is_missing_gpu,
 )
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
@@ -95,7 +95,7 @@ class TDA2C(CollectingAlgorithm):
         ``"numba"`` is used only if training is long enough for compiling to pay off
     :param use_sde: whether to use generalized State Dependent Exploration (gSDE) instead of action noise
     :param sde_sample_freq: sample a new noise matrix every n steps when using gSDE; -1: only at the start of a rollout
-    :param stats_window_size: the number of episodes over which the rollout logging is averaged
+    :param stats_window_size: the number of episodes over which the rollout logging is averaged; ``None``: all
     :param tensorboard_log: the log location for TensorBoard (``None``: no logging)
     :param policy_kwargs: arguments of the policy, see :class:`~sb3_a2c_td.SeparateActorCriticPolicy`
     :param verbose: 0 no output, 1 info, 2 debug
@@ -136,7 +136,7 @@ class TDA2C(CollectingAlgorithm):
         engine: str = "auto",
         use_sde: bool = False,
         sde_sample_freq: int = -1,
-        stats_window_size: int = 100,
+        stats_window_size: int | None = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
         verbose: int = 0,
@@ -156,7 +156,7 @@ class TDA2C(CollectingAlgorithm):
             max_grad_norm=max_grad_norm,  # type: ignore[arg-type]
             use_sde=use_sde,
             sde_sample_freq=sde_sample_freq,
-            stats_window_size=stats_window_size,
+            stats_window_size=stats_window_size,  # type: ignore[arg-type]
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
             verbose=verbose,
@@ -221,8 +221,7 @@ class TDA2C(CollectingAlgorithm):
             raise ValueError(f"update_on_episode_end must be None, True or False, got {self.update_on_episode_end!r}")
         self.seed = checked_seed(self.seed)
         check_at_least_one("n_steps", self.n_steps)
-        if not is_integer(self._stats_window_size, low=0):
-            raise ValueError(f"stats_window_size must be an integer of at least 0, got {self._stats_window_size!r}")
+        self._stats_window_size = checked_window(self._stats_window_size)  # type: ignore[assignment]
         check_number("gamma", self.gamma, low=0.0, high=1.0)
         check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)
         check_number("ent_coef", self.ent_coef)

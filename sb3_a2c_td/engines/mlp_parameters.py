@@ -97,13 +97,14 @@ class MlpParameters:
             and _unsupported_optimizer_reason(self._optimizer) is None
         )
 
-    def rows(self, observations: Observations) -> np.ndarray:
-        """Return observations as ``(N, n_inputs)`` float32, contiguous.
+    def rows(self, observations: Observations, n_rows: int) -> np.ndarray:
+        """Return observations as ``(n_rows, n_inputs)`` float32, contiguous.
 
-        :param observations: ``(N, *observation_shape)``
-        :raises ValueError: if they have another width
+        :param observations: ``(n_rows, *observation_shape)``
+        :param n_rows: the number of rows
+        :raises ValueError: if they have another shape
         """
-        return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations", len(observations))
+        return as_rows(observations, np.float32, int(self.actor_widths[0]), "observations", n_rows)
 
     def restore_gradients(self) -> None:
         """Restore the parameters' gradients of the last update, after ``zero_grad()`` removed them."""

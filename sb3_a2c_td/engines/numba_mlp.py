@@ -48,7 +48,7 @@ class NumbaEngine(NumpyEngine):
         if len(observations) > MAX_ROWS:
             return super().act(observations, streams, action_masks)
         mlp = self._mlp
-        rows = mlp.rows(observations)
+        rows = mlp.rows(observations, len(observations))
         network = (mlp.actor_widths, mlp.actor, mlp.use_tanh)
         noise = self._noise(len(rows), streams.actions)
         if mlp.continuous:
@@ -74,11 +74,11 @@ class NumbaEngine(NumpyEngine):
             mlp.flat,
             mlp.use_tanh,
             mlp.continuous,
-            mlp.rows(batch.observations),
+            mlp.rows(batch.observations, n),
             as_rows(batch.actions, action_dtype, action_width, "actions", n),
             self._mask_rows(batch.action_masks, n),
             batch.rewards.reshape(n),
-            mlp.rows(batch.next_observations),
+            mlp.rows(batch.next_observations, n),
             batch.terminated.reshape(n),
             batch.truncated.reshape(n),
             _as_numbers(config),

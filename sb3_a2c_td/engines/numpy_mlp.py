@@ -85,7 +85,7 @@ class NumpyEngine:
             return self._autograd.act(observations, streams, action_masks)
         mlp = self._mlp
         with self._one_thread(len(observations)):
-            outputs = mlp_gradients.forward(mlp.actor_net, mlp.rows(observations), mlp.use_tanh)[-1]
+            outputs = mlp_gradients.forward(mlp.actor_net, mlp.rows(observations, len(observations)), mlp.use_tanh)[-1]
         if not _are_finite(outputs):
             raise DivergenceError
         noise = self._noise(len(outputs), streams.actions)
@@ -114,7 +114,8 @@ class NumpyEngine:
 
     def _update(self, buffer: TransitionBuffer, config: LossConfig) -> Update:
         batch, n = buffer.transitions(), len(buffer)
-        observations, next_observations = map(self._mlp.rows, (batch.observations, batch.next_observations))
+        observations = self._mlp.rows(batch.observations, n)
+        next_observations = self._mlp.rows(batch.next_observations, n)
         h = self._critic_forward(observations, next_observations)
         values, next_values = h[-1][:n, 0].copy(), h[-1][n:, 0]
         discounts = np.float32(config.gamma) * ~config.ended(batch)

@@ -70,7 +70,7 @@ def export_actor(
     content = FORMATS[to].write(actor_of(policy, normalization))
     check_actions(FORMATS[to].acting(content), policy, normalization)
     # untrusted models may come with links to other files in place of their exported actors
-    atomic.write(content, Path(path), follows_links=False)
+    atomic.write(content, Path(path))
 
 
 def _normalization(model: TDA2C, given: VecNormalize | Normalization | None) -> Normalization | None:

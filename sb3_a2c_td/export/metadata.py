@@ -35,7 +35,7 @@ def metadata_of(actor: Actor) -> dict[str, str]:
         "squash_output": actor.architecture.squash_output,
         "normalization": None
         if normalization is None
-        else {"epsilon": normalization.epsilon, "clip_obs": normalization.clip_obs},
+        else {"epsilon": normalization.epsilon, "clip_obs": _finite_or_none(normalization.clip_obs)},
         "versions": versions,
     }
     return {name: json.dumps(value, allow_nan=False) for name, value in metadata.items()}
@@ -65,8 +65,13 @@ def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
 
 def _bounds(bounds: np.ndarray) -> Any:
     """List bounds row by row, or return a single number if all are the same."""
-    numbers = [number if math.isfinite(number) else None for number in bounds.flatten().tolist()]
+    numbers = [_finite_or_none(number) for number in bounds.flatten().tolist()]
     return numbers[0] if len(set(numbers)) == 1 else numbers
+
+
+def _finite_or_none(number: float) -> float | None:
+    """Return ``None`` for infinity, which JSON does not have."""
+    return number if math.isfinite(number) else None
 
 
 def space_of(description: dict[str, Any]) -> spaces.Space[Any]:

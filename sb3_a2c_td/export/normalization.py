@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_a2c_td.arguments import is_finite_number
 from sb3_a2c_td.saving.errors import (
     NotAllowedError,
     UnreadableCheckpointError,
@@ -24,7 +22,7 @@ from sb3_a2c_td.saving.unpickling import Budget, Instructions, Unpickler, check_
 from sb3_a2c_td.saving.unpickling.allowed_types import CALLS
 from sb3_a2c_td.saving.unpickling.tokens import Name, Token, name_of
 from sb3_a2c_td.saving.unpickling.unpickler import PICKLE_DAMAGE
-from sb3_a2c_td.vec_env.normalization import Normalization, spaces_by_key
+from sb3_a2c_td.vec_env.normalization import OBSERVATION, Normalization, RunningNormalization
 
 
 def read_normalization(path: str | pathlib.Path) -> Normalization:
@@ -41,9 +39,7 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
         try:
             attributes = _Unpickler(content, Budget(len(content))).load()
             check_content(attributes, len(content))
-            normalization = Normalization.of_attributes(attributes, _mean_and_var)
-            _check(normalization, attributes["observation_space"])
-            return normalization
+            return _normalization(attributes)
         except NotAllowedError as refused:
             raise UntrustedCheckpointError(
                 f"it asks for {refused}, which files of VecNormalize do not need, and loading it could run code; if "
@@ -55,25 +51,24 @@ def read_normalization(path: str | pathlib.Path) -> Normalization:
             ) from error
 
 
-def _check(normalization: Normalization, space: spaces.Space[Any]) -> None:
-    for name in ("epsilon", "clip_obs"):
-        value = getattr(normalization, name)
-        require(is_finite_number(value, low=0.0), f"{name}={value}")
-    shapes = {key: subspace.shape for key, subspace in spaces_by_key(space).items()}
-    for key, mean in normalization.mean.items():
-        var = normalization.var[key]
-        require(mean.shape == var.shape == shapes.get(key), "statistics of another shape than the observations")
-        require(bool(np.isfinite(mean).all() and np.isfinite(var).all()), "statistics that are not finite")
-        require(bool((var >= 0).all()), "a negative variance")
+def _normalization(attributes: dict[str, Any]) -> Normalization:
+    rms = attributes["obs_rms"] if attributes["norm_obs"] else {}
+    is_dict = isinstance(attributes["observation_space"], spaces.Dict)
+    by_key = rms if is_dict or not attributes["norm_obs"] else {OBSERVATION: rms}
+    statistics = {
+        "obs_rms": {key: _statistics(one) for key, one in by_key.items()},
+        "ret_rms": _statistics(attributes["ret_rms"]),
+    }
+    normalization = RunningNormalization.of_attributes({**attributes, **statistics})
+    require(normalization.fault is None, str(normalization.fault))
+    require(normalization.fits(attributes["observation_space"]), "statistics of another shape than the observations")
+    return normalization.of_observations
 
 
-def _mean_and_var(rms: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    return _array(rms["mean"]), _array(rms["var"])
-
-
-def _array(thing: Any) -> np.ndarray:
-    require(isinstance(thing, np.ndarray) and thing.dtype == np.float64, "statistics that are not arrays")
-    return np.asarray(thing)
+def _statistics(attributes: dict[str, Any]) -> RunningMeanStd:
+    statistics = RunningMeanStd()
+    vars(statistics).update({name: attributes[name] for name in ("mean", "var", "count")})
+    return statistics
 
 
 def _attributes() -> dict[str, Any]:

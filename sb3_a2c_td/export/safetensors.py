@@ -1,6 +1,7 @@
 """Actors as named tensors in a safetensors file, with their architecture as metadata."""
 
 import json
+import math
 import pathlib
 from collections.abc import Callable
 from pathlib import Path
@@ -159,7 +160,8 @@ def _normalization(metadata: dict[str, Any], tensors: dict[str, th.Tensor]) -> N
         {name.removeprefix(prefix): tensor.numpy() for name, tensor in tensors.items() if name.startswith(prefix)}
         for prefix in ("mean.", "var.")
     )
-    return Normalization(mean, var, metadata["normalization"]["epsilon"], metadata["normalization"]["clip_obs"])
+    clip_obs = metadata["normalization"]["clip_obs"]
+    return Normalization(mean, var, metadata["normalization"]["epsilon"], math.inf if clip_obs is None else clip_obs)
 
 
 def acting_safetensors(content: bytes) -> Callable[[Observations], np.ndarray]:

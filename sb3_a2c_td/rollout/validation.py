@@ -132,6 +132,8 @@ class RowFormat(NamedTuple):
     """the shape of one row"""
     kinds: str
     """the kinds of dtype that it may have"""
+    space: spaces.Space[Any] | None = None
+    """the space that it is in, for discrete ones"""
 
 
 def action_format(action_space: spaces.Space[Any]) -> RowFormat:
@@ -140,20 +142,18 @@ def action_format(action_space: spaces.Space[Any]) -> RowFormat:
     :param action_space: the action space
     """
     is_integer = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete)
-    return RowFormat(cast(tuple[int, ...], action_space.shape), "iu" if is_integer else NUMERIC_KINDS)
+    return RowFormat(cast(tuple[int, ...], action_space.shape), "iu" if is_integer else NUMERIC_KINDS, action_space)
 
 
 def row_mismatch(
     rows: Transitions[np.ndarray],
     observation_space: spaces.Space[Any],
-    action_space: spaces.Space[Any],
     formats: dict[str, RowFormat],
 ) -> str | None:
     """Describe how transitions from a file differ from those that a model collects.
 
     :param rows: the transitions
     :param observation_space: the model's observation space
-    :param action_space: the model's action space
     :param formats: the formats of all fields other than observations, by name
     :return: the difference, or ``None`` if the transitions match
     """
@@ -165,13 +165,30 @@ def row_mismatch(
             difference = _keys_mismatch(observation_space, values) or mismatch(observation_space, values, (n,))
         if difference is None and not all(np.isfinite(array).all() for _, array in named_arrays(name, values)):
             difference = "numbers that are not finite"
+        if difference is None:
+            space = formats[name].space if name in formats else observation_space
+            difference = _range_mismatch(space, values)
         if difference is not None:
             return f"{name}: {difference}"
-    if isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
-        n_choices = action_space.n if isinstance(action_space, spaces.Discrete) else action_space.nvec
-        if (rows.actions < 0).any() or (rows.actions >= n_choices).any():
-            return f"actions: some are not in {action_space}"
     return None
+
+
+def _range_mismatch(space: spaces.Space[Any] | None, values: Any) -> str | None:
+    """Describe which numbers of a discrete space do not exist. Environments may exceed the bounds of a box."""
+    match space:
+        case spaces.Dict():
+            differences = (_range_mismatch(subspace, values[key]) for key, subspace in space.spaces.items())
+            return next((text for text in differences if text is not None), None)
+        case spaces.Discrete():
+            n_choices: Any = space.n
+        case spaces.MultiDiscrete():
+            n_choices = space.nvec
+        case spaces.MultiBinary():
+            n_choices = 2
+        case _:
+            return None
+    is_valid = (values >= 0) & (values < n_choices) & (values == np.floor(values))
+    return None if is_valid.all() else f"some are not in {space}"
 
 
 def _field_mismatch(values: Any, n: int, field: RowFormat) -> str | None:

@@ -13,23 +13,22 @@ from typing import BinaryIO
 from sb3_a2c_td.saving.locks import try_lock
 
 
-def write(content: bytes | memoryview, path: Path, follows_links: bool = True) -> None:
+def write(content: bytes | memoryview, path: Path) -> None:
     """Write a file atomically: at any time and after any crash, it has the old content or the new one.
 
     The content is written to a temporary file in the same folder, flushed to the disk, and then renamed. Missing
     folders are created.
 
     :param content: the content
-    :param path: the file
-    :param follows_links: whether a symbolic link stays, and its target is written; otherwise the file replaces the link
+    :param path: the file; it replaces a symbolic link, unless the path is that of the target (``os.path.realpath``)
     :raises OSError: if it cannot be written, because the disk is full, for example; the file is unchanged then
     """
-    path = Path(os.path.realpath(path)) if follows_links else path.absolute()
+    path = path.absolute()
     with _explained(path, "nothing was saved, and an earlier file is unchanged"), _unfinished(path) as (name, file):
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-        if path.exists():
+        if path.exists() and not path.is_symlink():
             shutil.copymode(path, name)
         if os.name != "posix":
             # Windows renames closed files only

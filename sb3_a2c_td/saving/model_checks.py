@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError
 from sb3_a2c_td.saving.optimizer_checks import is_finite
+from sb3_a2c_td.saving.unpickling.pickled_states import INTEGER
 
-INTEGER = (int, np.integer)
 UNSUITABLE = "its settings ask for"
 TOO_LARGE = f"{UNSUITABLE} networks much larger than those that it holds"
 

@@ -115,7 +115,7 @@ def _of_attributes(attributes: dict[str, State], obstacle: str | None) -> SavedN
     normalization = RunningNormalization.of_attributes(
         {**settings, "obs_rms": rms, "ret_rms": _statistics(attributes["ret_rms"])}
     )
-    require(normalization.is_valid, "numbers that no statistics have")
+    require(normalization.fault is None, str(normalization.fault))
     return SavedNormalization(normalization, bool(settings["norm_obs"]), bool(settings["norm_reward"]), obstacle)
 
 

@@ -10,13 +10,10 @@ from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError
+from sb3_a2c_td.saving.unpickling.pickled_states import INTEGER, NUMBER, Types, is_huge
 from sb3_a2c_td.vec_env.normalization import RunningNormalization
 
-Types = tuple[type, ...]
-
 BOOLEAN: Types = (bool, np.bool_)
-INTEGER: Types = (int, np.integer)
-NUMBER: Types = (*INTEGER, float, np.floating)
 ANY: Types = (object,)
 """what the model checks itself"""
 OBSERVATIONS: Types = (np.ndarray, dict, NoneType)
@@ -38,7 +35,7 @@ TYPES: dict[str, Types] = {
     "ent_coef": NUMBER,
     "vf_coef": NUMBER,
     "max_grad_norm": (*NUMBER, NoneType),
-    "_stats_window_size": INTEGER,
+    "_stats_window_size": (*INTEGER, NoneType),
     "action_noise": (NoneType,),
     "rollout_buffer_class": (NoneType,),
     "rollout_buffer_kwargs": (dict,),
@@ -91,6 +88,8 @@ def check_is_saved(name: str, algorithm: type) -> None:
     """
     if name in TYPES:
         return
+    if name.startswith("__"):
+        raise NotAllowedError("an attribute of Python itself")
     own_classes = [base for base in algorithm.__mro__ if base.__module__.split(".")[0] in OWN_PACKAGES]
     excluded = _excluded(own_classes[0]) if own_classes else []
     if name in excluded or any(name in vars(base) for base in own_classes):
@@ -110,12 +109,20 @@ def check_type(name: str, value: Any) -> None:
 
     :param name: the attribute
     :param value: its value
-    :raises UnreadableCheckpointError: if models save values of other types under this name
+    :raises UnreadableCheckpointError: if models save values of other types under this name, or no such large integers
     """
+    if name in TYPES and _holds_huge(value):
+        raise UnreadableCheckpointError(f"its attribute {name!r} holds an integer of more than 64 bits")
     if not isinstance(value, TYPES.get(name, object)):
         raise UnreadableCheckpointError(f"its attribute {name!r} is a {type(value).__name__}, which no model saves")
     if name == "ep_info_buffer" and isinstance(value, deque) and not all(map(_is_episode, value)):
         raise UnreadableCheckpointError(f"its attribute {name!r} holds episodes without the numbers 'r' and 'l'")
+
+
+def _holds_huge(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_huge, [*value, *value.values()]))
+    return any(map(_holds_huge, value)) if isinstance(value, list | tuple | deque) else is_huge(value)
 
 
 def _is_episode(info: Any) -> bool:

@@ -1,6 +1,7 @@
 """The normalization of ``VecNormalize`` apart from environments, and its statistics as a part of a model."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from stable_baselines3.common.vec_env import (
     VecVideoRecorder,
 )
 
+from sb3_a2c_td.arguments import is_finite_number
 from sb3_a2c_td.rollout.observations import Observations
 
 OBSERVATION = "observation"
@@ -170,9 +172,17 @@ class RunningNormalization:
         return Normalization(mean, var, self.epsilon, self.clip_obs)
 
     @property
-    def is_valid(self) -> bool:
-        """Whether all statistics are finite, and no variance is negative."""
-        return all(map(are_valid_statistics, (*self.obs_rms.values(), self.ret_rms)))
+    def fault(self) -> str | None:
+        """What is wrong with statistics or settings from a file: ``VecNormalize`` checks neither."""
+        for rms in (*self.obs_rms.values(), self.ret_rms):
+            if not are_valid_statistics(rms):
+                return "statistics that are not finite, of two shapes, or with a negative variance"
+        for name, high in (("epsilon", math.inf), ("gamma", 1.0), ("clip_obs", math.inf), ("clip_reward", math.inf)):
+            value = getattr(self, name)
+            # infinity clips nothing
+            if not (is_finite_number(value, 0.0, high) or (name.startswith("clip") and value == math.inf)):
+                return f"{name}={float(value)}"
+        return None
 
     def fits(self, observation_space: spaces.Space[Any]) -> bool:
         """Check whether the statistics are of observations of this space.
@@ -191,7 +201,8 @@ def are_valid_statistics(rms: RunningMeanStd) -> bool:
     """
     mean, var = np.asarray(rms.mean), np.asarray(rms.var)
     are_floats = mean.dtype == var.dtype == np.float64 and mean.shape == var.shape
-    return bool(are_floats and np.isfinite(mean).all() and (var >= 0).all() and (var < np.inf).all() and rms.count > 0)
+    is_count = is_finite_number(rms.count, low=0.0) and rms.count > 0
+    return bool(are_floats and np.isfinite(mean).all() and (var >= 0).all() and (var < np.inf).all() and is_count)
 
 
 def normalizable_keys(observation_space: spaces.Space[Any]) -> list[str]:

@@ -3,15 +3,15 @@
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_a2c_td import UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.export import Normalization, read_normalization
+from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td.export import Normalization, export_actor, read_normalization
 from tests.environments import RandomEnv
 from tests.saving.pickles import PAYLOADS, Named, New, Reduced, dumps
 
@@ -151,8 +151,10 @@ def test_damage_is_named(content: bytes, tmp_path: Path) -> None:
         ("mean", np.full(3, np.nan), "statistics that are not finite"),
         ("var", np.full(3, np.inf), "statistics that are not finite"),
         ("var", np.full(3, -1.0), "a negative variance"),
-        ("var", np.ones(2), "statistics of another shape"),
-        ("mean", np.ones((3, 1)), "statistics of another shape"),
+        ("var", np.ones(2), "of two shapes"),
+        ("mean", np.ones((3, 1)), "of two shapes"),
+        ("count", np.inf, "statistics that are not finite"),
+        ("count", 10**400, "statistics that are not finite"),
     ],
 )
 def test_invalid_statistics_are_refused(name: str, value: np.ndarray, message: str, tmp_path: Path) -> None:
@@ -163,10 +165,39 @@ def test_invalid_statistics_are_refused(name: str, value: np.ndarray, message: s
         read_normalization(tmp_path / "vecnormalize.pkl")
 
 
-@pytest.mark.parametrize(("name", "value"), [("epsilon", -1.0), ("epsilon", np.nan), ("clip_obs", -1.0)])
-def test_invalid_settings_are_refused(name: str, value: float, tmp_path: Path) -> None:
+FAULTS = [
+    *(("epsilon", -1.0), ("epsilon", np.nan), ("epsilon", np.inf), ("gamma", np.nan), ("gamma", 2.0)),
+    *(("clip_obs", -1.0), ("clip_obs", np.nan), ("clip_reward", -1.0), ("clip_reward", np.nan)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FAULTS)
+def test_invalid_settings_are_refused_from_every_source(name: str, value: float, tmp_path: Path) -> None:
     env = stepped(VECTOR)
     setattr(env, name, value)
     env.save(str(tmp_path / "vecnormalize.pkl"))
     with pytest.raises(UnreadableCheckpointError, match=f"{name}={value}"):
         read_normalization(tmp_path / "vecnormalize.pkl")
+    TDA2C("MlpPolicy", env, device="cpu").save(tmp_path / "trained_in_it")
+    with pytest.raises(UnreadableCheckpointError, match=f"{name}={value}"):
+        TDA2C.load(tmp_path / "trained_in_it", device="cpu")
+    model = TDA2C("MlpPolicy", env.venv, normalize_observations=True, normalize_rewards=True, device="cpu")
+    setattr(model.normalization, name, value)
+    model.save(tmp_path / "normalizing")
+    with pytest.raises(UntrustedCheckpointError, match="a RunningNormalization whose parts do not match"):
+        TDA2C.load(tmp_path / "normalizing", device="cpu")
+
+
+@pytest.mark.parametrize("to", ["onnx", "safetensors"])
+def test_infinity_clips_nothing(to: Literal["onnx", "safetensors"], tmp_path: Path) -> None:
+    env = stepped(VECTOR)
+    env.clip_obs = env.clip_reward = np.inf
+    env.save(str(tmp_path / "vecnormalize.pkl"))
+    assert read_normalization(tmp_path / "vecnormalize.pkl").clip_obs == np.inf
+    TDA2C("MlpPolicy", env, device="cpu").save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="was trained in VecNormalize"):
+        model = TDA2C.load(tmp_path / "model", device="cpu")
+    assert model.normalization is not None
+    assert model.normalization.clip_reward == np.inf
+    # it compares the actor in the file with the model
+    export_actor(model, tmp_path / "actor", to)

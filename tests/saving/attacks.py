@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import select
 import signal
@@ -18,6 +19,7 @@ import warnings
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -30,13 +32,22 @@ from typer.testing import CliRunner
 
 # the profiles of hypothesis, for test_damage
 import tests.conftest  # noqa: F401
-from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
+from sb3_a2c_td import MlpPolicy, RecurrentTDA2C, TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.cli import app
 from sb3_a2c_td.export.normalization import read_normalization
 from sb3_a2c_td.rollout.transitions import MaskedTransitions
 from tests.environments import CountingEnv
 from tests.saving import test_damage
-from tests.saving.models import ARCHIVE, SMALL, assert_same_weights, load, saved, tensors, with_overlapping_moments
+from tests.saving.models import (
+    ARCHIVE,
+    SMALL,
+    assert_same_weights,
+    load,
+    saved,
+    small,
+    tensors,
+    with_overlapping_moments,
+)
 from tests.saving.pickles import (
     PAYLOADS,
     SERIALIZED,
@@ -62,12 +73,24 @@ GUARD_MEGABYTES = 3_000
 REFUSED, HARMLESS, HARMFUL = "refused", "harmless", "harmful"
 
 
+class RefusedError(Exception):
+    """Raised if a command refused a file with a message."""
+
+
+REFUSALS = (UnreadableCheckpointError, UntrustedCheckpointError, RefusedError)
+WORDED = re.compile(
+    r"^(gamma|n_steps|reward_scale|ent_coef|max_grad_norm|learning_rate|critic_learning_rate|engine|seed|policy|"
+    r"stats_window_size|net_arch|update_on_episode_end|observation_space|action_space|double_softmax)\b"
+)
+"""what other errors for the settings in a file begin with: those of the constructor, which names the argument"""
+
+
 class Attack(NamedTuple):
     """A crafted file and what reads it."""
 
     name: str
     run: Callable[[], Any]
-    """reads it in an empty folder; raises a ``ValueError`` if the file is refused, and anything else for harm"""
+    """reads it in an empty folder; raises one of ``REFUSALS`` if the file is refused, and anything else for harm"""
 
 
 class Result(NamedTuple):
@@ -123,14 +146,17 @@ def _outcome(attack: Attack) -> Result:
         try:
             attack.run()
         except Exception as error:
-            is_refused = isinstance(error, ValueError) and not _ran_out_of_memory(error)
-            outcome = REFUSED if is_refused else HARMFUL
+            outcome = REFUSED if _is_refusal(error) and not _ran_out_of_memory(error) else HARMFUL
             details = f"{type(error).__name__}: {str(error)[:200]}"
     seconds = time.process_time() - seconds
     megabytes = (_peak_kilobytes() - kilobytes) / 1024
     if seconds > MAX_SECONDS or megabytes > MAX_MEGABYTES:
         outcome, details = HARMFUL, f"{seconds:.0f} s, {megabytes:.0f} MB; {details}"
     return Result(outcome, seconds, megabytes, details)
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, REFUSALS) or (isinstance(error, ValueError) and WORDED.match(str(error)) is not None)
 
 
 def _peak_kilobytes() -> int:
@@ -193,8 +219,10 @@ def command(name: str, archive: bytes) -> Callable[[], None]:
         Path("model.zip").write_bytes(archive)
         done = CliRunner().invoke(app, [*name.split(), "model.zip"])
         require("\x1b" not in done.output, "it controls the terminal")
+        crash = done.exception
+        require(crash is None or isinstance(crash, SystemExit), f"it crashes with {type(crash).__name__}: {crash}")
         if done.exit_code != 0:
-            raise ValueError(done.output)
+            raise RefusedError(done.output)
 
     return run
 
@@ -228,6 +256,38 @@ def overlapping_moments() -> Iterator[Attack]:
             policy_kwargs = {"net_arch": [256, 256], "optimizer_class": optimizer}
             archive = with_overlapping_moments(policy_kwargs, name, fused)
             yield Attack(f"{optimizer.__name__}, fused={fused}", trains(archive, env=CountingEnv(7)))
+            yield Attack(f"{optimizer.__name__}, fused={fused}, set_parameters", sets_parameters(archive))
+
+
+def sets_parameters(archive: bytes) -> Callable[[], None]:
+    """Return a reader that puts the tensors of a file into a model like the saved one, and trains it."""
+
+    def run() -> None:
+        settings = load(archive)
+        model = TDA2C("MlpPolicy", CountingEnv(7), policy_kwargs=settings.policy_kwargs, device="cpu", seed=0)
+        model.set_parameters(io.BytesIO(archive), device="cpu")
+        model.learn(50)
+
+    return run
+
+
+def other_optimizers() -> Iterator[Attack]:
+    settings = {"betas": (1.0, 1.0), "eps": "text", "weight_decay": float("nan"), "amsgrad": True, "capturable": True}
+    for fused in (False, True):
+        kwargs = {"net_arch": [2], "optimizer_class": th.optim.Adam, "optimizer_kwargs": {"fused": fused}}
+        model = small(policy_kwargs=kwargs).learn(13)
+        archive, state = saved(model), model.policy.optimizer.state_dict()
+        crafted = {name: {**state, "param_groups": [{**group, name: value} for group in state["param_groups"]]}
+                   for name, value in settings.items()}  # fmt: skip
+        for name in ("exp_avg", "exp_avg_sq", "step"):
+            crafted[f"no {name}"] = {**state, "state": {i: _without(one, name) for i, one in state["state"].items()}}
+        for name, one in crafted.items():
+            crafted_archive = with_file(archive, "policy.optimizer.pth", tensors(one))
+            yield Attack(f"{name}, fused={fused}", trains(crafted_archive, env=CountingEnv(7)))
+
+
+def _without(moments: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in moments.items() if key != name}
 
 
 def other_tensors() -> Iterator[Attack]:
@@ -343,6 +403,9 @@ def other_attributes() -> Iterator[Attack]:
     for device in ("meta", "cuda:7"):
         archive = with_pickle(ARCHIVE, "device", dumps(th.device(device)))
         yield Attack(f"device={device}", trains(archive, env=CountingEnv(7)))
+    for name in ("seed", "verbose", "_stats_window_size", "gamma", "n_steps"):
+        archive = with_pickle(ARCHIVE, name, pickle.dumps(1 << 200_000))
+        yield Attack(f"a huge {name}", trains(archive, env=CountingEnv(7)))
     for infos in ([5], [{}], [{"r": "one", "l": 7}], [{"r": 1.0, "l": None}]):
         archive = with_pickle(ARCHIVE, "ep_info_buffer", pickle.dumps(deque(infos, maxlen=100)))
         yield Attack(f"ep_info_buffer={infos}", trains(archive, env=CountingEnv(7)))
@@ -369,8 +432,21 @@ def numbers_that_are_not_finite() -> Iterator[Attack]:
         env = VecNormalize(DummyVecEnv([CountingEnv]))
         setattr(env.obs_rms, name, array)
         yield Attack(f"{name}={array}", statistics_of(env))
+        yield Attack(f"{name}={array} around a model", trains(saved(normalized_by(env)), env=CountingEnv(7)))
         with mock.patch.object(normalizing.normalization.obs_rms["observation"], name, array):
             yield Attack(f"{name}={array} in a model", trains(saved(normalizing), env=CountingEnv(7)))
+    for name in ("epsilon", "gamma", "clip_obs", "clip_reward"):
+        for number in (np.nan, -1.0, 10**400):
+            env = VecNormalize(DummyVecEnv([CountingEnv]))
+            setattr(env, name, number)
+            yield Attack(f"{name}={number:.3}" if number != 10**400 else name, statistics_of(env))
+            yield Attack(f"{name} around a model", trains(saved(normalized_by(env)), env=CountingEnv(7)))
+            with mock.patch.object(normalizing.normalization, name, number):
+                yield Attack(f"{name} in a model", trains(saved(normalizing), env=CountingEnv(7)))
+
+
+def normalized_by(env: VecNormalize) -> TDA2C:
+    return TDA2C("MlpPolicy", env, policy_kwargs={"net_arch": [2]}, device="cpu")
 
 
 def statistics_of(env: VecNormalize) -> Callable[[], None]:
@@ -396,18 +472,20 @@ def control_sequences() -> Iterator[Attack]:
 
 
 def printed(archive: bytes) -> Callable[[], None]:
-    """Return a reader that prints everything about a model."""
+    """Return a reader that prints everything about a model, warnings and notes of errors too."""
 
     def run() -> None:
         shown = io.StringIO()
         try:
-            with mock.patch("sys.stdout", shown):
+            with redirect_stdout(shown), redirect_stderr(shown), warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
                 model = load(archive, print_system_info=True)
                 print(model.observation_space, model.action_space)
-        except ValueError as error:
-            shown.write(str(error))
+        except Exception as error:
+            print(error, *getattr(error, "__notes__", []), file=shown)
             raise
         finally:
+            print(*(warning.message for warning in warned), file=shown)
             require("\x1b" not in shown.getvalue(), "it controls the terminal")
 
     return run
@@ -432,9 +510,11 @@ def other_files() -> Iterator[Attack]:
 
     def link() -> None:
         Path("mine.txt").write_text("mine")
+        Path("mine.txt").chmod(0o777)
         Path("model.safetensors").symlink_to("mine.txt")
         command("export --to safetensors", ARCHIVE)()
         require(Path("mine.txt").read_text() == "mine", "it replaces another file")
+        require(os.stat("model.safetensors").st_mode & 0o111 == 0, "it chooses the mode of a file")
 
     for run in (endless, endless_statistics, pipe, pipe_of_statistics, link):
         yield Attack(run.__name__, run)
@@ -455,6 +535,7 @@ def code() -> Iterator[Attack]:
 KINDS: dict[str, Callable[[], Iterator[Attack]]] = {
     "unfinished rollouts of other shapes, dtypes and algorithms": other_rollouts,
     "moments whose numbers overlap in memory": overlapping_moments,
+    "optimizers of other settings, or without a part of their state": other_optimizers,
     "tensors under other names": other_tensors,
     "entries that PyTorch reads in place of checked ones": other_entries,
     "huge spaces and networks": huge_networks,
@@ -519,7 +600,14 @@ def check_that_harm_is_noticed() -> None:
         Path("file").touch()
         trains(ARCHIVE)()
 
-    for harm in (os.abort, lambda: bytearray(600 * 2**20), lambda: bytearray(2**40), writes):
+    def crashes() -> None:
+        with mock.patch("sb3_a2c_td.cli.inspect.read_contents", side_effect=KeyError("a bare error")):
+            command("inspect", ARCHIVE)()
+
+    def raises() -> None:
+        raise ValueError("a bare error")
+
+    for harm in (os.abort, lambda: bytearray(600 * 2**20), lambda: bytearray(2**40), writes, crashes, raises):
         assert tried(Attack("harm", harm)).outcome == HARMFUL
 
 

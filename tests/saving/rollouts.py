@@ -18,14 +18,18 @@ from tests.saving.models import saved, small
 VECTOR = spaces.Box(-1, 1, (2,))
 
 
-def on(actions: spaces.Space[Any]) -> TDA2C:
-    return TDA2C("MlpPolicy", RandomEnv(VECTOR, actions), policy_kwargs={"net_arch": [2]}, device="cpu")
+def on(actions: spaces.Space[Any], observations: spaces.Space[Any] = VECTOR) -> TDA2C:
+    policy = "MultiInputPolicy" if isinstance(observations, spaces.Dict) else "MlpPolicy"
+    return TDA2C(policy, RandomEnv(observations, actions), policy_kwargs={"net_arch": [2]}, device="cpu")
 
 
 MODELS: dict[str, Callable[[], TDA2C]] = {
     "plain": small,
     "dict": lambda: TDA2C("MultiInputPolicy", DictCountingEnv(7), policy_kwargs={"net_arch": [2]}, device="cpu"),
     "multi-discrete": lambda: on(spaces.MultiDiscrete([2, 3])),
+    "multi-binary": lambda: on(spaces.MultiBinary(2), spaces.MultiDiscrete([2, 3])),
+    "discrete": lambda: on(spaces.Discrete(2), spaces.Discrete(3)),
+    "discrete in a dict": lambda: on(spaces.Discrete(2), spaces.Dict({"a": spaces.MultiBinary(2)})),
     "continuous": lambda: on(spaces.Box(-1, 1, (2,))),
     "maskable": lambda: make_maskable(make_masked_env(spaces.Discrete(3))),
     "recurrent": lambda: make_recurrent(make_cartpoles()),
@@ -94,6 +98,30 @@ CHANGES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
         lambda rows: rows._replace(actions=rows.actions * 0 + 2),
         "actions",
     ),
+    "fractional bits": ("multi-binary", lambda rows: rows._replace(actions=rows.actions * 0 + 0.5), "actions"),
+    "bits beyond 1": ("multi-binary", lambda rows: rows._replace(actions=rows.actions + 2), "actions"),
+    "observations beyond a component": (
+        "multi-binary",
+        lambda rows: rows._replace(observations=rows.observations * 0 + 2),
+        "observations.*MultiDiscrete",
+    ),
+    "observations beyond the space": (
+        "discrete",
+        lambda rows: rows._replace(next_observations=rows.next_observations + 3),
+        "next_observations",
+    ),
+    "fractional observations": (
+        "discrete",
+        lambda rows: rows._replace(observations=rows.observations * 0 + 0.5),
+        "observations",
+    ),
+    "observations beyond a space in a dict": (
+        "discrete in a dict",
+        lambda rows: rows._replace(observations={"a": rows.observations["a"] + 2}),
+        "observations",
+    ),
+    "a negative environment": ("recurrent", lambda rows: rows._replace(env=rows.env - 5), "env"),
+    "an environment that does not exist": ("recurrent", lambda rows: rows._replace(env=rows.env + 10**15), "env"),
     "wide actions": (
         "continuous",
         lambda rows: rows._replace(actions=np.zeros((len(rows.rewards), 3), np.float32)),

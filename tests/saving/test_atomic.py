@@ -6,6 +6,7 @@ import resource
 import stat
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from sb3_a2c_td.saving import atomic
+from tests.saving.models import small
 
 
 def test_writes_the_content_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -23,22 +25,25 @@ def test_writes_the_content_and_leaves_no_other_file(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
-    target, link = tmp_path / "there" / "target", tmp_path / "link"
+def test_save_keeps_a_symbolic_link_and_writes_its_target(tmp_path: Path) -> None:
+    target, link = tmp_path / "there" / "target", tmp_path / "link.zip"
     atomic.write(b"one", target)
     link.symlink_to(target)
-    atomic.write(b"two", link)
+    small().save(link)
     assert link.is_symlink()
-    assert target.read_bytes() == b"two"
+    assert zipfile.is_zipfile(target)
 
 
-def test_a_symbolic_link_is_replaced_where_links_are_not_followed(tmp_path: Path) -> None:
-    target, link = tmp_path / "target", tmp_path / "link"
+def test_a_symbolic_link_is_replaced_without_the_mode_of_its_target(tmp_path: Path) -> None:
+    target, link, new = tmp_path / "target", tmp_path / "link", tmp_path / "new"
     target.write_bytes(b"one")
+    target.chmod(0o777)
     link.symlink_to(target)
-    atomic.write(b"two", link, follows_links=False)
+    for path in (link, new):
+        atomic.write(b"two", path)
     assert not link.is_symlink()
     assert (target.read_bytes(), link.read_bytes()) == (b"one", b"two")
+    assert link.stat().st_mode == new.stat().st_mode
 
 
 def test_permissions_are_kept(tmp_path: Path) -> None:

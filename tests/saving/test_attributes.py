@@ -6,10 +6,14 @@ import pickle
 from base64 import b64encode
 from collections import deque
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.utils import ConstantSchedule
 from torch import nn
 
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
@@ -166,13 +170,52 @@ def test_attributes_of_subclasses_load() -> None:
         ("lr_schedule", 1e-3),
         ("tensorboard_log", 5),
         ("_last_obs", "text"),
-        ("_stats_window_size", None),
+        ("_stats_window_size", "all"),
         ("rollout_buffer_kwargs", 3),
     ],
 )
 def test_attributes_of_other_types_are_refused(key: str, value: Any) -> None:
     with pytest.raises(UnreadableCheckpointError, match=f"its attribute '{key}' is a {type(value).__name__}"):
         load(with_json(ARCHIVE, key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 1 << 200_000),
+        ("verbose", 1 << 200_000),
+        ("learning_rate", 10**400),
+        ("_stats_window_size", 1 << 200_000),
+        ("policy_kwargs", {"optimizer_kwargs": {"eps": 1 << 200_000}}),
+        ("ep_info_buffer", deque([{"r": 1 << 200_000, "l": 1}])),
+    ],
+)
+def test_huge_integers_are_refused(key: str, value: Any) -> None:
+    """Python refuses to print them, with an error that names no attribute."""
+    with pytest.raises(UnreadableCheckpointError, match=f"its attribute '{key}' holds an integer of more than 64 bits"):
+        load(with_pickle(ARCHIVE, key, pickle.dumps(value)))
+
+
+def test_huge_integers_in_spaces_and_schedules_are_refused() -> None:
+    space, schedule = spaces.Discrete(2), ConstantSchedule(0.1)
+    vars(space)["start"] = vars(schedule)["val"] = 1 << 200_000
+    for key, value in {"action_space": space, "learning_rate": schedule}.items():
+        with pytest.raises(UntrustedCheckpointError, match=f"{key} holds a .* is a huge integer"):
+            load(with_pickle(ARCHIVE, key, pickle.dumps(value)))
+
+
+@pytest.mark.parametrize("key", ["__class__", "__dict__", "__slots__", "__hash__", "__own__"])
+def test_attributes_of_python_are_not_set(key: str) -> None:
+    with pytest.raises(UntrustedCheckpointError, match=f"{key} holds "):
+        load(with_json(ARCHIVE, key, 1))
+
+
+@pytest.mark.parametrize("size", [None, np.int64(10), 0])
+def test_statistics_may_have_any_window(size: Any) -> None:
+    model = small(stats_window_size=size).learn(13)
+    loaded = load(saved(model), env=CountingEnv(7)).learn(20)
+    assert loaded.ep_info_buffer.maxlen == size
+    assert type(loaded._stats_window_size) in (int, NoneType)
 
 
 @pytest.mark.parametrize("info", [5, {}, {"r": 1.0}, {"r": "one", "l": 7}, {"r": 1.0, "l": None}])

@@ -276,6 +276,38 @@ def test_missing_attributes_are_noticed(name: str) -> None:
         load(with_file(ARCHIVE, "data", json.dumps(attributes).encode()))
 
 
+def test_modules_of_a_subclass_load() -> None:
+    class WithModule(TDA2C):
+        def _setup_model(self) -> None:
+            super()._setup_model()
+            self.extra = th.nn.Linear(2, 3)
+            self.scale = th.ones(2)
+
+        def _excluded_save_params(self) -> list[str]:
+            return [*super()._excluded_save_params(), "extra", "scale"]
+
+        def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+            modules, variables = super()._get_torch_save_params()
+            return [*modules, "extra"], [*variables, "scale"]
+
+    model = WithModule("MlpPolicy", CountingEnv(7), policy_kwargs={"net_arch": [2]}, device="cpu")
+    model.scale += 1
+    loaded = WithModule.load(io.BytesIO(saved(model)), device="cpu")
+    th.testing.assert_close(loaded.extra.state_dict(), model.extra.state_dict())
+    assert loaded.scale.tolist() == [2.0, 2.0]
+    with pytest.raises(UnreadableCheckpointError, match="an entry 'extra.pth'"):
+        load(saved(model))
+
+
+def test_long_settings_are_cut_in_errors() -> None:
+    with pytest.raises(UnreadableCheckpointError, match="engine must be one of") as raised:
+        load(with_json(ARCHIVE, "engine", "y" * 10**6))
+    assert len(str(raised.value)) < 5_000
+    with pytest.raises(UnreadableCheckpointError, match="engine must be one of") as raised:
+        load(with_json(ARCHIVE, "engine", "\x9b"))
+    assert str(raised.value).isprintable()
+
+
 def test_settings_that_the_policy_refuses_are_refused() -> None:
     with pytest.raises(ValueError, match="^net_arch='text': use a list") as raised:
         load(with_json(ARCHIVE, "policy_kwargs", {"net_arch": "text"}))

@@ -68,7 +68,11 @@ def with_state(model: TDA2C, change: Callable[[dict[str, Any]], None]) -> bytes:
 
 
 def without(name: str) -> Callable[[dict[str, Any]], None]:
-    return lambda state: [moments.pop(name) for moments in state["state"].values()] and None
+    def change(state: dict[str, Any]) -> None:
+        for moments in state["state"].values():
+            del moments[name]
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_a_state_of_no_parameter_is_refused() -> None:
 
 SETTINGS: dict[str, Any] = {
     "betas": [(0.9,), ("a", "b"), (float("nan"), 0.9), (1.0, 1.0), None],
-    "eps": [-1.0, "text", float("nan"), 10**400, True],
+    "eps": [-1.0, "text", float("nan"), 2**1024, True],
     "lr": ["text", float("nan"), th.tensor([1.0, 2.0])],
     "weight_decay": [float("inf"), [0.0]],
     "amsgrad": [True, "text"],
@@ -156,10 +160,9 @@ def test_set_parameters_leaves_the_optimizer_as_it_was_after_an_error(as_dict: b
     model = adam().learn(13)
     before = model.policy.optimizer.state_dict()["state"]
     other = adam().learn(13)
-    crafted: Any = io.BytesIO(with_state(other, without(name)))
-    if as_dict:
-        crafted = other.get_parameters()
-        without(name)(crafted["policy.optimizer"])
+    archive = with_state(other, without(name))
+    # the state dict is that of the optimizer
+    crafted: Any = other.get_parameters() if as_dict else io.BytesIO(archive)
     with pytest.raises(UnreadableCheckpointError, match=name):
         model.set_parameters(crafted, device="cpu")
     th.testing.assert_close(model.policy.optimizer.state_dict()["state"], before, rtol=0.0, atol=0.0)

@@ -26,8 +26,8 @@ from sb3_a2c_td.vec_env.normalization import RunningNormalization, are_valid_sta
 
 Types = tuple[type, ...]
 
-NUMBER: Types = (int, float, np.integer, np.floating)
-INTEGER: Types = (int, np.integer)
+INTEGER = (int, np.integer)
+NUMBER = (*INTEGER, float, np.floating)
 ARRAY: Types = (np.ndarray,)
 ARRAY_OR_NUMBER: Types = (np.ndarray, np.floating)
 LABEL: Types = (str, NoneType)
@@ -74,6 +74,8 @@ NOT_IN_ALL_VERSIONS = frozenset({"sort_keys"})
 LABELS_WHEN_SHOWN = spaces.Box(0, 1).low_repr is None
 """whether boxes make these texts when they are printed, as in newer versions: a file can hold very many boxes"""
 
+MAX_BITS = 64
+"""maximum size of an integer: Python refuses to print much larger ones, and they are no numbers of models"""
 ENTROPY_LIMIT = 2**1024
 N_CHILDREN_LIMIT = 2**32
 POOL_SIZE = 4
@@ -174,10 +176,20 @@ def check_attributes(thing: Any) -> None:
     for attribute, value in attributes.items():
         if not isinstance(value, types[attribute]):
             raise NotAllowedError(f"a {name} whose {attribute} is a {type(value).__name__}")
+        if is_huge(value):
+            raise NotAllowedError(f"a {name} whose {attribute} is a huge integer")
     if not _is_consistent(thing):
         raise NotAllowedError(f"a {name} whose parts do not match")
     if isinstance(thing, spaces.Box):
         _relabel(thing)
+
+
+def is_huge(value: Any) -> bool:
+    """Check whether a value is a larger integer than models have.
+
+    :param value: the value, of any type
+    """
+    return isinstance(value, int) and value.bit_length() > MAX_BITS
 
 
 def _relabel(box: spaces.Box) -> None:
@@ -192,7 +204,7 @@ def _is_consistent(thing: Any) -> bool:
         case RunningMeanStd():
             return are_valid_statistics(thing)
         case RunningNormalization():
-            return all(isinstance(rms, RunningMeanStd) for rms in thing.obs_rms.values())
+            return all(isinstance(rms, RunningMeanStd) for rms in thing.obs_rms.values()) and thing.fault is None
         case spaces.Box():
             return bool(thing.low.shape == thing.high.shape == thing._shape)
         case spaces.Discrete():

@@ -31,6 +31,8 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
         {"n_steps": 2.0},
         {"stats_window_size": -1},
         {"stats_window_size": 1.5},
+        {"stats_window_size": 2**64},
+        {"gamma": 10**400},
         {"gamma": 1.01},
         {"gamma": -0.1},
         {"gamma": float("nan")},
