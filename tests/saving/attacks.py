@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 
 # the profiles of hypothesis, for test_damage
 import tests.conftest  # noqa: F401
-from sb3_a2c_td import MlpPolicy, RecurrentTDA2C, TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
+from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C, UnreadableCheckpointError, UntrustedCheckpointError
 from sb3_a2c_td.cli import app
 from sb3_a2c_td.export.normalization import read_normalization
 from sb3_a2c_td.rollout.transitions import MaskedTransitions

@@ -189,6 +189,8 @@ def test_attributes_of_other_types_are_refused(key: str, value: Any) -> None:
         ("policy_kwargs", {"optimizer_kwargs": {"eps": 1 << 200_000}}),
         ("ep_info_buffer", deque([{"r": 1 << 200_000, "l": 1}])),
     ],
+    # pytest would print the values
+    ids=["seed", "verbose", "learning_rate", "_stats_window_size", "policy_kwargs", "ep_info_buffer"],
 )
 def test_huge_integers_are_refused(key: str, value: Any) -> None:
     """Python refuses to print them, with an error that names no attribute."""
