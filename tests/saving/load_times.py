@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sb3_a2c_td import TDA2C
 
-N_LOADS = 100
+N_LOADS = 30
 NETWORKS = ([64, 64], [1024, 1024])
 WORKER = """
 import sys, time
