@@ -386,11 +386,23 @@ def test_a_loaded_model_scores_what_was_trained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "of_model", "of_vec_normalize"),
     [
-        ({"mean": np.array([np.nan, 0.0])}, "a RunningMeanStd whose parts do not match", "numbers that no statistics"),
-        ({"var": np.array([-1.0, 1.0])}, "a RunningMeanStd whose parts do not match", "numbers that no statistics"),
-        ({"mean": np.zeros(3)}, "a RunningMeanStd whose parts do not match", "numbers that no statistics"),
-        ({"count": -1}, "a RunningMeanStd whose parts do not match", "numbers that no statistics"),
-        ({"count": "many"}, "a RunningMeanStd whose count is a str", "statistics of VecNormalize are damaged"),
+        (
+            {"mean": np.array([np.nan, 0.0])},
+            "a RunningNormalization whose parts do not match",
+            "statistics that are not finite",
+        ),
+        (
+            {"var": np.array([-1.0, 1.0])},
+            "a RunningNormalization whose parts do not match",
+            "statistics that are not finite",
+        ),
+        ({"mean": np.zeros(3)}, "a RunningNormalization whose parts do not match", "statistics that are not finite"),
+        ({"count": -1}, "a RunningNormalization whose parts do not match", "statistics that are not finite"),
+        (
+            {"count": "many"},
+            "a RunningNormalization whose parts do not match",
+            "statistics of VecNormalize are damaged",
+        ),
         (
             {"mean": np.zeros(3), "var": np.ones(3)},
             "the model's statistics are not of observations of Box",
