@@ -31,10 +31,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     """
     for group in optimizer.param_groups:
         _check_settings(optimizer, group)
-        examples: dict[int, dict[str, Any]] = {}
+        examples = _examples(optimizer, group)
         for param in group["params"]:
-            if param.ndim not in examples:
-                examples[param.ndim] = _example(optimizer, group, param)
             if optimizer.state.get(param):
                 _check_state(optimizer, param, examples[param.ndim])
     if not all(isinstance(param, th.Tensor) for param in optimizer.state):
@@ -72,21 +70,19 @@ def _is_like(value: Any, default: Any) -> bool:
     return True
 
 
-def _example(optimizer: Optimizer, group: dict[str, Any], param: th.Tensor) -> dict[str, Any]:
-    """Return the state after one step on a small parameter, which shows what a state consists of.
+def _examples(optimizer: Optimizer, group: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the states after one step on small parameters, which show what a state consists of.
 
     :param optimizer: the optimizer
-    :param group: its settings, which PyTorch checks here
-    :param param: a parameter, as which the small one is, apart from its size
-    :return: the state by names; nothing for an optimizer of a user's own kind
+    :param group: one of its groups, whose settings PyTorch checks here
+    :return: a state for each number of axes; an empty one for an optimizer of a user's own kind
     :raises UnreadableCheckpointError: if there can be no step
     """
     kind = _kind(optimizer)
+    small = {param.ndim: _small(param) for param in group["params"]}
     if kind is None:
-        return {}
-    small = nn.Parameter(th.zeros(_small_shape(param), dtype=param.dtype, device=param.device))
-    small.grad = th.zeros_like(small)
-    settings = {**group, "params": [small]}
+        return {ndim: {} for ndim in small}
+    settings = {**group, "params": list(small.values())}
     try:
         example = kind(**{name: settings[name] for name in inspect.signature(kind).parameters if name in settings})
         # also those that are no arguments
@@ -97,7 +93,14 @@ def _example(optimizer: Optimizer, group: dict[str, Any], param: th.Tensor) -> d
         raise UnreadableCheckpointError(
             f"{kind.__name__} cannot take a step with the optimizer's settings ({type(error).__name__}: {reason})"
         ) from error
-    return dict(example.state[small])
+    return {ndim: dict(example.state[param]) for ndim, param in small.items()}
+
+
+def _small(param: th.Tensor) -> nn.Parameter:
+    """Return a parameter like another one, apart from its size, with a gradient of zeros."""
+    small = nn.Parameter(th.zeros(_small_shape(param), dtype=param.dtype, device=param.device))
+    small.grad = th.zeros_like(small)
+    return small
 
 
 def _kind(optimizer: Optimizer) -> Any:
