@@ -170,11 +170,11 @@ def test_killed_launcher_ends_all_processes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ranks_exit_cleanly() -> None:
-    """About 1 in 100 was aborted when threads of the process group outlived it."""
+    """About 1 in 100 was aborted when threads of the process group outlived it: the program counts more of them."""
     # not in this process, since it forks
-    program = [sys.executable, "-m", "tests.algorithms.distributed.exits", "10"]
+    program = [sys.executable, "-m", "tests.algorithms.distributed.exits", "3"]
     result = subprocess.run(program, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
-    assert result.stdout.endswith("ranks by exit code: {0: 20}\n"), result.stdout + result.stderr
+    assert result.stdout.endswith("ranks by exit code: {0: 6}\n"), result.stdout + result.stderr
 
 
 @pytest.mark.slow
