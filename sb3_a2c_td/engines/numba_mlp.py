@@ -29,7 +29,7 @@ class _CompilationListener(Listener):
         """Print nothing."""
 
 
-register("numba:compile", _CompilationListener())  # type: ignore[no-untyped-call]
+register("numba:compile", _CompilationListener())
 
 
 class NumbaEngine(NumpyEngine):

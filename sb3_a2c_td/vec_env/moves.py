@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from operator import is_not, ne
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv
@@ -13,10 +13,19 @@ from sb3_a2c_td.vec_env.cheap_copies import ArrayDict
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 
 
+@runtime_checkable
+class CountsMoves(Protocol):
+    """Environments that count how many times they were stepped or reset."""
+
+    n_moves: int
+    """how many times"""
+
+
 class MoveDetector:
     """Tells whether environments were stepped or reset since the last :meth:`accept`, in any of their wrappers.
 
-    It supports :class:`~sb3_a2c_td.GymnasiumVecEnv`, ``SubprocVecEnv``, and ``DummyVecEnv`` with cheap copies. In
+    It supports environments that count their moves (:class:`~sb3_a2c_td.GymnasiumVecEnv`,
+    :class:`~sb3_a2c_td.compiled.CompiledVecEnv`), ``SubprocVecEnv``, and ``DummyVecEnv`` with cheap copies. In
     ``DummyVecEnv`` and ``SyncVectorEnv``, it also reads the steps that ``TimeLimit`` counts: someone may step a single
     environment or the ``SyncVectorEnv`` directly. Other base classes give no sign, and count as unmoved.
 
@@ -43,6 +52,8 @@ def _sign_of(base: VecEnv) -> tuple[Callable[[], object], Callable[[object, obje
         vector_env = base.env.unwrapped
         limits = _time_limits(vector_env.envs if isinstance(vector_env, SyncVectorEnv) else ())
         return lambda: (base.n_moves, *[limit._elapsed_steps for limit in limits]), ne
+    if isinstance(base, CountsMoves):
+        return lambda: base.n_moves, ne
     if isinstance(base, DummyVecEnv):
         arrays = base.buf_obs
         if isinstance(arrays, ArrayDict):

@@ -31,6 +31,8 @@ from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
+from sb3_a2c_td.compiled.batch import EnvBatch
+
 State = tuple[str, Any, int]
 """the kind of an object, its content, and its number, by which other states refer to it (-1 if none can)"""
 
@@ -52,6 +54,7 @@ NO_STATE: dict[type, tuple[str, ...]] = {
     Monitor: ("episode_returns", "episode_lengths", "episode_times"),
     # a list of the attributes of the class
     VecEnvWrapper: ("class_attributes",),
+    EnvBatch: ("env", *EnvBatch.COMPILED),
 }
 """attributes that are left alone, by the class that has them"""
 

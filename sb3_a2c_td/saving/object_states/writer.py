@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sb3_a2c_td.compiled.batch import EnvBatch
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, require
 from sb3_a2c_td.saving.generators import check_numpy_state
 from sb3_a2c_td.saving.object_states.format import (
@@ -138,6 +139,9 @@ class Writer:
             object.__delattr__(thing, key)
         for key, state in states.items():
             object.__setattr__(thing, key, self._item(state, attributes.get(key, NOTHING), f"{where}.{key}"))
+        if isinstance(thing, EnvBatch):
+            with _naming_damage(where):
+                thing.check_arrays()
         return thing
 
 

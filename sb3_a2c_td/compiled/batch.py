@@ -1,0 +1,186 @@
+"""Many copies of a compiled environment, with the calls of the compiled kernels."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils.seeding import np_random
+
+from sb3_a2c_td.arguments import check_at_least_one
+from sb3_a2c_td.compiled.env import CompiledEnv, width
+
+
+class EnvBatch:
+    """Copies of a compiled environment: their states and random generators, and the arrays that a step fills.
+
+    :param env: the environment
+    :param n_envs: how many copies
+    :raises ImportError: if numba is not installed
+    :raises ValueError: if a function does not compile
+    """
+
+    COMPILED: ClassVar[tuple[str, ...]] = (
+        "_kernels",
+        "functions",
+        "function_list",
+        "rngs",
+        "next_observations",
+        "rewards",
+        "terminated",
+        "truncated",
+    )
+    """attributes that are not part of the state: they are compiled, or filled by every step"""
+
+    def __init__(self, env: CompiledEnv, n_envs: int) -> None:
+        check_at_least_one("n_envs", n_envs)
+        self.env = env
+        self.states = np.zeros((n_envs, env.state_size), env.state_dtype)
+        """``(n_envs, state_size)``"""
+        self.n_steps = np.zeros(n_envs, np.int64)
+        """steps of the running episodes, ``(n_envs,)``"""
+        self.generators = [np_random()[0] for _ in range(n_envs)]
+        """always the same objects: compiled code has pointers to them, so seeds and saved states change them"""
+        self._prepare()
+
+    def _prepare(self) -> None:
+        functions, self._kernels = _numba_modules()
+        self.functions: tuple[Any, Any, Any]
+        self.functions, self.function_list = functions.compiled_functions(self.env)
+        self._width = width(self.env.observation_space)
+        self._observation_dtype = _compiled_dtype(self.env.observation_space)
+        self.rngs = self._kernels.typed_list(self.generators)
+        n_envs = len(self.generators)
+        self.next_observations = self.new_observations()
+        self.rewards = np.zeros(n_envs)
+        self.terminated = np.zeros(n_envs, bool)
+        self.truncated = np.zeros(n_envs, bool)
+        functions.load(self._kernels.reset_all_from_python, *self._reset_arguments(self.next_observations))
+        functions.load(
+            self._kernels.step_all_from_python, *self._step_arguments(self.new_actions(), self.next_observations)
+        )
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Steps until an episode is truncated; a number that no episode reaches if there is no limit."""
+        return self.env.max_episode_steps or int(np.iinfo(np.int64).max)
+
+    def new_observations(self) -> np.ndarray:
+        """Make an array for observations, ``(n_envs, width)``."""
+        return np.zeros((len(self.generators), self._width), self._observation_dtype)
+
+    def new_actions(self) -> np.ndarray:
+        """Make an array for actions, int64 ``(n_envs,)`` or float32 ``(n_envs, action_width)``."""
+        space = self.env.action_space
+        return np.zeros((len(self.generators), *space.shape), _compiled_dtype(space))  # type: ignore[misc]
+
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Seed the generators as Gymnasium's ``reset(seed=...)`` does.
+
+        :param seeds: one for every copy; ``None`` leaves a generator as it is
+        """
+        for generator, seed in zip(self.generators, seeds, strict=True):
+            if seed is not None:
+                generator.bit_generator.state = np_random(int(seed))[0].bit_generator.state
+
+    def reset(self) -> np.ndarray:
+        """Start an episode in every copy.
+
+        :return: the first observations, ``(n_envs, *observation_shape)``, in a new array
+        """
+        observations = self.new_observations()
+        self._kernels.reset_all_from_python(*self._reset_arguments(observations))
+        return self._shaped(observations)
+
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        """Take a step in every copy, and reset those whose episode ended.
+
+        ``next_observations``, ``rewards``, ``terminated`` and ``truncated`` hold what the step returned.
+
+        :param actions: ``(n_envs, *action_shape)``
+        :return: the observations after the step or the reset, ``(n_envs, *observation_shape)``, in a new array
+        :raises ValueError: if an action is invalid
+        """
+        observations = self.new_observations()
+        self._kernels.step_all_from_python(*self._step_arguments(self.checked(actions), observations))
+        return self._shaped(observations)
+
+    def last_observations(self, ended: np.ndarray) -> np.ndarray:
+        """Return a copy of the last observations of episodes that the last step ended.
+
+        :param ended: the indices of the copies, ``(N,)``
+        :return: ``(N, *observation_shape)``
+        """
+        return self._shaped(self.next_observations[ended])
+
+    def checked(self, actions: np.ndarray) -> np.ndarray:
+        """Return actions in the dtype that compiled code takes. It uses them without checks.
+
+        :param actions: ``(n_envs, *action_shape)``
+        :raises ValueError: if they have another shape, or one is none of the choices
+        """
+        space = self.env.action_space
+        shape = (len(self.generators), *space.shape)  # type: ignore[misc]
+        if actions.shape != shape:
+            raise ValueError(f"actions must have the shape {shape}, got {actions.shape}")
+        if not isinstance(space, spaces.Discrete):
+            return np.ascontiguousarray(actions, np.float32)
+        choices = np.ascontiguousarray(actions, np.int64)
+        if not self._kernels.are_choices(choices, space.n):
+            raise ValueError(f"actions must be integers from 0 to {space.n - 1}, got {actions}")
+        return choices
+
+    def check_arrays(self) -> None:
+        """Check what a saved model restored, which compiled code takes without checks.
+
+        :raises ValueError: if an array has another shape or dtype than those of this environment
+        """
+        n_envs = len(self.rewards)
+        shapes = {"states": (n_envs, self.env.state_size), "n_steps": (n_envs,)}
+        dtypes = {"states": np.dtype(self.env.state_dtype), "n_steps": np.dtype(np.int64)}
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtypes[name] or not array.flags.c_contiguous:
+                raise ValueError(f"{name} must be {dtypes[name]} {shape}, got {array.dtype} {array.shape}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.COMPILED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare()
+
+    def _shaped(self, observations: np.ndarray) -> np.ndarray:
+        return observations.reshape(-1, *self.env.observation_space.shape)  # type: ignore[misc]
+
+    def _reset_arguments(self, observations: np.ndarray) -> tuple[Any, ...]:
+        return self.function_list, self.states, self.rngs, self.n_steps, observations
+
+    def _step_arguments(self, actions: np.ndarray, observations: np.ndarray) -> tuple[Any, ...]:
+        return (
+            self.function_list,
+            self.states,
+            self.rngs,
+            self.n_steps,
+            self.max_episode_steps,
+            actions,
+            self.next_observations,
+            observations,
+            self.rewards,
+            self.terminated,
+            self.truncated,
+        )
+
+
+def _compiled_dtype(space: spaces.Space[Any]) -> type[np.int64] | type[np.float32]:
+    return np.int64 if isinstance(space, spaces.Discrete) else np.float32
+
+
+def _numba_modules() -> tuple[ModuleType, ModuleType]:
+    """Import the modules that need numba, an optional dependency."""
+    try:
+        from sb3_a2c_td.compiled import functions, stepping
+    except ImportError as error:
+        raise ImportError(f'{error}: compiled environments need numba: pip install "sb3-a2c-td[fast]"') from error
+    return functions, stepping

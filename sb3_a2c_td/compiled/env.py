@@ -1,0 +1,84 @@
+"""A compiled environment: two or three functions that numba compiles, and a few facts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from sb3_a2c_td.arguments import check_at_least_one
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledEnv:
+    """An environment whose functions numba compiles, so that all copies are stepped in one compiled call.
+
+    The functions are plain Python in the part of the language that numba supports; functions that they call need
+    ``numba.njit``. They keep everything that they need to know between steps in the state. ``rng`` is the
+    ``numpy.random.Generator`` of the environment, and the only source of chance. Check an environment with
+    :func:`~sb3_a2c_td.compiled.check_compiled_env`, since compiled code reads and writes without checks.
+
+    :param observation_space: a ``Box`` of float32 vectors, or ``Discrete``
+    :param action_space: ``Discrete``, or a ``Box`` of float32 vectors
+    :param state_size: how many numbers the state has
+    :param reset: ``reset(state, rng)`` fills the state, ``(state_size,)``, at the start of an episode
+    :param step: ``step(state, action, rng)`` changes the state in place and returns ``(reward, terminated)``. The
+        action is an int64, or a float32 vector
+    :param observe: ``observe(state, out)`` fills the observation, a float32 vector; for ``Discrete`` an int64 vector of
+        one number. By default it copies the state
+    :param max_episode_steps: steps until an episode is truncated; ``None`` for no limit
+    :param state_dtype: the dtype of the state
+    :param render: ``render(state)`` returns a picture, uint8 ``(height, width, 3)``. It is ordinary Python
+    :raises ValueError: if an argument is invalid
+    """
+
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    state_size: int
+    reset: Function
+    step: Function
+    observe: Function | None = None
+    max_episode_steps: int | None = None
+    state_dtype: npt.DTypeLike = np.float64
+    render: Function | None = None
+
+    def __post_init__(self) -> None:
+        _check_space("observation_space", self.observation_space)
+        _check_space("action_space", self.action_space)
+        check_at_least_one("state_size", self.state_size)
+        if self.max_episode_steps is not None:
+            check_at_least_one("max_episode_steps", self.max_episode_steps)
+        for name in ("reset", "step"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} must be a function, got {getattr(self, name)!r}")
+        if np.dtype(self.state_dtype).kind not in "iuf":
+            raise ValueError(f"state_dtype must be a dtype of numbers, got {self.state_dtype!r}")
+        if self.observe is None and self.state_size != width(self.observation_space):
+            raise ValueError(
+                f"observe: without it, observations are states, of {self.state_size} numbers; those of "
+                f"{self.observation_space} have {width(self.observation_space)}. Write a function observe(state, out)."
+            )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledEnv":
+        # nothing in it changes, and what was compiled for it belongs to this object
+        return self
+
+
+def width(space: spaces.Space[Any]) -> int:
+    """Return how many numbers an observation or action has.
+
+    :param space: its space
+    """
+    assert space.shape is not None
+    return int(np.prod(space.shape, dtype=np.int64))
+
+
+def _check_space(name: str, space: spaces.Space[Any]) -> None:
+    is_vector = isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == np.float32
+    is_choice = isinstance(space, spaces.Discrete) and space.start == 0
+    if not is_vector and not is_choice:
+        raise ValueError(f"{name} must be Discrete from 0 on, or a Box of vectors in float32, got {space}")

@@ -1,0 +1,137 @@
+"""Compiles the functions of environments with numba, each for one signature.
+
+A function that is compiled for exactly one signature is a first-class function: compiled code takes it as an argument,
+whose type is its signature. So one kernel steps all environments with the same dtypes, compiled once for all of them.
+"""
+
+import functools
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numba
+import numpy as np
+from gymnasium import spaces
+from numba import types
+from numba.core.errors import NumbaError, NumbaExperimentalFeatureWarning
+
+from sb3_a2c_td.compiled.env import CompiledEnv, Function
+
+GENERATOR = types.npy_rng
+"""numba's type of ``numpy.random.Generator``"""
+NUMBA_PREFIX = re.compile(r"\x1b\[\d*m|Failed in nopython mode pipeline \(step: .*\)")
+
+
+class CompiledFunctions(NamedTuple):
+    """The functions of an environment, compiled."""
+
+    functions: tuple[Any, Any, Any]
+    """reset, step and observe, as numba's dispatchers"""
+    as_list: Any
+    """a typed list with this tuple as its only item: numba takes it as an argument within a microsecond, and each of
+    the functions in a hundred"""
+
+
+def compiled_functions(env: CompiledEnv) -> CompiledFunctions:
+    """Return the compiled functions of an environment, which are compiled once.
+
+    :param env: the environment
+    :raises ValueError: if one does not compile
+    """
+    if env not in _compiled:
+        signatures = signatures_of(env)
+        written = {"reset": env.reset, "step": env.step, "observe": env.observe or _copy}
+        functions = tuple(compile_function(name, written[name], signatures[name]) for name in written)
+        with first_class_functions():
+            as_list = _list_maker(types.Tuple([types.FunctionType(signatures[name]) for name in written]))(functions)
+        _compiled[env] = CompiledFunctions(functions, as_list)
+    return _compiled[env]
+
+
+_compiled: WeakKeyDictionary[CompiledEnv, CompiledFunctions] = WeakKeyDictionary()
+
+
+def signatures_of(env: CompiledEnv) -> dict[str, Any]:
+    """Return numba's signatures of ``reset``, ``step`` and ``observe``.
+
+    :param env: the environment
+    """
+    state = numba.from_dtype(np.dtype(env.state_dtype))[::1]
+    action = types.int64 if isinstance(env.action_space, spaces.Discrete) else types.float32[::1]
+    out = (types.int64 if isinstance(env.observation_space, spaces.Discrete) else types.float32)[::1]
+    return {
+        "reset": types.void(state, GENERATOR),
+        "step": types.Tuple((types.float64, types.boolean))(state, action, GENERATOR),
+        "observe": types.void(state, out),
+    }
+
+
+def compile_function(name: str, function: Function, signature: Any) -> Any:
+    """Compile a function for one signature. Its machine code is cached on disk if it was written in a file.
+
+    :param name: its name in errors
+    :param function: the function; of a function with ``numba.njit``, what is inside
+    :param signature: numba's signature
+    :return: numba's dispatcher
+    :raises ValueError: if it does not compile
+    """
+    dispatcher = _dispatcher(getattr(function, "py_func", function))
+    try:
+        with first_class_functions():
+            dispatcher.compile(signature)
+    except NumbaError as error:
+        raise ValueError(f"{name} does not compile for the signature {signature}: {_reason(error)}") from error
+    dispatcher.disable_compile()
+    return dispatcher
+
+
+@contextmanager
+def first_class_functions() -> Iterator[None]:
+    """Silence numba's warning that first-class functions are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
+        yield
+
+
+def _dispatcher(function: Function) -> Any:
+    try:
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:
+        # numba caches next to the file that has the function, and there is none
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def _reason(error: NumbaError) -> str:
+    """Return numba's reason, without the place in numba and without the lines of code, as one line."""
+    lines = [NUMBA_PREFIX.sub("", line).strip() for line in str(error).splitlines()]
+    reason = "".join(f"{line} " for line in lines if line).split(" File ")[0]
+    return reason.strip()
+
+
+def _copy(state: Any, out: Any) -> None:
+    for i in range(len(out)):
+        out[i] = state[i]
+
+
+def _in_list(functions: Any) -> Any:
+    items = numba.typed.List()
+    items.append(functions)
+    return items
+
+
+@functools.cache
+def _list_maker(functions_type: Any) -> Any:
+    return numba.njit(types.ListType(functions_type)(functions_type), cache=True)(_in_list)
+
+
+def load(kernel: Any, *arguments: Any) -> None:
+    """Compile a kernel for the types of arguments, or load it from disk.
+
+    :param kernel: numba's dispatcher
+    :param arguments: the arguments
+    """
+    with first_class_functions():
+        kernel.compile(tuple(map(numba.typeof, arguments)))
