@@ -1,7 +1,6 @@
 """Many copies of a compiled environment, with the calls of the compiled kernels."""
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +9,10 @@ from gymnasium.utils.seeding import np_random
 
 from sb3_a2c_td.arguments import check_at_least_one
 from sb3_a2c_td.compiled.env import CompiledEnv, width
+from sb3_a2c_td.compiled.optional_numba import numba_modules
+
+NO_LIMIT = int(np.iinfo(np.int64).max)
+"""a number of steps that no episode reaches"""
 
 
 class EnvBatch:
@@ -17,6 +20,8 @@ class EnvBatch:
 
     :param env: the environment
     :param n_envs: how many copies
+    :param max_episode_steps: steps until an episode is truncated; by default those of the environment, and -1 for no
+        limit, as in Gymnasium
     :raises ImportError: if numba is not installed
     :raises ValueError: if a function does not compile
     """
@@ -33,9 +38,12 @@ class EnvBatch:
     )
     """attributes that are not part of the state: they are compiled, or filled by every step"""
 
-    def __init__(self, env: CompiledEnv, n_envs: int) -> None:
+    def __init__(self, env: CompiledEnv, n_envs: int, max_episode_steps: int | None = None) -> None:
         check_at_least_one("n_envs", n_envs)
         self.env = env
+        limit = env.max_episode_steps if max_episode_steps is None else max_episode_steps
+        self.max_episode_steps = NO_LIMIT if limit in (None, -1) else limit
+        check_at_least_one("max_episode_steps", self.max_episode_steps)
         self.states = np.zeros((n_envs, env.state_size), env.state_dtype)
         """``(n_envs, state_size)``"""
         self.n_steps = np.zeros(n_envs, np.int64)
@@ -45,7 +53,7 @@ class EnvBatch:
         self._prepare()
 
     def _prepare(self) -> None:
-        functions, self._kernels = _numba_modules()
+        functions, self._kernels = numba_modules()
         self.functions: tuple[Any, Any, Any]
         self.functions, self.function_list = functions.compiled_functions(self.env)
         self._width = width(self.env.observation_space)
@@ -56,15 +64,10 @@ class EnvBatch:
         self.rewards = np.zeros(n_envs)
         self.terminated = np.zeros(n_envs, bool)
         self.truncated = np.zeros(n_envs, bool)
-        functions.load(self._kernels.reset_all_from_python, *self._reset_arguments(self.next_observations))
-        functions.load(
-            self._kernels.step_all_from_python, *self._step_arguments(self.new_actions(), self.next_observations)
-        )
-
-    @property
-    def max_episode_steps(self) -> int:
-        """Steps until an episode is truncated; a number that no episode reaches if there is no limit."""
-        return self.env.max_episode_steps or int(np.iinfo(np.int64).max)
+        observations, actions = self.next_observations, self.new_actions()
+        functions.load(self._kernels.reset_all_from_python, *self._reset_arguments(observations))
+        functions.load(self._kernels.advance_all_from_python, *self._advance_arguments(actions, observations))
+        functions.load(self._kernels.step_all_from_python, *self._step_arguments(actions, observations))
 
     def new_observations(self) -> np.ndarray:
         """Make an array for observations, ``(n_envs, width)``."""
@@ -106,6 +109,21 @@ class EnvBatch:
         self._kernels.step_all_from_python(*self._step_arguments(self.checked(actions), observations))
         return self._shaped(observations)
 
+    def advance(self, actions: np.ndarray) -> np.ndarray:
+        """Take a step in every copy, and reset none.
+
+        ``rewards``, ``terminated`` and ``truncated`` hold what the step returned.
+
+        :param actions: ``(n_envs, *action_shape)``
+        :return: the observations after the step, ``(n_envs, *observation_shape)``, in a new array
+        :raises ValueError: if an action is invalid
+        """
+        observations = self.new_observations()
+        self._kernels.advance_all_from_python(*self._advance_arguments(self.checked(actions), observations))
+        self.n_steps += 1
+        np.greater_equal(self.n_steps, self.max_episode_steps, out=self.truncated)
+        return self._shaped(observations)
+
     def last_observations(self, ended: np.ndarray) -> np.ndarray:
         """Return a copy of the last observations of episodes that the last step ended.
 
@@ -113,6 +131,11 @@ class EnvBatch:
         :return: ``(N, *observation_shape)``
         """
         return self._shaped(self.next_observations[ended])
+
+    def pictures(self) -> list[np.ndarray]:
+        """Draw the state of every copy with the environment's function ``render``."""
+        assert self.env.render is not None
+        return [self.env.render(state.copy()) for state in self.states]
 
     def checked(self, actions: np.ndarray) -> np.ndarray:
         """Return actions in the dtype that compiled code takes. It uses them without checks.
@@ -127,7 +150,7 @@ class EnvBatch:
         if not isinstance(space, spaces.Discrete):
             return np.ascontiguousarray(actions, np.float32)
         choices = np.ascontiguousarray(actions, np.int64)
-        if not self._kernels.are_choices(choices, space.n):
+        if actions.dtype.kind not in "iu" or not self._kernels.are_choices(choices, int(space.n)):
             raise ValueError(f"actions must be integers from 0 to {space.n - 1}, got {actions}")
         return choices
 
@@ -157,6 +180,9 @@ class EnvBatch:
     def _reset_arguments(self, observations: np.ndarray) -> tuple[Any, ...]:
         return self.function_list, self.states, self.rngs, self.n_steps, observations
 
+    def _advance_arguments(self, actions: np.ndarray, observations: np.ndarray) -> tuple[Any, ...]:
+        return self.function_list, self.states, self.rngs, actions, observations, self.rewards, self.terminated
+
     def _step_arguments(self, actions: np.ndarray, observations: np.ndarray) -> tuple[Any, ...]:
         return (
             self.function_list,
@@ -175,12 +201,3 @@ class EnvBatch:
 
 def _compiled_dtype(space: spaces.Space[Any]) -> type[np.int64] | type[np.float32]:
     return np.int64 if isinstance(space, spaces.Discrete) else np.float32
-
-
-def _numba_modules() -> tuple[ModuleType, ModuleType]:
-    """Import the modules that need numba, an optional dependency."""
-    try:
-        from sb3_a2c_td.compiled import functions, stepping
-    except ImportError as error:
-        raise ImportError(f'{error}: compiled environments need numba: pip install "sb3-a2c-td[fast]"') from error
-    return functions, stepping

@@ -1,6 +1,7 @@
 """A compiled environment: two or three functions that numba compiles, and a few facts."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,27 @@ class CompiledEnv:
     def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledEnv":
         # nothing in it changes, and what was compiled for it belongs to this object
         return self
+
+
+def copied_spaces(env: CompiledEnv) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Return copies of the spaces of observations and actions, since the random generator of a space is not shared.
+
+    :param env: the environment
+    """
+    return deepcopy(env.observation_space), deepcopy(env.action_space)
+
+
+def check_render_mode(env: CompiledEnv, render_mode: str | None) -> None:
+    """Check that an environment has pictures if they are asked for.
+
+    :param env: the environment
+    :param render_mode: the render mode
+    :raises ValueError: if it is unknown, or the environment draws nothing
+    """
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+    if render_mode is not None and env.render is None:
+        raise ValueError(f"render_mode={render_mode!r} needs CompiledEnv(render=...)")
 
 
 def width(space: spaces.Space[Any]) -> int:

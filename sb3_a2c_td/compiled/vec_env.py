@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from sb3_a2c_td.compiled.batch import EnvBatch
-from sb3_a2c_td.compiled.env import CompiledEnv
+from sb3_a2c_td.compiled.env import CompiledEnv, copied_spaces
 from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO, Info
 
@@ -38,8 +37,7 @@ class CompiledVecEnv(VecEnv):
         """returns and lengths of the running episodes"""
         self._actions = self._batch.new_actions()
         self._was_reset = False
-        # spaces have random generators, which are not shared
-        super().__init__(n_envs, deepcopy(env.observation_space), deepcopy(env.action_space))
+        super().__init__(n_envs, *copied_spaces(env))
 
     # What compiled code needs to continue these environments
 
@@ -184,11 +182,10 @@ class CompiledVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Return a picture of each environment, if :attr:`compiled_env` has a function ``render``."""
-        render = self.compiled_env.render
-        if render is None:
+        if self.compiled_env.render is None:
             warnings.warn("the environment gives no pictures: CompiledEnv(render=...) draws them", stacklevel=2)
             return [None for _ in range(self.num_envs)]
-        return [render(state.copy()) for state in self.states]
+        return self._batch.pictures()
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""

@@ -2,6 +2,8 @@
 
 import gymnasium as gym
 
+from sb3_a2c_td.compiled import making
+
 TABULAR = {
     "sb3_a2c_td/RandomWalk-v0": ("random_walk", None),
     "sb3_a2c_td/Garnet-v0": ("garnet", 100),
@@ -14,6 +16,14 @@ PARTIALLY_OBSERVED = {
     "sb3_a2c_td/CartPoleWithoutVelocities-v0": ("cartpole_without_velocities", None),
 }
 """id: (name in :mod:`sb3_a2c_td.envs.partially_observed`, steps until truncation; CartPole truncates by itself)"""
+
+REWARD_THRESHOLDS = {
+    "sb3_a2c_td/CartPole-v1": 475.0,
+    "sb3_a2c_td/Acrobot-v1": -100.0,
+    "sb3_a2c_td/MountainCar-v0": -110.0,
+    "sb3_a2c_td/MountainCarContinuous-v0": 90.0,
+}
+"""mean returns at which a task counts as solved, as Gymnasium has them"""
 
 MINATAR_PREFIX = "MinAtar/"
 """prefix of the ids of the MinAtar games"""
@@ -33,6 +43,16 @@ def register() -> None:
     for env_id, (name, max_episode_steps) in PARTIALLY_OBSERVED.items():
         if env_id not in gym.registry:
             gym.register(env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=max_episode_steps)
+    for env_id, env in making.ENVS.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point="sb3_a2c_td.compiled.making:make_env",
+                vector_entry_point="sb3_a2c_td.compiled.making:make_vector_env",
+                reward_threshold=REWARD_THRESHOLDS.get(env_id),
+                max_episode_steps=env.max_episode_steps,
+                kwargs={"env_id": env_id},
+            )
 
 
 def register_minatar() -> None:

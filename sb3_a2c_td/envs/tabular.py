@@ -14,8 +14,9 @@ from sb3_a2c_td.arguments import check_at_least_one
 from sb3_a2c_td.envs import tabular_rendering
 from sb3_a2c_td.tabular import problems
 from sb3_a2c_td.tabular.mdp import FloatArray, TabularMDP
+from sb3_a2c_td.tabular.sampling import Distributions, IntArray, rewards_of
+from sb3_a2c_td.vec_env.infos import final_infos
 
-IntArray = npt.NDArray[np.int64]
 Observation = Literal["discrete", "one_hot"]
 RenderMode = Literal["ansi", "rgb_array"]
 RenderFrame = str | npt.NDArray[np.uint8]
@@ -196,7 +197,7 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
         ended = terminated | truncated
         infos = {}
         if ended.any():
-            infos = self._final_infos(states, ended)
+            infos = final_infos(self._observations(states[ended]), ended)
             states[ended] = self._sampler.first_states(self.np_random.random(int(ended.sum())))
             self._steps[ended] = 0
         self._states = states
@@ -222,24 +223,16 @@ class TabularVectorEnv(gym.vector.VectorEnv[Any, IntArray, Any]):
     def _observations(self, states: IntArray) -> Any:
         return _one_hot(states, self.mdp.n_states) if self._one_hot else states.copy()
 
-    def _final_infos(self, states: IntArray, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        final_obs = np.full(self.num_envs, None, object)
-        for env, observation in zip(np.flatnonzero(ended).tolist(), self._observations(states[ended]), strict=True):
-            final_obs[env] = observation
-        return {"final_obs": final_obs, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
-
 
 class _Sampler:
     """Maps uniform numbers in [0, 1) to first and next states of an MDP."""
 
     def __init__(self, mdp: TabularMDP) -> None:
         self._n_actions = mdp.n_actions
-        self._first = _Distributions(mdp.initial[None])
+        self._first = Distributions(mdp.initial[None])
         # state s and action a are row s * A + a
-        self._next = _Distributions(mdp.transitions.reshape(-1, mdp.n_states))
-        rewards = mdp.rewards[:, :, None] if mdp.transition_rewards is None else mdp.transition_rewards
-        rewards = np.broadcast_to(rewards, mdp.transitions.shape).reshape(-1, mdp.n_states)
-        self._rewards = rewards[self._next.rows, self._next.values]
+        self._next = Distributions(mdp.transitions.reshape(-1, mdp.n_states))
+        self._rewards = rewards_of(mdp)[self._next.rows, self._next.values]
 
     def first_states(self, uniform: FloatArray) -> IntArray:
         return self._first.values[self._first.draw(np.zeros(len(uniform), np.int64), uniform)]
@@ -248,28 +241,6 @@ class _Sampler:
         """Return next states and rewards, both ``(N,)``."""
         drawn = self._next.draw(states * self._n_actions + actions, uniform)
         return self._next.values[drawn], self._rewards[drawn]
-
-
-class _Distributions:
-    """Samples from the rows of a probability matrix by inverting their cumulative sums.
-
-    Only the non-zero entries are kept, row by row, and the cumulative sums of row i run from i to i + 1. So a single
-    ``searchsorted`` in one sorted array samples from rows with any numbers of outcomes.
-
-    :param probabilities: ``(rows, values)``
-    """
-
-    def __init__(self, probabilities: FloatArray) -> None:
-        self.rows, self.values = np.nonzero(probabilities)
-        self._last = np.searchsorted(self.rows, np.arange(len(probabilities)), side="right") - 1
-        sums = probabilities.cumsum(axis=1)
-        self._sums = self.rows + (sums / sums[:, -1:])[self.rows, self.values]
-
-    def draw(self, rows: IntArray, uniform: FloatArray) -> IntArray:
-        """Return indices into ``self.rows`` and ``self.values``, one per requested row."""
-        found = np.searchsorted(self._sums, rows + uniform, side="right")
-        # row + uniform may be rounded to row + 1
-        return np.minimum(found, self._last[rows])
 
 
 def _observation_space(mdp: TabularMDP, observation: Observation) -> spaces.Space[Any]:

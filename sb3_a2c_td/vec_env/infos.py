@@ -28,6 +28,18 @@ RUNNING_INFO = ReadOnlyInfo({"TimeLimit.truncated": False})
 """the info of every running episode"""
 
 
+def final_infos(last_observations: np.ndarray, ended: np.ndarray) -> Info:
+    """Return the infos of a vector environment that resets ended episodes in the same step, as Gymnasium's are.
+
+    :param last_observations: of the episodes that ended, ``(N, *observation_shape)``
+    :param ended: which environments these are, bool ``(n_envs,)``
+    """
+    final_obs = np.full(len(ended), None, object)
+    for env, observation in zip(np.flatnonzero(ended).tolist(), last_observations, strict=True):
+        final_obs[env] = observation
+    return {"final_obs": final_obs, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
+
+
 def info_of(infos: Info, env: int, n_envs: int) -> Info:
     """Return the info of one environment: the inverse of Gymnasium's ``VectorEnv._add_info``.
 
