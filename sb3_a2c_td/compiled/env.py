@@ -77,6 +77,14 @@ def copied_spaces(env: CompiledEnv) -> tuple[spaces.Space[Any], spaces.Space[Any
     return deepcopy(env.observation_space), deepcopy(env.action_space)
 
 
+def render_modes(env: CompiledEnv) -> list[str]:
+    """Return the render modes of an environment: ``"rgb_array"`` if it has a function ``render``.
+
+    :param env: the environment
+    """
+    return [] if env.render is None else ["rgb_array"]
+
+
 def check_render_mode(env: CompiledEnv, render_mode: str | None) -> None:
     """Check that an environment has pictures if they are asked for.
 

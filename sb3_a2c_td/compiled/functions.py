@@ -108,10 +108,9 @@ def check_return_type(env: CompiledEnv) -> None:
     arguments = signatures_of(env)["step"].args
     with without_warnings():
         dispatcher.compile(arguments)
-    returned = dispatcher.overloads[arguments].signature.return_type
-    reward, terminated = returned
+    reward, terminated = dispatcher.overloads[arguments].signature.return_type
     if not isinstance(terminated, types.Boolean) or isinstance(reward, types.Boolean):
-        raise ValueError(f"step returns {returned}: (reward, terminated) must be a number and a boolean")
+        raise ValueError(f"step returns ({reward}, {terminated}): (reward, terminated) must be a number and a boolean")
 
 
 @contextmanager

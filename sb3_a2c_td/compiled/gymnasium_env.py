@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_a2c_td.compiled.batch import EnvBatch
-from sb3_a2c_td.compiled.env import CompiledEnv, check_render_mode, copied_spaces
+from sb3_a2c_td.compiled.env import CompiledEnv, check_render_mode, copied_spaces, render_modes
 
 
 class CompiledGymnasiumEnv(gym.Env[Any, Any]):
@@ -29,6 +29,7 @@ class CompiledGymnasiumEnv(gym.Env[Any, Any]):
         check_render_mode(env, render_mode)
         self.compiled_env = env
         self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_modes": render_modes(env)}
         self.observation_space, self.action_space = copied_spaces(env)
         self._batch = EnvBatch(env, 1, max_episode_steps)
         self._np_random = self._batch.generators[0]

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sb3_a2c_td.compiled.batch import EnvBatch
-from sb3_a2c_td.compiled.env import CompiledEnv, check_render_mode, copied_spaces
+from sb3_a2c_td.compiled.env import CompiledEnv, check_render_mode, copied_spaces, render_modes
 from sb3_a2c_td.vec_env.infos import final_infos
 
 
@@ -45,6 +45,7 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         self.compiled_env = env
         self.num_envs = num_envs
         self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_modes": render_modes(env)}
         self._batch = EnvBatch(env, num_envs, max_episode_steps)
         self.single_observation_space, self.single_action_space = copied_spaces(env)
         self.observation_space = batch_space(self.single_observation_space, num_envs)

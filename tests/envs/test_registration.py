@@ -2,11 +2,12 @@ import warnings
 
 import gymnasium as gym
 
+from sb3_a2c_td.compiled import making
 from sb3_a2c_td.envs import registration
 
 
 def test_second_registration_changes_nothing() -> None:
-    env_ids = [*registration.TABULAR, *registration.PARTIALLY_OBSERVED]
+    env_ids = [*registration.TABULAR, *registration.PARTIALLY_OBSERVED, *making.ENVS]
     specs = [gym.spec(env_id) for env_id in env_ids]
     registration.register()
     assert all(gym.spec(env_id) is spec for env_id, spec in zip(env_ids, specs, strict=True))

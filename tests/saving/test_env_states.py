@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import (
 
 from benchmarks.learning.environments import ENVIRONMENTS
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
+from sb3_a2c_td.compiled import make_compiled_vec_env
 from sb3_a2c_td.saving import restricted_loads
 from sb3_a2c_td.saving.env_states import LayerState, restore, states_of
 from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
@@ -74,6 +75,12 @@ def monitored(seed: int) -> VecEnv:
     return env
 
 
+def seeded(vector_env: gym.vector.VectorEnv, seed: int) -> VecEnv:
+    env = GymnasiumVecEnv(vector_env)
+    env.seed(seed)
+    return env
+
+
 RESTORABLE: dict[str, MakeVecEnv] = {
     "CartPole-v1": dummy(ENVIRONMENTS["CartPole-v1"].make),
     "Acrobot-v1": dummy(ENVIRONMENTS["Acrobot-v1"].make),
@@ -97,6 +104,9 @@ RESTORABLE: dict[str, MakeVecEnv] = {
     "NEXT_STEP": vectorized(vectorization_mode="sync"),
     "native": vectorized(vectorization_mode="vector_entry_point"),
     "native, of this package's tests": next_step,
+    "compiled": lambda seed: make_compiled_vec_env("sb3_a2c_td/CartPole-v1", 3, seed),
+    "compiled, of Gymnasium": dummy("sb3_a2c_td/CartPole-v1"),
+    "compiled, of Gymnasium, native": lambda seed: seeded(gym.make_vec("sb3_a2c_td/CartPole-v1", 3), seed),
 }
 SLOW = (
     "Acrobot-v1",

@@ -32,6 +32,7 @@ from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from sb3_a2c_td.compiled.batch import EnvBatch
+from sb3_a2c_td.compiled.env import CompiledEnv
 
 State = tuple[str, Any, int]
 """the kind of an object, its content, and its number, by which other states refer to it (-1 if none can)"""
@@ -46,7 +47,7 @@ TEXT = "SU"
 """numpy's types of strings"""
 
 # parts of the definition of an environment, not of its state; a new environment has the same
-CODE = (type, FunctionType, BuiltinFunctionType, ModuleType, EnvSpec, np.dtype)
+CODE = (type, FunctionType, BuiltinFunctionType, ModuleType, EnvSpec, CompiledEnv, np.dtype)
 OUTPUTS = (io.IOBase, ResultsWriter, csv.DictWriter)
 
 NO_STATE: dict[type, tuple[str, ...]] = {
@@ -54,7 +55,7 @@ NO_STATE: dict[type, tuple[str, ...]] = {
     Monitor: ("episode_returns", "episode_lengths", "episode_times"),
     # a list of the attributes of the class
     VecEnvWrapper: ("class_attributes",),
-    EnvBatch: ("env", *EnvBatch.COMPILED),
+    EnvBatch: EnvBatch.COMPILED,
 }
 """attributes that are left alone, by the class that has them"""
 

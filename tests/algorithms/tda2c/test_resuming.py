@@ -16,6 +16,7 @@ from stable_baselines3.common.utils import LinearSchedule, set_random_seed
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack, VecNormalize
 
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.compiled import make_compiled_vec_env
 from sb3_a2c_td.engines.auto import MIN_STEPS_TO_COMPILE
 from sb3_a2c_td.saving import generators
 from tests.algorithms.comparing import assert_same_parameters
@@ -42,6 +43,11 @@ TRAININGS: dict[str, tuple[Callable[[int], Any], dict[str, Any]]] = {
     "native": (
         lambda seed: gym.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"),
         {"update_on_episode_end": True},
+    ),
+    "compiled": (lambda seed: make_compiled_vec_env("sb3_a2c_td/CartPole-v1", 3, seed), {}),
+    "compiled, VecNormalize": (
+        lambda seed: VecNormalize(make_compiled_vec_env("sb3_a2c_td/Pendulum-v1", 1, seed)),
+        {"bootstrap_on_truncation": True},
     ),
 }
 

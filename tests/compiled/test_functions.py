@@ -1,0 +1,80 @@
+"""The functions are compiled once, each for one signature, and numba's reasons are one sentence."""
+
+import gc
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from sb3_a2c_td.compiled import CompiledEnv, make_compiled_vec_env
+from sb3_a2c_td.compiled.classic_control import CARTPOLE, MOUNTAIN_CAR
+from sb3_a2c_td.compiled.functions import compiled_functions
+from sb3_a2c_td.compiled.stepping import step_all_from_python
+from tests.compiled.environments import WALK, reset_walk, step_walk
+
+
+def test_functions_are_compiled_once() -> None:
+    assert make_compiled_vec_env(WALK).functions is make_compiled_vec_env(WALK, 3).functions
+    assert all(len(function.signatures) == 1 for function in compiled_functions(WALK).functions)
+
+
+def test_environments_with_the_same_dtypes_share_a_kernel() -> None:
+    make_compiled_vec_env(CARTPOLE)
+    before = step_all_from_python.signatures
+    make_compiled_vec_env(MOUNTAIN_CAR)
+    assert step_all_from_python.signatures == before
+
+
+def test_functions_of_numba_are_compiled_as_plain_ones() -> None:
+    env = CompiledEnv(
+        WALK.observation_space, WALK.action_space, 2, numba.njit(reset_walk), numba.njit(step_walk), max_episode_steps=7
+    )
+    ours, theirs = make_compiled_vec_env(env, 2, seed=0), make_compiled_vec_env(WALK, 2, seed=0)
+    assert np.array_equal(ours.reset(), theirs.reset())
+    assert np.array_equal(ours.step(np.array([2, 0]))[0], theirs.step(np.array([2, 0]))[0])
+
+
+def test_environments_that_nobody_uses_are_deleted() -> None:
+    env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, reset_walk, step_walk)
+    compiled_functions(env)
+    reference = weakref.ref(env)
+    del env
+    gc.collect()
+    assert reference() is None
+
+
+SCRIPT = """
+import warnings
+warnings.simplefilter("error")
+from sb3_a2c_td.compiled import make_compiled_vec_env
+from sb3_a2c_td.compiled.stepping import step_all_from_python
+for name in ("CartPole-v1", "Acrobot-v1"):
+    env = make_compiled_vec_env(f"sb3_a2c_td/{name}", 2)
+    env.reset()
+    print(*(function.stats.cache_hits.total() for function in env.functions))
+print(step_all_from_python.stats.cache_hits.total(), step_all_from_python.stats.cache_misses.total())
+"""
+
+
+@pytest.mark.slow
+def test_new_processes_load_what_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second environment needs no kernel of its own; numba does not compile on import, and warns of nothing."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    outputs = [
+        subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(2)
+    ]
+    assert outputs[0][-2:] == ["0", "1"]
+    assert outputs[1] == ["1"] * 6 + ["1", "0"]
+
+
+def test_functions_without_a_file_compile() -> None:
+    """Those of notebooks and of the interpreter cannot always be cached."""
+    namespace: dict = {}
+    exec("def reset(state, rng):\n    state[0] = 0.5\n    state[1] = rng.random()", namespace)
+    env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, namespace["reset"], step_walk)
+    assert make_compiled_vec_env(env).reset()[0, 0] == 0.5
