@@ -266,7 +266,8 @@ def _checked_actions(actions: Any, shape: tuple[int, ...], n_actions: int) -> In
     # an action that is too large would index the row of another state
     if array.min() < 0 or array.max() >= n_actions:
         raise ValueError(f"actions must lie in 0 to {n_actions - 1}, got {array.min()} to {array.max()}")
-    return array.astype(np.int64, copy=False)
+    checked: IntArray = array.astype(np.int64, copy=False)
+    return checked
 
 
 def _check_choice(name: str, value: str | None, choices: list[Any]) -> None:

@@ -62,7 +62,7 @@ print(step_all_from_python.stats.cache_hits.total(), step_all_from_python.stats.
 
 @pytest.mark.slow
 def test_new_processes_load_what_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second environment needs no kernel of its own; numba does not compile on import, and warns of nothing."""
+    """Both environments use one kernel, and nothing warns."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     outputs = [
         subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout.split()
