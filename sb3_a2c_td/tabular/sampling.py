@@ -18,6 +18,8 @@ class Distributions:
     """
 
     def __init__(self, probabilities: FloatArray) -> None:
+        self.rows: IntArray
+        self.values: IntArray
         # contiguous rows, as numba's constants have to be
         self.rows, self.values = np.ascontiguousarray(np.nonzero(probabilities))
         self.last = np.searchsorted(self.rows, np.arange(len(probabilities)), side="right") - 1

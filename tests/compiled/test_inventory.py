@@ -44,8 +44,9 @@ def test_stock_is_limited() -> None:
 
 @pytest.mark.slow
 def test_tda2c_earns_more_than_constant_orders() -> None:
-    env = make_compiled_vec_env(INVENTORY, 8, seed=0)
-    model = TDA2C("MlpPolicy", env, seed=0, device="cpu").learn(200_000)
+    env = make_compiled_vec_env(INVENTORY, 16, seed=0)
+    settings = {"learning_rate": 1e-3, "critic_learning_rate": 3e-3, "ent_coef": 0.01}
+    model = TDA2C("MlpPolicy", env, seed=0, device="cpu", **settings).learn(400_000)
     earned, _ = evaluate_policy(model, make_compiled_vec_env(INVENTORY, 10, seed=1), 50)
     constant = [mean_return(order) for order in range(11)]
     assert earned > max(constant)
