@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_vec_normalize_learns_the_same_as_around_dummy_vec_env(name: str) -> Non
         for vec_env in (CompiledVecEnv(env, 3), monitored([lambda: uncompiled(env)] * 3))
     ]
     assert_same_parameters(*models)
+
+
+@pytest.mark.parametrize("move", [lambda env: env.step(np.zeros(1, np.int64)), lambda env: env.reset()])
+def test_training_notices_that_something_else_moved_the_environment(move: Callable[[CompiledVecEnv], Any]) -> None:
+    env = make_compiled_vec_env(CARTPOLE, seed=0)
+    model = TDA2C("MlpPolicy", env, n_steps=100, seed=0, device="cpu").learn(4)
+    model.learn(1, reset_num_timesteps=False)
+    assert env.n_steps.tolist() == [5]
+    move(env)
+    # the episode that was moved is not continued
+    model.learn(3, reset_num_timesteps=False)
+    assert env.n_steps.tolist() == [3]
 
 
 def test_evaluate_policy_returns_the_same() -> None:
