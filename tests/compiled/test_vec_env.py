@@ -95,9 +95,10 @@ def test_training_notices_that_something_else_moved_the_environment(move: Callab
     model.learn(1, reset_num_timesteps=False)
     assert env.n_steps.tolist() == [5]
     move(env)
-    # the episode that was moved is not continued
     model.learn(3, reset_num_timesteps=False)
     assert env.n_steps.tolist() == [3]
+    # a new episode begins, and nothing follows the last observation of the old one
+    assert np.abs(model.rollout_buffer.transitions().observations[5]).max() <= 0.05
 
 
 def test_evaluate_policy_returns_the_same() -> None:
