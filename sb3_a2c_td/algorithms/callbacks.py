@@ -39,15 +39,15 @@ class SaveEvery(BaseCallback):
 
     def __init__(self, n_steps: int, save: Callable[[], object]) -> None:
         super().__init__()
-        self._n_steps = n_steps
+        self.n_steps = n_steps
         self._save = save
 
     def _on_training_start(self) -> None:
-        self._last_save = self.num_timesteps
+        self.last_save = self.num_timesteps
 
     def _on_step(self) -> bool:
-        if self.num_timesteps - self._last_save >= self._n_steps:
-            self._last_save = self.num_timesteps
+        if self.num_timesteps - self.last_save >= self.n_steps:
+            self.last_save = self.num_timesteps
             self._save()
         return True
 

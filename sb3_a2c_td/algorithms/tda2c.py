@@ -10,12 +10,14 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_a2c_td.algorithms.callbacks import with_progress_bar
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
+from sb3_a2c_td.algorithms.compiled_training import CompiledTraining, compiled_envs, step_by_step_reason
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
 from sb3_a2c_td.arguments import (
@@ -27,6 +29,7 @@ from sb3_a2c_td.arguments import (
     is_missing_gpu,
 )
 from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
+from sb3_a2c_td.engines.auto import MIN_STEPS_TO_COMPILE, N_NUMPY_UPDATES
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults.error_notes import annotate_errors
 from sb3_a2c_td.faults.interrupts import Interrupts
@@ -250,11 +253,15 @@ class TDA2C(CollectingAlgorithm):
 
     def _make_engine(self) -> Engine:
         self._engine_name = self.engine
-        return make_engine(self.engine, self.policy, steps_per_env=self._steps_per_env)
+        return make_engine(self.engine, self.policy, n_numpy_updates=self._n_numpy_updates)
 
-    def _steps_per_env(self) -> int:
-        """Return how many steps the longest call of ``learn`` in this training takes in each environment."""
-        return self._longest_learn // self.n_envs
+    def _n_numpy_updates(self) -> float:
+        """Return after how many updates ``engine="auto"`` changes to numba; infinity: never."""
+        if compiled_envs(self.env) is not None:
+            return 0
+        # the longest call of learn() in this training decides whether compiling pays off
+        is_long = self._longest_learn // self.n_envs >= MIN_STEPS_TO_COMPILE
+        return N_NUMPY_UPDATES if is_long else math.inf
 
     def _prepare_to_act(self) -> None:
         # train() does it for all later rollouts
@@ -346,13 +353,38 @@ class TDA2C(CollectingAlgorithm):
             announced_compilation() if self.verbose >= 1 else nullcontext(),
             with_progress_bar(callback, progress_bar, self._interrupts) as callbacks,
         ):
-            return super().learn(
-                total_timesteps,
-                callbacks,
-                log_interval,
-                tb_log_name or type(self).__name__,
-                reset_num_timesteps,
-            )
+            tb_log_name = tb_log_name or type(self).__name__
+            total_timesteps, callback = self._setup_learn(total_timesteps, callbacks, reset_num_timesteps, tb_log_name)
+            callback.on_training_start(locals(), globals())
+            self._learn_until(total_timesteps, callback, log_interval)
+            callback.on_training_end()
+        return self
+
+    def _learn_until(self, total_timesteps: int, callback: BaseCallback, log_interval: int | None) -> None:
+        """Collect rollouts, log and update, until ``total_timesteps`` are taken or a callback stops training."""
+        iteration = 0
+        compiled_training = self._compiled_training(callback)
+        while self.num_timesteps < total_timesteps:
+            if compiled_training is not None:
+                iteration += compiled_training.run(max_updates=_rollouts_before_log(iteration, log_interval))
+            assert self.env is not None
+            if not self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps):
+                break
+            iteration += 1
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            if log_interval is not None and iteration % log_interval == 0:
+                self.dump_logs(iteration)
+            self.train()
+
+    def _compiled_training(self, callback: BaseCallback) -> CompiledTraining | None:
+        # a subclass may do something in every step
+        if compiled_envs(self.env) is None or type(self) is not TDA2C:
+            return None
+        self._refresh_engine()
+        reason = step_by_step_reason(self, callback)
+        if self.verbose >= 1:
+            print("Training in compiled code" if reason is None else f"Training step by step, since {reason}")
+        return CompiledTraining(self, callback)
 
     def sample_actions(self, observations: Observations) -> np.ndarray:
         r"""Draw an action from :math:`\pi(\cdot|s)` for every environment. A subclass may override this.
@@ -456,3 +488,12 @@ class TDA2C(CollectingAlgorithm):
             log_std = getattr(self.policy, "log_std", None)
             if log_std is not None:
                 self.logger.record("train/std", float(np.exp(log_std.numpy(force=True)).mean()))
+
+
+def _rollouts_before_log(iteration: int, log_interval: int | None) -> float:
+    """Return how many rollouts come before the next one after which the log is written.
+
+    :param iteration: rollouts so far
+    :param log_interval: the number of rollouts between two logs; ``None``: no logs
+    """
+    return math.inf if log_interval is None else abs(log_interval) - 1 - iteration % abs(log_interval)

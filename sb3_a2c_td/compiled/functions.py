@@ -7,7 +7,7 @@ whose type is its signature. So one kernel steps all environments with the same 
 import functools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -51,9 +51,7 @@ def compiled_functions(env: CompiledEnv) -> CompiledFunctions:
         signatures = signatures_of(env)
         written = {"reset": env.reset, "step": env.step, "observe": env.observe or _copy}
         functions = tuple(compile_function(name, written[name], signatures[name]) for name in written)
-        with without_warnings():
-            as_list = _list_maker(types.Tuple([types.FunctionType(signatures[name]) for name in written]))(functions)
-        _compiled[env] = CompiledFunctions(functions, as_list)
+        _compiled[env] = CompiledFunctions(functions, in_typed_list(functions, list(signatures.values())))
     return _compiled[env]
 
 
@@ -111,6 +109,16 @@ def check_return_type(env: CompiledEnv) -> None:
     reward, terminated = dispatcher.overloads[arguments].signature.return_type
     if not isinstance(terminated, types.Boolean) or isinstance(reward, types.Boolean):
         raise ValueError(f"step returns ({reward}, {terminated}): (reward, terminated) must be a number and a boolean")
+
+
+def in_typed_list(functions: tuple[Any, ...], signatures: Sequence[Any]) -> Any:
+    """Put compiled functions into a typed list with their tuple as its only item.
+
+    :param functions: numba's dispatchers
+    :param signatures: the signatures for which they were compiled
+    """
+    with without_warnings():
+        return _list_maker(types.Tuple([types.FunctionType(signature) for signature in signatures]))(functions)
 
 
 @contextmanager

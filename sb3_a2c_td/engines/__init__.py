@@ -7,6 +7,7 @@
 - ``"auto"``: the fastest of the first three that supports the policy; ``"numba"`` only in long trainings.
 """
 
+import math
 from collections.abc import Callable
 
 from sb3_a2c_td.engines.auto import AutoEngine
@@ -42,20 +43,20 @@ def make_engine(
     name: str,
     policy: SeparateNetworks,
     reducer: GradientReducer | None = None,
-    steps_per_env: Callable[[], int] = lambda: 0,
+    n_numpy_updates: Callable[[], float] = lambda: math.inf,
 ) -> Engine:
     """Build an engine.
 
     :param name: one of ``ENGINES``
     :param policy: the policy to act for and to update
     :param reducer: combines the gradients of several processes; ``None``: there is one process
-    :param steps_per_env: returns how many steps the longest call of ``learn`` takes in each environment
+    :param n_numpy_updates: returns after how many updates ``"auto"`` changes to numba; infinity: never
     :raises ValueError: if there is no such engine, or if it does not support the policy or the reducer
     """
     if name not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
     if name == "auto":
-        return AutoEngine(policy, reducer, steps_per_env)
+        return AutoEngine(policy, reducer, n_numpy_updates)
     if name == "autograd":
         return AutogradEngine(policy, reducer)
     if name == "numpy":

@@ -1,6 +1,7 @@
 """The fastest engine that is exact for a policy."""
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Callable
 
@@ -24,26 +25,26 @@ MIN_STEPS_TO_COMPILE = 100_000
 class AutoEngine:
     """See :class:`~sb3_a2c_td.engines.interface.Engine`.
 
-    Plain MLPs are computed in numpy, and in long trainings from update 201 on by numba, where it is installed; all
-    other policies by autograd. Whether numba is due depends only on what a zip holds: the updates that the optimizer
-    counts, and the length of the longest call of ``learn``. So a resumed training changes at the same update. It does
-    not depend on whether compiled code is on disk: the same seed would give other results, since the engines differ by
-    rounding.
+    Plain MLPs are computed in numpy, and by numba where that pays off and is installed: from update 201 on in long
+    trainings, and from the first on in compiled environments. All other policies are computed by autograd. Whether
+    numba is due depends only on the environments and on what a zip holds: the updates that the optimizer counts, and
+    the length of the longest call of ``learn``. So a resumed training changes at the same update. It does not depend on
+    whether compiled code is on disk: the same seed would give other results, since the engines differ by rounding.
 
     :param policy: the policy to act for and to update
     :param reducer: combines the gradients of several processes, which numba does not; ``None``: there is one process
-    :param steps_per_env: returns how many steps the longest call of ``learn`` takes in each environment
+    :param n_numpy_updates: returns after how many updates numba takes over; infinity: never
     """
 
     def __init__(
         self,
         policy: SeparateNetworks,
         reducer: GradientReducer | None = None,
-        steps_per_env: Callable[[], int] = lambda: 0,
+        n_numpy_updates: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.policy = policy
         self._reducer = reducer
-        self._steps_per_env = steps_per_env
+        self._n_numpy_updates = n_numpy_updates
         self._uses_numba = False
         self._numpy_unsupported_reason = unsupported_reason(policy)
         self._numba_unsupported_reason = self._numpy_unsupported_reason or _numba_unsupported_reason(reducer)
@@ -56,6 +57,8 @@ class AutoEngine:
             return f"autograd ({self._numpy_unsupported_reason})"
         if self._numba_unsupported_reason is not None:
             return f"numpy ({self._numba_unsupported_reason})"
+        if self._n_numpy_updates() == 0:
+            return "numba"
         return f"numpy, then numba in trainings of at least {MIN_STEPS_TO_COMPILE:,} steps per environment"
 
     def refresh(self) -> None:
@@ -72,18 +75,14 @@ class AutoEngine:
         self._numpy_unsupported_reason = self._numba_unsupported_reason = error.reason
         self._engine, self._uses_numba = AutogradEngine(self.policy, self._reducer), False
 
-    def _current(self) -> Engine:
-        """Return the engine that is due: in long trainings, numba replaces numpy after the first updates."""
+    def current(self) -> Engine:
+        """Return the engine that is due."""
         if not self._uses_numba and self._numba_is_due():
             self._change_to_numba()
         return self._engine
 
     def _numba_is_due(self) -> bool:
-        return (
-            self._numba_unsupported_reason is None
-            and self._steps_per_env() >= MIN_STEPS_TO_COMPILE
-            and self._n_updates() >= N_NUMPY_UPDATES
-        )
+        return self._numba_unsupported_reason is None and self._n_updates() >= self._n_numpy_updates()
 
     def _change_to_numpy(self) -> None:
         self._engine, self._uses_numba = NumpyEngine(self.policy, self._reducer), False
@@ -107,11 +106,11 @@ class AutoEngine:
         self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
         """Draw actions with the engine that is due."""
-        return self._current().act(observations, streams, action_masks)
+        return self.current().act(observations, streams, action_masks)
 
     def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer with the engine that is due."""
-        return self._current().update(buffer, config, streams)
+        return self.current().update(buffer, config, streams)
 
 
 def _numba_unsupported_reason(reducer: GradientReducer | None) -> str | None:

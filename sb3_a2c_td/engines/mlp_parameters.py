@@ -47,13 +47,15 @@ class MlpParameters:
     """log std of continuous actions, a view"""
     log_std_grad: np.ndarray
     """its gradient, a view"""
+    like_tensorflow: bool
+    """whether the optimizer is ``AdamTFLike``, or else PyTorch's ``Adam``"""
 
     def __init__(self, policy: SeparateNetworks) -> None:
         assert unsupported_reason(policy) is None
         mlp = PlainMlp(policy)
         self.continuous, self.use_tanh = mlp.continuous, mlp.use_tanh
         self._optimizer = policy.optimizer
-        self._counts_integers = isinstance(policy.optimizer, AdamTFLike)
+        self.like_tensorflow = isinstance(policy.optimizer, AdamTFLike)
         self._parameters = mlp.actor + mlp.critic
         self._states = [self._optimizer.state[param] for param in self._parameters]
         self.actor_widths, self.critic_widths = _widths(mlp.actor), _widths(mlp.critic)
@@ -65,7 +67,7 @@ class MlpParameters:
         self._grads = [param.grad for param in self._parameters]
         self._set_views(n_actor=len(mlp.actor))
         self._modules = ModuleSnapshot(policy, mlp.actor_modules + mlp.critic_modules)
-        self._optimizer_before = OptimizerSnapshot(policy, self._counts_integers)
+        self._optimizer_before = OptimizerSnapshot(policy, self.like_tensorflow)
 
     def _move(self) -> None:
         """Move parameters, gradients and moments into :attr:`flat`."""
@@ -79,7 +81,7 @@ class MlpParameters:
             state["exp_avg_sq"] = _moved(state.get("exp_avg_sq", th.zeros_like(param)), columns[3])
             step = state.get("step", 0)
             # AdamTFLike counts in integers, PyTorch's Adam in tensors
-            state["step"] = int(step) if self._counts_integers else _moved(th.as_tensor(step), self._steps[i : i + 1])
+            state["step"] = int(step) if self.like_tensorflow else _moved(th.as_tensor(step), self._steps[i : i + 1])
 
     def _set_views(self, n_actor: int) -> None:
         arrays = [param.detach().numpy() for param in self._parameters]
@@ -123,18 +125,31 @@ class MlpParameters:
     def _adam(self, group: dict[str, Any], state: dict[str, Any]) -> AdamSettings:
         (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
         step = int(state["step"]) + 1
-        if self._counts_integers:
+        if self.like_tensorflow:
             return (beta1, beta2), step_size(lr, (beta1, beta2), step, th.float32), eps
         root = math.sqrt(1 - beta2**step)
         return (beta1, beta2), lr * root / (1 - beta1**step), eps * root
 
-    def count_step(self) -> None:
-        """Count a step in the optimizer's state."""
-        if self._counts_integers:
+    def count_steps(self, n: int = 1) -> None:
+        """Count steps in the optimizer's state.
+
+        :param n: how many were taken
+        """
+        if self.like_tensorflow:
             for state in self._states:
-                state["step"] += 1
+                state["step"] += n
         else:
-            self._steps += 1
+            self._steps += n
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups: the actor's and the critic's."""
+        return self._optimizer.param_groups
+
+    @property
+    def n_steps(self) -> int:
+        """The steps that the optimizer's state counts."""
+        return int(self._states[0]["step"])
 
 
 def unsupported_reason(policy: SeparateNetworks) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 from sb3_a2c_td.engines import mlp_gradients
 
 # without "nnan" and "ninf", so that NaN and infinity are noticed
-compiled = numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 MASKED_LOGIT = np.float32(mlp_gradients.MASKED_LOGIT)
@@ -171,6 +171,12 @@ def draw_categorical(widths, params, use_tanh, observations, gumbels, action_mas
             if perturbed > highest:
                 actions[row], highest = k, perturbed
     return actions, are_finite
+
+
+@compiled
+def draw_categorical_unmasked(widths, params, use_tanh, observations, gumbels):
+    """Draw an action for every row, where all are allowed; see :func:`draw_categorical`."""
+    return draw_categorical(widths, params, use_tanh, observations, gumbels, NO_MASKS)
 
 
 @compiled

@@ -7,7 +7,7 @@ from numba.core.event import Event, Listener, register
 
 from sb3_a2c_td.engines import compilation, numba_kernels
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, Update
-from sb3_a2c_td.engines.mlp_parameters import as_rows
+from sb3_a2c_td.engines.mlp_parameters import MlpParameters, as_rows
 from sb3_a2c_td.engines.numpy_mlp import NumpyEngine
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.rollout.observations import Observations
@@ -50,9 +50,11 @@ class NumbaEngine(NumpyEngine):
         mlp = self._mlp
         rows = mlp.rows(observations, len(observations))
         network = (mlp.actor_widths, mlp.actor, mlp.use_tanh)
-        noise = self._noise(len(rows), streams.actions)
+        noise = self.noise(len(rows), streams.actions)
         if mlp.continuous:
             actions, are_finite = numba_kernels.draw_gaussian(*network, rows, noise)
+        elif action_masks is None:
+            actions, are_finite = numba_kernels.draw_categorical_unmasked(*network, rows, noise)
         else:
             masks = self._mask_rows(action_masks, len(rows))
             actions, are_finite = numba_kernels.draw_categorical(*network, rows, noise, masks)
@@ -81,16 +83,21 @@ class NumbaEngine(NumpyEngine):
             mlp.rows(batch.next_observations, n),
             batch.terminated.reshape(n),
             batch.truncated.reshape(n),
-            _as_numbers(config),
+            as_numbers(config),
             mlp.actor_adam(),
             mlp.critic_adam(),
         )
         mlp.restore_gradients()
         if is_taken:
-            mlp.count_step()
+            mlp.count_steps()
         elif is_due:
             raise DivergenceError(INFINITE_STEP)
         return Update(targets, values, *metrics)
+
+    @property
+    def mlp(self) -> MlpParameters:
+        """The memory of the policy, on which the kernels compute."""
+        return self._mlp
 
     def _mask_rows(self, action_masks: np.ndarray | None, n_rows: int) -> np.ndarray:
         """Return the masks as the kernels take them; these do not check their shape."""
@@ -99,7 +106,11 @@ class NumbaEngine(NumpyEngine):
         return as_rows(action_masks, np.bool_, int(self._mlp.actor_widths[-1]), "action_masks", n_rows)
 
 
-def _as_numbers(config: LossConfig) -> tuple[float, float, bool, bool, float, float, bool]:
+def as_numbers(config: LossConfig) -> tuple[float, float, bool, bool, float, float, bool]:
+    """Return the settings of the loss as :func:`~sb3_a2c_td.engines.numba_kernels.update` takes them.
+
+    :param config: the settings
+    """
     return (
         float(config.gamma),
         float(config.reward_scale),

@@ -88,7 +88,7 @@ class NumpyEngine:
             outputs = mlp_gradients.forward(mlp.actor_net, mlp.rows(observations, len(observations)), mlp.use_tanh)[-1]
         if not _are_finite(outputs):
             raise DivergenceError
-        noise = self._noise(len(outputs), streams.actions)
+        noise = self.noise(len(outputs), streams.actions)
         if mlp.log_std is None:
             actions = mlp_gradients.masked(outputs + noise, action_masks, -np.inf).argmax(axis=1)
         else:
@@ -97,7 +97,7 @@ class NumpyEngine:
                 raise DivergenceError
         return actions.reshape(-1, *self._action_shape)  # type: ignore[no-any-return]
 
-    def _noise(self, n: int, rng: np.random.Generator) -> np.ndarray:
+    def noise(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the noise of ``n`` actions, see :mod:`~sb3_a2c_td.engines.action_sampling`.
 
         :return: standard normals for continuous actions, Gumbel noise for others, ``(n, n_outputs)`` float64
@@ -198,7 +198,7 @@ class NumpyEngine:
             raise DivergenceError(INFINITE_STEP)
         actor[0], actor[2], actor[3] = actor_step
         critic[0], critic[2], critic[3] = critic_step
-        mlp.count_step()
+        mlp.count_steps()
 
 
 @cache

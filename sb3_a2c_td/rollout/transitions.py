@@ -185,6 +185,19 @@ class TransitionBuffer:
             self._last_view = type(self._storage)._make(select_rows(values, used) for values in self._storage)
         return self._last_view
 
+    @property
+    def storage(self) -> Transitions[np.ndarray] | None:
+        """All rows, used or not, as views; ``None`` if nothing was ever added."""
+        return self._storage
+
+    def set_size(self, n_rows: int, n_steps: int) -> None:
+        """Count rows that were written into :attr:`storage`.
+
+        :param n_rows: how many rows there are now
+        :param n_steps: environment steps since the last :meth:`reset`
+        """
+        self._size, self.n_steps = n_rows, n_steps
+
     def tensors(self, device: th.device) -> Transitions[th.Tensor]:
         """Return :meth:`transitions` as tensors, which share memory with the buffer on the CPU."""
         rows = self.transitions()

@@ -17,13 +17,14 @@ class EpisodeStatistics:
         self._start_time = time.time()
         self._n_steps = 0
         self._first_steps = np.zeros(n_envs, dtype=np.int64)
-        self._returns = np.zeros(n_envs)
+        self.returns = np.zeros(n_envs)
+        """returns of the running episodes, ``(n_envs,)`` float64"""
 
     def reset(self) -> None:
         """Start a new episode in every environment; the clock runs on."""
         self._n_steps = 0
         self._first_steps[:] = 0
-        self._returns[:] = 0.0
+        self.returns[:] = 0.0
 
     def add(self, rewards: np.ndarray) -> None:
         """Count one step of every environment.
@@ -31,14 +32,14 @@ class EpisodeStatistics:
         :param rewards: ``(n_envs,)``
         """
         self._n_steps += 1
-        self._returns += rewards
+        self.returns += rewards
 
     def restart(self, envs: np.ndarray) -> None:
         """Start new episodes.
 
         :param envs: which environments: their indices, or a mask
         """
-        self._returns[envs] = 0.0
+        self.returns[envs] = 0.0
         self._first_steps[envs] = self._n_steps
 
     def finish(self, envs: np.ndarray) -> list[Info]:
@@ -48,11 +49,27 @@ class EpisodeStatistics:
         :return: for each the key ``episode`` with its return ``r``, length ``l`` and time ``t`` in seconds
             since this object was made
         """
-        seconds = round(time.time() - self._start_time, 6)
-        returns = self._returns[envs].tolist()
+        seconds = self.seconds(time.time())
+        returns = self.returns[envs].tolist()
         lengths = (self._n_steps - self._first_steps[envs]).tolist()
         self.restart(envs)
         return [
             {"episode": {"r": round(value, 6), "l": length, "t": seconds}}
             for value, length in zip(returns, lengths, strict=True)
         ]
+
+    def skip(self, n_steps: int, lengths: np.ndarray) -> None:
+        """Count steps that compiled code took; it keeps :attr:`returns` itself.
+
+        :param n_steps: steps of every environment
+        :param lengths: steps of the running episodes, int64 ``(n_envs,)``
+        """
+        self._n_steps += n_steps
+        self._first_steps[:] = self._n_steps - lengths
+
+    def seconds(self, moment: float) -> float:
+        """Return the seconds from when this object was made.
+
+        :param moment: when, in seconds as ``time.time`` returns them
+        """
+        return round(moment - self._start_time, 6)

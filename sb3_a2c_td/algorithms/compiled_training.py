@@ -1,0 +1,235 @@
+"""Runs a model's training in compiled code, from one event that needs Python to the next.
+
+Logs, callbacks, errors and signals stay where they are, in :meth:`TDA2C.learn <sb3_a2c_td.TDA2C.learn>`: compiled code
+stops before them.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sb3_a2c_td.algorithms.skippable_callbacks import needing_every_step, skip, steps_until_due
+from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
+from sb3_a2c_td.engines.auto import AutoEngine
+from sb3_a2c_td.rollout.validation import check_finite
+from sb3_a2c_td.schedules import scheduled_rate
+from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
+
+if TYPE_CHECKING:
+    from sb3_a2c_td.algorithms.tda2c import TDA2C
+    from sb3_a2c_td.compiled.trainer import Trained
+    from sb3_a2c_td.engines.numba_mlp import NumbaEngine
+
+SECONDS = 0.1
+"""how long compiled code runs before it returns to Python, for signals and progress bars"""
+FIRST_STEPS = 1_000
+"""steps of each environment in the first run, whose speed is not known"""
+
+
+class CompiledEnvs(NamedTuple):
+    """Compiled environments."""
+
+    env: CompiledVecEnv
+    vec_normalize: VecNormalize | None
+    """the wrapper around them"""
+
+
+def compiled_envs(env: VecEnv | None) -> CompiledEnvs | None:
+    """Return environments that can be trained on in compiled code; ``None`` for others.
+
+    :param env: environments, possibly in wrappers
+    """
+    # exact types, since a subclass may do something in every step
+    wrapper = cast(VecNormalize, env) if type(env) in (VecNormalize, ModelVecNormalize) else None
+    base = env if wrapper is None else wrapper.venv
+    return CompiledEnvs(base, wrapper) if type(base) is CompiledVecEnv else None
+
+
+def step_by_step_reason(model: TDA2C, callback: BaseCallback) -> str | None:
+    """Return why a model has to be trained step by step; ``None`` if compiled code can do it.
+
+    :param model: the model
+    :param callback: the callbacks of ``learn``
+    """
+    if compiled_envs(model.env) is None:
+        return "the environments are not compiled, or in a wrapper other than VecNormalize"
+    replaced = [name for name in vars(model) if callable(getattr(type(model), name, None))]
+    if replaced:
+        return f"the model's method {replaced[0]} was replaced"
+    needing = needing_every_step(callback)
+    if needing is not None:
+        return f"{type(needing).__name__} must be called at every step"
+    if _numba_engine(model) is None:
+        return f"the engine is {model._engine}, not numba"
+    return None
+
+
+def _numba_engine(model: TDA2C) -> NumbaEngine | None:
+    engine = model._current_engine
+    if isinstance(engine, AutoEngine):
+        engine = engine.current()
+    # isinstance would import numba
+    return engine if getattr(engine, "name", None) == "numba" else None  # type: ignore[return-value]
+
+
+class CompiledTraining:
+    """Runs the training of one call of ``learn`` in compiled code.
+
+    :param model: the model
+    :param callback: the callbacks of ``learn``
+    """
+
+    def __init__(self, model: TDA2C, callback: BaseCallback) -> None:
+        self._model = model
+        self._callback = callback
+        self._steps_per_second = FIRST_STEPS / SECONDS
+
+    def run(self, max_updates: float) -> int:
+        """Train until just before the next event that needs Python.
+
+        The last rollout may be incomplete, or complete without an update.
+
+        :param max_updates: how many updates may be taken
+        :return: how many were taken
+        :raises ValueError: if an environment returns something that is not finite
+        """
+        model = self._model
+        assert model.env is not None
+        model._reset_if_moved(model.env)
+        # the first step of a training allocates the buffer
+        if model.rollout_buffer.storage is None or step_by_step_reason(model, self._callback) is not None:
+            return 0
+        rates = self._learning_rates(self._max_steps(max_updates))
+        # a signal finds the model before these steps or after them
+        with model._interrupts:
+            began = time.time()
+            trained = self._train(rates, max_updates)
+            self._take_over(trained, began)
+        if trained.progress.env_failed:
+            self._raise_failure(trained)
+        return trained.progress.n_updates
+
+    @property
+    def _envs(self) -> CompiledEnvs:
+        envs = compiled_envs(self._model.env)
+        assert envs is not None
+        return envs
+
+    def _max_steps(self, max_updates: float) -> int:
+        """Return how many steps to take at most: one less than up to the next event, which is left to Python."""
+        model = self._model
+        until_complete = (max_updates + 1) * model.n_steps
+        steps_left = math.ceil((model._total_timesteps - model.num_timesteps) / model.n_envs)
+        until_due = steps_until_due(self._callback, model.n_envs)
+        soon = 1 + self._steps_per_second * SECONDS
+        return int(max(0, min(steps_left - 1, until_due - 1, until_complete, soon)))
+
+    def _learning_rates(self, n_steps: int) -> np.ndarray:
+        """Return the learning rates of actor and critic in an update after each step.
+
+        :param n_steps: the number of steps
+        :return: ``(2, n)``; n is below ``n_steps`` if a schedule raises an error after n steps
+        """
+        model, total = self._model, float(self._model._total_timesteps)
+        schedules: dict[str, Schedule] = {
+            "learning_rate": model.lr_schedule,
+            "critic_learning_rate": model.critic_lr_schedule,
+        }
+        steps = model.num_timesteps + model.n_envs * np.arange(1, n_steps + 1)
+        progress_remaining = (1.0 - np.minimum(steps, total) / total).tolist()
+        rates = [_rates(name, schedule, progress_remaining) for name, schedule in schedules.items()]
+        return np.array([row[: min(map(len, rates))] for row in rates])
+
+    def _train(self, rates: np.ndarray, max_updates: float) -> Trained:
+        from sb3_a2c_td.compiled.trainer import train_compiled  # imports numba
+
+        model, engine, n_steps = self._model, _numba_engine(self._model), rates.shape[1]
+        assert engine is not None
+        env, vec_normalize = self._envs
+        rng = model._streams.actions
+        state = rng.bit_generator.state
+        noise = engine.noise(n_steps * env.num_envs, rng)
+        trained = train_compiled(
+            env,
+            vec_normalize,
+            engine.mlp,
+            model._loss_config(),
+            model.rollout_buffer,
+            model.n_steps,
+            model._ends_with_episode,
+            cast(np.ndarray, model._last_observations),
+            noise.reshape(n_steps, env.num_envs, noise.shape[1]),
+            rates,
+            int(min(max_updates, sys.maxsize)),
+        )
+        if trained.progress.n_steps < n_steps:
+            # draw again what was used
+            rng.bit_generator.state = state
+            engine.noise(trained.progress.n_steps * env.num_envs, rng)
+        return trained
+
+    def _take_over(self, trained: Trained, began: float) -> None:
+        """Bring the model and the callbacks into the state in which the same steps in Python would leave them."""
+        model, progress = self._model, trained.progress
+        if progress.n_steps == 0:
+            return
+        seconds = time.time() - began
+        self._steps_per_second = progress.n_steps / max(seconds, 1e-6)
+        first_step = model.num_timesteps
+        model.num_timesteps += progress.n_steps * model.n_envs
+        model._store_last_obs(trained.observations, trained.step.ended.copy())
+        assert model._moves is not None
+        model._moves.accept()
+        self._record_episodes(trained, began, seconds)
+        skip(self._callback, progress.n_steps, progress.n_episodes)
+        if progress.n_updates > 0:
+            model._n_updates += progress.n_updates
+            steps_at_update = first_step + progress.last_update * model.n_envs
+            model._update_current_progress_remaining(steps_at_update, model._total_timesteps)
+            model._update_learning_rate(model.policy.optimizer)
+            if progress.larger_updates > 0:
+                # of one transition it is not defined, and the last value stays in the log
+                model.logger.record("train/explained_variance", progress.explained_variance)
+            model._log_update(trained.update)
+
+    def _record_episodes(self, trained: Trained, began: float, seconds: float) -> None:
+        model, statistics, n = self._model, self._envs.env.statistics, trained.progress.n_episodes
+        assert model.ep_info_buffer is not None
+        last = slice(max(0, n - model._stats_window_size), n)
+        moments = began + seconds * trained.episodes.steps[last] / trained.progress.n_steps
+        for value, length, moment in zip(
+            trained.episodes.returns[last].tolist(),
+            trained.episodes.lengths[last].tolist(),
+            moments.tolist(),
+            strict=True,
+        ):
+            model.ep_info_buffer.append({"r": round(value, 6), "l": length, "t": statistics.seconds(moment)})
+
+    def _raise_failure(self, trained: Trained) -> None:
+        model, step = self._model, trained.step
+        # the state of the environments is unknown: the next learn() resets them
+        model._last_obs = None
+        check_finite(model.num_timesteps, reward=step.rewards, observation=step.observations)
+        check_finite(model.num_timesteps, terminal_observation=step.next_observations)
+
+
+def _rates(name: str, schedule: Schedule, progress_remaining: list[float]) -> list[float]:
+    """Return the learning rates of a schedule, up to the first one that it cannot return."""
+    if isinstance(schedule, FloatSchedule) and isinstance(schedule.value_schedule, ConstantSchedule):
+        return [float(schedule.value_schedule.val)] * len(progress_remaining)
+    rates: list[float] = []
+    # Python calls it again for the same step, and raises the error
+    with suppress(Exception):
+        for progress in progress_remaining:
+            rates.append(scheduled_rate(name, schedule, progress))
+    return rates

@@ -1,0 +1,93 @@
+"""Callbacks that do nothing in most steps, and say when they do: compiled training skips their other calls."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    EveryNTimesteps,
+    ProgressBarCallback,
+    StopTrainingOnMaxEpisodes,
+)
+
+from sb3_a2c_td.algorithms.callbacks import ProgressBar, SaveEvery, StopOnRequest
+
+StepsUntilDue = Callable[[Any, int], float]
+
+
+def _until_multiple(n_calls: int, freq: int) -> float:
+    return freq - n_calls % freq if freq > 0 else math.inf
+
+
+def _until_elapsed(n_timesteps: int, callback: BaseCallback, last: int, n_envs: int) -> float:
+    return math.ceil((n_timesteps - (callback.num_timesteps - last)) / n_envs)
+
+
+# exact types, since a subclass may do something in every step
+STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
+    EvalCallback: lambda callback, n_envs: _until_multiple(callback.n_calls, callback.eval_freq),
+    CheckpointCallback: lambda callback, n_envs: _until_multiple(callback.n_calls, callback.save_freq),
+    EveryNTimesteps: lambda callback, n_envs: _until_elapsed(
+        callback.n_steps, callback, callback.last_time_trigger, n_envs
+    ),
+    SaveEvery: lambda callback, n_envs: _until_elapsed(callback.n_steps, callback, callback.last_save, n_envs),
+    # in each step, one episode may end in each environment
+    StopTrainingOnMaxEpisodes: lambda callback, n_envs: math.ceil(
+        (callback._total_max_episodes - callback.n_episodes) / n_envs
+    ),
+    # these only need to be called from time to time
+    ProgressBarCallback: lambda callback, n_envs: math.inf,
+    ProgressBar: lambda callback, n_envs: math.inf,
+    StopOnRequest: lambda callback, n_envs: math.inf,
+}
+"""for each skippable callback, the steps until it does something, with this number of environments"""
+
+
+def needing_every_step(callback: BaseCallback) -> BaseCallback | None:
+    """Return a callback that has to be called in every step, or ``None``.
+
+    :param callback: a callback, or a list of them
+    """
+    for each in _leaves(callback):
+        if type(each) not in STEPS_UNTIL_DUE:
+            return each
+    return None
+
+
+def steps_until_due(callback: BaseCallback, n_envs: int) -> float:
+    """Return after how many steps, counted from 1, a skippable callback has to be called.
+
+    :param callback: a callback, or a list of them
+    :param n_envs: the number of environments
+    """
+    return min((STEPS_UNTIL_DUE[type(each)](each, n_envs) for each in _leaves(callback)), default=math.inf)
+
+
+def skip(callback: BaseCallback, n_steps: int, n_episodes: int) -> None:
+    """Bring a callback into the state in which its calls would have left it.
+
+    :param callback: a callback, or a list of them, with the model after these steps
+    :param n_steps: the steps in which it was not called
+    :param n_episodes: the episodes that ended in them
+    """
+    callback.n_calls += n_steps
+    callback.num_timesteps = callback.model.num_timesteps
+    if isinstance(callback, CallbackList):
+        for each in callback.callbacks:
+            skip(each, n_steps, n_episodes)
+    elif isinstance(callback, StopTrainingOnMaxEpisodes):
+        callback.n_episodes += n_episodes
+    elif type(callback) is ProgressBarCallback:
+        callback.pbar.update(n_steps * callback.training_env.num_envs)
+
+
+def _leaves(callback: BaseCallback) -> Iterable[BaseCallback]:
+    if type(callback) is CallbackList:
+        for each in callback.callbacks:
+            yield from _leaves(each)
+    else:
+        yield callback

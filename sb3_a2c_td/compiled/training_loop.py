@@ -1,0 +1,316 @@
+"""The compiled training loop: collects rollouts and takes updates until something needs Python.
+
+It computes what :class:`~sb3_a2c_td.engines.numba_mlp.NumbaEngine` and SB3's ``VecNormalize`` compute step by step, bit
+for bit: it calls the same compiled kernels, and its own arithmetic keeps numpy's order of operations.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from sb3_a2c_td.compiled.running_normalization import normalize_step
+from sb3_a2c_td.compiled.stepping import step_all
+from sb3_a2c_td.engines.numba_kernels import ONE, is_finite
+
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Environments(NamedTuple):
+    """Copies of a compiled environment, with ``n`` rows in each array; see :func:`~.stepping.step_all`."""
+
+    states: np.ndarray
+    rngs: Any
+    n_steps: np.ndarray
+    max_episode_steps: int
+    returns: np.ndarray
+    """of the running episodes, ``(n,)`` float64"""
+    low: np.ndarray
+    """actions are clipped to ``[low, high]``; both have the dtype of actions"""
+    high: np.ndarray
+
+
+class Step(NamedTuple):
+    """What one step returns. The arrays are overwritten by the next one."""
+
+    observations: np.ndarray
+    """where an episode ended, the first ones of the next episode; ``(n, n_inputs)`` float32"""
+    next_observations: np.ndarray
+    """where an episode ended, its last ones; ``(n, n_inputs)`` float32"""
+    env_rewards: np.ndarray
+    """as the environments return them, ``(n,)`` float64"""
+    rewards: np.ndarray
+    """``(n,)`` float32"""
+    terminated: np.ndarray
+    """bool ``(n,)``"""
+    truncated: np.ndarray
+    """whether the time limit ended an episode that did not terminate, bool ``(n,)``"""
+    ended: np.ndarray
+    """bool ``(n,)``"""
+    env_observations: np.ndarray
+    """``observations`` before they are normalized"""
+    lengths: np.ndarray
+    """of the running episodes before the step, int64 ``(n,)``"""
+
+
+class Networks(NamedTuple):
+    """The parameters of actor and critic, see :func:`~sb3_a2c_td.engines.numba_kernels.update`."""
+
+    actor_widths: np.ndarray
+    critic_widths: np.ndarray
+    n_actor: int
+    flat: np.ndarray
+    use_tanh: bool
+    continuous: bool
+
+
+class Optimizer(NamedTuple):
+    """The settings of Adam, see :meth:`~sb3_a2c_td.engines.mlp_parameters.MlpParameters.adam_settings`."""
+
+    betas: tuple[tuple[float, float], tuple[float, float]]
+    """of actor and critic"""
+    eps: tuple[float, float]
+    """of actor and critic"""
+    like_tensorflow: bool
+    """whether it is ``AdamTFLike``, or else PyTorch's ``Adam``"""
+    n_steps: int
+    """steps taken before this call"""
+    rates: np.ndarray
+    """learning rates of actor and critic for an update after each step, ``(2, max_steps)``"""
+
+
+class Rollout(NamedTuple):
+    """The arrays of a :class:`~sb3_a2c_td.rollout.transitions.TransitionBuffer`, and how long a rollout is."""
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    length: int
+    """steps of each environment"""
+    ends_with_episode: bool
+
+
+class Episodes(NamedTuple):
+    """Episodes that ended, in their order. The arrays have room for one in every environment and step."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    steps: np.ndarray
+    """the step of this call in which they ended, from 1"""
+
+
+class Progress(NamedTuple):
+    """How far a call of :func:`train` came."""
+
+    n_steps: int
+    """steps of each environment"""
+    n_rows: int
+    """rows in the rollout now"""
+    n_rollout_steps: int
+    """steps in the rollout now"""
+    n_updates: int
+    last_update: int
+    """the step after which the last update was taken, from 1"""
+    larger_updates: int
+    """updates on more than one transition"""
+    explained_variance: float
+    """of the last one of them"""
+    n_episodes: int
+    env_failed: bool
+    """whether the environments returned something that is not finite in the last step, which is not stored"""
+
+
+@compiled
+def train(
+    function_list,
+    kernel_list,
+    envs,
+    networks,
+    optimizer,
+    config,
+    normalization,
+    rollout,
+    n_rows,
+    n_rollout_steps,
+    observations,
+    noise,
+    no_masks,
+    max_updates,
+    step,
+    episodes,
+):
+    """Collect rollouts and take updates until the noise is used up, or a rollout is complete after ``max_updates``.
+
+    It stops before an action or an update that would raise an error, so that Python can raise it.
+
+    :param function_list: a typed list with ``(reset, step, observe)`` of the environment
+    :param kernel_list: a typed list with ``(draw, update)``: kernels of :mod:`~sb3_a2c_td.engines.numba_kernels`, where
+        ``draw`` is ``draw_categorical_unmasked`` or ``draw_gaussian``
+    :param config: the fields of ``LossConfig``
+    :param normalization: :class:`~.running_normalization.CompiledNormalization`
+    :param n_rows: rows in the rollout
+    :param n_rollout_steps: steps in the rollout
+    :param observations: what the policy sees, ``(n, n_inputs)`` float32; overwritten
+    :param noise: for each step, ``(max_steps, n, n_outputs)`` float64
+    :param no_masks: ``NO_MASKS``, which would be read-only as a constant
+    :param step: holds the last step in the end
+    :param episodes: filled with the episodes that end
+    :return: :class:`Progress`; targets, values and metrics of the last update
+    """
+    functions, (draw, update) = function_list[0], kernel_list[0]
+    n = len(observations)
+    actor = networks.flat[0, : networks.n_actor]
+    n_steps = n_updates = last_update = n_episodes = 0
+    targets, values = np.empty(0, np.float32), np.empty(0, np.float32)
+    metrics = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    larger_updates, explained_variance = 0, 0.0
+    env_failed = False
+    while n_steps < len(noise):
+        actions, are_finite = draw(networks.actor_widths, actor, networks.use_tanh, observations, noise[n_steps])
+        if not are_finite:
+            break
+        rollout.observations[n_rows : n_rows + n] = observations
+        n_episodes = step_environments(functions, envs, actions, step, n_steps + 1, episodes, n_episodes)
+        n_steps += 1
+        env_failed = not is_step_finite(step)
+        if env_failed:
+            break
+        step.env_observations[:] = step.observations
+        normalize_step(normalization, step.observations, step.next_observations, step.rewards, step.ended)
+        store(rollout, n_rows, actions, step)
+        observations[:] = step.observations
+        n_rows += n
+        n_rollout_steps += 1
+        if n_rollout_steps >= rollout.length or (rollout.ends_with_episode and step.ended.any()):
+            if n_updates == max_updates:
+                break
+            _, is_taken, new_targets, new_values, new_metrics = update(
+                networks.actor_widths,
+                networks.critic_widths,
+                networks.n_actor,
+                networks.flat,
+                networks.use_tanh,
+                networks.continuous,
+                rollout.observations[:n_rows],
+                rollout.actions[:n_rows].reshape((n_rows, -1)),
+                no_masks,
+                rollout.rewards[:n_rows],
+                rollout.next_observations[:n_rows],
+                rollout.terminated[:n_rows],
+                rollout.truncated[:n_rows],
+                config,
+                adam_settings(optimizer, 0, n_updates, n_steps),
+                adam_settings(optimizer, 1, n_updates, n_steps),
+            )
+            if not is_taken:
+                break
+            targets, values, metrics = new_targets, new_values, new_metrics
+            n_updates += 1
+            last_update = n_steps
+            if n_rows > 1:
+                larger_updates += 1
+                explained_variance = metrics[-1]
+            n_rows = n_rollout_steps = 0
+    progress = Progress(
+        n_steps,
+        n_rows,
+        n_rollout_steps,
+        n_updates,
+        last_update,
+        larger_updates,
+        explained_variance,
+        n_episodes,
+        env_failed,
+    )
+    return progress, targets, values, metrics
+
+
+@compiled
+def step_environments(functions, envs, actions, step, number, episodes, n_episodes):
+    """Step the environments, and append the episodes that end to ``episodes``.
+
+    :param step: filled
+    :param number: the number of the step in this call
+    :param n_episodes: episodes before this step
+    :return: episodes after it
+    """
+    step.lengths[:] = envs.n_steps
+    step_all(
+        functions,
+        envs.states,
+        envs.rngs,
+        envs.n_steps,
+        envs.max_episode_steps,
+        np.minimum(np.maximum(actions, envs.low), envs.high),
+        step.next_observations,
+        step.observations,
+        step.env_rewards,
+        step.terminated,
+        step.truncated,
+    )
+    for env in range(len(actions)):
+        step.rewards[env] = step.env_rewards[env]
+        envs.returns[env] += step.env_rewards[env]
+        step.ended[env] = step.terminated[env] or step.truncated[env]
+        step.truncated[env] = step.truncated[env] and not step.terminated[env]
+        if step.ended[env]:
+            episodes.returns[n_episodes] = envs.returns[env]
+            episodes.lengths[n_episodes] = step.lengths[env] + 1
+            episodes.steps[n_episodes] = number
+            envs.returns[env] = 0.0
+            n_episodes += 1
+    return n_episodes
+
+
+@compiled
+def is_step_finite(step):
+    """Check whether rewards and observations are finite."""
+    are_finite = True
+    for env in range(len(step.rewards)):
+        are_finite = are_finite and is_finite(step.rewards[env])
+        for i in range(step.observations.shape[1]):
+            are_finite = are_finite and is_finite(step.observations[env, i])
+            are_finite = are_finite and is_finite(step.next_observations[env, i])
+    return are_finite
+
+
+@compiled
+def store(rollout, n_rows, actions, step):
+    """Store the transitions of a step, except their observations, from row ``n_rows`` on."""
+    rows = slice(n_rows, n_rows + len(actions))
+    rollout.actions[rows] = actions
+    rollout.rewards[rows] = step.rewards
+    rollout.next_observations[rows] = step.next_observations
+    rollout.terminated[rows] = step.terminated
+    rollout.truncated[rows] = step.truncated
+
+
+@compiled
+def adam_settings(optimizer, network, n_updates, n_steps):
+    """Return the last three arguments of :func:`~sb3_a2c_td.engines.numba_kernels.adam`.
+
+    See :meth:`MlpParameters.actor_adam <sb3_a2c_td.engines.mlp_parameters.MlpParameters.actor_adam>`.
+
+    :param network: 0: the actor; 1: the critic
+    :param n_updates: updates that this call has taken
+    :param n_steps: steps that this call has taken
+    """
+    beta1, beta2 = optimizer.betas[network]
+    rate, eps = optimizer.rates[network, n_steps - 1], optimizer.eps[network]
+    t = optimizer.n_steps + n_updates + 1
+    if optimizer.like_tensorflow:
+        return (beta1, beta2), step_size(rate, beta1, beta2, t), eps
+    root = math.sqrt(1.0 - math.pow(beta2, float(t)))
+    return (beta1, beta2), rate * root / (1.0 - math.pow(beta1, float(t))), eps * root
+
+
+@compiled
+def step_size(rate, beta1, beta2, t):
+    """See :func:`sb3_a2c_td.optimizers.step_size`, in float32."""
+    correction1 = ONE - math.pow(np.float32(beta1), np.float32(t))
+    root_correction2 = np.float32(math.sqrt(ONE - math.pow(np.float32(beta2), np.float32(t))))
+    return float(np.float32(np.float32(rate) * root_correction2) / correction1)

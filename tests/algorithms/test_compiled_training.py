@@ -1,0 +1,409 @@
+"""Training in compiled code equals the same training step by step, bit for bit."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    EveryNTimesteps,
+    ProgressBarCallback,
+    StopTrainingOnMaxEpisodes,
+    StopTrainingOnRewardThreshold,
+)
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.vec_env import VecCheckNan, VecNormalize
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.algorithms import compiled_training
+from sb3_a2c_td.algorithms.callbacks import SaveEvery
+from sb3_a2c_td.compiled import CompiledEnv, CompiledVecEnv
+from sb3_a2c_td.compiled.classic_control import CARTPOLE, PENDULUM
+from sb3_a2c_td.engines import mlp_parameters
+from tests.algorithms.tda2c.test_traces import TRACES, actor_layers, critic_layers, flat, set_weights
+
+ALL_OPTIONS = {
+    "learning_rate": "lin_1e-3",
+    "critic_learning_rate": lambda progress: 1e-3 * progress**2,
+    "max_grad_norm": 0.5,
+    "ent_coef": 0.01,
+    "normalize_advantage": True,
+    "bootstrap_on_truncation": True,
+    "update_on_episode_end": True,
+}
+
+
+class EveryStep(BaseCallback):
+    """Does nothing, in every step."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class Recorder(KVWriter):
+    """Keeps what is logged, except the times."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0) -> None:
+        kept = {key: value for key, value in key_values.items() if key not in ("time/fps", "time/time_elapsed")}
+        self.rows.append({"step": step, **kept})
+
+    def close(self) -> None: ...
+
+
+def new_model(
+    env: CompiledEnv = CARTPOLE, n_envs: int = 1, wrap: Callable[[Any], Any] = lambda env: env, **arguments: Any
+) -> TDA2C:
+    arguments = {"seed": 3, "device": "cpu", **arguments}
+    return TDA2C("MlpPolicy", wrap(CompiledVecEnv(env, n_envs)), **arguments)
+
+
+def state_of(model: TDA2C) -> dict[str, Any]:
+    """Return all that a training changes."""
+    env = model.env.unwrapped
+    state = {
+        "parameters": {name: param.detach().numpy() for name, param in model.policy.named_parameters()},
+        "optimizer": [
+            {name: np.asarray(value) for name, value in moments.items()}
+            for moments in model.policy.optimizer.state.values()
+        ],
+        "rates": [group["lr"] for group in model.policy.optimizer.param_groups],
+        "counts": (model.num_timesteps, model._n_updates, model._current_progress_remaining),
+        "rollout": [np.array(rows) for rows in model.rollout_buffer.transitions()],
+        "last": (model._last_obs, model._last_episode_starts),
+        "episodes": [(episode["r"], episode["l"]) for episode in model.ep_info_buffer],
+        "actions": model._streams.actions.bit_generator.state,
+        "env": (env.states, env.n_steps, env.statistics.returns),
+        "rngs": [generator.bit_generator.state for generator in env._batch.generators],
+        "logged": {name: value for name, value in model.logger.name_to_value.items() if not name.startswith("time/")},
+    }
+    if isinstance(model.env, VecNormalize):
+        all_rms = [model.env.ret_rms, *([model.env.obs_rms] if model.env.norm_obs else [])]
+        state["statistics"] = [(rms.mean, rms.var, rms.count) for rms in all_rms]
+        state["last step"] = (model.env.returns, model.env.old_obs, model.env.old_reward)
+    return state
+
+
+def learn(model: TDA2C, n_steps: int, callbacks: list[BaseCallback], **arguments: Any) -> list[dict[str, Any]]:
+    """Train a model, and return what was logged."""
+    recorder = Recorder()
+    model.set_logger(Logger(None, [recorder]))
+    model.learn(n_steps, callbacks, **arguments)
+    return recorder.rows
+
+
+@pytest.fixture
+def python_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record the steps that are taken in Python."""
+    steps: list[int] = []
+    collect_step = TDA2C._collect_step
+
+    def recorded(model: TDA2C, *args: Any) -> bool:
+        steps.append(model.num_timesteps)
+        return collect_step(model, *args)
+
+    monkeypatch.setattr(TDA2C, "_collect_step", recorded)
+    return steps
+
+
+CASES = {
+    "one environment": {},
+    "the last rollout incomplete": {"n_envs": 3, "n_steps": 7},
+    "continuous": {"env": PENDULUM, "n_envs": 2},
+    "all options": {"env": PENDULUM, "n_envs": 4, **ALL_OPTIONS},
+    "double softmax": {"n_envs": 2, "double_softmax": True},
+    "PyTorch's Adam": {"n_envs": 2, "policy_kwargs": {"optimizer_class": th.optim.Adam}},
+    "VecNormalize": {"n_envs": 3, "wrap": VecNormalize},
+    "VecNormalize, one environment": {"wrap": lambda env: VecNormalize(env, clip_obs=1.0, clip_reward=0.5)},
+    "VecNormalize, not in training": {"wrap": lambda env: VecNormalize(env, training=False, norm_obs=False)},
+    "normalization in the model": {"n_envs": 2, "normalize_observations": True, "normalize_rewards": True},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_equals_the_training_step_by_step(case: str, python_steps: list[int]) -> None:
+    compiled, stepwise = new_model(**CASES[case]), new_model(**CASES[case])
+    logged = learn(compiled, 3_001, [], log_interval=10)
+    n_compiled = len(python_steps)
+    expected = learn(stepwise, 3_001, [EveryStep()], log_interval=10)
+
+    assert len(python_steps) - n_compiled == int(np.ceil(3_001 / stepwise.n_envs))
+    assert n_compiled < 0.05 * len(python_steps)
+    np.testing.assert_equal(logged, expected)
+    assert len(logged) >= 3_001 // (10 * compiled.n_steps * compiled.n_envs)
+    np.testing.assert_equal(state_of(compiled), state_of(stepwise))
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+def test_the_reference_is_reproduced(path: Path, python_steps: list[int]) -> None:
+    """The recorded TensorFlow runs, on an environment that replays their transitions."""
+    trace = dict(np.load(path))
+    n = len(trace["actions"])
+    next_observations, rewards = trace["next_observations"], trace["rewards"].astype(np.float64)
+    first_observations = np.concatenate([trace["observations"], next_observations[-1:]])
+    ends = trace["terminated"] | trace["truncated"]
+
+    def reset(state, rng):
+        state[1] = 0.0
+
+    def step(state, action, rng):
+        t = int(state[0])
+        state[0] += 1.0
+        state[1] = 1.0
+        return rewards[t], ends[t]
+
+    def observe(state, out):
+        t = int(state[0])
+        source = first_observations[t] if state[1] == 0.0 else next_observations[t - 1]
+        for i in range(len(out)):
+            out[i] = source[i]
+
+    env = CompiledEnv(
+        observation_space=spaces.Box(-np.inf, np.inf, trace["observations"].shape[1:], np.float32),
+        action_space=spaces.Discrete(trace["probs"].shape[1]),
+        state_size=2,
+        reset=reset,
+        step=step,
+        observe=observe,
+    )
+    model = new_model(
+        env,
+        learning_rate=float(trace["cfg_actor_lr"]),
+        critic_learning_rate=float(trace["cfg_critic_lr"]),
+        n_steps=int(trace["cfg_update_interval"]),
+        gamma=float(trace["cfg_gamma"]),
+        reward_scale=float(trace["cfg_reward_scale"]),
+        double_softmax=bool(trace["cfg_double_softmax"]),
+    )
+    set_weights(actor_layers(model), "actor", trace)
+    set_weights(critic_layers(model), "critic", trace)
+    object.__setattr__(model._streams, "actions", NoiseOfActions(trace["actions"], env.action_space.n))
+
+    found: dict[str, list[Any]] = {"actor_params": [], "critic_params": []}
+    for update in trace["param_update"].tolist():
+        model.learn(int(trace["update_end"][update - 1]) - model.num_timesteps, reset_num_timesteps=False)
+        assert model._n_updates == update
+        found["actor_params"].append(flat(actor_layers(model)))
+        found["critic_params"].append(flat(critic_layers(model)))
+    assert len(python_steps) < 0.5 * n
+    for name, values in found.items():
+        np.testing.assert_allclose(values, trace[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+class NoiseOfActions:
+    """Gumbel noise with which given actions are drawn."""
+
+    def __init__(self, actions: np.ndarray, n_actions: int) -> None:
+        self._noise = 1e9 * (actions[:, None] == np.arange(n_actions))
+        self._begin = 0
+        self.bit_generator = self
+
+    @property
+    def state(self) -> int:
+        return self._begin
+
+    @state.setter
+    def state(self, value: int) -> None:
+        self._begin = value
+
+    def gumbel(self, size: tuple[int, int]) -> np.ndarray:
+        begin, self._begin = self._begin, self._begin + size[0]
+        return self._noise[begin : self._begin]
+
+
+def callbacks_in(folder: Path) -> list[BaseCallback]:
+    eval_env = CompiledVecEnv(CARTPOLE, 2)
+    eval_env.seed(1)
+    evaluation = EvalCallback(
+        eval_env,
+        callback_on_new_best=StopTrainingOnRewardThreshold(1e9),
+        eval_freq=700,
+        n_eval_episodes=2,
+        log_path=str(folder),
+        verbose=0,
+    )
+    every = EveryNTimesteps(1_000, CheckpointCallback(1, str(folder), name_prefix="every"))
+    return [evaluation, CallbackList([CheckpointCallback(900, str(folder))]), every, ProgressBarCallback()]
+
+
+def test_callbacks_are_called_in_the_same_steps(tmp_path: Path, python_steps: list[int]) -> None:
+    models = [new_model(n_envs=2), new_model(n_envs=2)]
+    for model, extra, name in zip(models, ([], [EveryStep()]), ("compiled", "stepwise"), strict=True):
+        model.learn(4_000, [*callbacks_in(tmp_path / name), *extra], log_interval=50)
+    assert len(python_steps) < 1.2 * 2_000
+    np.testing.assert_equal(state_of(models[0]), state_of(models[1]))
+    names = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("compiled", "stepwise")]
+    assert names[0] == names[1]
+    assert {"evaluations.npz", "rl_model_3600_steps.zip", "every_4000_steps.zip"} <= set(names[0])
+    evaluations = [dict(np.load(tmp_path / name / "evaluations.npz")) for name in ("compiled", "stepwise")]
+    np.testing.assert_array_equal(evaluations[0]["timesteps"], [1_400, 2_800])
+    np.testing.assert_equal(evaluations[0], evaluations[1])
+    saved = [TDA2C.load(tmp_path / name / "rl_model_3600_steps", device="cpu") for name in ("compiled", "stepwise")]
+    np.testing.assert_equal(*(model.policy.state_dict() for model in saved))
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_training_stops_at_the_same_episode(n_envs: int, python_steps: list[int]) -> None:
+    compiled, stepwise = new_model(n_envs=n_envs), new_model(n_envs=n_envs)
+    compiled.learn(10_000, StopTrainingOnMaxEpisodes(20))
+    n_compiled = len(python_steps)
+    stepwise.learn(10_000, [StopTrainingOnMaxEpisodes(20), EveryStep()])
+    assert n_compiled < 0.5 * (len(python_steps) - n_compiled)
+    assert compiled.num_timesteps < 10_000
+    np.testing.assert_equal(state_of(compiled), state_of(stepwise))
+
+
+def test_saves_are_made_at_the_same_steps() -> None:
+    saved_at: list[int] = []
+    model = new_model(n_envs=2)
+    model.learn(1_000, SaveEvery(300, lambda: saved_at.append(model.num_timesteps)))
+    assert saved_at == [300, 600, 900]
+
+
+@pytest.mark.parametrize("wrap", [lambda env: env, VecNormalize], ids=["plain", "VecNormalize"])
+def test_a_resumed_training_equals_an_uninterrupted_one(wrap: Callable[[Any], Any], tmp_path: Path) -> None:
+    uninterrupted, interrupted = (new_model(n_envs=2, n_steps=7, wrap=wrap) for _ in range(2))
+    uninterrupted.learn(4_000)
+    # schedules depend on the end of training, but here none does
+    interrupted.learn(1_502).save(tmp_path / "model")
+    resumed = TDA2C.resume(tmp_path / "model", wrap(CompiledVecEnv(CARTPOLE, 2)), device="cpu")
+    resumed.learn(4_000 - resumed.num_timesteps, reset_num_timesteps=False)
+    expected, found = state_of(uninterrupted), state_of(resumed)
+    for state in (expected, found):
+        # a continued training counts its progress from its own start
+        state["counts"] = state["counts"][:2]
+        del state["logged"]
+    np.testing.assert_equal(found, expected)
+
+
+def failing_env(at_step: int, place: str) -> CompiledEnv:
+    """Return an environment whose reward or observation becomes NaN."""
+    in_reward = place == "reward"
+
+    def reset(state, rng):
+        state[0] = rng.uniform(-1.0, 1.0)
+
+    def step(state, action, rng):
+        state[1] += 1.0
+        is_due = state[1] == at_step
+        if is_due and not in_reward:
+            state[0] = np.nan
+        return np.nan if is_due and in_reward else 1.0, False
+
+    return CompiledEnv(
+        observation_space=spaces.Box(-np.inf, np.inf, (2,), np.float32),
+        action_space=spaces.Discrete(2),
+        state_size=2,
+        reset=reset,
+        step=step,
+    )
+
+
+@pytest.mark.parametrize("place", ["reward", "observation"])
+def test_numbers_that_are_not_finite_stop_training(place: str) -> None:
+    compiled, stepwise = (new_model(failing_env(500, place), n_envs=2) for _ in range(2))
+    with pytest.raises(ValueError, match=f"{place}.*step 1000") as found:
+        compiled.learn(10_000)
+    with pytest.raises(ValueError) as expected:
+        stepwise.learn(10_000, EveryStep())
+    assert str(found.value) == str(expected.value)
+    states = [state_of(model) for model in (compiled, stepwise)]
+    np.testing.assert_equal(states[0]["parameters"], states[1]["parameters"])
+    assert states[0]["counts"] == states[1]["counts"]
+    # the next training resets the environments
+    assert compiled.learn(100).num_timesteps == 100
+
+
+def test_divergence_stops_training_with_the_last_weights() -> None:
+    arguments = {"env": PENDULUM, "n_envs": 2, "learning_rate": 1e37, "reward_scale": 1e30}
+    compiled, stepwise = new_model(**arguments), new_model(**arguments)
+    with pytest.raises(ValueError) as found:
+        compiled.learn(10_000)
+    with pytest.raises(ValueError) as expected:
+        stepwise.learn(10_000, EveryStep())
+    assert str(found.value) == str(expected.value)
+    np.testing.assert_equal(state_of(compiled)["parameters"], state_of(stepwise)["parameters"])
+
+
+def test_an_interrupted_training_continues_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C takes effect where compiled code returns to Python."""
+    monkeypatch.setattr(compiled_training, "SECONDS", 0.01)
+    model, uninterrupted = new_model(n_envs=2).learn(100), new_model(n_envs=2).learn(100)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(10_000_000, log_interval=None)
+    assert 0 < model.num_timesteps < 10_000_000
+    n_steps = model.num_timesteps + 1_000
+    model.learn(1_000, reset_num_timesteps=False)
+    uninterrupted.learn(n_steps)
+    np.testing.assert_equal(state_of(model)["parameters"], state_of(uninterrupted)["parameters"])
+
+
+class Subclass(TDA2C):
+    """Overrides nothing."""
+
+
+@pytest.mark.parametrize(
+    ("make", "callback", "reason"),
+    [
+        (lambda: new_model(verbose=1), EveryStep(), "EveryStep must be called at every step"),
+        (lambda: new_model(verbose=1, wrap=VecCheckNan), None, None),
+        (lambda: new_model(verbose=1, engine="numpy"), None, "the engine is numpy, not numba"),
+        (lambda: new_model(verbose=1, policy_kwargs={"activation_fn": th.nn.ELU}), None, "the engine is autograd"),
+        (lambda: Subclass("MlpPolicy", CompiledVecEnv(CARTPOLE), verbose=1, device="cpu"), None, None),
+    ],
+)
+def test_other_trainings_go_step_by_step(
+    make: Callable[[], TDA2C],
+    callback: BaseCallback | None,
+    reason: str | None,
+    python_steps: list[int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make().learn(50, callback)
+    assert python_steps == list(range(50))
+    output = capsys.readouterr().out
+    assert (f"Training step by step, since {reason}" in output) if reason else ("compiled code" not in output)
+
+
+def test_a_replaced_method_is_called_in_every_step(python_steps: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    model = new_model(verbose=1)
+    sample_actions, calls = model.sample_actions, []
+    model.sample_actions = lambda observations: calls.append(1) or sample_actions(observations)
+    model.learn(50)
+    assert len(calls) == 50
+    assert "since the model's method sample_actions was replaced" in capsys.readouterr().out
+
+
+def test_compiled_training_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    new_model(verbose=1).learn(50)
+    assert "Using the engine numba" in (output := capsys.readouterr().out)
+    assert "Training in compiled code" in output
+
+
+@pytest.mark.parametrize("like_tensorflow", [True, False])
+def test_step_sizes_equal_those_of_python(like_tensorflow: bool) -> None:
+    from sb3_a2c_td.compiled.training_loop import Optimizer, adam_settings
+
+    model = new_model(policy_kwargs={} if like_tensorflow else {"optimizer_class": th.optim.Adam})
+    mlp = mlp_parameters.MlpParameters(model.policy)
+    rates = np.array([[5e-4], [1e-3]])
+    for group, rate in zip(mlp.groups, rates[:, 0].tolist(), strict=True):
+        group["lr"] = rate
+    for t in range(3_000):
+        optimizer = Optimizer(((0.9, 0.999),) * 2, (mlp.groups[0]["eps"],) * 2, like_tensorflow, t, rates)
+        assert adam_settings(optimizer, 0, 0, 1) == mlp.actor_adam()
+        assert adam_settings(optimizer, 1, 0, 1) == mlp.critic_adam()
+        mlp.count_steps()
