@@ -1,26 +1,60 @@
-"""The line that says why training pauses: numba compiles the kernels."""
+"""The lines that say why training pauses: numba compiles the kernels."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-NOTICE = "Compiling the engine with numba. This takes some seconds; later runs load the compiled code from disk."
+NOTICE = "Compiling with numba. This takes some seconds, once: later runs load the compiled code from disk."
 
-_is_announced: ContextVar[bool] = ContextVar("_is_announced", default=False)
+
+@dataclass
+class _Compilations:
+    """The compilations in a context. Compiling a kernel compiles those that it calls."""
+
+    depth: int = 0
+    began: float = 0.0
+    seconds: float = 0.0
+    is_announced: bool = False
+
+
+_current: ContextVar[_Compilations | None] = ContextVar("_current", default=None)
 
 
 @contextmanager
 def announced_compilation() -> Iterator[None]:
-    """Print a line if kernels are compiled in this context: at most one, and none if they are loaded from disk."""
-    token = _is_announced.set(True)
+    """Print a line when the first kernel is compiled in this context, and at its end how long all of them took.
+
+    Nothing is printed if they are loaded from disk.
+    """
+    compilations = _Compilations()
+    token = _current.set(compilations)
     try:
         yield
     finally:
-        _is_announced.reset(token)
+        _current.reset(token)
+        if compilations.is_announced:
+            print(f"Compiling took {compilations.seconds:.1f} s.", flush=True)
 
 
-def announce() -> None:
-    """Print the line if it is due. Called when a compilation begins."""
-    if _is_announced.get():
-        _is_announced.set(False)
+def begin() -> None:
+    """Announce a compilation if that is due, and measure it until :func:`end`."""
+    compilations = _current.get()
+    if compilations is None:
+        return
+    if not compilations.is_announced:
         print(NOTICE, flush=True)
+        compilations.is_announced = True
+    if compilations.depth == 0:
+        compilations.began = time.perf_counter()
+    compilations.depth += 1
+
+
+def end() -> None:
+    """Stop measuring."""
+    compilations = _current.get()
+    if compilations is not None and compilations.depth > 0:
+        compilations.depth -= 1
+        if compilations.depth == 0:
+            compilations.seconds += time.perf_counter() - compilations.began

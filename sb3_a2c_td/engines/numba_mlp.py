@@ -13,20 +13,27 @@ from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
+PACKAGE = __name__.partition(".")[0]
 MAX_ROWS = 512
 """up to about where the kernels take less time than numpy, which multiplies large matrices by a library"""
 
 
 class _CompilationListener(Listener):
-    """Announces that a kernel of this package is compiled. Environments may compile other functions."""
+    """Announces that kernels of this package are compiled. Users' environments may compile other functions."""
 
     def on_start(self, event: Event) -> None:
-        """Print a line if it is due."""
-        if event.data["dispatcher"].py_func.__module__ == numba_kernels.__name__:
-            compilation.announce()
+        """Announce it if that is due."""
+        if _is_kernel(event):
+            compilation.begin()
 
     def on_end(self, event: Event) -> None:
-        """Print nothing."""
+        """Measure it."""
+        if _is_kernel(event):
+            compilation.end()
+
+
+def _is_kernel(event: Event) -> bool:
+    return bool(event.data["dispatcher"].py_func.__module__.startswith(f"{PACKAGE}."))
 
 
 register("numba:compile", _CompilationListener())

@@ -166,7 +166,7 @@ def test_says_when_it_compiles(flag: str, is_printed: bool, monkeypatch: pytest.
     train = TDA2C.train
 
     def train_with_compilation(model: TDA2C) -> None:
-        compilation.announce()
+        compilation.begin()
         train(model)
 
     monkeypatch.setattr(TDA2C, "train", train_with_compilation)
