@@ -171,8 +171,8 @@ def activate(features, begin, size, use_tanh):
 def tanh(x):
     """Compute tanh by a rational function, which LLVM vectorizes; NaN stays NaN.
 
-    Its coefficients were fitted to the smallest relative error up to ``TANH_END``, where tanh is 1 in float32. In float32
-    its own rounding would be several times that of the result.
+    Its coefficients were fitted to the smallest relative error up to ``TANH_END``, where tanh is 1 in float32. It is
+    computed in float64, since in float32 its own rounding would be several times that of the result.
     """
     x = np.float64(x)
     x = TANH_END if x > TANH_END else x

@@ -360,7 +360,7 @@ def test_equal_targets_have_no_explained_variance(engine: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("engine", CLOSED_FORM_ENGINES)
-@pytest.mark.parametrize("n", [1, 2, 5, 7, 8, 9])
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 7, 9])
 def test_huge_next_observations_reach_no_gradient_of_the_actor(engine: str, n: int) -> None:
     """The kernels take eight rows at a time: padding must have no effect."""
     rng = np.random.default_rng(0)
