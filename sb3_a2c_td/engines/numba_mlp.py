@@ -14,8 +14,10 @@ from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer
 
 PACKAGE = __name__.partition(".")[0]
-MAX_ROWS = 512
-"""up to about where the kernels take less time than numpy, which multiplies large matrices by a library"""
+MAX_WIDTH = 128
+"""up to about this width of layers, the kernels take less time than numpy on batches of any size"""
+MAX_ROWS = 256
+"""up to about where they do in wider networks, whose large matrices numpy multiplies by a library"""
 
 
 class _CompilationListener(Listener):
@@ -40,7 +42,7 @@ register("numba:compile", _CompilationListener())
 
 
 class NumbaEngine(NumpyEngine):
-    """See :class:`~sb3_a2c_td.engines.interface.Engine`. Large batches are left to numpy.
+    """See :class:`~sb3_a2c_td.engines.interface.Engine`. Large batches of wide networks are left to numpy.
 
     :param policy: a plain MLP, in float32 on the CPU, with ``AdamTFLike`` or ``Adam``
     :raises UnsupportedPolicyError: if the policy is another one
@@ -48,11 +50,18 @@ class NumbaEngine(NumpyEngine):
 
     name = "numba"
 
+    def _bind(self) -> None:
+        super()._bind()
+        self._is_wide = max(*self._mlp.actor_widths, *self._mlp.critic_widths) > MAX_WIDTH
+
+    def _is_left_to_numpy(self, n_rows: int) -> bool:
+        return n_rows > MAX_ROWS and (self._is_wide or self._is_too_large(n_rows))
+
     def act(
         self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
         """Draw actions with one kernel."""
-        if len(observations) > MAX_ROWS:
+        if self._is_left_to_numpy(len(observations)):
             return super().act(observations, streams, action_masks)
         mlp = self._mlp
         rows = mlp.rows(observations, len(observations))
@@ -71,7 +80,7 @@ class NumbaEngine(NumpyEngine):
 
     def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer on all transitions in the buffer with one kernel."""
-        if len(buffer) > MAX_ROWS:
+        if self._is_left_to_numpy(len(buffer)):
             return super().update(buffer, config, streams)
         mlp = self._mlp
         batch, n = buffer.transitions(), len(buffer)

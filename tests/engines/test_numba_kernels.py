@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -13,16 +15,69 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+def network(params: np.ndarray, widths: np.ndarray) -> list[np.ndarray]:
+    """Split flat parameters into weights and biases."""
+    layers = []
+    for n_in, n_out in pairwise(widths.tolist()):
+        weight, bias, params = np.split(params, [n_out * n_in, n_out * (n_in + 1)])
+        layers += [weight.reshape(n_out, n_in), bias]
+    return layers
+
+
+@pytest.mark.parametrize("widths", [[3, 5, 2], [9, 17, 8, 1], [16, 8, 3]])
 @pytest.mark.parametrize("use_tanh", [False, True])
-def test_the_forward_pass_is_that_of_numpy(use_tanh: bool, rng: np.random.Generator) -> None:
-    params = rng.normal(size=N_LAYER_PARAMETERS).astype(np.float32)
-    network = [params[:15].reshape(5, 3), params[15:20], params[20:30].reshape(2, 5), params[30:]]
-    observations = rng.normal(size=(N_ROWS, 3)).astype(np.float32)
-    outputs, are_finite = numba_kernels.network_outputs(WIDTHS, params, use_tanh, observations)
-    assert are_finite
-    np.testing.assert_allclose(
-        outputs[:N_ROWS, :2], mlp_gradients.forward(network, observations, use_tanh)[-1], rtol=1e-5, atol=1e-6
-    )
+def test_outputs_and_gradients_are_those_of_numpy(use_tanh: bool, widths: list[int], rng: np.random.Generator) -> None:
+    """With widths that are whole registers, and others."""
+    layers = np.array(widths)
+    params = rng.normal(size=numba_kernels.n_parameters(layers)).astype(np.float32)
+    observations = rng.normal(size=(N_ROWS, widths[0])).astype(np.float32)
+    h = mlp_gradients.forward(network(params, layers), observations, use_tanh)
+    activations = numba_kernels.forward(layers, params, use_tanh, observations)
+    lanes = len(activations) // sum(widths)
+    outputs = activations.reshape(-1, lanes)[-widths[-1] :, :N_ROWS].T
+    np.testing.assert_allclose(outputs, h[-1], rtol=1e-5, atol=5e-6)
+
+    deltas, grads, expected = np.zeros_like(activations), np.zeros_like(params), np.zeros_like(params)
+    delta = rng.normal(size=outputs.shape).astype(np.float32)
+    deltas.reshape(-1, lanes)[-widths[-1] :, :N_ROWS] = delta.T
+    numba_kernels.backward(layers, params, use_tanh, activations, deltas, grads)
+    mlp_gradients.backward(network(params, layers), h, delta, use_tanh, network(expected, layers))
+    np.testing.assert_allclose(grads, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_rows_of_a_large_batch_are_independent(rng: np.random.Generator) -> None:
+    """Each action is the one that a row draws alone, whichever block and lane it is in."""
+    n_rows = 2 * numba_kernels.BLOCK + 5
+    params = rng.normal(size=N_LAYER_PARAMETERS + 2).astype(np.float32)
+    observations = rng.normal(size=(n_rows, 3)).astype(np.float32)
+    normals, gumbels = rng.normal(size=(n_rows, 2)), rng.gumbel(size=(n_rows, 2))
+    masks = rng.random((n_rows, 2)) < 0.7
+    means, _ = numba_kernels.draw_gaussian(WIDTHS, params, True, observations, normals)
+    choices, _ = numba_kernels.draw_categorical(WIDTHS, params[:-2], True, observations, gumbels, masks)
+    for row in range(n_rows):
+        only = slice(row, row + 1)
+        mean, _ = numba_kernels.draw_gaussian(WIDTHS, params, True, observations[only], normals[only])
+        choice, _ = numba_kernels.draw_categorical(
+            WIDTHS, params[:-2], True, observations[only], gumbels[only], masks[only]
+        )
+        np.testing.assert_array_equal(means[only], mean)
+        np.testing.assert_array_equal(choices[only], choice)
+
+
+def test_tanh_is_that_of_numpy() -> None:
+    inputs = np.concatenate([np.linspace(-20, 20, 100_003), np.geomspace(1e-30, 10, 10_000), [np.inf, -np.inf]])
+    outputs = inputs.astype(np.float32)
+    numba_kernels.activate(outputs, 0, len(outputs), True)
+    np.testing.assert_allclose(outputs, np.tanh(inputs.astype(np.float32).astype(np.float64)), rtol=1e-7)
+    assert np.abs(outputs).max() <= 1.0  # so that its slope is not negative
+
+
+@pytest.mark.parametrize("use_tanh", [False, True])
+@pytest.mark.parametrize("n", [1, 9])
+def test_activations_keep_nan(use_tanh: bool, n: int) -> None:
+    outputs = np.full(n, np.nan, np.float32)
+    numba_kernels.activate(outputs, 0, n, use_tanh)
+    assert np.isnan(outputs).all()
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
