@@ -69,8 +69,11 @@ def step_by_step_reason(model: TDA2C, callback: BaseCallback) -> str | None:
     needing = needing_every_step(callback)
     if needing is not None:
         return f"{type(needing).__name__} must be called at every step"
-    if _numba_engine(model) is None:
+    engine = _numba_engine(model)
+    if engine is None:
         return f"the engine is {model._engine}, not numba"
+    if engine.leaves_to_numpy(model.n_steps * model.n_envs):
+        return "numpy takes less time for batches of this size"
     return None
 
 

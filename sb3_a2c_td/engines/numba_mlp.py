@@ -54,14 +54,18 @@ class NumbaEngine(NumpyEngine):
         super()._bind()
         self._is_wide = max(*self._mlp.actor_widths, *self._mlp.critic_widths) > MAX_WIDTH
 
-    def _is_left_to_numpy(self, n_rows: int) -> bool:
+    def leaves_to_numpy(self, n_rows: int) -> bool:
+        """Check whether numpy computes a batch, since it takes less time.
+
+        :param n_rows: rows in the batch
+        """
         return n_rows > MAX_ROWS and (self._is_wide or self._is_too_large(n_rows))
 
     def act(
         self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
         """Draw actions with one kernel."""
-        if self._is_left_to_numpy(len(observations)):
+        if self.leaves_to_numpy(len(observations)):
             return super().act(observations, streams, action_masks)
         mlp = self._mlp
         rows = mlp.rows(observations, len(observations))
@@ -80,7 +84,7 @@ class NumbaEngine(NumpyEngine):
 
     def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         """Take one step of the optimizer on all transitions in the buffer with one kernel."""
-        if self._is_left_to_numpy(len(buffer)):
+        if self.leaves_to_numpy(len(buffer)):
             return super().update(buffer, config, streams)
         mlp = self._mlp
         batch, n = buffer.transitions(), len(buffer)

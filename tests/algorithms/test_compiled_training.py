@@ -364,6 +364,11 @@ class Subclass(TDA2C):
         (lambda: new_model(verbose=1, wrap=VecCheckNan), None, None),
         (lambda: new_model(verbose=1, engine="numpy"), None, "the engine is numpy, not numba"),
         (lambda: new_model(verbose=1, policy_kwargs={"activation_fn": th.nn.ELU}), None, "the engine is autograd"),
+        (
+            lambda: new_model(verbose=1, n_steps=300, policy_kwargs={"net_arch": [256]}),
+            None,
+            "numpy takes less time for batches of this size",
+        ),
         (lambda: Subclass("MlpPolicy", CompiledVecEnv(CARTPOLE), verbose=1, device="cpu"), None, None),
     ],
 )
