@@ -10,6 +10,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
+# Sphinx cannot document intrinsics
+__all__ = ["LANES"]
+
 LANES = 8
 """float32 numbers in a register of AVX; LLVM splits them where registers are smaller"""
 
