@@ -35,7 +35,8 @@ class _CompilationListener(Listener):
 
 
 def _is_kernel(event: Event) -> bool:
-    return bool(event.data["dispatcher"].py_func.__module__.startswith(f"{PACKAGE}."))
+    # functions without a file have no module
+    return str(event.data["dispatcher"].py_func.__module__).startswith(f"{PACKAGE}.")
 
 
 register("numba:compile", _CompilationListener())

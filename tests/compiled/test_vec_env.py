@@ -64,7 +64,7 @@ def test_one_compiled_call_steps_all_copies(monkeypatch: pytest.MonkeyPatch) -> 
         (A2C, {}),
         (PPO, {"n_steps": 16, "batch_size": 16, "n_epochs": 2}),
         (DQN, {"learning_starts": 20, "train_freq": 2, "buffer_size": 200}),
-        (TDA2C, {}),
+        (TDA2C, {"engine": "numba"}),
     ],
 )
 def test_algorithms_learn_the_same_as_on_dummy_vec_env(kind: type, kwargs: dict[str, Any]) -> None:
@@ -80,9 +80,11 @@ def test_algorithms_learn_the_same_as_on_dummy_vec_env(kind: type, kwargs: dict[
 
 @pytest.mark.parametrize("name", ENVS)
 def test_vec_normalize_learns_the_same_as_around_dummy_vec_env(name: str) -> None:
-    env = ENVS[name]
+    env, is_box = ENVS[name], name != "CELLS"
+    # numba in both: "auto" is numba on compiled environments, and numpy on others
+    arguments = {"seed": 1, "device": "cpu", "engine": "numba" if is_box else "auto"}
     models = [
-        TDA2C("MlpPolicy", VecNormalize(vec_env, norm_obs=name != "CELLS"), seed=1, device="cpu").learn(150)
+        TDA2C("MlpPolicy", VecNormalize(vec_env, norm_obs=is_box), **arguments).learn(150)
         for vec_env in (CompiledVecEnv(env, 3), monitored([lambda: uncompiled(env)] * 3))
     ]
     assert_same_parameters(*models)
