@@ -206,7 +206,7 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
     ) -> None:
         """Replace the weights and the optimizer's state, without running code from a file.
 
-        After an error, the optimizer is as before.
+        After an error, the optimizer is as before; weights may have been replaced.
 
         :param load_path_or_dict: a saved model as in :meth:`load`, of which only tensors are read, or a dict from
             ``get_parameters``
@@ -225,7 +225,10 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         try:
             super().set_parameters(load_path_or_dict, exact_match, device)
             for part in parts:
-                check_optimizer(part) if isinstance(part, th.optim.Optimizer) else check_finite_weights(part)
+                if isinstance(part, th.optim.Optimizer):
+                    check_optimizer(part)
+                else:
+                    check_finite_weights(part)
         except BaseException as error:
             for optimizer, attributes in before:
                 vars(optimizer).update(attributes)

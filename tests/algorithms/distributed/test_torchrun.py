@@ -170,7 +170,7 @@ def test_killed_launcher_ends_all_processes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ranks_exit_cleanly() -> None:
-    """About 1 in 100 was aborted when threads of the process group outlived it: the program counts more of them."""
+    """Few were aborted when threads of the process group outlived it: the program counts more trainings."""
     # not in this process, since it forks
     program = [sys.executable, "-m", "tests.algorithms.distributed.exits", "3"]
     result = subprocess.run(program, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
