@@ -22,6 +22,8 @@ compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"re
 BLOCK = 256
 """rows computed at a time, so that their activations stay in the cache"""
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+TINY = np.float32(1e-30)
+"""moments below it move no parameter: they become zeros"""
 TANH_END = 9.0
 TANH_NUMERATOR = np.array(
     [0.9999999772146778, 0.13374479737136702, 3.487816344440122e-3, 2.0481269078152964e-5, 1.3177626509403056e-8]
@@ -549,5 +551,8 @@ def stepped(param, grad, exp_avg, exp_avg_sq, betas, alpha_t, eps):
     """Return a parameter and its moments after one step."""
     exp_avg += np.float32(1.0 - betas[0]) * (grad - exp_avg)
     exp_avg_sq += np.float32(1.0 - betas[1]) * (grad * grad - exp_avg_sq)
+    # the moments of a dead unit decay to denormal numbers, which take ten times as long, and stay there
+    exp_avg = ZERO if abs(exp_avg) < TINY else exp_avg
+    exp_avg_sq = ZERO if exp_avg == ZERO and exp_avg_sq < TINY else exp_avg_sq
     param -= np.float32(alpha_t) * exp_avg / (np.float32(math.sqrt(exp_avg_sq)) + np.float32(eps))
     return param, exp_avg, exp_avg_sq
