@@ -144,14 +144,11 @@ class CompiledTraining:
         :return: ``(2, n)``; n is below ``n_steps`` if a schedule raises an error after n steps
         """
         model, total = self._model, float(self._model._total_timesteps)
-        schedules: dict[str, Schedule] = {
-            "learning_rate": model.lr_schedule,
-            "critic_learning_rate": model.critic_lr_schedule,
-        }
         steps = model.num_timesteps + model.n_envs * np.arange(1, n_steps + 1)
-        progress_remaining = (1.0 - np.minimum(steps, total) / total).tolist()
-        rates = [_rates(name, schedule, progress_remaining) for name, schedule in schedules.items()]
-        return np.array([row[: min(map(len, rates))] for row in rates])
+        actor = _rates("learning_rate", model.lr_schedule, steps, total)
+        critic = _rates("critic_learning_rate", model.critic_lr_schedule, steps, total)
+        n = min(len(actor), len(critic))
+        return np.stack([actor[:n], critic[:n]])
 
     def _train(self, rates: np.ndarray, max_updates: float) -> Trained:
         from sb3_a2c_td.compiled.trainer import train_compiled  # imports numba
@@ -226,13 +223,13 @@ class CompiledTraining:
         check_finite(model.num_timesteps, terminal_observation=step.next_observations)
 
 
-def _rates(name: str, schedule: Schedule, progress_remaining: list[float]) -> list[float]:
-    """Return the learning rates of a schedule, up to the first one that it cannot return."""
+def _rates(name: str, schedule: Schedule, steps: np.ndarray, total_steps: float) -> np.ndarray:
+    """Return the learning rates of a schedule after each step, up to the first one that it cannot return."""
     if isinstance(schedule, FloatSchedule) and isinstance(schedule.value_schedule, ConstantSchedule):
-        return [float(schedule.value_schedule.val)] * len(progress_remaining)
+        return np.full(len(steps), schedule.value_schedule.val, np.float64)
     rates: list[float] = []
     # Python calls it again for the same step, and raises the error
     with suppress(Exception):
-        for progress in progress_remaining:
-            rates.append(scheduled_rate(name, schedule, progress))
-    return rates
+        for progress_remaining in (1.0 - np.minimum(steps, total_steps) / total_steps).tolist():
+            rates.append(scheduled_rate(name, schedule, progress_remaining))
+    return np.array(rates, np.float64)

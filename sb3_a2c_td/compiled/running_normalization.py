@@ -12,6 +12,8 @@ compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 class CompiledNormalization(NamedTuple):
     """The statistics and settings of a ``VecNormalize``; the statistics are updated in place."""
 
+    is_wrapped: bool
+    """whether there is a ``VecNormalize``"""
     updates: bool
     """whether statistics are updated (``training``)"""
     observations: bool

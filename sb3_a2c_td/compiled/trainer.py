@@ -76,7 +76,12 @@ def train_compiled(
     """
     storage = buffer.storage
     assert isinstance(storage, Transitions)
-    rollout = Rollout(**storage._asdict(), length=rollout_length, ends_with_episode=ends_with_episode)
+    rollout = Rollout(
+        **storage._asdict(),
+        action_rows=storage.actions.reshape(buffer.capacity, -1),
+        length=rollout_length,
+        ends_with_episode=ends_with_episode,
+    )
     n_inputs = observations.shape[1]
     step = _new_step(env.num_envs, n_inputs)
     episodes = _new_episodes(len(noise) * env.num_envs)
@@ -86,6 +91,7 @@ def train_compiled(
     arguments = (
         env.function_list,
         _kernel_list(mlp.continuous),
+        env.rngs,
         _environments(env),
         networks,
         _optimizer(mlp, rates),
@@ -127,14 +133,13 @@ _loaded: set[tuple[bool, str]] = set()
 
 
 def _environments(env: CompiledVecEnv) -> Environments:
-    if isinstance(env.action_space, spaces.Box):
-        low, high = env.action_space.low, env.action_space.high
+    space = env.action_space
+    if isinstance(space, spaces.Box):
+        low, high = space.low.copy(), space.high.copy()
     else:
-        # all that the policy draws are valid
-        low, high = np.array([0]), np.array([env.action_space.n - 1])  # type: ignore[attr-defined]
-    return Environments(
-        env.states, env.rngs, env.n_steps, env.max_episode_steps, env.statistics.returns, low.copy(), high.copy()
-    )
+        low, high = np.empty(0, np.float32), np.empty(0, np.float32)
+    actions = np.zeros((env.num_envs, *cast(tuple[int, ...], space.shape)), space.dtype)
+    return Environments(env.states, env.n_steps, env.max_episode_steps, env.statistics.returns, low, high, actions)
 
 
 def _optimizer(mlp: MlpParameters, rates: np.ndarray) -> Optimizer:
@@ -170,6 +175,7 @@ def _normalization(env: VecNormalize | None, n: int, n_inputs: int) -> CompiledN
         of_observations = cast(RunningMeanStd, env.obs_rms)
     of_returns = RunningMeanStd(shape=()) if env is None else env.ret_rms
     return CompiledNormalization(
+        is_wrapped=env is not None,
         updates=env is not None and bool(env.training),
         observations=env is not None and bool(env.norm_obs),
         rewards=env is not None and bool(env.norm_reward),

@@ -5,11 +5,12 @@ for bit: it calls the same compiled kernels, and its own arithmetic keeps numpy'
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from sb3_a2c_td.compiled.borrowing import borrow
 from sb3_a2c_td.compiled.running_normalization import normalize_step
 from sb3_a2c_td.compiled.stepping import step_all
 from sb3_a2c_td.engines.numba_kernels import ONE, is_finite
@@ -21,14 +22,15 @@ class Environments(NamedTuple):
     """Copies of a compiled environment, with ``n`` rows in each array; see :func:`~.stepping.step_all`."""
 
     states: np.ndarray
-    rngs: Any
     n_steps: np.ndarray
     max_episode_steps: int
     returns: np.ndarray
     """of the running episodes, ``(n,)`` float64"""
     low: np.ndarray
-    """actions are clipped to ``[low, high]``; both have the dtype of actions"""
+    """continuous actions are clipped to ``[low, high]``, both ``(action_width,)`` float32"""
     high: np.ndarray
+    actions: np.ndarray
+    """the last ones, clipped: int64 ``(n,)``, or float32 ``(n, action_width)``"""
 
 
 class Step(NamedTuple):
@@ -89,6 +91,8 @@ class Rollout(NamedTuple):
     next_observations: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
+    action_rows: np.ndarray
+    """``actions`` as ``(rows, action_width)``"""
     length: int
     """steps of each environment"""
     ends_with_episode: bool
@@ -128,6 +132,7 @@ class Progress(NamedTuple):
 def train(
     function_list,
     kernel_list,
+    rngs,
     envs,
     networks,
     optimizer,
@@ -150,6 +155,7 @@ def train(
     :param function_list: a typed list with ``(reset, step, observe)`` of the environment
     :param kernel_list: a typed list with ``(draw, update)``: kernels of :mod:`~sb3_a2c_td.engines.numba_kernels`, where
         ``draw`` is ``draw_categorical_unmasked`` or ``draw_gaussian``
+    :param rngs: a typed list with the generator of each environment
     :param config: the fields of ``LossConfig``
     :param normalization: :class:`~.running_normalization.CompiledNormalization`
     :param n_rows: rows in the rollout
@@ -162,6 +168,9 @@ def train(
     :return: :class:`Progress`; targets, values and metrics of the last update
     """
     functions, (draw, update) = function_list[0], kernel_list[0]
+    envs, networks, optimizer, normalization = borrow(envs), borrow(networks), borrow(optimizer), borrow(normalization)
+    rollout, observations, noise, no_masks = borrow(rollout), borrow(observations), borrow(noise), borrow(no_masks)
+    step, episodes = borrow(step), borrow(episodes)
     n = len(observations)
     actor = networks.flat[0, : networks.n_actor]
     n_steps = n_updates = last_update = n_episodes = 0
@@ -173,16 +182,16 @@ def train(
         actions, are_finite = draw(networks.actor_widths, actor, networks.use_tanh, observations, noise[n_steps])
         if not are_finite:
             break
-        rollout.observations[n_rows : n_rows + n] = observations
-        n_episodes = step_environments(functions, envs, actions, step, n_steps + 1, episodes, n_episodes)
+        n_episodes = step_environments(functions, rngs, envs, actions, step, n_steps + 1, episodes, n_episodes)
         n_steps += 1
         env_failed = not is_step_finite(step)
         if env_failed:
             break
-        step.env_observations[:] = step.observations
-        normalize_step(normalization, step.observations, step.next_observations, step.rewards, step.ended)
-        store(rollout, n_rows, actions, step)
-        observations[:] = step.observations
+        copy_rows(step.env_observations, step.observations)
+        if normalization.is_wrapped:
+            normalize_step(normalization, step.observations, step.next_observations, step.rewards, step.ended)
+        store(rollout, n_rows, observations, actions, step)
+        copy_rows(observations, step.observations)
         n_rows += n
         n_rollout_steps += 1
         if n_rollout_steps >= rollout.length or (rollout.ends_with_episode and step.ended.any()):
@@ -196,7 +205,7 @@ def train(
                 networks.use_tanh,
                 networks.continuous,
                 rollout.observations[:n_rows],
-                rollout.actions[:n_rows].reshape((n_rows, -1)),
+                rollout.action_rows[:n_rows],
                 no_masks,
                 rollout.rewards[:n_rows],
                 rollout.next_observations[:n_rows],
@@ -230,7 +239,7 @@ def train(
 
 
 @compiled
-def step_environments(functions, envs, actions, step, number, episodes, n_episodes):
+def step_environments(functions, rngs, envs, actions, step, number, episodes, n_episodes):
     """Step the environments, and append the episodes that end to ``episodes``.
 
     :param step: filled
@@ -238,14 +247,16 @@ def step_environments(functions, envs, actions, step, number, episodes, n_episod
     :param n_episodes: episodes before this step
     :return: episodes after it
     """
-    step.lengths[:] = envs.n_steps
+    clip(actions, envs.low, envs.high, envs.actions)
+    for env in range(len(actions)):
+        step.lengths[env] = envs.n_steps[env]
     step_all(
         functions,
         envs.states,
-        envs.rngs,
+        rngs,
         envs.n_steps,
         envs.max_episode_steps,
-        np.minimum(np.maximum(actions, envs.low), envs.high),
+        envs.actions,
         step.next_observations,
         step.observations,
         step.env_rewards,
@@ -279,14 +290,44 @@ def is_step_finite(step):
 
 
 @compiled
-def store(rollout, n_rows, actions, step):
-    """Store the transitions of a step, except their observations, from row ``n_rows`` on."""
-    rows = slice(n_rows, n_rows + len(actions))
-    rollout.actions[rows] = actions
-    rollout.rewards[rows] = step.rewards
-    rollout.next_observations[rows] = step.next_observations
-    rollout.terminated[rows] = step.terminated
-    rollout.truncated[rows] = step.truncated
+def clip(actions, low, high, clipped):
+    """Clip continuous actions, as ``np.clip`` does. The policy draws only valid discrete ones.
+
+    :param clipped: filled with the actions
+    """
+    for env in range(len(actions)):
+        if actions.ndim == 1:
+            clipped[env] = actions[env]
+        else:
+            for k in range(len(low)):
+                clipped[env, k] = min(max(actions[env, k], low[k]), high[k])
+
+
+@compiled
+def store(rollout, n_rows, observations, actions, step):
+    """Store the transitions of a step from row ``n_rows`` on.
+
+    :param observations: those before the step
+    :param actions: as the policy drew them
+    """
+    for env in range(len(actions)):
+        row = n_rows + env
+        # an assignment of the row takes longer
+        for i in range(observations.shape[1]):
+            rollout.observations[row, i] = observations[env, i]
+            rollout.next_observations[row, i] = step.next_observations[env, i]
+        rollout.actions[row] = actions[env]
+        rollout.rewards[row] = step.rewards[env]
+        rollout.terminated[row] = step.terminated[env]
+        rollout.truncated[row] = step.truncated[env]
+
+
+@compiled
+def copy_rows(to, rows):
+    """Copy rows into others."""
+    for row in range(len(rows)):
+        for i in range(rows.shape[1]):
+            to[row, i] = rows[row, i]
 
 
 @compiled

@@ -24,6 +24,8 @@ BLOCK = 256
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 TINY = np.float32(1e-30)
 """moments below it move no parameter: they become zeros"""
+SAFE = np.float32(1e30)
+"""finite numbers that add up to less can be added in float32"""
 TANH_END = 9.0
 TANH_NUMERATOR = np.array(
     [0.9999999772146778, 0.13374479737136702, 3.487816344440122e-3, 2.0481269078152964e-5, 1.3177626509403056e-8]
@@ -439,7 +441,7 @@ def update(
         if max_grad_norm < norm + 1e-6:
             for i in range(flat.shape[1]):
                 flat[1, i] *= np.float32(max_grad_norm / (norm + 1e-6))
-        # computing it twice takes less time than keeping the first result, or what it replaces
+        # this takes less time than keeping the first result, or what it replaces
         is_taken = stays_finite(actor, actor_grad, flat[2, :n_actor], flat[3, :n_actor], *actor_adam)
         is_taken &= stays_finite(critic, critic_grad, flat[2, n_actor:], flat[3, n_actor:], *critic_adam)
     if is_taken:
@@ -539,6 +541,13 @@ def adam(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
 @compiled
 def stays_finite(params, grads, exp_avg, exp_avg_sq, betas, alpha_t, eps):
     """Check whether the parameters would be finite after :func:`adam`."""
+    total = ZERO
+    for i in range(len(params)):
+        # a moment is at most the largest gradient so far, and a step at most alpha_t / eps times the first moment
+        change = np.float32(alpha_t / eps) * (abs(exp_avg[i]) + abs(grads[i]))
+        total += abs(params[i]) + change + exp_avg_sq[i] + grads[i] * grads[i]
+    if total < SAFE:
+        return True
     are_finite = True
     for i in range(len(params)):
         param, _, _ = stepped(params[i], grads[i], exp_avg[i], exp_avg_sq[i], betas, alpha_t, eps)

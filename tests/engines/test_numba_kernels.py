@@ -105,3 +105,51 @@ def test_standard_deviations_that_are_not_finite_are_noticed(fault: float, dimen
     params[N_LAYER_PARAMETERS + dimension] = fault
     observations, noise = np.ones((N_ROWS, 3), np.float32), np.full((N_ROWS, 2), 0.5)
     assert not numba_kernels.draw_gaussian(WIDTHS, params, False, observations, noise)[1]
+
+
+ADAM = (0.9, 0.999), 1e-3, 1e-7
+
+
+def test_moments_of_a_dead_unit_become_zeros() -> None:
+    """Denormal numbers would stay, and take ten times as long."""
+    params, exp_avg, exp_avg_sq = np.ones(3, np.float32), np.float32([1.0, 1e-6, 0.0]), np.float32([1.0, 1e-9, 1e-29])
+    for _ in range(60_000):
+        numba_kernels.adam(params, np.float32([1.0, 0.0, 0.0]), exp_avg, exp_avg_sq, *ADAM)
+    np.testing.assert_allclose([exp_avg[0], exp_avg_sq[0]], 1.0)
+    assert exp_avg[1:].tolist() == exp_avg_sq[1:].tolist() == [0.0, 0.0]
+
+
+def test_a_small_gradient_still_moves_the_moments() -> None:
+    zeros = np.zeros((3, 1), np.float32)
+    numba_kernels.adam(zeros[0], np.float32([1e-18]), zeros[1], zeros[2], *ADAM)
+    np.testing.assert_allclose(zeros[1:, 0], [1e-19, 1e-39], rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("param", "grad", "exp_avg", "exp_avg_sq"),
+    [
+        (3.4e38, 0.0, -3e37, 1e-12),
+        (np.nan, 0.0, 0.0, 0.0),
+        (0.0, np.nan, 0.0, 0.0),
+        (0.0, 0.0, np.inf, 1.0),
+        (0.0, 0.0, 0.0, np.inf),
+    ],
+)
+def test_a_step_to_a_parameter_that_is_not_finite_is_noticed(
+    param: float, grad: float, exp_avg: float, exp_avg_sq: float
+) -> None:
+    arrays = [np.float32([1.0, value]) for value in (param, grad, exp_avg, exp_avg_sq)]
+    assert not numba_kernels.stays_finite(*arrays, *ADAM)
+    numba_kernels.adam(*arrays, *ADAM)
+    assert not np.isfinite(arrays[0]).all()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e12, 1e36])
+def test_a_step_between_finite_parameters_is_allowed(size: float) -> None:
+    arrays = [
+        np.full(3, size, np.float32),
+        np.float32([1.0, -1.0, 0.0]),
+        np.zeros(3, np.float32),
+        np.ones(3, np.float32),
+    ]
+    assert numba_kernels.stays_finite(*arrays, *ADAM)
