@@ -431,10 +431,7 @@ def update(
         for k in range(n_outputs):
             actor_grad[n_actor - n_outputs + k] = log_std_grad[k] - np.float32(ent_coef)
 
-    norm = 0.0
-    for g in flat[1]:
-        norm += g * g
-    norm = math.sqrt(norm)
+    norm = math.sqrt(sum_of_squares(flat[1]))
     losses_are_finite = is_finite(actor_loss) and is_finite(critic_loss) and is_finite(ent_coef * entropy_loss)
     is_due = is_taken = losses_are_finite and is_finite(norm)
     if is_due:
@@ -449,6 +446,15 @@ def update(
         adam(critic, critic_grad, flat[2, n_actor:], flat[3, n_actor:], *critic_adam)
     metrics = (actor_loss, critic_loss, entropy_loss, norm, td_error, td_error_std, explained)
     return is_due, is_taken, targets, values, metrics
+
+
+@compiled
+def sum_of_squares(numbers):
+    """Return the sum of the squares of a vector."""
+    total = ZERO
+    for i in range(len(numbers)):
+        total += numbers[i] * numbers[i]
+    return float(total)
 
 
 @compiled
