@@ -28,8 +28,7 @@ from sb3_a2c_td.arguments import (
     checked_window,
     is_missing_gpu,
 )
-from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, make_engine
-from sb3_a2c_td.engines.auto import MIN_STEPS_TO_COMPILE, N_NUMPY_UPDATES
+from sb3_a2c_td.engines import DivergenceError, Engine, LossConfig, Update, auto, make_engine
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults.error_notes import annotate_errors
 from sb3_a2c_td.faults.interrupts import Interrupts
@@ -260,8 +259,8 @@ class TDA2C(CollectingAlgorithm):
         if compiled_envs(self.env) is not None:
             return 0
         # the longest call of learn() in this training decides whether compiling pays off
-        is_long = self._longest_learn // self.n_envs >= MIN_STEPS_TO_COMPILE
-        return N_NUMPY_UPDATES if is_long else math.inf
+        is_long = self._longest_learn // self.n_envs >= auto.MIN_STEPS_TO_COMPILE
+        return auto.N_NUMPY_UPDATES if is_long else math.inf
 
     def _prepare_to_act(self) -> None:
         # train() does it for all later rollouts
