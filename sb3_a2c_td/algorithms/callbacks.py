@@ -1,12 +1,13 @@
-"""Callbacks that save models, stop training and show progress."""
+"""Callbacks that save models, stop training, print episodes and show progress."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_a2c_td.faults.interrupts import Interrupts, StopRequest
+from sb3_a2c_td.rollout.validation import check_episode
 
 
 def callback_list(callback: MaybeCallback) -> list[BaseCallback]:
@@ -50,6 +51,30 @@ class SaveEvery(BaseCallback):
             self.last_save = self.num_timesteps
             self._save()
         return True
+
+
+class PrintEpisodes(BaseCallback):
+    """Prints the number and the unscaled return of each finished episode, as the reference program does."""
+
+    def _on_training_start(self) -> None:
+        self.n_episodes = 0
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                check_episode(info["episode"])
+                self.print_episodes([info["episode"]["r"]])
+        return True
+
+    def print_episodes(self, returns: Sequence[float]) -> None:
+        """Print the next episodes.
+
+        :param returns: their returns
+        """
+        if returns:
+            # in one call, since a progress bar draws itself again after each
+            print("\n".join(f"EP{n} EpisodeReward={value}" for n, value in enumerate(returns, self.n_episodes)))
+            self.n_episodes += len(returns)
 
 
 class StopOnRequest(BaseCallback):

@@ -14,6 +14,9 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
+from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
+from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
+from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
 from sb3_a2c_td.engines.action_sampling import draw_noise_matrices
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations, copied
@@ -71,6 +74,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         if isinstance(env, ModelVecNormalize):
             # the wrapper of another model
             env = env.venv
+        env = compiled_if_possible(env, verbose)
         env = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
         check_env(env)
         check_spaces(env.observation_space, env.action_space)
@@ -278,3 +282,18 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     def _last_observations(self) -> Observations:
         assert self._last_obs is not None, "no observation yet: the environments were not reset"
         return self._last_obs
+
+
+def compiled_if_possible(env: Any, verbose: int) -> Any:
+    """Return a compiled environment that is named, or a native vector environment, as a ``VecEnv``.
+
+    :param env: the argument ``env`` of a model
+    :param verbose: from 1 on, say that a name makes an environment, as SB3 does
+    :return: a :class:`~sb3_a2c_td.compiled.CompiledVecEnv`, or the argument if it is something else
+    """
+    if isinstance(env, str) and is_compiled(env):
+        if verbose >= 1:
+            print(f"Creating environment from the given name '{env}'")
+        return make_compiled_vec_env(env)
+    # a subclass may do something in every step
+    return CompiledVecEnv.sharing(env) if type(env) is CompiledVectorEnv else env

@@ -16,13 +16,16 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_a2c_td.algorithms.skippable_callbacks import needing_every_step, skip, steps_until_due
+from sb3_a2c_td.compiled.gymnasium_env import CompiledGymnasiumEnv
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
+from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
 from sb3_a2c_td.engines.auto import AutoEngine
 from sb3_a2c_td.rollout.validation import check_finite
 from sb3_a2c_td.schedules import scheduled_rate
+from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 
 if TYPE_CHECKING:
@@ -55,6 +58,19 @@ def compiled_envs(env: VecEnv | None) -> CompiledEnvs | None:
     return CompiledEnvs(base, wrapper) if type(base) is CompiledVecEnv else None
 
 
+def have_compiled_functions(env: VecEnv | None) -> bool:
+    """Check whether environments are compiled, also in layers that only Python can step.
+
+    :param env: environments, possibly in wrappers
+    """
+    base = None if env is None else env.unwrapped
+    if isinstance(base, GymnasiumVecEnv):
+        return isinstance(base.env.unwrapped, CompiledVectorEnv)
+    if isinstance(base, DummyVecEnv):
+        return isinstance(base.envs[0].unwrapped, CompiledGymnasiumEnv)
+    return isinstance(base, CompiledVecEnv)
+
+
 def step_by_step_reason(model: TDA2C, callback: BaseCallback) -> str | None:
     """Return why a model has to be trained step by step; ``None`` if compiled code can do it.
 
@@ -62,7 +78,9 @@ def step_by_step_reason(model: TDA2C, callback: BaseCallback) -> str | None:
     :param callback: the callbacks of ``learn``
     """
     if compiled_envs(model.env) is None:
-        return "the environments are not compiled, or in a wrapper other than VecNormalize"
+        return (
+            f"Python has to step {_outermost(model.env)}: use make_compiled_vec_env, with no wrapper or in VecNormalize"
+        )
     replaced = [name for name in vars(model) if callable(getattr(type(model), name, None))]
     if replaced:
         return f"the model's method {replaced[0]} was replaced"
@@ -75,6 +93,11 @@ def step_by_step_reason(model: TDA2C, callback: BaseCallback) -> str | None:
     if engine.leaves_to_numpy(model.n_steps * model.n_envs):
         return "numpy takes less time for batches of this size"
     return None
+
+
+def _outermost(env: VecEnv | None) -> str:
+    """Return the class of environments, without the wrapper that normalizes for the model."""
+    return type(env.venv if isinstance(env, ModelVecNormalize) else env).__name__
 
 
 def _numba_engine(model: TDA2C) -> NumbaEngine | None:
@@ -191,7 +214,6 @@ class CompiledTraining:
         assert model._moves is not None
         model._moves.accept()
         self._record_episodes(trained, began, seconds)
-        skip(self._callback, progress.n_steps, progress.n_episodes)
         if progress.n_updates > 0:
             model._n_updates += progress.n_updates
             steps_at_update = first_step + progress.last_update * model.n_envs
@@ -201,6 +223,8 @@ class CompiledTraining:
                 # of one transition it is not defined, and the last value stays in the log
                 model.logger.record("train/explained_variance", progress.explained_variance)
             model._log_update(trained.update)
+        # last, since it may raise an error
+        skip(self._callback, progress.n_steps, trained.episodes.returns[: progress.n_episodes])
 
     def _record_episodes(self, trained: Trained, began: float, seconds: float) -> None:
         model, statistics, n = self._model, self._envs.env.statistics, trained.progress.n_episodes

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -14,7 +15,7 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnMaxEpisodes,
 )
 
-from sb3_a2c_td.algorithms.callbacks import ProgressBar, SaveEvery, StopOnRequest
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, ProgressBar, SaveEvery, StopOnRequest
 
 StepsUntilDue = Callable[[Any, int], float]
 
@@ -43,6 +44,8 @@ STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
     ProgressBarCallback: lambda callback, n_envs: math.inf,
     ProgressBar: lambda callback, n_envs: math.inf,
     StopOnRequest: lambda callback, n_envs: math.inf,
+    # it can print the episodes of skipped steps
+    PrintEpisodes: lambda callback, n_envs: math.inf,
 }
 """for each skippable callback, the steps until it does something, with this number of environments"""
 
@@ -67,20 +70,22 @@ def steps_until_due(callback: BaseCallback, n_envs: int) -> float:
     return min((STEPS_UNTIL_DUE[type(each)](each, n_envs) for each in _leaves(callback)), default=math.inf)
 
 
-def skip(callback: BaseCallback, n_steps: int, n_episodes: int) -> None:
+def skip(callback: BaseCallback, n_steps: int, returns: np.ndarray) -> None:
     """Bring a callback into the state in which its calls would have left it.
 
     :param callback: a callback, or a list of them, with the model after these steps
     :param n_steps: the steps in which it was not called
-    :param n_episodes: the episodes that ended in them
+    :param returns: the returns of the episodes that ended in them
     """
     callback.n_calls += n_steps
     callback.num_timesteps = callback.model.num_timesteps
     if isinstance(callback, CallbackList):
         for each in callback.callbacks:
-            skip(each, n_steps, n_episodes)
+            skip(each, n_steps, returns)
     elif isinstance(callback, StopTrainingOnMaxEpisodes):
-        callback.n_episodes += n_episodes
+        callback.n_episodes += len(returns)
+    elif isinstance(callback, PrintEpisodes):
+        callback.print_episodes([round(value, 6) for value in returns.tolist()])
     elif type(callback) is ProgressBarCallback:
         callback.pbar.update(n_steps * callback.training_env.num_envs)
 

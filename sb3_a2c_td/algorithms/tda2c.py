@@ -16,8 +16,13 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_a2c_td.algorithms.callbacks import with_progress_bar
-from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm
-from sb3_a2c_td.algorithms.compiled_training import CompiledTraining, compiled_envs, step_by_step_reason
+from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm, compiled_if_possible
+from sb3_a2c_td.algorithms.compiled_training import (
+    CompiledTraining,
+    compiled_envs,
+    have_compiled_functions,
+    step_by_step_reason,
+)
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
 from sb3_a2c_td.arguments import (
@@ -148,7 +153,8 @@ class TDA2C(CollectingAlgorithm):
     ) -> None:
         super().__init__(
             policy,
-            env,  # type: ignore[arg-type]
+            # SB3 would make a single environment from a name
+            compiled_if_possible(env, verbose),
             learning_rate=learning_rate,  # type: ignore[arg-type]
             n_steps=n_steps,
             gamma=gamma,
@@ -377,13 +383,13 @@ class TDA2C(CollectingAlgorithm):
 
     def _compiled_training(self, callback: BaseCallback) -> CompiledTraining | None:
         # a subclass may do something in every step
-        if compiled_envs(self.env) is None or type(self) is not TDA2C:
+        if not have_compiled_functions(self.env) or type(self) is not TDA2C:
             return None
         self._refresh_engine()
         reason = step_by_step_reason(self, callback)
         if self.verbose >= 1:
             print("Training in compiled code" if reason is None else f"Training step by step, since {reason}")
-        return CompiledTraining(self, callback)
+        return None if compiled_envs(self.env) is None else CompiledTraining(self, callback)
 
     def sample_actions(self, observations: Observations) -> np.ndarray:
         r"""Draw an action from :math:`\pi(\cdot|s)` for every environment. A subclass may override this.

@@ -16,12 +16,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.algorithms.callbacks import SaveEvery
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device, policy_for
+from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
-from sb3_a2c_td.rollout.validation import check_episode
 
 SAVE_FREQ = 10_000
 """the number of steps between two saves under torchrun; restarted processes resume from the last one"""
@@ -76,7 +76,8 @@ def train(
             path: Path | None = None
             if rank is None or rank == 0:
                 path = contexts.enter_context(_reserved_zip(wanted, env))
-            vec_env = make_vec_env(env, n_envs=n_envs, seed=seed)
+            make_envs = make_compiled_vec_env if is_compiled(env) else make_vec_env
+            vec_env = make_envs(env, n_envs=n_envs, seed=seed)
             model = make_model(
                 policy_for(vec_env.observation_space),
                 vec_env,
@@ -87,7 +88,7 @@ def train(
                 seed=seed,
                 device=device,
             )
-            eval_env = make_vec_env(env, seed=seed)
+            eval_env = make_envs(env, seed=seed)
         saved_to = _train_and_save(model, path, timesteps, rank, quiet)
         if rank is not None:
             ranks.leave_together()
@@ -165,21 +166,6 @@ def _evaluate(model: TDA2C, env: VecEnv, path: Path) -> None:
         print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} +/- {std:.2f}")
     finally:
         print(f"Saved to {path}")
-
-
-class PrintEpisodes(BaseCallback):
-    """Prints the number and the unscaled return of each finished episode, as the reference program does."""
-
-    def _on_training_start(self) -> None:
-        self.n_episodes = 0
-
-    def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
-            if "episode" in info:
-                check_episode(info["episode"])
-                print(f"EP{self.n_episodes} EpisodeReward={info['episode']['r']}")
-                self.n_episodes += 1
-        return True
 
 
 def _writable_zip(save: Path) -> Path:

@@ -50,6 +50,8 @@ class EnvBatch:
         """steps of the running episodes, ``(n_envs,)``"""
         self.generators = [np_random()[0] for _ in range(n_envs)]
         """always the same objects: compiled code has pointers to them, so seeds and saved states change them"""
+        self.n_moves = 0
+        """how many times Python stepped or reset the copies"""
         self._prepare()
 
     def _prepare(self) -> None:
@@ -92,6 +94,7 @@ class EnvBatch:
 
         :return: the first observations, ``(n_envs, *observation_shape)``, in a new array
         """
+        self.n_moves += 1
         observations = self.new_observations()
         self._kernels.reset_all_from_python(*self._reset_arguments(observations))
         return self._shaped(observations)
@@ -105,6 +108,7 @@ class EnvBatch:
         :return: the observations after the step or the reset, ``(n_envs, *observation_shape)``, in a new array
         :raises ValueError: if an action is invalid
         """
+        self.n_moves += 1
         observations = self.new_observations()
         self._kernels.step_all_from_python(*self._step_arguments(self.checked(actions), observations))
         return self._shaped(observations)

@@ -90,12 +90,14 @@ def check_render_mode(env: CompiledEnv, render_mode: str | None) -> None:
 
     :param env: the environment
     :param render_mode: the render mode
-    :raises ValueError: if it is unknown, or the environment draws nothing
+    :raises ValueError: if it is unknown
+    :raises TypeError: if the environment draws nothing
     """
     if render_mode not in (None, "rgb_array"):
         raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
     if render_mode is not None and env.render is None:
-        raise ValueError(f"render_mode={render_mode!r} needs CompiledEnv(render=...)")
+        # after a TypeError, SB3 makes an environment without a render mode
+        raise TypeError(f"render_mode={render_mode!r} needs CompiledEnv(render=...)")
 
 
 def width(space: spaces.Space[Any]) -> int:

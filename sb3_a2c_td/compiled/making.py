@@ -1,5 +1,10 @@
 """Makes compiled environments by their ids: the entry points of the registered ids, and SB3's ``VecEnv``."""
 
+import importlib
+from typing import cast
+
+import gymnasium as gym
+
 from sb3_a2c_td.arguments import checked_seed
 from sb3_a2c_td.compiled import classic_control
 from sb3_a2c_td.compiled.env import CompiledEnv
@@ -16,23 +21,44 @@ ENVS = {
     "sb3_a2c_td/Pendulum-v1": classic_control.PENDULUM,
     "sb3_a2c_td/Inventory-v0": INVENTORY,
 }
-"""the compiled environments by their ids"""
+"""the compiled environments of this package by their ids"""
+VECTOR_ENTRY_POINTS = (
+    "sb3_a2c_td.compiled.making:make_vector_env",
+    "sb3_a2c_td.compiled:CompiledVectorEnv",
+    CompiledVectorEnv,
+)
+"""vector entry points of ids that make compiled environments"""
+
+
+def is_compiled(env_id: str) -> bool:
+    """Check whether an id makes a compiled environment.
+
+    :param env_id: a registered id; with a module in front, as in ``"module:Env-v0"``, the module is imported
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    spec = gym.registry.get(name)
+    # make_vec cannot add wrappers
+    return spec is not None and spec.vector_entry_point in VECTOR_ENTRY_POINTS and not spec.additional_wrappers
 
 
 def make_compiled_vec_env(env: CompiledEnv | str, n_envs: int = 1, seed: int | None = None) -> CompiledVecEnv:
     """Make an SB3 ``VecEnv`` of a compiled environment, as ``make_vec_env`` makes one of any environment.
 
-    :param env: the environment, or the id of one that this package compiles
+    :param env: the environment, or a registered id of one
     :param n_envs: how many copies
     :param seed: the seed of the first copy; the next ones have the next numbers
     :raises ImportError: if numba is not installed
-    :raises ValueError: if the id is unknown, an argument is out of range, or a function does not compile
+    :raises ValueError: if the id is none of a compiled environment, an argument is out of range, or a function does not
+        compile
     """
     if isinstance(env, str):
-        if env not in ENVS:
+        if not is_compiled(env):
             raise ValueError(f"env={env!r} is none of the compiled environments: {', '.join(ENVS)}")
-        env = ENVS[env]
-    vec_env = CompiledVecEnv(env, n_envs)
+        vec_env = CompiledVecEnv.sharing(cast(CompiledVectorEnv, gym.make_vec(env, n_envs)))
+    else:
+        vec_env = CompiledVecEnv(env, n_envs)
     if seed is not None:
         vec_env.seed(checked_seed(seed))
     return vec_env

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from sb3_a2c_td.compiled.batch import EnvBatch
 from sb3_a2c_td.compiled.env import CompiledEnv, copied_spaces
+from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
 from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO, Info
 
@@ -28,16 +29,32 @@ class CompiledVecEnv(VecEnv):
     :raises ValueError: if a function does not compile, or ``n_envs`` is below 1
     """
 
-    n_moves = 0
-    """how many times the environments were stepped or reset"""
-
     def __init__(self, env: CompiledEnv, n_envs: int = 1) -> None:
-        self._batch = EnvBatch(env, n_envs)
+        self._set_up(EnvBatch(env, n_envs))
+
+    @classmethod
+    def sharing(cls, env: CompiledVectorEnv) -> Self:
+        """Return the copies of a native vector environment as a ``VecEnv``. Stepping one also steps the other.
+
+        :param env: the native vector environment
+        """
+        vec_env = cls.__new__(cls)
+        vec_env._set_up(env.batch)
+        return vec_env
+
+    def _set_up(self, batch: EnvBatch) -> None:
+        n_envs = len(batch.states)
+        self._batch = batch
         self.statistics = EpisodeStatistics(n_envs)
         """returns and lengths of the running episodes"""
-        self._actions = self._batch.new_actions()
+        self._actions = batch.new_actions()
         self._was_reset = False
-        super().__init__(n_envs, *copied_spaces(env))
+        super().__init__(n_envs, *copied_spaces(batch.env))
+
+    @property
+    def n_moves(self) -> int:
+        """How many times Python stepped or reset the environments."""
+        return self._batch.n_moves
 
     # What compiled code needs to continue these environments
 
@@ -83,7 +100,6 @@ class CompiledVecEnv(VecEnv):
 
         :return: the first observations, ``(n_envs, *observation_shape)``
         """
-        self.n_moves += 1
         self._batch.seed(self._seeds)
         self._reset_seeds()
         self._reset_options()
@@ -107,7 +123,6 @@ class CompiledVecEnv(VecEnv):
         :return: observations, rewards (float32), dones (bool) and infos, one of each for every environment
         :raises ValueError: if an action is invalid
         """
-        self.n_moves += 1
         batch = self._batch
         observations = batch.step(self._actions)
         self.statistics.add(batch.rewards)

@@ -46,7 +46,8 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_modes": render_modes(env)}
-        self._batch = EnvBatch(env, num_envs, max_episode_steps)
+        self.batch = EnvBatch(env, num_envs, max_episode_steps)
+        """the copies"""
         self.single_observation_space, self.single_action_space = copied_spaces(env)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -62,9 +63,9 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if seed is not None:
             seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-            self._batch.seed(seeds)
+            self.batch.seed(seeds)
         self._was_reset = True
-        return self._batch.reset(), {}
+        return self.batch.reset(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take a step in every copy, and reset those whose episode ended.
@@ -74,7 +75,7 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if not self._was_reset:
             raise ResetNeeded("Cannot call step() before reset()")
-        batch = self._batch
+        batch = self.batch
         observations = batch.step(np.asarray(actions))
         ended = batch.terminated | batch.truncated
         infos = final_infos(batch.last_observations(np.flatnonzero(ended)), ended) if ended.any() else {}
@@ -85,4 +86,4 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
 
         :return: a picture per copy; ``None`` without a ``render_mode``
         """
-        return None if self.render_mode is None else tuple(self._batch.pictures())
+        return None if self.render_mode is None else tuple(self.batch.pictures())

@@ -17,8 +17,9 @@ from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 class CountsMoves(Protocol):
     """Environments that count how many times they were stepped or reset."""
 
-    n_moves: int
-    """how many times"""
+    @property
+    def n_moves(self) -> int:
+        """How many times."""
 
 
 class MoveDetector:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from gymnasium.wrappers.vector import ClipReward
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -26,8 +28,8 @@ from stable_baselines3.common.vec_env import VecCheckNan, VecNormalize
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms import compiled_training
-from sb3_a2c_td.algorithms.callbacks import SaveEvery
-from sb3_a2c_td.compiled import CompiledEnv, CompiledVecEnv
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
+from sb3_a2c_td.compiled import CompiledEnv, CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.compiled.classic_control import CARTPOLE, PENDULUM
 from sb3_a2c_td.engines import mlp_parameters
 from tests.algorithms.comparing import assert_same_parameters
@@ -224,6 +226,94 @@ class NoiseOfActions:
         return self._noise[begin : self._begin]
 
 
+CARTPOLE_ID = "sb3_a2c_td/CartPole-v1"
+
+
+def loaded(path: Path, env: Any) -> TDA2C:
+    TDA2C("MlpPolicy", "CartPole-v1", seed=3, device="cpu").save(path)
+    return TDA2C.load(path, env, device="cpu")
+
+
+def with_env(env: Any) -> TDA2C:
+    model = TDA2C("MlpPolicy", "CartPole-v1", seed=3, device="cpu")
+    model.set_env(env)
+    return model
+
+
+WAYS = {
+    "constructor": lambda path, env: TDA2C("MlpPolicy", env, seed=3, device="cpu"),
+    "load": loaded,
+    "set_env": lambda path, env: with_env(env),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_name_makes_environments_for_compiled_code(way: str, tmp_path: Path, python_steps: list[int]) -> None:
+    envs = (CARTPOLE_ID, make_compiled_vec_env(CARTPOLE_ID))
+    models = [WAYS[way](tmp_path / "model", env) for env in envs]
+    for model in models:
+        # load() does not seed
+        model.set_random_seed(3)
+        model.learn(2_000)
+    assert len(python_steps) < 0.1 * 4_000
+    np.testing.assert_equal(*map(state_of, models))
+
+
+def test_a_name_trains_as_the_single_environment(python_steps: list[int]) -> None:
+    arguments = {"engine": "numba", "seed": 3, "device": "cpu"}
+    named = TDA2C("MlpPolicy", CARTPOLE_ID, **arguments).learn(1_000)
+    n_compiled = len(python_steps)
+    single = TDA2C("MlpPolicy", gym.make(CARTPOLE_ID), **arguments).learn(1_000)
+    assert n_compiled < 0.1 * len(python_steps)
+    assert_same_parameters(named, single)
+    assert [e["r"] for e in named.ep_info_buffer] == [e["r"] for e in single.ep_info_buffer]
+
+
+def test_native_environments_are_trained_in_compiled_code(python_steps: list[int]) -> None:
+    """The model and the user have the same environments, so that it notices when the user steps them."""
+    native = gym.make_vec(CARTPOLE_ID, 4)
+    models = [TDA2C("MlpPolicy", env, seed=3, device="cpu") for env in (native, make_compiled_vec_env(CARTPOLE_ID, 4))]
+    for model in models:
+        model.learn(4_000)
+    assert len(python_steps) < 0.1 * 2_000
+    np.testing.assert_equal(*map(state_of, models))
+    native.reset(seed=9)
+    models[1].env.seed(9)
+    models[1].env.reset()
+    for model in models:
+        model.learn(100, reset_num_timesteps=False)
+    np.testing.assert_equal(*map(state_of, models))
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_all_episodes_are_printed(n_envs: int, python_steps: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for extra in ([], [EveryStep()]):
+        new_model(n_envs=n_envs).learn(3_000, [PrintEpisodes(), *extra])
+        printed.append(capsys.readouterr().out)
+        n_steps = len(python_steps)
+        python_steps.clear()
+    assert n_steps == 3_000 // n_envs
+    assert printed[0] == printed[1]
+    assert len(printed[0].splitlines()) > 50
+
+
+def test_a_callback_that_fails_leaves_complete_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The printed lines may go to a program that ends early."""
+    model, uninterrupted = new_model(n_envs=2), new_model(n_envs=2).learn(1_000)
+
+    def fail(*args: Any) -> None:
+        if model.num_timesteps > 100:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(PrintEpisodes, "print_episodes", fail)
+    with pytest.raises(BrokenPipeError):
+        model.learn(1_000, PrintEpisodes())
+    assert 100 < model.num_timesteps < 1_000
+    model.learn(1_000 - model.num_timesteps, reset_num_timesteps=False)
+    np.testing.assert_equal(state_of(model)["parameters"], state_of(uninterrupted)["parameters"])
+
+
 def callbacks_in(folder: Path) -> list[BaseCallback]:
     eval_env = CompiledVecEnv(CARTPOLE, 2)
     eval_env.seed(1)
@@ -353,6 +443,9 @@ def test_an_interrupted_training_continues_exactly(monkeypatch: pytest.MonkeyPat
     np.testing.assert_equal(state_of(model)["parameters"], state_of(uninterrupted)["parameters"])
 
 
+WAY_OUT = "use make_compiled_vec_env, with no wrapper or in VecNormalize"
+
+
 class Subclass(TDA2C):
     """Overrides nothing."""
 
@@ -361,7 +454,18 @@ class Subclass(TDA2C):
     ("make", "callback", "reason"),
     [
         (lambda: new_model(verbose=1), EveryStep(), "EveryStep must be called at every step"),
-        (lambda: new_model(verbose=1, wrap=VecCheckNan), None, None),
+        (lambda: new_model(verbose=1, wrap=VecCheckNan), None, f"Python has to step VecCheckNan: {WAY_OUT}"),
+        (
+            lambda: TDA2C("MlpPolicy", gym.make(CARTPOLE_ID), verbose=1, normalize_observations=True),
+            None,
+            f"Python has to step DummyVecEnv: {WAY_OUT}",
+        ),
+        (
+            lambda: TDA2C("MlpPolicy", ClipReward(gym.make_vec(CARTPOLE_ID), 0.0, 1.0), verbose=1),
+            None,
+            f"Python has to step GymnasiumVecEnv: {WAY_OUT}",
+        ),
+        (lambda: TDA2C("MlpPolicy", "CartPole-v1", verbose=1, device="cpu"), None, None),
         (lambda: new_model(verbose=1, engine="numpy"), None, "the engine is numpy, not numba"),
         (lambda: new_model(verbose=1, policy_kwargs={"activation_fn": th.nn.ELU}), None, "the engine is autograd"),
         (
@@ -382,7 +486,7 @@ def test_other_trainings_go_step_by_step(
     make().learn(50, callback)
     assert python_steps == list(range(50))
     output = capsys.readouterr().out
-    assert (f"Training step by step, since {reason}" in output) if reason else ("compiled code" not in output)
+    assert (f"Training step by step, since {reason}" in output) if reason else ("Training" not in output)
 
 
 def test_a_replaced_method_is_called_in_every_step(python_steps: list[int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_pictures_need_a_function() -> None:
     env.reset(seed=0)
     assert env.render().shape == (400, 600, 3)
     assert CompiledGymnasiumEnv(CARTPOLE).render() is None
-    with pytest.raises(ValueError, match=r"render_mode='rgb_array' needs CompiledEnv\(render=...\)"):
+    with pytest.raises(TypeError, match=r"render_mode='rgb_array' needs CompiledEnv\(render=...\)"):
         CompiledGymnasiumEnv(WALK, "rgb_array")
     with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'human'"):
         CompiledGymnasiumEnv(CARTPOLE, "human")

@@ -1,15 +1,19 @@
 """The ids make all three faces of the shipped environments, and both checkers accept them."""
 
 import warnings
+from collections.abc import Iterator
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import TimeAwareObservation
+from stable_baselines3 import A2C
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from sb3_a2c_td.compiled import CompiledGymnasiumEnv, CompiledVectorEnv, check_compiled_env, make_compiled_vec_env
-from sb3_a2c_td.compiled.making import ENVS
+from sb3_a2c_td.compiled.making import ENVS, is_compiled
+from tests.compiled.environments import WALK
 
 
 def warnings_of(env: gym.Env) -> set[str]:
@@ -73,6 +77,33 @@ def test_a_seed_is_that_of_the_first_copy() -> None:
         make_compiled_vec_env("sb3_a2c_td/CartPole-v1", 1, seed=4),
     )
     assert np.array_equal(one.reset()[1:], other.reset())
+
+
+@pytest.fixture
+def own_id() -> Iterator[str]:
+    """Register an environment as users do."""
+    entry_points = {"entry_point": CompiledGymnasiumEnv, "vector_entry_point": "sb3_a2c_td.compiled:CompiledVectorEnv"}
+    gym.register("Walk-v0", **entry_points, max_episode_steps=3, kwargs={"env": WALK})
+    yield "Walk-v0"
+    gym.registry.pop("Walk-v0")
+
+
+def test_registered_ids_are_made_with_their_time_limit(own_id: str) -> None:
+    env = make_compiled_vec_env(own_id, 2)
+    assert env.compiled_env is WALK
+    assert env.max_episode_steps == 3
+    assert is_compiled("tests.compiled.test_making:Walk-v0")
+
+
+def test_other_ids_are_not_compiled(own_id: str) -> None:
+    wrapper = TimeAwareObservation(gym.make(own_id)).spec.additional_wrappers[-1]
+    gym.registry[own_id].additional_wrappers = (wrapper,)
+    assert not any(map(is_compiled, (own_id, "CartPole-v1", "sb3_a2c_td/Chain-v0", "NoSuchEnvironment-v0")))
+
+
+@pytest.mark.parametrize("env_id", ENVS)
+def test_algorithms_of_sb3_take_the_ids(env_id: str) -> None:
+    A2C("MlpPolicy", env_id, device="cpu").learn(10)
 
 
 def test_unknown_ids_are_rejected() -> None:
