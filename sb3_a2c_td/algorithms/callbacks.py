@@ -87,8 +87,13 @@ class StopOnRequest(BaseCallback):
         super().__init__()
         self._request = request
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether a signal came."""
+        return self._request.signum is not None
+
     def _on_step(self) -> bool:
-        return self._request.signum is None
+        return not self.is_requested
 
 
 class ProgressBar(ProgressBarCallback):
@@ -107,8 +112,12 @@ class ProgressBar(ProgressBarCallback):
         self._first_step = self.model.num_timesteps
 
     def _on_step(self) -> bool:
-        self.pbar.update(self.model.num_timesteps - self._first_step - self.pbar.n)
+        self.show_steps()
         return True
+
+    def show_steps(self) -> None:
+        """Show the steps of the model."""
+        self.pbar.update(self.model.num_timesteps - self._first_step - self.pbar.n)
 
 
 @contextmanager

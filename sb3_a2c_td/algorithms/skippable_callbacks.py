@@ -40,11 +40,10 @@ STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
     StopTrainingOnMaxEpisodes: lambda callback, n_envs: math.ceil(
         (callback._total_max_episodes - callback.n_episodes) / n_envs
     ),
-    # these only need to be called from time to time
+    StopOnRequest: lambda callback, n_envs: 1 if callback.is_requested else math.inf,
+    # skip() does what they would have done
     ProgressBarCallback: lambda callback, n_envs: math.inf,
     ProgressBar: lambda callback, n_envs: math.inf,
-    StopOnRequest: lambda callback, n_envs: math.inf,
-    # it can print the episodes of skipped steps
     PrintEpisodes: lambda callback, n_envs: math.inf,
 }
 """for each skippable callback, the steps until it does something, with this number of environments"""
@@ -86,7 +85,9 @@ def skip(callback: BaseCallback, n_steps: int, returns: np.ndarray) -> None:
         callback.n_episodes += len(returns)
     elif isinstance(callback, PrintEpisodes):
         callback.print_episodes([round(value, 6) for value in returns.tolist()])
-    elif type(callback) is ProgressBarCallback:
+    elif isinstance(callback, ProgressBar):
+        callback.show_steps()
+    elif isinstance(callback, ProgressBarCallback):
         callback.pbar.update(n_steps * callback.training_env.num_envs)
 
 

@@ -28,10 +28,11 @@ from stable_baselines3.common.vec_env import VecCheckNan, VecNormalize
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms import compiled_training
-from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, ProgressBar, SaveEvery, StopOnRequest
 from sb3_a2c_td.compiled import CompiledEnv, CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.compiled.classic_control import CARTPOLE, PENDULUM
 from sb3_a2c_td.engines import mlp_parameters
+from sb3_a2c_td.faults.interrupts import Interrupts, StopRequest
 from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.tda2c.test_traces import TRACES, actor_layers, critic_layers, flat, set_weights
 
@@ -296,6 +297,27 @@ def test_all_episodes_are_printed(n_envs: int, python_steps: list[int], capsys: 
     assert n_steps == 3_000 // n_envs
     assert printed[0] == printed[1]
     assert len(printed[0].splitlines()) > 50
+
+
+@pytest.mark.parametrize("make_bar", [ProgressBarCallback, lambda: ProgressBar(Interrupts())])
+def test_progress_bars_follow_the_steps(make_bar: Callable[[], ProgressBarCallback]) -> None:
+    bar, model, shown = make_bar(), new_model(), []
+
+    class ReadingBar(Recorder):
+        def write(self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0) -> None:
+            shown.append((step, bar.pbar.n))
+
+    model.set_logger(Logger(None, [ReadingBar()]))
+    model.learn(3_000, bar)
+    assert len(shown) >= 5
+    assert all(step == n for step, n in shown)
+
+
+def test_a_stop_request_ends_training_soon() -> None:
+    request, model = StopRequest(), new_model()
+    threading.Timer(0.3, setattr, (request, "signum", signal.SIGTERM)).start()
+    model.learn(1_000_000, StopOnRequest(request))
+    assert 0 < model.num_timesteps < 500_000
 
 
 def test_a_callback_that_fails_leaves_complete_updates(monkeypatch: pytest.MonkeyPatch) -> None:
