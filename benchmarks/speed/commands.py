@@ -12,7 +12,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from benchmarks.conditions import conditions, describe
-from benchmarks.speed import adapter, arithmetic, breakdown, footprint, scaling, soak, tabular, throughput
+from benchmarks.speed import adapter, arithmetic, breakdown, footprint, many_seeds, scaling, soak, tabular, throughput
 from benchmarks.speed.settings import DEFAULTS, SETTINGS
 from benchmarks.tables import markdown_table
 
@@ -171,6 +171,23 @@ def measure_tabular(
     measured = tabular.measure(n_envs, rounds, seconds)
     _save(output / "tabular.json", facts, tabular.as_records(measured))
     print(f"{describe(facts)}\n\n{tabular.table(measured)}")
+
+
+@app.command("many-seeds")
+def measure_many_seeds(
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed.")] = 200_000,
+    threads: Annotated[int, typer.Option(min=2, help="Threads to compare with one.")] = 2,
+    rounds: Rounds = 5,
+    output: Output = RESULTS,
+) -> None:
+    """Measure the seconds to train many seeds on a compiled environment in one thread and in several."""
+    _set_threads(1)
+    facts = conditions()
+    measured = many_seeds.measure(seeds, steps, threads, rounds)
+    _save(output / "many-seeds.json", facts, many_seeds.as_records(measured))
+    title = f"{seeds} seeds of {many_seeds.ENV_ID}, {steps:,} steps each"
+    print(f"{describe(facts)}\n\n{title}\n\n{many_seeds.table(measured)}")
 
 
 def _set_threads(n_threads: int) -> None:

@@ -6,6 +6,7 @@ whose type is its signature. So one kernel steps all environments with the same 
 
 import functools
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -121,10 +122,14 @@ def in_typed_list(functions: tuple[Any, ...], signatures: Sequence[Any]) -> Any:
         return _list_maker(types.Tuple([types.FunctionType(signature) for signature in signatures]))(functions)
 
 
+_filters = threading.RLock()
+
+
 @contextmanager
 def without_warnings() -> Iterator[None]:
     """Silence numba's warnings that first-class functions are experimental, and that large tables are not cached."""
-    with warnings.catch_warnings():
+    # filters belong to all threads: one that ends first would restore those of before for the others
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
         warnings.filterwarnings("ignore", "Cannot cache compiled function", NumbaWarning)
         yield

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,36 @@ def test_a_resumed_training_equals_an_uninterrupted_one(wrap: Callable[[Any], An
         state["counts"] = state["counts"][:2]
         del state["logged"]
     np.testing.assert_equal(found, expected)
+
+
+MANY: list[dict[str, Any]] = [
+    {"n_envs": 2, "seed": 0},
+    {"n_envs": 2, "seed": 1},
+    {"env": PENDULUM, "wrap": VecNormalize},
+    {"normalize_observations": True, "max_grad_norm": 0.5},
+    {"engine": "numpy"},
+    {"policy_kwargs": {"activation_fn": th.nn.ELU}},
+]
+
+
+def train_with_evaluation(model: TDA2C) -> dict[str, Any]:
+    env = CompiledVecEnv(model.env.unwrapped.compiled_env)
+    eval_env = VecNormalize(env) if isinstance(model.get_env(), VecNormalize) else env
+    eval_env.seed(1)
+    callback = EvalCallback(eval_env, eval_freq=300, n_eval_episodes=1, verbose=0)
+    model.learn(900, callback, log_interval=20)
+    return {**state_of(model), "evaluation": (callback.last_mean_reward, callback.evaluations_timesteps)}
+
+
+def test_trainings_in_threads_equal_those_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = [train_with_evaluation(new_model(**case)) for case in MANY]
+    models = [new_model(**case) for case in MANY]
+    n_threads = th.get_num_threads()
+    monkeypatch.setattr(compiled_training, "SECONDS", 0.001)
+    with ThreadPoolExecutor(3) as threads:
+        in_threads = list(threads.map(train_with_evaluation, models))
+    np.testing.assert_equal(in_threads, alone)
+    assert th.get_num_threads() == n_threads
 
 
 def failing_env(at_step: int, place: str) -> CompiledEnv:

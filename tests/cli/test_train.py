@@ -19,7 +19,9 @@ from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import app, outputs
+from sb3_a2c_td.compiled import make_compiled_vec_env
 from sb3_a2c_td.engines import compilation
+from tests.algorithms.comparing import assert_same_parameters
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 STOPPED = re.compile(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n")
@@ -71,6 +73,28 @@ def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) ->
     assert env is not model.get_env()
     assert re.fullmatch(r"Mean return of 20 evaluation episodes: \d+\.\d\d \+/- \d+\.\d\d", evaluation)
     assert saved == "Saved to tda2c_CartPole-v1.zip"
+
+
+def test_compiled_environments_are_trained_in_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_python_steps = 0
+    collect_step = TDA2C._collect_step
+
+    def counted(*args: Any) -> bool:
+        nonlocal n_python_steps
+        n_python_steps += 1
+        return collect_step(*args)
+
+    monkeypatch.setattr(TDA2C, "_collect_step", counted)
+    env_id = "sb3_a2c_td/CartPole-v1"
+    out = succeed(f"--env {env_id} --n-envs 2 --timesteps 3000 --seed 1 --device cpu --save cartpole")
+    assert n_python_steps < 0.1 * 1_500
+    episodes = [line for line in out.splitlines() if line.startswith("EP")]
+    model = TDA2C("MlpPolicy", make_compiled_vec_env(env_id, 2, seed=1), seed=1, device="cpu").learn(3_000)
+    last = [f"EpisodeReward={episode['r']}" for episode in model.ep_info_buffer]
+    assert len(episodes) >= len(last) > 50
+    assert [line.split()[1] for line in episodes[-len(last) :]] == last
+    assert [line.split()[0] for line in episodes] == [f"EP{number}" for number in range(len(episodes))]
+    assert_same_parameters(model, TDA2C.load("cartpole", device="cpu"))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])

@@ -3,7 +3,11 @@
 import gc
 import subprocess
 import sys
+import threading
+import time
+import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numba
@@ -12,7 +16,7 @@ import pytest
 
 from sb3_a2c_td.compiled import CompiledEnv, make_compiled_vec_env
 from sb3_a2c_td.compiled.classic_control import CARTPOLE, MOUNTAIN_CAR
-from sb3_a2c_td.compiled.functions import compiled_functions
+from sb3_a2c_td.compiled.functions import compiled_functions, without_warnings
 from sb3_a2c_td.compiled.stepping import step_all_from_python
 from tests.compiled.environments import WALK, reset_walk, step_walk
 
@@ -27,6 +31,25 @@ def test_environments_with_the_same_dtypes_share_a_kernel() -> None:
     before = step_all_from_python.signatures
     make_compiled_vec_env(MOUNTAIN_CAR)
     assert step_all_from_python.signatures == before
+
+
+def test_filters_of_warnings_stay_when_two_threads_compile() -> None:
+    before, has_begun = list(warnings.filters), threading.Event()
+
+    def begin() -> None:
+        with without_warnings():
+            has_begun.set()
+            time.sleep(0.1)
+
+    def join_later() -> None:
+        has_begun.wait()
+        with without_warnings():
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(2) as threads:
+        for future in (threads.submit(begin), threads.submit(join_later)):
+            future.result()
+    assert warnings.filters == before
 
 
 def test_functions_of_numba_are_compiled_as_plain_ones() -> None:

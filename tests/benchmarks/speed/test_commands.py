@@ -49,6 +49,14 @@ def test_throughput_measures_every_arm(tmp_path: Path) -> None:
     assert (tmp_path / "throughput-cpu.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_many_seeds_compares_threads(tmp_path: Path) -> None:
+    arguments = ("--seeds", "2", "--steps", "500", "--rounds", "3", "--output", str(tmp_path))
+    assert [row[0] for row in rows_of(run("many-seeds", *arguments))] == ["every 100 rollouts", "none"]
+    for result in json.loads((tmp_path / "many-seeds.json").read_text())["results"]:
+        one, many = result["seconds_in_one_thread"], result["seconds_in_threads"]
+        assert result["speedup"] == sorted(a / b for a, b in zip(one, many, strict=True))[1]
+
+
 def test_parts_of_the_breakdown_add_up(tmp_path: Path) -> None:
     output = run(
         "breakdown", "--setting", "cartpole-16", "--rounds", "1", "--seconds", "0.05", "--output", str(tmp_path)
