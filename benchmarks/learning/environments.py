@@ -6,7 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td.compiled.making import ENVS, make_compiled_vec_env
 from sb3_a2c_td.envs import minatar, registration
 
 INVALID_ACTIONS: dict[str, dict[str, Any]] = {
@@ -55,6 +58,17 @@ class Environment:
             # one-hot, as in SB3
             return gym.wrappers.FlattenObservation(env)
         return env
+
+    def make_vec(self, n_envs: int, seed: int) -> VecEnv:
+        """Make environments that record the return and length of each episode: compiled ones, where there are some.
+
+        :param n_envs: how many
+        :param seed: seed of the first
+        """
+        compiled = f"sb3_a2c_td/{self.name}"
+        if compiled in ENVS:
+            return make_compiled_vec_env(compiled, n_envs, seed)
+        return make_vec_env(self.make, n_envs, seed=seed)
 
 
 ENVIRONMENTS = {

@@ -14,8 +14,6 @@ import torch as th
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits
@@ -27,6 +25,7 @@ from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
+from sb3_a2c_td.algorithms.callbacks import Episode, EpisodeCallback
 from sb3_a2c_td.policies.minatar import MinAtarCnn
 from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
 
@@ -47,18 +46,16 @@ SEED_STRIDE = 1_000
 _TRAINING_LOCK = threading.Lock()
 
 
-class EpisodeRecorder(BaseCallback):
+class EpisodeRecorder(EpisodeCallback):
     """Records the end, return and length of every training episode."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.episodes: list[tuple[int, float, int]] = []
+        self.episodes: list[Episode] = []
 
-    def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
-            if "episode" in info:
-                self.episodes.append((self.num_timesteps, info["episode"]["r"], info["episode"]["l"]))
-        return True
+    def on_episodes(self, episodes: list[Episode]) -> None:
+        """Record the next episodes."""
+        self.episodes += episodes
 
 
 def train(job: Job, first_seed: int = 0) -> Record:
@@ -95,7 +92,7 @@ def train(job: Job, first_seed: int = 0) -> Record:
     )
 
 
-def _episodes(environment: Environment, settings: Settings, seed: int) -> list[tuple[int, float, int]]:
+def _episodes(environment: Environment, settings: Settings, seed: int) -> list[Episode]:
     env = make_env(environment, settings, seed)
     try:
         if settings.algorithm == "random":
@@ -108,13 +105,13 @@ def _episodes(environment: Environment, settings: Settings, seed: int) -> list[t
 
 
 def make_env(environment: Environment, settings: Settings, seed: int) -> VecEnv:
-    """Make the environments of a run, each with a ``Monitor`` that records unnormalised returns.
+    """Make the environments of a run, which record unnormalised returns.
 
     :param environment: the environment
     :param settings: settings of the run
     :param seed: seed of the first environment
     """
-    env: VecEnv = make_vec_env(environment.make, settings.n_envs, seed=seed)
+    env = environment.make_vec(settings.n_envs, seed)
     if settings.normalize is not None:
         # RL Zoo passes the discount factor to VecNormalize too
         env = VecNormalize(env, **{"gamma": settings.arguments.get("gamma", 0.99), **settings.normalize})
@@ -150,14 +147,14 @@ def _resolved(value: Any, n_steps: int) -> Any:
     return value
 
 
-def _random_episodes(env: VecEnv, n_steps: int, seed: int) -> list[tuple[int, float, int]]:
+def _random_episodes(env: VecEnv, n_steps: int, seed: int) -> list[Episode]:
     env.action_space.seed(seed)
     env.reset()
     episodes = []
     for step in range(1, n_steps + 1):
         _, _, _, infos = env.step(np.array([env.action_space.sample()]))
         if "episode" in infos[0]:
-            episodes.append((step, infos[0]["episode"]["r"], infos[0]["episode"]["l"]))
+            episodes.append(Episode(step, infos[0]["episode"]["r"], infos[0]["episode"]["l"]))
     return episodes
 
 

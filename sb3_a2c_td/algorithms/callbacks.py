@@ -1,7 +1,9 @@
 """Callbacks that save models, stop training, print episodes and show progress."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
@@ -53,28 +55,49 @@ class SaveEvery(BaseCallback):
         return True
 
 
-class PrintEpisodes(BaseCallback):
+class Episode(NamedTuple):
+    """An episode that ended in training."""
+
+    end: int
+    """steps of all environments after its last step (``num_timesteps``)"""
+    value: float
+    """its return, as ``Monitor`` rounds it"""
+    length: int
+
+
+class EpisodeCallback(BaseCallback, ABC):
+    """Receives each episode that ends.
+
+    Compiled training need not stop for it: it hands over the episodes of many steps at a time.
+    """
+
+    @abstractmethod
+    def on_episodes(self, episodes: list[Episode]) -> None:
+        """Receive the next episodes.
+
+        :param episodes: in the order in which they ended
+        """
+
+    def _on_step(self) -> bool:
+        ended = [info["episode"] for info in self.locals["infos"] if "episode" in info]
+        for episode in ended:
+            check_episode(episode)
+        self.on_episodes([Episode(self.num_timesteps, episode["r"], episode["l"]) for episode in ended])
+        return True
+
+
+class PrintEpisodes(EpisodeCallback):
     """Prints the number and the unscaled return of each finished episode, as the reference program does."""
 
     def _on_training_start(self) -> None:
         self.n_episodes = 0
 
-    def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
-            if "episode" in info:
-                check_episode(info["episode"])
-                self.print_episodes([info["episode"]["r"]])
-        return True
-
-    def print_episodes(self, returns: Sequence[float]) -> None:
-        """Print the next episodes.
-
-        :param returns: their returns
-        """
-        if returns:
-            # in one call, since a progress bar draws itself again after each
-            print("\n".join(f"EP{n} EpisodeReward={value}" for n, value in enumerate(returns, self.n_episodes)))
-            self.n_episodes += len(returns)
+    def on_episodes(self, episodes: list[Episode]) -> None:
+        """Print the next episodes, in one call, since a progress bar draws itself again after each."""
+        if episodes:
+            lines = [f"EP{n} EpisodeReward={episode.value}" for n, episode in enumerate(episodes, self.n_episodes)]
+            print("\n".join(lines))
+            self.n_episodes += len(episodes)
 
 
 class StopOnRequest(BaseCallback):

@@ -18,7 +18,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from sb3_a2c_td.algorithms.skippable_callbacks import needing_every_step, skip, steps_until_due
+from sb3_a2c_td.algorithms.skippable_callbacks import EndedEpisodes, needing_every_step, skip, steps_until_due
 from sb3_a2c_td.compiled.gymnasium_env import CompiledGymnasiumEnv
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
@@ -224,7 +224,8 @@ class CompiledTraining:
                 model.logger.record("train/explained_variance", progress.explained_variance)
             model._log_update(trained.update)
         # last, since it may raise an error
-        skip(self._callback, progress.n_steps, trained.episodes.returns[: progress.n_episodes])
+        returns, lengths, steps = (array[: progress.n_episodes] for array in trained.episodes)
+        skip(self._callback, progress.n_steps, EndedEpisodes(first_step + steps * model.n_envs, returns, lengths))
 
     def _record_episodes(self, trained: Trained, began: float, seconds: float) -> None:
         model, statistics, n = self._model, self._envs.env.statistics, trained.progress.n_episodes

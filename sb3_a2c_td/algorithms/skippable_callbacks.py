@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from stable_baselines3.common.callbacks import (
@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnMaxEpisodes,
 )
 
-from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, ProgressBar, SaveEvery, StopOnRequest
+from sb3_a2c_td.algorithms.callbacks import Episode, EpisodeCallback, ProgressBar, SaveEvery, StopOnRequest
 
 StepsUntilDue = Callable[[Any, int], float]
 
@@ -44,9 +44,22 @@ STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
     # skip() does what they would have done
     ProgressBarCallback: lambda callback, n_envs: math.inf,
     ProgressBar: lambda callback, n_envs: math.inf,
-    PrintEpisodes: lambda callback, n_envs: math.inf,
 }
 """for each skippable callback, the steps until it does something, with this number of environments"""
+
+
+class EndedEpisodes(NamedTuple):
+    """Episodes that ended in skipped steps, in their order."""
+
+    ends: np.ndarray
+    """steps of all environments after the last step of each"""
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    def as_list(self) -> list[Episode]:
+        """Return them one by one."""
+        rows = zip(self.ends.tolist(), self.returns.tolist(), self.lengths.tolist(), strict=True)
+        return [Episode(end, round(value, 6), length) for end, value, length in rows]
 
 
 def needing_every_step(callback: BaseCallback) -> BaseCallback | None:
@@ -55,7 +68,7 @@ def needing_every_step(callback: BaseCallback) -> BaseCallback | None:
     :param callback: a callback, or a list of them
     """
     for each in _leaves(callback):
-        if type(each) not in STEPS_UNTIL_DUE:
+        if type(each) not in STEPS_UNTIL_DUE and not _only_receives_episodes(each):
             return each
     return None
 
@@ -66,29 +79,36 @@ def steps_until_due(callback: BaseCallback, n_envs: int) -> float:
     :param callback: a callback, or a list of them
     :param n_envs: the number of environments
     """
-    return min((STEPS_UNTIL_DUE[type(each)](each, n_envs) for each in _leaves(callback)), default=math.inf)
+    due = [each for each in _leaves(callback) if type(each) in STEPS_UNTIL_DUE]
+    return min((STEPS_UNTIL_DUE[type(each)](each, n_envs) for each in due), default=math.inf)
 
 
-def skip(callback: BaseCallback, n_steps: int, returns: np.ndarray) -> None:
+def skip(callback: BaseCallback, n_steps: int, ended: EndedEpisodes) -> None:
     """Bring a callback into the state in which its calls would have left it.
 
     :param callback: a callback, or a list of them, with the model after these steps
     :param n_steps: the steps in which it was not called
-    :param returns: the returns of the episodes that ended in them
+    :param ended: the episodes that ended in them
     """
     callback.n_calls += n_steps
     callback.num_timesteps = callback.model.num_timesteps
     if isinstance(callback, CallbackList):
         for each in callback.callbacks:
-            skip(each, n_steps, returns)
+            skip(each, n_steps, ended)
     elif isinstance(callback, StopTrainingOnMaxEpisodes):
-        callback.n_episodes += len(returns)
-    elif isinstance(callback, PrintEpisodes):
-        callback.print_episodes([round(value, 6) for value in returns.tolist()])
+        callback.n_episodes += len(ended.ends)
+    elif isinstance(callback, EpisodeCallback):
+        callback.on_episodes(ended.as_list())
     elif isinstance(callback, ProgressBar):
         callback.show_steps()
     elif isinstance(callback, ProgressBarCallback):
         callback.pbar.update(n_steps * callback.training_env.num_envs)
+
+
+def _only_receives_episodes(callback: BaseCallback) -> bool:
+    # a subclass that replaces the methods of every step needs every step
+    methods = type(callback).on_step, type(callback)._on_step
+    return isinstance(callback, EpisodeCallback) and methods == (EpisodeCallback.on_step, EpisodeCallback._on_step)
 
 
 def _leaves(callback: BaseCallback) -> Iterable[BaseCallback]:

@@ -329,7 +329,7 @@ def test_a_callback_that_fails_leaves_complete_updates(monkeypatch: pytest.Monke
         if model.num_timesteps > 100:
             raise BrokenPipeError
 
-    monkeypatch.setattr(PrintEpisodes, "print_episodes", fail)
+    monkeypatch.setattr(PrintEpisodes, "on_episodes", fail)
     with pytest.raises(BrokenPipeError):
         model.learn(1_000, PrintEpisodes())
     assert 100 < model.num_timesteps < 1_000

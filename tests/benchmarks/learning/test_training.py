@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import ConvertCallback
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from torch import nn
 
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
@@ -16,6 +18,7 @@ from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import SUITES, Job
 from benchmarks.learning.training import EpisodeRecorder, make_env, make_model, train
+from sb3_a2c_td.algorithms.compiled_training import step_by_step_reason
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies.minatar import MinAtarCnn
 from tests.benchmarks.learning.faults import job
@@ -39,6 +42,9 @@ class Shortened(Environment):
 
     def make(self) -> gym.Env[Any, Any]:
         return gym.wrappers.TimeLimit(super().make(), LIMIT)
+
+    def make_vec(self, n_envs: int, seed: int) -> VecEnv:
+        return make_vec_env(self.make, n_envs, seed=seed)
 
 
 def shortened(job: Job) -> Job:
@@ -98,9 +104,16 @@ ALGORITHMS = {
 algorithms = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
+class WithMonitors(Environment):
+    """Is not compiled, so that each environment has a ``Monitor``."""
+
+    def make_vec(self, n_envs: int, seed: int) -> VecEnv:
+        return make_vec_env(self.make, n_envs, seed=seed)
+
+
 @algorithms
 def test_episodes_match_the_monitor(settings: Settings) -> None:
-    environment = replace(CARTPOLE, n_steps=256)
+    environment = WithMonitors(**{**vars(CARTPOLE), "n_steps": 256})
     env = make_env(environment, settings, seed=0)
     recorder = EpisodeRecorder()
     make_model(environment, settings, env, seed=0).learn(environment.n_steps, recorder)
@@ -114,6 +127,31 @@ def test_episodes_match_the_monitor(settings: Settings) -> None:
     # every step of CartPole has the reward 1
     assert monitor.get_episode_rewards() == lengths
     assert episodes_of(train(job(environment, settings=settings))) == recorder.episodes
+
+
+@algorithms
+def test_compiled_environments_give_the_same_episodes(settings: Settings) -> None:
+    if settings.algorithm == "TDA2C":
+        # "auto" would differ by rounding
+        settings = replace(settings, arguments={"engine": "numba"})
+    n_steps = 2_000
+    compiled, monitored = (
+        episodes_of(train(job(kind(**{**vars(CARTPOLE), "n_steps": n_steps}), settings=settings)))
+        for kind in (Environment, WithMonitors)
+    )
+    assert len(compiled) > 20
+    assert compiled == monitored
+
+
+def test_episodes_of_compiled_training_are_recorded() -> None:
+    settings, environment = Settings("TDA2C", n_envs=4), replace(CARTPOLE, n_steps=4_000)
+    model = make_model(environment, settings, make_env(environment, settings, seed=0), seed=0)
+    assert step_by_step_reason(model, EpisodeRecorder()) is None
+    episodes = episodes_of(train(job(environment, settings=settings)))
+    recorder, in_every_step = EpisodeRecorder(), ConvertCallback(lambda locals_, globals_: True)
+    model.learn(environment.n_steps, [recorder, in_every_step])
+    assert len(episodes) > 50
+    assert episodes == recorder.episodes
 
 
 def test_random_episodes_are_consecutive() -> None:
