@@ -55,6 +55,13 @@ class EveryStep(BaseCallback):
         return True
 
 
+class EpisodesAndSteps(PrintEpisodes):
+    """Receives the episodes, and does something in every step."""
+
+    def _on_step(self) -> bool:
+        return super()._on_step()
+
+
 class Recorder(KVWriter):
     """Keeps what is logged, except the times."""
 
@@ -507,6 +514,7 @@ class Subclass(TDA2C):
     ("make", "callback", "reason"),
     [
         (lambda: new_model(verbose=1), EveryStep(), "EveryStep must be called at every step"),
+        (lambda: new_model(verbose=1), EpisodesAndSteps(), "EpisodesAndSteps must be called at every step"),
         (lambda: new_model(verbose=1, wrap=VecCheckNan), None, f"Python has to step VecCheckNan: {WAY_OUT}"),
         (
             lambda: TDA2C("MlpPolicy", gym.make(CARTPOLE_ID), verbose=1, normalize_observations=True),
