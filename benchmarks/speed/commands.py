@@ -176,15 +176,15 @@ def measure_tabular(
 @app.command("many-seeds")
 def measure_many_seeds(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed.")] = 200_000,
-    threads: Annotated[int, typer.Option(min=2, help="Threads to compare with one.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed.")] = 400_000,
+    workers: Annotated[int, typer.Option(min=2, help="Threads, and processes, to compare with one thread.")] = 2,
     rounds: Rounds = 5,
     output: Output = RESULTS,
 ) -> None:
-    """Measure the seconds to train many seeds on a compiled environment in one thread and in several."""
+    """Measure the seconds to train many seeds on a compiled environment. The arms take turns."""
     _set_threads(1)
     facts = conditions()
-    measured = many_seeds.measure(seeds, steps, threads, rounds)
+    measured = many_seeds.measure(seeds, steps, workers, rounds)
     _save(output / "many-seeds.json", facts, many_seeds.as_records(measured))
     title = f"{seeds} seeds of {many_seeds.ENV_ID}, {steps:,} steps each"
     print(f"{describe(facts)}\n\n{title}\n\n{many_seeds.table(measured)}")

@@ -1,9 +1,12 @@
-"""Seconds to train many seeds on a compiled environment in several threads, compared with one thread."""
+"""Seconds to train many seeds on a compiled environment: one after the other, in threads, and in processes."""
 
+import multiprocessing
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
@@ -11,77 +14,95 @@ from sb3_a2c_td import TDA2C
 ENV_ID = "sb3_a2c_td/CartPole-v1"
 LOG_INTERVALS = (100, None)
 """rollouts between two logs: by default 100; ``None``: no logs, so that less Python runs between compiled code"""
+BASELINE = "one thread"
+
+Train = Callable[[int, int, int | None], object]
+"""trains this number of seeds, for this number of steps each, with this ``log_interval``"""
+
+
+def new_model(seed: int) -> TDA2C:
+    """Make a model with the default settings."""
+    return TDA2C("MlpPolicy", ENV_ID, seed=seed, device="cpu")
+
+
+def train_in_one_thread(n_seeds: int, n_steps: int, log_interval: int | None) -> None:
+    """Train one seed after the other."""
+    for seed in range(n_seeds):
+        new_model(seed).learn(n_steps, log_interval=log_interval)  # type: ignore[arg-type]
+
+
+def train_in_threads(n_threads: int, n_seeds: int, n_steps: int, log_interval: int | None) -> None:
+    """Make the models, and train them in threads, as ``docs/compiled_environments.md`` describes."""
+    models = [new_model(seed) for seed in range(n_seeds)]
+    with ThreadPoolExecutor(n_threads) as threads:
+        list(threads.map(lambda model: model.learn(n_steps, log_interval=log_interval), models))
+
+
+def train_in_processes(n_processes: int, n_seeds: int, n_steps: int, log_interval: int | None) -> None:
+    """Train in new processes, which first import the package."""
+    with ProcessPoolExecutor(n_processes, multiprocessing.get_context("spawn")) as processes:
+        list(processes.map(partial(_trained, n_steps, log_interval), range(n_seeds)))
+
+
+def _trained(n_steps: int, log_interval: int | None, seed: int) -> object:
+    return new_model(seed).learn(n_steps, log_interval=log_interval).get_parameters()  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class ManySeeds:
-    """Seconds for all seeds, in each round."""
+    """Seconds for all seeds."""
 
-    n_seeds: int
-    n_steps: int
-    n_threads: int
     log_interval: int | None
-    seconds_in_one_thread: list[float]
-    seconds_in_threads: list[float]
+    seconds: dict[str, list[float]]
+    """by arm, in each round"""
 
-    @property
-    def speedup(self) -> float:
-        """How many times as fast the threads are: the median of the ratios of the rounds."""
-        rounds = zip(self.seconds_in_one_thread, self.seconds_in_threads, strict=True)
-        return statistics.median(one / many for one, many in rounds)
+    def speedup(self, arm: str) -> float:
+        """Return how many times as fast as one thread an arm is: the median of the ratios of the rounds."""
+        return statistics.median(a / b for a, b in zip(self.seconds[BASELINE], self.seconds[arm], strict=True))
 
 
-def measure(n_seeds: int, n_steps: int, n_threads: int, rounds: int) -> list[ManySeeds]:
-    """Train the same seeds in one thread and in several, in turns.
+def measure(n_seeds: int, n_steps: int, n_workers: int, rounds: int) -> list[ManySeeds]:
+    """Train the same seeds in all arms, in turns.
 
     :param n_seeds: the number of seeds
     :param n_steps: environment steps of each seed
-    :param n_threads: threads to compare with one
-    :param rounds: turns of each
+    :param n_workers: the number of threads, and of processes
+    :param rounds: turns of each arm
     :return: the seconds by ``log_interval``
     """
+    arms: dict[str, Train] = {
+        BASELINE: train_in_one_thread,
+        f"{n_workers} threads": partial(train_in_threads, n_workers),
+        f"{n_workers} processes": partial(train_in_processes, n_workers),
+    }
+    # loads the compiled code
+    train_in_one_thread(1, 1_000, None)
     measured = []
     for log_interval in LOG_INTERVALS:
-        # loads the compiled code
-        seconds_to_train(1, 1_000, 1, log_interval)
-        seconds: dict[int, list[float]] = {1: [], n_threads: []}
+        seconds: dict[str, list[float]] = {arm: [] for arm in arms}
         for _ in range(rounds):
-            for number, values in seconds.items():
-                values.append(seconds_to_train(n_seeds, n_steps, number, log_interval))
-        measured.append(ManySeeds(n_seeds, n_steps, n_threads, log_interval, seconds[1], seconds[n_threads]))
+            for arm, train in arms.items():
+                begin = time.perf_counter()
+                train(n_seeds, n_steps, log_interval)
+                seconds[arm].append(time.perf_counter() - begin)
+        measured.append(ManySeeds(log_interval, seconds))
     return measured
-
-
-def seconds_to_train(n_seeds: int, n_steps: int, n_threads: int, log_interval: int | None) -> float:
-    """Make the models, and train them in threads, as ``docs/compiled_environments.md`` describes.
-
-    :param n_seeds: the number of seeds
-    :param n_steps: environment steps of each seed
-    :param n_threads: the number of threads
-    :param log_interval: rollouts between two logs
-    """
-    begin = time.perf_counter()
-    models = [TDA2C("MlpPolicy", ENV_ID, seed=seed, device="cpu") for seed in range(n_seeds)]
-    with ThreadPoolExecutor(n_threads) as threads:
-        list(threads.map(lambda model: model.learn(n_steps, log_interval=log_interval), models))
-    return time.perf_counter() - begin
 
 
 def table(measured: list[ManySeeds]) -> str:
     """Format the times as a Markdown table."""
     rows = [
-        [
-            "none" if m.log_interval is None else f"every {m.log_interval} rollouts",
-            f"{statistics.median(m.seconds_in_one_thread):.2f}",
-            f"{statistics.median(m.seconds_in_threads):.2f}",
-            f"{m.speedup:.2f}",
-        ]
+        [_logs(m.log_interval), arm, f"{statistics.median(seconds):.2f}", f"{m.speedup(arm):.2f}"]
         for m in measured
+        for arm, seconds in m.seconds.items()
     ]
-    n_threads = measured[0].n_threads
-    return markdown_table(["logs", "seconds in one thread", f"in {n_threads} threads", "times as fast"], rows)
+    return markdown_table(["logs", "arm", "seconds", f"times as fast as {BASELINE}"], rows)
+
+
+def _logs(log_interval: int | None) -> str:
+    return "none" if log_interval is None else f"every {log_interval} rollouts"
 
 
 def as_records(measured: list[ManySeeds]) -> list[dict[str, object]]:
     """Convert the times to JSON values."""
-    return [{**asdict(m), "speedup": m.speedup} for m in measured]
+    return [{**asdict(m), "speedups": {arm: m.speedup(arm) for arm in m.seconds}} for m in measured]
