@@ -62,7 +62,12 @@ def draw(rows: dict[int, dict[str, float]]) -> Figure:
             panel.plot(speed, position, marker, color=color, markersize=8, markeredgewidth=2)
             weight = "bold" if name.startswith("TDA2C, compiled") else "normal"
             panel.annotate(
-                f"{speed:,.0f}", (speed, position), (9, 0), textcoords="offset points", va="center", weight=weight
+                f"{float(f'{speed:.3g}'):,.0f}",
+                (speed, position),
+                (9, 0),
+                textcoords="offset points",
+                va="center",
+                weight=weight,
             )
         panel.set_yticks(range(len(row)), list(row))
         panel.set_xscale("log")
