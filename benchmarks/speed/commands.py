@@ -78,7 +78,8 @@ def measure_throughput(
     measurements = throughput.from_records(_results(path))
     title = f"Training speed, {facts['gpu' if device == 'cuda' else 'cpu']}"
     throughput.plot(measurements, title, output / f"throughput-{device}.png")
-    print(f"{describe(facts)}\n\n{throughput.table(measurements)}")
+    print(f"{describe(facts)}\n\n{throughput.table(measurements)}\n")
+    print(f"Ratios to A2C\n\n{throughput.summary(measurements)}")
 
 
 def _measure_scaling(ranks: list[int], rounds: int, seconds: float, output: Path, facts: dict[str, Any]) -> None:

@@ -171,6 +171,19 @@ def table(measurements: list[Measurement]) -> str:
     return markdown_table(header, rows)
 
 
+def summary(measurements: list[Measurement]) -> str:
+    """Format the ratios to A2C as a Markdown table with a row per setting."""
+    arms = list(dict.fromkeys(m.arm for m in measurements if not is_baseline(m.arm)))
+    header = ["setting", "A2C at its best, steps/s", *arms]
+    rows = []
+    for setting in dict.fromkeys(m.setting for m in measurements):
+        of_setting = [m for m in measurements if m.setting == setting]
+        fastest = max(m.speed for m in of_setting if is_baseline(m.arm))
+        ratios = {m.arm: f"{m.ratio:,.1f}" for m in of_setting}
+        rows.append([f"`{setting}`", f"{fastest:,.0f}", *(ratios.get(arm, "–") for arm in arms)])
+    return markdown_table(header, rows)
+
+
 def as_records(measurements: list[Measurement]) -> list[dict[str, Any]]:
     """Convert the measurements to JSON values."""
     return [{**asdict(m), "speed": m.speed} for m in measurements]

@@ -1,3 +1,4 @@
+import itertools
 import re
 
 from typer.testing import CliRunner
@@ -20,6 +21,7 @@ def error_of(command: str, *arguments: str) -> str:
 
 
 def rows_of(output: str) -> list[list[str]]:
-    """Parse the rows of a Markdown table, without its header."""
-    rows = [re.split(r" \| ", line.strip("| ")) for line in output.splitlines() if line.startswith("|")]
-    return rows[2:]
+    """Parse the rows of the first Markdown table, without its header."""
+    lines = itertools.dropwhile(lambda line: not line.startswith("|"), output.splitlines())
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    return [re.split(r" \| ", line.strip("| ")) for line in rows][2:]
