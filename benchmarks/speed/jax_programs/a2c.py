@@ -26,10 +26,8 @@ REWARD = 0.01
 """CartPole's reward, scaled"""
 N_STEPS = 5
 """steps of each environment in a rollout"""
-ROLLOUTS_PER_DRAW = 20
-"""rollouts whose random numbers are drawn together"""
-MAX_ENVS_TO_UNROLL = 256
-"""with more environments, an unrolled rollout takes longer"""
+MANY_ENVS = 256
+"""from here on, it is faster to draw random numbers for one rollout at a time, and not to unroll it"""
 MAX_EPISODE_STEPS = 500
 N_LAST = 10
 """the mean return is that of the last tenth of the training"""
@@ -77,13 +75,19 @@ def make_training(n_envs: int, n_steps: int) -> Training:
     :param n_envs: the number of environments
     :param n_steps: environment steps, rounded up
     """
-    n_draws = -(-n_steps // (n_envs * N_STEPS * ROLLOUTS_PER_DRAW))
+    steps_per_draw = n_envs * N_STEPS * _rollouts_per_draw(n_envs)
+    n_draws = -(-n_steps // steps_per_draw)
     train = jax.jit(functools.partial(_train, n_envs, n_draws)).lower(0).compile()
     return Training(
         run=lambda seed: jax.block_until_ready(train(seed)),
         mean_return=float,
-        n_steps=n_draws * n_envs * N_STEPS * ROLLOUTS_PER_DRAW,
+        n_steps=n_draws * steps_per_draw,
     )
+
+
+def _rollouts_per_draw(n_envs: int) -> int:
+    """Return the number of rollouts whose random numbers are drawn together."""
+    return 1 if n_envs >= MANY_ENVS else 20
 
 
 def _train(n_envs: int, n_draws: int, seed: Array) -> Array:
@@ -123,7 +127,7 @@ def _init_parameters(key: Array) -> Parameters:
 
 def _draw(key: Array, n_envs: int) -> Noise:
     action_key, state_key = random.split(key)
-    shape = (ROLLOUTS_PER_DRAW, N_STEPS, n_envs)
+    shape = (_rollouts_per_draw(n_envs), N_STEPS, n_envs)
     return Noise(random.uniform(action_key, shape), random.uniform(state_key, (*shape, 4), minval=-0.05, maxval=0.05))
 
 
@@ -132,7 +136,7 @@ def _update(
 ) -> tuple[tuple[Learner, Envs], Episodes]:
     """Collect a rollout and take a step of Adam."""
     learner, envs = carry
-    unroll = N_STEPS if len(envs.n_steps) <= MAX_ENVS_TO_UNROLL else 1
+    unroll = 1 if len(envs.n_steps) >= MANY_ENVS else N_STEPS
     step = functools.partial(_step, unravel(learner.parameters)["actor"])
     envs, (states, actions, ended, episodes) = lax.scan(step, envs, noise, unroll=unroll)
     all_states = jnp.concatenate([states, envs.states[None]])
