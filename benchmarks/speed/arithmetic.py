@@ -17,6 +17,6 @@ def megaflops_per_step(setting: Setting, device: str, n_steps: int) -> dict[str,
     for arm, model in setting.make_models(device).items():
         learn(model, n_steps)
         with FlopCounterMode(display=False) as counter:
-            learn(model, n_steps)
-        megaflops[arm] = counter.get_total_flops() / n_steps / 1e6
+            n_taken = learn(model, n_steps)
+        megaflops[arm] = counter.get_total_flops() / n_taken / 1e6
     return megaflops

@@ -8,7 +8,7 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from benchmarks.speed.settings import Setting, learn
+from benchmarks.speed.settings import Setting, learn, start_long_training
 from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
 
@@ -52,10 +52,9 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
 def _warm_up(setting: Setting, model: BaseAlgorithm, seconds: float) -> int:
     """Compile everything, and return the number of steps that takes about ``seconds``."""
     n_steps = setting.warm_up_steps(model)
-    learn(model, n_steps)
+    start_long_training(model, n_steps)
     start = time.perf_counter()
-    learn(model, n_steps)
-    speed = n_steps / (time.perf_counter() - start)
+    speed = learn(model, n_steps) / (time.perf_counter() - start)
     return max(5, int(seconds * speed / model.n_envs)) * model.n_envs
 
 
@@ -95,7 +94,7 @@ class Timers:
         """
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         start = time.perf_counter()
-        learn(model, n_steps)
+        n_steps = learn(model, n_steps)
         total = time.perf_counter() - start
         seconds = {**self._seconds, PARTS[-1]: total - sum(self._seconds.values())}
         return {part: 1e6 * value / (n_steps / model.n_envs) for part, value in seconds.items()}

@@ -4,6 +4,8 @@ Absolute times vary between machines and over time. Compare the ratios instead.
 """
 
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,20 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from benchmarks.conditions import conditions, describe
-from benchmarks.speed import adapter, arithmetic, breakdown, footprint, many_seeds, scaling, soak, tabular, throughput
+from benchmarks.speed import (
+    adapter,
+    arithmetic,
+    breakdown,
+    chart,
+    footprint,
+    jax_comparison,
+    many_seeds,
+    sb3_algorithms,
+    scaling,
+    soak,
+    tabular,
+    throughput,
+)
 from benchmarks.speed.settings import DEFAULTS, SETTINGS
 from benchmarks.tables import markdown_table
 
@@ -46,20 +61,25 @@ def measure_throughput(
         ),
     ] = None,
 ) -> None:
-    """Measure steps per second of learn(), with Monitor, logger and a callback. The arms take turns."""
+    """Measure steps per second of learn(), with Monitor and logger. The arms take turns.
+
+    Earlier results of other settings stay in the file.
+    """
     _set_threads(threads)
     facts = conditions()
     if ranks is not None:
         _measure_scaling(_numbers(ranks, "--ranks"), rounds, seconds, output, facts)
         return
-    measurements = []
+    path = output / f"throughput-{device}.json"
     for name in _settings(setting, device):
-        measurements += throughput.measure(SETTINGS[name], device, rounds, seconds)
         # after each setting, so that a stopped run keeps its results
-        _save(output / f"throughput-{device}.json", facts, throughput.as_records(measurements))
+        new = throughput.as_records(throughput.measure(SETTINGS[name], device, rounds, seconds))
+        _replace(path, facts, new, key="setting")
+    measurements = throughput.from_records(_results(path))
     title = f"Training speed, {facts['gpu' if device == 'cuda' else 'cpu']}"
     throughput.plot(measurements, title, output / f"throughput-{device}.png")
-    print(f"{describe(facts)}\n\n{throughput.table(measurements)}")
+    print(f"{describe(facts)}\n\n{throughput.table(measurements)}\n")
+    print(f"Ratios to A2C\n\n{throughput.summary(measurements)}")
 
 
 def _measure_scaling(ranks: list[int], rounds: int, seconds: float, output: Path, facts: dict[str, Any]) -> None:
@@ -88,6 +108,64 @@ def measure_breakdown(
         breakdowns += breakdown.measure(SETTINGS[name], device, rounds, seconds)
     _save(output / f"breakdown-{device}.json", facts, breakdown.as_records(breakdowns))
     print(f"{describe(facts)}\n\nMicroseconds per step of all environments\n\n{breakdown.table(breakdowns)}")
+
+
+@app.command("jax")
+def measure_jax(
+    python: Annotated[
+        Path,
+        typer.Option(
+            exists=True, dir_okay=False, help="Python of an environment with jax, and with rejax if possible."
+        ),
+    ],
+    n_envs: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--n-envs",
+            help=f"Number of environments; repeatable. One of: {', '.join(map(str, jax_comparison.N_STEPS))}.",
+        ),
+    ] = None,
+    rounds: Rounds = 5,
+    output: Output = RESULTS,
+) -> None:
+    """Compare TDA2C on compiled environments with algorithms in JAX. The arms take turns.
+
+    Earlier results of other numbers of environments stay in the file.
+    """
+    for number in n_envs or []:
+        if number not in jax_comparison.N_STEPS:
+            raise typer.BadParameter(
+                f"{number} is not one of {', '.join(map(str, jax_comparison.N_STEPS))}", param_hint="--n-envs"
+            )
+    _set_threads(1)
+    path = output / "jax-cpu.json"
+    with jax_comparison.started_arms(python) as arms:
+        facts = {**conditions(), "programs": arms.versions}
+        for number in n_envs or jax_comparison.N_STEPS:
+            measured = jax_comparison.measure(arms.turns, number, rounds)
+            _replace(path, facts, jax_comparison.as_records(measured), key="n_envs")
+    print(f"{describe(facts)}\n{json.dumps(arms.versions)}\n")
+    print(jax_comparison.table(jax_comparison.from_records(_results(path))))
+
+
+@app.command("sb3")
+def measure_sb3_algorithms(rounds: Rounds = 5, seconds: Seconds = 2.0, output: Output = RESULTS) -> None:
+    """Measure SB3's A2C, PPO and DQN on compiled and on Gymnasium's environments. They take turns."""
+    _set_threads(1)
+    facts = conditions()
+    measurements = []
+    for measurement in sb3_algorithms.measure(rounds, seconds):
+        measurements.append(measurement)
+        _save(output / "sb3-cpu.json", facts, sb3_algorithms.as_records(measurements))
+    print(f"{describe(facts)}\n\n{sb3_algorithms.table(measurements)}")
+
+
+@app.command("chart")
+def draw_chart(output: Output = RESULTS) -> None:
+    """Draw the speeds on CartPole-v1, from the results of the commands throughput and jax."""
+    measured = throughput.from_records(_results(output / "throughput-cpu.json"))
+    in_jax = jax_comparison.from_records(_results(output / "jax-cpu.json"))
+    chart.draw(chart.speeds(measured, in_jax)).savefig(output / "speed-cpu.png", dpi=150)
 
 
 @app.command("arithmetic")
@@ -140,22 +218,36 @@ def measure_footprint(
 @app.command("soak")
 def measure_soak(
     steps: Annotated[
-        int, typer.Option(min=soak.N_PARTS, help="Environment steps of each run; SubprocVecEnv takes a fifth of them.")
+        int,
+        typer.Option(
+            min=soak.N_PARTS,
+            help="Environment steps of each run; SubprocVecEnv takes a fifth of them, compiled code five times.",
+        ),
     ] = 20_000_000,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", help=f"Run to take; repeatable. One of: {', '.join(soak.RUNS)}."),
+    ] = None,
     seconds_between_saves: Annotated[
         float, typer.Option(min=0.0, help="Seconds between two saves of the model.")
     ] = 60.0,
     output: Output = RESULTS,
 ) -> None:
-    """Monitor memory, file descriptors and speed during long runs on CartPole-v1."""
+    """Monitor memory, file descriptors and speed during long runs on CartPole-v1.
+
+    Earlier results of other runs stay in the file.
+    """
+    for name in run or []:
+        _check_name(name, soak.RUNS, "--run")
     _set_threads(1)
     facts = conditions()
-    samples: dict[str, list[soak.Sample]] = {}
-    for run in soak.RUNS:
-        for sample in soak.soak(run, steps, seconds_between_saves):
-            samples.setdefault(run.name, []).append(sample)
-            _save(output / "soak.json", facts, soak.as_records(samples))
-    print(f"{describe(facts)}\n\n{soak.table(samples)}")
+    path = output / "soak.json"
+    for name in run or soak.RUNS:
+        samples = []
+        for sample in soak.soak(soak.RUNS[name], steps, seconds_between_saves):
+            samples.append(sample)
+            _replace(path, facts, soak.as_records({name: samples}), key="environments")
+    print(f"{describe(facts)}\n\n{soak.table(soak.from_records(_results(path)))}")
 
 
 @app.command("tabular")
@@ -207,14 +299,41 @@ def _numbers(text: str, option: str) -> list[int]:
 
 
 def _settings(names: list[str] | None, device: str) -> list[str]:
-    if device not in DEFAULTS:
-        raise typer.BadParameter(f"{device!r} is not one of {', '.join(DEFAULTS)}", param_hint="--device")
+    _check_name(device, DEFAULTS, "--device")
     for name in names or []:
-        if name not in SETTINGS:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(SETTINGS)}", param_hint="--setting")
+        _check_name(name, SETTINGS, "--setting")
     return names or DEFAULTS[device]
+
+
+def _check_name(name: str, known: Iterable[str], option: str) -> None:
+    if name not in known:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=option)
 
 
 def _save(path: Path, facts: dict[str, Any], results: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")
+
+
+def _replace(path: Path, facts: dict[str, Any], results: list[dict[str, Any]], key: str) -> None:
+    """Save results, and keep the earlier ones that they do not replace, if all conditions but the command are equal.
+
+    :param path: the file
+    :param facts: the conditions
+    :param results: the new results
+    :param key: results with the same value replace each other
+    """
+    earlier = json.loads(path.read_text()) if path.exists() else {"results": []}
+    of_both = {name: value for name, value in facts.items() if name != "command"}
+    is_comparable = all(earlier.get(name) == value for name, value in of_both.items())
+    replaced = {result[key] for result in results}
+    kept = [result for result in earlier["results"] if result[key] not in replaced]
+    if kept and not is_comparable:
+        print(f"{path}: dropped results from other conditions", file=sys.stderr)
+        kept = []
+    _save(path, facts, kept + results)
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = json.loads(path.read_text())["results"]
+    return results

@@ -8,7 +8,7 @@ import tempfile
 
 import psutil
 
-from benchmarks.speed.settings import SETTINGS, learn
+from benchmarks.speed.settings import SETTINGS, learn, start_long_training
 
 IMPORTS = """
 import time
@@ -69,6 +69,7 @@ def resident_megabytes(n_steps: int, every: int) -> list[tuple[int, float]]:
     :return: pairs of steps and resident size in MiB
     """
     model = SETTINGS["cartpole-1"].make_models("cpu")['TDA2C, engine="auto"']
+    start_long_training(model, 1)
     sizes = []
     while model.num_timesteps < n_steps:
         learn(model, every)

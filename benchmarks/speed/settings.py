@@ -1,6 +1,7 @@
 """Settings of the speed benchmarks: environments, their number, a policy, and the arms to compare."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,18 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
+from sb3_a2c_td.compiled import CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.engines.auto import N_NUMPY_UPDATES
+from sb3_a2c_td.hyperparams.tda2c import hyperparams
 
 BASELINE = "A2C"
+COMPILED = "TDA2C, compiled"
+"""the arm that trains on compiled environments"""
 AS_A2C = " as A2C"
 """suffix of arms that are PPO with the settings of A2C"""
 
@@ -66,12 +72,14 @@ class Setting:
     :param env: id of the environment, or its constructor
     :param n_envs: number of environments
     :param policy: the policy
+    :param compiled_env: id of the same environment in compiled code; ``None``: there is none
     """
 
     name: str
     env: str | Callable[[], gym.Env[Any, Any]]
     n_envs: int
     policy: str = "MlpPolicy"
+    compiled_env: str | None = None
 
     def make_env(self) -> VecEnv | VectorEnv[Any, Any, Any]:
         """Make a DummyVecEnv with a Monitor around each environment."""
@@ -80,8 +88,12 @@ class Setting:
     def _make_vec_env(self, n_envs: int) -> VecEnv:
         return make_vec_env(self.env, n_envs)
 
+    def make_compiled_env(self) -> CompiledVecEnv | None:
+        """Make the compiled environments, if there are any."""
+        return None if self.compiled_env is None else make_compiled_vec_env(self.compiled_env, self.n_envs)
+
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
-        """Make a model of each arm.
+        """Make a model of each arm that steps environments in Python.
 
         :param device: device of the policies
         :return: models by arm
@@ -91,6 +103,14 @@ class Setting:
         for engine in (plain, "cuda" if device == "cuda" else "auto"):
             models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
         return models
+
+    def make_compiled_models(self) -> dict[str, TDA2C]:
+        """Make the model of :data:`COMPILED`, on the CPU.
+
+        :return: models by arm; none if there is no compiled environment
+        """
+        env = self.make_compiled_env()
+        return {} if env is None else {COMPILED: TDA2C(self.policy, env, device="cpu")}
 
     def warm_up_steps(self, model: BaseAlgorithm) -> int:
         """Return the number of environment steps after which everything is compiled.
@@ -132,6 +152,56 @@ class NativeSetting(Setting):
 
 
 @dataclass(frozen=True)
+class TunedSetting(Setting):
+    """TDA2C's tuned settings with ``VecNormalize``, compared with A2C with ``VecNormalize``.
+
+    A2C takes part with its defaults, and with the tuned settings as far as it has them.
+    """
+
+    @property
+    def _tuned(self) -> dict[str, Any]:
+        assert isinstance(self.env, str)
+        # A2C writes its optimizer into policy_kwargs
+        return deepcopy(hyperparams[self.env])
+
+    def _normalized(self, env: VecEnv) -> VecNormalize:
+        return VecNormalize(env, gamma=self._tuned["gamma"], **self._tuned["normalize"])
+
+    def make_env(self) -> VecEnv:
+        """Make a DummyVecEnv with a Monitor around each environment, in VecNormalize."""
+        return self._normalized(self._make_vec_env(self.n_envs))
+
+    def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
+        """Make two models of A2C and one of TDA2C.
+
+        :param device: device of the policies
+        :return: models by arm
+        """
+        shared = {name: self._tuned[name] for name in ("n_steps", "gamma", "ent_coef", "policy_kwargs")}
+        rate = LinearSchedule(float(self._tuned["learning_rate"].removeprefix("lin_")), 0.0, 1.0)
+        return {
+            BASELINE: A2C(self.policy, self.make_env(), device=device),
+            f"{BASELINE}, tuned settings": A2C(
+                self.policy, self.make_env(), learning_rate=rate, device=device, **shared
+            ),
+            'TDA2C, engine="auto"': TDA2C(self.policy, self.make_env(), device=device, **self._arguments()),
+        }
+
+    def make_compiled_models(self) -> dict[str, TDA2C]:
+        """Make the model of :data:`COMPILED`, on the CPU.
+
+        :return: models by arm
+        """
+        env = self.make_compiled_env()
+        assert env is not None
+        return {COMPILED: TDA2C(self.policy, self._normalized(env), device="cpu", **self._arguments())}
+
+    def _arguments(self) -> dict[str, Any]:
+        others = ("n_timesteps", "policy", "n_envs", "normalize")
+        return {name: value for name, value in self._tuned.items() if name not in others}
+
+
+@dataclass(frozen=True)
 class ContribSetting(Setting):
     """Masked or recurrent TDA2C, compared with sb3-contrib's PPO with the settings of A2C: one epoch of one batch.
 
@@ -169,12 +239,14 @@ def masked_cartpole() -> gym.Env[Any, Any]:
 SETTINGS = {
     setting.name: setting
     for setting in (
-        Setting("cartpole-1", "CartPole-v1", n_envs=1),
-        Setting("cartpole-16", "CartPole-v1", n_envs=16),
-        Setting("pendulum-1", "Pendulum-v1", n_envs=1),
+        Setting("cartpole-1", "CartPole-v1", n_envs=1, compiled_env="sb3_a2c_td/CartPole-v1"),
+        Setting("cartpole-16", "CartPole-v1", n_envs=16, compiled_env="sb3_a2c_td/CartPole-v1"),
+        NativeSetting("cartpole-1024", "CartPole-v1", n_envs=1024, compiled_env="sb3_a2c_td/CartPole-v1"),
+        TunedSetting("cartpole-tuned-1", "CartPole-v1", n_envs=1, compiled_env="sb3_a2c_td/CartPole-v1"),
+        Setting("pendulum-1", "Pendulum-v1", n_envs=1, compiled_env="sb3_a2c_td/Pendulum-v1"),
+        Setting("pendulum-16", "Pendulum-v1", n_envs=16, compiled_env="sb3_a2c_td/Pendulum-v1"),
         Setting("images-8", Images, n_envs=8, policy="CnnPolicy"),
         Setting("images-64", Images, n_envs=64, policy="CnnPolicy"),
-        NativeSetting("cartpole-1024", "CartPole-v1", n_envs=1024),
         ContribSetting("masked-8", masked_cartpole, n_envs=8, ours=MaskableTDA2C, theirs=MaskablePPO),
         ContribSetting(
             "recurrent-8", "CartPole-v1", n_envs=8, policy="MlpLstmPolicy", ours=RecurrentTDA2C, theirs=RecurrentPPO
@@ -182,7 +254,15 @@ SETTINGS = {
     )
 }
 DEFAULTS = {
-    "cpu": ["cartpole-1", "cartpole-16", "pendulum-1", "images-8", "cartpole-1024"],
+    "cpu": [
+        "cartpole-1",
+        "cartpole-16",
+        "cartpole-1024",
+        "cartpole-tuned-1",
+        "pendulum-1",
+        "pendulum-16",
+        "images-8",
+    ],
     "cuda": ["cartpole-16", "images-64"],
 }
 """default settings by device"""
@@ -192,12 +272,22 @@ LONG_TRAINING = 10**9
 """steps of a training in which engine="auto" compiles"""
 
 
-def learn(model: BaseAlgorithm, n_steps: int) -> None:
-    """Continue the training of a model for some steps, as a part of a long training, with a callback.
+def start_long_training(model: BaseAlgorithm, n_steps: int) -> None:
+    """Take the first steps of a long training, step by step. Later calls of :func:`learn` continue it.
 
     :param model: the model
     :param n_steps: environment steps
     """
-    end = model.num_timesteps + n_steps
-    # stopped in the step after the end, since A2C drops a rollout that is stopped in its last step
-    model.learn(LONG_TRAINING, callback=lambda locals_, globals_: model.num_timesteps <= end, reset_num_timesteps=False)
+    model.learn(LONG_TRAINING, callback=lambda locals_, globals_: model.num_timesteps < n_steps)
+
+
+def learn(model: BaseAlgorithm, n_steps: int) -> int:
+    """Continue the training of a model, without callbacks.
+
+    :param model: the model
+    :param n_steps: environment steps; A2C and PPO round them up to whole rollouts
+    :return: the environment steps that were taken
+    """
+    n_before = model.num_timesteps
+    model.learn(n_steps, reset_num_timesteps=False)
+    return model.num_timesteps - n_before

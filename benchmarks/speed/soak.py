@@ -2,19 +2,22 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import psutil
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
+from sb3_a2c_td.compiled import make_compiled_vec_env
 
 
 @dataclass(frozen=True)
@@ -23,23 +26,31 @@ class Run:
 
     :param name: name in tables
     :param make_env: makes the environments
-    :param share: share of the requested steps
+    :param share: steps as a multiple of the requested ones
+    :param is_compiled: whether it trains in compiled code. It saves between two parts only, since a callback for each
+        step would prevent compiled code
     """
 
     name: str
     make_env: Callable[[], VecEnv | VectorEnv]
     share: float = 1.0
+    is_compiled: bool = False
 
 
-RUNS = (
-    Run(
-        "1,024 native ones",
-        lambda: gym.make_vec("CartPole-v1", 1024, vectorization_mode="vector_entry_point"),
-    ),
-    Run("16 in DummyVecEnv", lambda: make_vec_env("CartPole-v1", 16)),
-    # slow, since its pipes take most of the time
-    Run("8 in SubprocVecEnv", lambda: make_vec_env("CartPole-v1", 8, vec_env_cls=SubprocVecEnv), share=0.2),
-)
+RUNS = {
+    run.name: run
+    for run in (
+        Run(
+            "1,024 native ones",
+            lambda: gym.make_vec("CartPole-v1", 1024, vectorization_mode="vector_entry_point"),
+        ),
+        Run("16 in DummyVecEnv", lambda: make_vec_env("CartPole-v1", 16)),
+        # slow, since its pipes take most of the time
+        Run("8 in SubprocVecEnv", lambda: make_vec_env("CartPole-v1", 8, vec_env_cls=SubprocVecEnv), share=0.2),
+        Run("16 compiled", lambda: make_compiled_vec_env("sb3_a2c_td/CartPole-v1", 16), share=5.0, is_compiled=True),
+    )
+}
+"""runs by name"""
 N_PARTS = 20
 """parts of a run, with a sample after each"""
 MEGABYTE = 2**20
@@ -65,7 +76,7 @@ def soak(run: Run, n_steps: int, seconds_between_saves: float) -> Iterator[Sampl
     """Train, and measure the process after each of :data:`N_PARTS` parts.
 
     :param run: the run
-    :param n_steps: requested environment steps; the run takes its share of them
+    :param n_steps: requested environment steps, see :attr:`Run.share`
     :param seconds_between_saves: time between two saves of the model
     :return: a sample per part
     """
@@ -75,8 +86,11 @@ def soak(run: Run, n_steps: int, seconds_between_saves: float) -> Iterator[Sampl
         saves = _SaveEvery(seconds_between_saves, Path(folder) / "model.zip")
         for _ in range(N_PARTS):
             n_before, start = model.num_timesteps, time.perf_counter()
-            model.learn(int(run.share * n_steps) // N_PARTS, callback=saves, reset_num_timesteps=False)
+            callback = None if run.is_compiled else saves
+            model.learn(int(run.share * n_steps) // N_PARTS, callback, reset_num_timesteps=False)
             speed = (model.num_timesteps - n_before) / (time.perf_counter() - start)
+            if run.is_compiled:
+                saves.save_if_due(model)
             process = psutil.Process()
             processes = [process, *process.children(recursive=True)]
             resident = sum(each.memory_info().rss for each in processes) / MEGABYTE
@@ -95,11 +109,15 @@ class _SaveEvery(BaseCallback):
         self.n_saves = 0
 
     def _on_step(self) -> bool:
+        self.save_if_due(self.model)
+        return True
+
+    def save_if_due(self, model: BaseAlgorithm) -> None:
+        """Save a model if ``seconds`` have passed since the last time."""
         if time.monotonic() - self._last_save >= self._seconds:
-            self.model.save(self._path)
+            model.save(self._path)
             self._last_save = time.monotonic()
             self.n_saves += 1
-        return True
 
 
 def table(samples: dict[str, list[Sample]]) -> str:
@@ -125,6 +143,15 @@ def _row(name: str, run: list[Sample]) -> list[str]:
     ]
 
 
-def as_records(samples: dict[str, list[Sample]]) -> list[dict[str, object]]:
+def as_records(samples: dict[str, list[Sample]]) -> list[dict[str, Any]]:
     """Convert the samples to JSON values."""
     return [{"environments": name, **asdict(sample)} for name, run in samples.items() for sample in run]
+
+
+def from_records(records: Iterable[dict[str, Any]]) -> dict[str, list[Sample]]:
+    """Convert the JSON values of :func:`as_records` back."""
+    samples: dict[str, list[Sample]] = {}
+    for record in records:
+        values = {name: value for name, value in record.items() if name != "environments"}
+        samples.setdefault(record["environments"], []).append(Sample(**values))
+    return samples

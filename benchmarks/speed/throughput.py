@@ -2,19 +2,27 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from benchmarks.speed.settings import AS_A2C, BASELINE, Setting, learn
+from benchmarks.speed.compiled_stepping import compiled_steps
+from benchmarks.speed.settings import AS_A2C, BASELINE, COMPILED, Setting, learn, start_long_training
 from benchmarks.tables import markdown_table
+from sb3_a2c_td.compiled import CompiledVecEnv
 
 ENVIRONMENT = "the environments alone"
+COMPILED_ENVIRONMENT = "the compiled environments alone"
+N_ACTIONS = 500
+"""steps of each environment for which random actions are drawn beforehand"""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Measurement:
     ratio: float
     """speed divided by A2C's in the same round (by that of the fastest A2C, if there are several)"""
     share: float
-    """speed divided by that of the environments alone in the same round"""
+    """speed divided by that of the same environments alone in the same round"""
 
     @property
     def speed(self) -> float:
@@ -44,17 +52,14 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     :param device: device of the policies
     :param rounds: number of turns per arm
     :param seconds: approximate duration of a turn
-    :return: a measurement per arm, and one of the environments alone
+    :return: a measurement per arm, and of the environments alone
     """
-    models = setting.make_models(device)
-    n_envs = {arm: model.n_envs for arm, model in models.items()} | {ENVIRONMENT: setting.n_envs}
-    budgets = {arm: _warm_up(model, setting, seconds) for arm, model in models.items()}
-    speeds: dict[str, list[float]] = {arm: [] for arm in (*models, ENVIRONMENT)}
+    turns, n_envs = _turns(setting, device, seconds)
+    speeds: dict[str, list[float]] = {arm: [] for arm in turns}
     for _ in range(rounds):
-        for arm, model in models.items():
-            speeds[arm].append(_learning_speed(model, budgets[arm]))
-        speeds[ENVIRONMENT].append(_environment_speed(setting, seconds))
-    a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in models if is_baseline(arm)), strict=True)]
+        for arm, turn in turns.items():
+            speeds[arm].append(turn())
+    a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in turns if is_baseline(arm)), strict=True)]
     return [
         Measurement(
             setting.name,
@@ -62,10 +67,38 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
             arm,
             values,
             _median_ratio(values, a2c),
-            _median_ratio(values, speeds[ENVIRONMENT]),
+            _median_ratio(values, speeds[COMPILED_ENVIRONMENT if is_compiled(arm) else ENVIRONMENT]),
         )
         for arm, values in speeds.items()
     ]
+
+
+def _turns(setting: Setting, device: str, seconds: float) -> tuple[dict[str, Callable[[], float]], dict[str, int]]:
+    """Warm everything up; return what measures the speed of each arm once, and the numbers of environments."""
+    models, compiled_models = setting.make_models(device), setting.make_compiled_models()
+    for model in models.values():
+        start_long_training(model, setting.warm_up_steps(model))
+    for model in compiled_models.values():
+        # a callback for each step would prevent compiled code
+        learn(model, setting.warm_up_steps(model))
+    all_models = models | compiled_models
+    n_envs = {arm: model.n_envs for arm, model in all_models.items()}
+    turns: dict[str, Callable[[], float]] = {}
+    for arm, model in all_models.items():
+        budget = _budget(model, setting.warm_up_steps(model) // 10, seconds)
+        turns[arm] = partial(_learning_speed, model, budget)
+    turns[ENVIRONMENT] = partial(_environment_speed, setting, seconds)
+    n_envs[ENVIRONMENT] = setting.n_envs
+    env = setting.make_compiled_env()
+    if env is not None:
+        turns[COMPILED_ENVIRONMENT] = partial(_compiled_environment_speed, env, seconds)
+        n_envs[COMPILED_ENVIRONMENT] = setting.n_envs
+    return turns, n_envs
+
+
+def is_compiled(arm: str) -> bool:
+    """Check whether an arm steps compiled environments."""
+    return arm in (COMPILED, COMPILED_ENVIRONMENT)
 
 
 def is_baseline(arm: str) -> bool:
@@ -80,16 +113,21 @@ def _median_ratio(values: list[float], others: list[float]) -> float:
 def _learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
     """Continue the training of a model, and return the steps per second."""
     start = time.perf_counter()
-    learn(model, n_steps)
-    return n_steps / (time.perf_counter() - start)
+    n_taken = learn(model, n_steps)
+    return n_taken / (time.perf_counter() - start)
 
 
-def _warm_up(model: BaseAlgorithm, setting: Setting, seconds: float) -> int:
-    """Compile everything, and return the number of steps that takes about ``seconds``."""
-    n_steps = setting.warm_up_steps(model)
-    learn(model, n_steps)
-    n_steps = max(n_steps // 10, 5 * model.n_envs)
-    return max(n_steps, int(seconds * _learning_speed(model, n_steps)))
+def _budget(model: BaseAlgorithm, n_steps: int, seconds: float) -> int:
+    """Return the number of steps that takes about ``seconds``, from the speed of trainings that get longer.
+
+    :param n_steps: the steps of the first one
+    """
+    speed = _learning_speed(model, n_steps)
+    # the first trainings in compiled code are too short to be timed
+    while n_steps < seconds * speed / 10:
+        n_steps *= 10
+        speed = _learning_speed(model, n_steps)
+    return max(5 * model.n_envs, int(seconds * speed))
 
 
 def _environment_speed(setting: Setting, seconds: float) -> float:
@@ -97,7 +135,7 @@ def _environment_speed(setting: Setting, seconds: float) -> float:
     env = setting.make_env()
     env.reset()
     space = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
-    actions = [np.array([space.sample() for _ in range(env.num_envs)]) for _ in range(500)]
+    actions = _random_actions(space, env.num_envs)
     start = time.perf_counter()
     n_steps = 0
     while time.perf_counter() - start < seconds:
@@ -105,6 +143,23 @@ def _environment_speed(setting: Setting, seconds: float) -> float:
             env.step(action)
         n_steps += env.num_envs * len(actions)
     return n_steps / (time.perf_counter() - start)
+
+
+def _compiled_environment_speed(env: CompiledVecEnv, seconds: float) -> float:
+    """Return the steps per second of compiled environments in one compiled loop with pre-drawn random actions."""
+    env.reset()
+    actions = _random_actions(env.action_space, env.num_envs)
+    step = compiled_steps(env, actions)
+    start = time.perf_counter()
+    n_steps = 0
+    while time.perf_counter() - start < seconds:
+        step()
+        n_steps += env.num_envs * len(actions)
+    return n_steps / (time.perf_counter() - start)
+
+
+def _random_actions(space: spaces.Space[Any], n_envs: int) -> np.ndarray:
+    return np.array([[space.sample() for _ in range(n_envs)] for _ in range(N_ACTIONS)])
 
 
 def table(measurements: list[Measurement]) -> str:
@@ -116,9 +171,27 @@ def table(measurements: list[Measurement]) -> str:
     return markdown_table(header, rows)
 
 
-def as_records(measurements: list[Measurement]) -> list[dict[str, object]]:
+def summary(measurements: list[Measurement]) -> str:
+    """Format the ratios to A2C as a Markdown table with a row per setting."""
+    arms = list(dict.fromkeys(m.arm for m in measurements if not is_baseline(m.arm)))
+    header = ["setting", "A2C at its best, steps/s", *arms]
+    rows = []
+    for setting in dict.fromkeys(m.setting for m in measurements):
+        of_setting = [m for m in measurements if m.setting == setting]
+        fastest = max(m.speed for m in of_setting if is_baseline(m.arm))
+        ratios = {m.arm: f"{m.ratio:,.1f}" for m in of_setting}
+        rows.append([f"`{setting}`", f"{fastest:,.0f}", *(ratios.get(arm, "–") for arm in arms)])
+    return markdown_table(header, rows)
+
+
+def as_records(measurements: list[Measurement]) -> list[dict[str, Any]]:
     """Convert the measurements to JSON values."""
     return [{**asdict(m), "speed": m.speed} for m in measurements]
+
+
+def from_records(records: Iterable[dict[str, Any]]) -> list[Measurement]:
+    """Convert the JSON values of :func:`as_records` back."""
+    return [Measurement(**{name: value for name, value in record.items() if name != "speed"}) for record in records]
 
 
 def plot(measurements: list[Measurement], title: str, path: Path) -> None:
@@ -138,7 +211,7 @@ def draw(measurements: Sequence[Measurement]) -> Figure:
     """Draw a bar chart of the arms' ratios to A2C, with a panel per setting."""
     panels: dict[str, list[Measurement]] = {}
     for measurement in measurements:
-        if measurement.arm != ENVIRONMENT:
+        if measurement.arm not in (ENVIRONMENT, COMPILED_ENVIRONMENT):
             panels.setdefault(measurement.setting, []).append(measurement)
     heights = [0.7 + 0.25 * len(shown) for shown in panels.values()]
     figure = Figure(figsize=(8, 0.5 + sum(heights)), layout="constrained")

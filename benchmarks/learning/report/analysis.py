@@ -32,7 +32,7 @@ from benchmarks.learning.report.findings import (
 )
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, RESULTS, SUITES
-from benchmarks.speed.throughput import Measurement
+from benchmarks.speed.throughput import Measurement, from_records
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
 RANDOM, REFERENCE_ARM, TUNED_ARM = "random", "tda2c", "tda2c-tuned"
@@ -340,8 +340,7 @@ def _as_text(value: Any) -> str:
 
 
 def _measurements(throughput: Mapping[str, Any] | None) -> list[Measurement]:
-    saved = throughput["results"] if throughput else []
-    return [Measurement(**{name: value for name, value in row.items() if name != "speed"}) for row in saved]
+    return from_records(throughput["results"]) if throughput else []
 
 
 def _generator(*key: str) -> np.random.Generator:

@@ -1,51 +1,35 @@
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.speed import scaling
+from tests.benchmarks.speed import error_of, rows_of, run
 
 ROOT = Path(__file__).parents[3]
 ARMS = ["A2C", 'TDA2C, engine="numpy"', 'TDA2C, engine="auto"']
-
-
-def run(command: str, *arguments: str) -> str:
-    """Run a command that must succeed, and return its output."""
-    done = CliRunner().invoke(app, [command, *arguments])
-    assert done.exit_code == 0, done.exception
-    return done.stdout
-
-
-def error_of(command: str, *arguments: str) -> str:
-    """Run a command with invalid arguments, and return its error message."""
-    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, *arguments])
-    assert done.exit_code == 2
-    return done.stderr
-
-
-def rows_of(output: str) -> list[list[str]]:
-    """Parse the rows of a Markdown table, without its header."""
-    rows = [re.split(r" \| ", line.strip("| ")) for line in output.splitlines() if line.startswith("|")]
-    return rows[2:]
 
 
 def test_throughput_measures_every_arm(tmp_path: Path) -> None:
     output = run(
         "throughput", "--setting", "cartpole-1", "--rounds", "1", "--seconds", "0.05", "--output", str(tmp_path)
     )
-    assert [row[1] for row in rows_of(output)] == [*ARMS, "the environments alone"]
+    assert [row[1] for row in rows_of(output)] == [
+        *ARMS,
+        "TDA2C, compiled",
+        "the environments alone",
+        "the compiled environments alone",
+    ]
     saved = json.loads((tmp_path / "throughput-cpu.json").read_text())
     assert saved["n_threads"] == 1
     assert saved["versions"].keys() >= {"torch", "stable-baselines3", "numba"}
     speeds = {result["arm"]: result["speeds"][0] for result in saved["results"]}
     for result in saved["results"]:
         assert result["ratio"] == pytest.approx(result["speed"] / speeds["A2C"])
-        assert result["share"] == pytest.approx(result["speed"] / speeds["the environments alone"])
+        limit = "the compiled environments alone" if "compiled" in result["arm"] else "the environments alone"
+        assert result["share"] == pytest.approx(result["speed"] / speeds[limit])
     assert (tmp_path / "throughput-cpu.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -83,11 +67,11 @@ def test_arithmetic_counts_two_networks() -> None:
 def test_throughput_compares_with_the_fastest_a2c(tmp_path: Path) -> None:
     arguments = ("--setting", "cartpole-1024", "--rounds", "1", "--seconds", "0.01", "--output", str(tmp_path))
     rows = rows_of(run("throughput", *arguments))
-    *a2c, ours, environments = json.loads((tmp_path / "throughput-cpu.json").read_text())["results"]
+    *a2c, ours, compiled, environments, _ = json.loads((tmp_path / "throughput-cpu.json").read_text())["results"]
     assert [arm["n_envs"] for arm in a2c] == [16, 64, 256, 1024]
-    assert ours["n_envs"] == environments["n_envs"] == 1024
+    assert ours["n_envs"] == compiled["n_envs"] == environments["n_envs"] == 1024
     assert ours["ratio"] == pytest.approx(ours["speed"] / max(arm["speed"] for arm in a2c))
-    assert max(float(row[4]) for row in rows[:-2]) == 1.0
+    assert max(float(row[4]) for row in rows[:-4]) == 1.0
 
 
 @pytest.mark.slow
@@ -141,6 +125,10 @@ def test_unknown_names_are_rejected(arguments: tuple[str, str]) -> None:
     assert f"'{arguments[1]}' is not one of" in error_of("throughput", *arguments)
 
 
+def test_unknown_runs_of_the_soak_test_are_rejected() -> None:
+    assert "'3 abaci' is not one of 1,024 native ones, 16 in" in error_of("soak", "--run", "3 abaci")
+
+
 @pytest.mark.parametrize("ranks", ["0", "two", "1,"])
 def test_invalid_ranks_are_rejected(ranks: str) -> None:
     assert f"'{ranks}' is not a list of positive integers" in error_of("throughput", "--ranks", ranks)
@@ -150,10 +138,10 @@ def test_invalid_ranks_are_rejected(ranks: str) -> None:
 def test_soak_measures_every_run(tmp_path: Path) -> None:
     arguments = ("--steps", "20000", "--seconds-between-saves", "0.2", "--output", str(tmp_path))
     rows = rows_of(run("soak", *arguments))
-    assert [row[0] for row in rows] == ["1,024 native ones", "16 in DummyVecEnv", "8 in SubprocVecEnv"]
-    assert [int(row[1].replace(",", "")) for row in rows] == [20 * 1024, 20 * 1008, 4_000]
+    assert [row[0] for row in rows] == ["1,024 native ones", "16 in DummyVecEnv", "8 in SubprocVecEnv", "16 compiled"]
+    assert [int(row[1].replace(",", "")) for row in rows] == [20 * 1024, 20 * 1008, 4_000, 20 * 5_008]
     results = json.loads((tmp_path / "soak.json").read_text())["results"]
-    assert len(results) == 60
+    assert len(results) == 80
     assert all(result["resident_megabytes"] > 50 and result["n_file_descriptors"] > 2 for result in results)
-    assert [int(row[6]) for row in rows] == [results[i]["n_saves"] for i in (19, 39, 59)]
+    assert [int(row[6]) for row in rows] == [results[i]["n_saves"] for i in (19, 39, 59, 79)]
     assert int(rows[2][6]) > 0

@@ -1,0 +1,20 @@
+from benchmarks.speed import throughput
+from tests.benchmarks.speed import rows_of
+
+
+def measured(setting: str, arm: str, speed: float, ratio: float) -> throughput.Measurement:
+    return throughput.Measurement(setting, 1, arm, [speed], ratio, 1.0)
+
+
+def test_summary_has_the_ratios_of_each_setting() -> None:
+    measurements = [
+        measured("one", "A2C, 16 environments", 300, 0.5),
+        measured("one", "A2C, 64 environments", 600, 1.0),
+        measured("one", "TDA2C, compiled", 1.2e6, 2_000.0),
+        measured("two", "A2C", 1_000, 1.0),
+        measured("two", "the environments alone", 50_000, 50.0),
+    ]
+    assert rows_of(throughput.summary(measurements)) == [
+        ["`one`", "600", "2,000.0", "–"],
+        ["`two`", "1,000", "–", "50.0"],
+    ]
