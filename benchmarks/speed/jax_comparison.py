@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ PROGRAMS = {JAX: "a2c", "rejax's PPO on gymnax": "rejax_ppo"}
 """modules of :mod:`benchmarks.speed.jax_programs` by arm"""
 ONE_CORE = ", one core"
 """suffix of arms whose process may use one core only"""
+NO_LOGS = ", no logs"
+"""suffix of TDA2C's arm that writes no logs, as the programs in JAX write none"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -80,7 +83,7 @@ def started_arms(python: Path) -> Iterator[Arms]:
 
     :param python: the Python of the environment with JAX
     """
-    arms = Arms({COMPILED: train_compiled}, {})
+    arms = Arms({COMPILED: train_compiled, COMPILED + NO_LOGS: partial(train_compiled, log_interval=None)}, {})
     core = str(min(os.sched_getaffinity(0)))
     with ExitStack() as stack:
         for arm, program in PROGRAMS.items():
@@ -120,16 +123,17 @@ class _Client:
         return Result(answer["n_steps"] / seconds, answer["processor_seconds"] / seconds, answer["mean_return"])
 
 
-def train_compiled(n_envs: int, n_steps: int, seed: int) -> Result:
+def train_compiled(n_envs: int, n_steps: int, seed: int, log_interval: int | None = 100) -> Result:
     """Train TDA2C with its default settings on compiled environments.
 
     :param n_envs: the number of environments
     :param n_steps: environment steps
     :param seed: seed of the model and the environments
+    :param log_interval: rollouts between two logs; ``None``: no logs
     """
     model = TDA2C("MlpPolicy", make_compiled_vec_env(ENV_ID, n_envs), seed=seed, device="cpu")
     start, processor_start = time.perf_counter(), time.process_time()
-    model.learn(n_steps)
+    model.learn(n_steps, log_interval=log_interval)
     seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
     returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     return Result(model.num_timesteps / seconds, processor_seconds / seconds, statistics.fmean(returns))

@@ -309,7 +309,7 @@ class TDA2C(CollectingAlgorithm):
         self,
         total_timesteps: int = 100_000,
         callback: MaybeCallback = None,
-        log_interval: int = 100,
+        log_interval: int | None = 100,
         tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -334,7 +334,7 @@ class TDA2C(CollectingAlgorithm):
         :param total_timesteps: the number of environment steps, including the autoreset steps of a vector environment,
             see :class:`~sb3_a2c_td.GymnasiumVecEnv`
         :param callback: callback(s) called at every step
-        :param log_interval: the number of rollouts between two logs
+        :param log_interval: the number of rollouts between two logs; ``None``: no logs
         :param tb_log_name: the name of the run for TensorBoard; ``None``: that of the algorithm
         :param reset_num_timesteps: whether to count (and log) from zero and to reset the environments
         :param progress_bar: whether to show a progress bar
