@@ -55,7 +55,7 @@ class DistributedTDA2C(TDA2C):
         self,
         total_timesteps: int = 100_000,
         callback: MaybeCallback = None,
-        log_interval: int = 100,
+        log_interval: int | None = 100,
         tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
