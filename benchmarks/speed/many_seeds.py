@@ -28,7 +28,7 @@ def new_model(seed: int) -> TDA2C:
 def train_in_one_thread(n_seeds: int, n_steps: int, log_interval: int | None) -> None:
     """Train one seed after the other."""
     for seed in range(n_seeds):
-        new_model(seed).learn(n_steps, log_interval=log_interval)  # type: ignore[arg-type]
+        new_model(seed).learn(n_steps, log_interval=log_interval)
 
 
 def train_in_threads(n_threads: int, n_seeds: int, n_steps: int, log_interval: int | None) -> None:
@@ -45,7 +45,7 @@ def train_in_processes(n_processes: int, n_seeds: int, n_steps: int, log_interva
 
 
 def _trained(n_steps: int, log_interval: int | None, seed: int) -> object:
-    return new_model(seed).learn(n_steps, log_interval=log_interval).get_parameters()  # type: ignore[arg-type]
+    return new_model(seed).learn(n_steps, log_interval=log_interval).get_parameters()
 
 
 @dataclass(frozen=True)
