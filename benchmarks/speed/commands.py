@@ -268,7 +268,7 @@ def measure_tabular(
 @app.command("many-seeds")
 def measure_many_seeds(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed.")] = 400_000,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed.")] = 200_000,
     workers: Annotated[int, typer.Option(min=2, help="Threads, and processes, to compare with one thread.")] = 2,
     rounds: Rounds = 5,
     output: Output = RESULTS,
