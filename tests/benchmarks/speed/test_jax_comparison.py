@@ -43,8 +43,13 @@ def compare(python: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
 
 def test_programs_take_turns_with_tda2c(python: Path) -> None:
     output, saved = compare(python, "--n-envs", "1")
-    ours, one_core, all_cores = saved["results"]
-    assert [row[0] for row in rows_of(output)] == ["TDA2C, compiled", "A2C in JAX, one core", "A2C in JAX"]
+    ours, _, one_core, all_cores = saved["results"]
+    assert [row[0] for row in rows_of(output)] == [
+        "TDA2C, compiled",
+        "TDA2C, compiled, no logs",
+        "A2C in JAX, one core",
+        "A2C in JAX",
+    ]
     assert (ours["ratio"], one_core["speeds"], all_cores["speeds"]) == (1.0, [1_000] * 2, [2_000] * 2)
     assert (one_core["cores"], all_cores["cores"]) == ([1.0] * 2, [2.0] * 2)
     assert one_core["ratio"] == pytest.approx(sum(ours["speeds"]) / 2 / 1_000)
@@ -55,16 +60,16 @@ def test_programs_take_turns_with_tda2c(python: Path) -> None:
 def test_results_of_other_numbers_of_environments_stay(python: Path) -> None:
     compare(python)
     before = compare(python, "--n-envs", "1")[1]["results"]
-    assert [result["n_envs"] for result in before] == [16, 16, 16, 1, 1, 1]
+    assert [result["n_envs"] for result in before] == [16] * 4 + [1] * 4
     after = compare(python, "--n-envs", "16")[1]["results"]
-    assert after[:3] == before[3:]
-    assert after[3]["speeds"] != before[0]["speeds"]
+    assert after[:4] == before[4:]
+    assert after[4]["speeds"] != before[0]["speeds"]
 
 
 def test_results_of_another_machine_are_dropped(python: Path) -> None:
     saved = compare(python, "--n-envs", "1")[1]
     (python.parent / "jax-cpu.json").write_text(json.dumps({**saved, "cpu": "abacus"}))
-    assert [result["n_envs"] for result in compare(python, "--n-envs", "16")[1]["results"]] == [16] * 3
+    assert [result["n_envs"] for result in compare(python, "--n-envs", "16")[1]["results"]] == [16] * 4
 
 
 def test_unknown_numbers_of_environments_are_rejected(python: Path) -> None:
