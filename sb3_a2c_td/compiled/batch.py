@@ -51,7 +51,7 @@ class EnvBatch:
         self.generators = [np_random()[0] for _ in range(n_envs)]
         """always the same objects: compiled code has pointers to them, so seeds and saved states change them"""
         self.n_moves = 0
-        """how many times Python stepped or reset the copies"""
+        """how many times the copies were stepped or reset"""
         self._prepare()
 
     def _prepare(self) -> None:

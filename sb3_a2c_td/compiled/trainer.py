@@ -112,7 +112,7 @@ def train_compiled(
     buffer.set_size(progress.n_rows, progress.n_rollout_steps)
     mlp.count_steps(progress.n_updates)
     if progress.n_steps > 0:
-        env.statistics.skip(progress.n_steps, env.n_steps)
+        env.count_steps(progress.n_steps)
         _write_back(normalization, vec_normalize, step)
     return Trained(progress, step, episodes, observations, Update(targets, values, *metrics))
 

@@ -53,7 +53,7 @@ class CompiledVecEnv(VecEnv):
 
     @property
     def n_moves(self) -> int:
-        """How many times Python stepped or reset the environments."""
+        """How many times the environments were stepped or reset."""
         return self._batch.n_moves
 
     # What compiled code needs to continue these environments
@@ -92,6 +92,14 @@ class CompiledVecEnv(VecEnv):
     def max_episode_steps(self) -> int:
         """Steps until an episode is truncated; a number that no episode reaches if there is no limit."""
         return self._batch.max_episode_steps
+
+    def count_steps(self, n: int) -> None:
+        """Count steps that compiled code took.
+
+        :param n: how many
+        """
+        self._batch.n_moves += n
+        self.statistics.skip(n, self.n_steps)
 
     # Resetting and stepping
 

@@ -97,7 +97,7 @@ def state_of(model: TDA2C) -> dict[str, Any]:
         "last": (model._last_obs, model._last_episode_starts),
         "episodes": [(episode["r"], episode["l"]) for episode in model.ep_info_buffer],
         "actions": model._streams.actions.bit_generator.state,
-        "env": (env.states, env.n_steps, env.statistics.returns),
+        "env": (env.states, env.n_steps, env.statistics.returns, env.n_moves),
         "rngs": [generator.bit_generator.state for generator in env._batch.generators],
         "logged": {name: value for name, value in model.logger.name_to_value.items() if not name.startswith("time/")},
     }
