@@ -23,7 +23,7 @@ BLOCK = 256
 """rows computed at a time, so that their activations stay in the cache"""
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 TINY = np.float32(1e-30)
-"""moments below it move no parameter: they become zeros"""
+"""smaller moments and derivatives move no parameter: they become zeros"""
 SAFE = np.float32(1e30)
 """finite numbers that add up to less can be added in float32"""
 TANH_END = 9.0
@@ -496,7 +496,7 @@ def categorical(logits, action, advantage, ent_coef, double_softmax, delta):
     entropy = ZERO
     for k in range(n_actions):
         log_p = logits[k] - log_total
-        delta[k] = np.float32(math.exp(log_p))
+        delta[k] = without_tiny(np.float32(math.exp(log_p)))
         entropy -= delta[k] * log_p
     log_prob = logits[action] - log_total
     log_second, mean = ZERO, ZERO
@@ -514,8 +514,14 @@ def categorical(logits, action, advantage, ent_coef, double_softmax, delta):
         slope = p - np.float32(k == action)
         if double_softmax:
             slope = p * (np.float32(math.exp(p - log_second)) - np.float32(k == action) - mean)
-        delta[k] = advantage * slope + np.float32(ent_coef) * p * (log_p + entropy)
+        delta[k] = without_tiny(advantage * slope + np.float32(ent_coef) * p * (log_p + entropy))
     return log_prob, entropy
+
+
+@compiled
+def without_tiny(x):
+    """Return zero in place of a number that moves no parameter, since denormal numbers take ten times as long."""
+    return ZERO if abs(x) < TINY else x
 
 
 @compiled
@@ -566,8 +572,8 @@ def stepped(param, grad, exp_avg, exp_avg_sq, betas, alpha_t, eps):
     """Return a parameter and its moments after one step."""
     exp_avg += np.float32(1.0 - betas[0]) * (grad - exp_avg)
     exp_avg_sq += np.float32(1.0 - betas[1]) * (grad * grad - exp_avg_sq)
-    # the moments of a dead unit decay to denormal numbers, which take ten times as long, and stay there
-    exp_avg = ZERO if abs(exp_avg) < TINY else exp_avg
+    # the moments of a dead unit decay to denormal numbers, and stay there
+    exp_avg = without_tiny(exp_avg)
     exp_avg_sq = ZERO if exp_avg == ZERO and exp_avg_sq < TINY else exp_avg_sq
     param -= np.float32(alpha_t) * exp_avg / (np.float32(math.sqrt(exp_avg_sq)) + np.float32(eps))
     return param, exp_avg, exp_avg_sq
