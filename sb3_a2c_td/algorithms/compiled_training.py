@@ -31,12 +31,13 @@ from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 if TYPE_CHECKING:
     from sb3_a2c_td.algorithms.tda2c import TDA2C
     from sb3_a2c_td.compiled.trainer import Trained
+    from sb3_a2c_td.compiled.training_loop import Progress
     from sb3_a2c_td.engines.numba_mlp import NumbaEngine
 
 SECONDS = 0.1
 """how long compiled code runs before it returns to Python, for signals and progress bars"""
 FIRST_STEPS = 1_000
-"""steps of each environment in the first run, whose speed is not known"""
+"""steps of all environments in the first run, whose speed is not known"""
 
 
 class CompiledEnvs(NamedTuple):
@@ -118,7 +119,9 @@ class CompiledTraining:
     def __init__(self, model: TDA2C, callback: BaseCallback) -> None:
         self._model = model
         self._callback = callback
-        self._steps_per_second = FIRST_STEPS / SECONDS
+        self._n_steps = max(1, FIRST_STEPS // model.n_envs)
+        """steps of each environment that take about :data:`SECONDS`"""
+        self._is_loaded = False
 
     def run(self, max_updates: float) -> int:
         """Train until just before the next event that needs Python.
@@ -129,36 +132,66 @@ class CompiledTraining:
         :return: how many were taken
         :raises ValueError: if an environment returns something that is not finite
         """
+        n_updates = 0
+        while self._can_run():
+            n_steps = self._steps_until_event()
+            if n_steps == 0:
+                break
+            n_steps = min(n_steps, self._n_steps)
+            progress = self._run(n_steps, max_updates - n_updates)
+            n_updates += progress.n_updates
+            if progress.n_steps < n_steps:
+                break
+        return n_updates
+
+    def _can_run(self) -> bool:
+        """Check whether compiled code can take the next step. The first step of a training allocates the buffer."""
+        model = self._model
+        if model._rollout_is_complete(model.rollout_buffer, model.n_steps):
+            return False
+        if model.rollout_buffer.storage is None or step_by_step_reason(model, self._callback) is not None:
+            return False
+        from sb3_a2c_td.compiled.trainer import fits  # imports numba
+
+        engine = _numba_engine(model)
+        assert engine is not None
+        return fits(*self._envs, engine.mlp, model.rollout_buffer, model.n_steps)
+
+    def _steps_until_event(self) -> int:
+        """Return how many steps come before the next event, which is left to Python."""
+        model = self._model
+        steps_left = math.ceil((model._total_timesteps - model.num_timesteps) / model.n_envs)
+        until_due = steps_until_due(self._callback, model.n_envs)
+        return int(max(0, min(steps_left, until_due) - 1))
+
+    def _run(self, n_steps: int, max_updates: float) -> Progress:
+        """Train for some steps, or until something needs Python."""
         model = self._model
         assert model.env is not None
+        rates = self._learning_rates(n_steps)
         model._reset_if_moved(model.env)
-        # the first step of a training allocates the buffer
-        if model.rollout_buffer.storage is None or step_by_step_reason(model, self._callback) is not None:
-            return 0
-        rates = self._learning_rates(self._max_steps(max_updates))
+        if not self._is_loaded:
+            # compiles: a signal need not wait for that
+            self._train(rates[:, :0], 0)
+            self._is_loaded = True
         # a signal finds the model before these steps or after them
         with model._interrupts:
-            began = time.time()
+            began, moment = time.perf_counter(), time.time()
             trained = self._train(rates, max_updates)
-            self._take_over(trained, began)
-        if trained.progress.env_failed:
-            self._raise_failure(trained)
-        return trained.progress.n_updates
+            seconds = time.perf_counter() - began
+            self._take_over(trained, moment, seconds)
+            if trained.progress.step_failed:
+                # the state of the environments is unknown: the next learn() resets them
+                model._last_obs = None
+        self._raise_failure(trained)
+        self._n_steps = max(1, min(2 * n_steps, int(SECONDS * n_steps / seconds)))
+        return trained.progress
 
     @property
     def _envs(self) -> CompiledEnvs:
         envs = compiled_envs(self._model.env)
         assert envs is not None
         return envs
-
-    def _max_steps(self, max_updates: float) -> int:
-        """Return how many steps to take at most: one less than up to the next event, which is left to Python."""
-        model = self._model
-        until_complete = (max_updates + 1) * model.n_steps
-        steps_left = math.ceil((model._total_timesteps - model.num_timesteps) / model.n_envs)
-        until_due = steps_until_due(self._callback, model.n_envs)
-        soon = 1 + self._steps_per_second * SECONDS
-        return int(max(0, min(steps_left - 1, until_due - 1, until_complete, soon)))
 
     def _learning_rates(self, n_steps: int) -> np.ndarray:
         """Return the learning rates of actor and critic in an update after each step.
@@ -201,13 +234,16 @@ class CompiledTraining:
             engine.noise(trained.progress.n_steps * env.num_envs, rng)
         return trained
 
-    def _take_over(self, trained: Trained, began: float) -> None:
-        """Bring the model and the callbacks into the state in which the same steps in Python would leave them."""
+    def _take_over(self, trained: Trained, began: float, seconds: float) -> None:
+        """Bring the model and the callbacks into the state in which the same steps in Python would leave them.
+
+        :param trained: the steps
+        :param began: when they began, as ``time.time`` returns it
+        :param seconds: how long they took
+        """
         model, progress = self._model, trained.progress
         if progress.n_steps == 0:
             return
-        seconds = time.time() - began
-        self._steps_per_second = progress.n_steps / max(seconds, 1e-6)
         first_step = model.num_timesteps
         model.num_timesteps += progress.n_steps * model.n_envs
         model._store_last_obs(trained.observations, trained.step.ended.copy())
@@ -225,12 +261,14 @@ class CompiledTraining:
             model._log_update(trained.update)
         # last, since it may raise an error
         returns, lengths, steps = (array[: progress.n_episodes] for array in trained.episodes)
-        skip(self._callback, progress.n_steps, EndedEpisodes(first_step + steps * model.n_envs, returns, lengths))
+        ended = EndedEpisodes(first_step + steps * model.n_envs, returns, lengths)
+        skip(self._callback, progress.n_steps - progress.step_failed, ended)
 
     def _record_episodes(self, trained: Trained, began: float, seconds: float) -> None:
         model, statistics, n = self._model, self._envs.env.statistics, trained.progress.n_episodes
         assert model.ep_info_buffer is not None
-        last = slice(max(0, n - model._stats_window_size), n)
+        window = model.ep_info_buffer.maxlen
+        last = slice(0 if window is None else max(0, n - window), n)
         moments = began + seconds * trained.episodes.steps[last] / trained.progress.n_steps
         for value, length, moment in zip(
             trained.episodes.returns[last].tolist(),
@@ -241,11 +279,12 @@ class CompiledTraining:
             model.ep_info_buffer.append({"r": round(value, 6), "l": length, "t": statistics.seconds(moment)})
 
     def _raise_failure(self, trained: Trained) -> None:
-        model, step = self._model, trained.step
-        # the state of the environments is unknown: the next learn() resets them
-        model._last_obs = None
-        check_finite(model.num_timesteps, reward=step.rewards, observation=step.observations)
-        check_finite(model.num_timesteps, terminal_observation=step.next_observations)
+        if trained.error is not None:
+            raise trained.error
+        if trained.progress.step_failed:
+            step, n_steps = trained.step, self._model.num_timesteps
+            check_finite(n_steps, reward=step.rewards, observation=step.observations)
+            check_finite(n_steps, terminal_observation=step.next_observations)
 
 
 def _rates(name: str, schedule: Schedule, steps: np.ndarray, total_steps: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_a2c_td.compiled.functions import in_typed_list, load
 from sb3_a2c_td.compiled.running_normalization import CompiledNormalization
 from sb3_a2c_td.compiled.training_loop import (
+    PROGRESS,
     Environments,
     Episodes,
     Networks,
@@ -42,7 +43,58 @@ class Trained(NamedTuple):
     observations: np.ndarray
     """what the policy sees after the last step"""
     update: Update
-    """the last update; without a meaning if none was taken"""
+    """the last update, without targets and values; without a meaning if none was taken"""
+    error: BaseException | None
+    """what an environment raised in the last step"""
+
+
+def fits(
+    env: CompiledVecEnv,
+    vec_normalize: VecNormalize | None,
+    mlp: MlpParameters,
+    buffer: TransitionBuffer,
+    rollout_length: int,
+) -> bool:
+    """Check shapes and dtypes of the arrays, since compiled code checks no index.
+
+    They differ where something was replaced after the training began. Python then steps, and says what is wrong.
+
+    :param env: see :func:`train_compiled`
+    :param vec_normalize: see :func:`train_compiled`
+    :param mlp: see :func:`train_compiled`
+    :param buffer: see :func:`train_compiled`
+    :param rollout_length: see :func:`train_compiled`
+    """
+    n, n_inputs, storage = env.num_envs, int(mlp.actor_widths[0]), buffer.storage
+    steps_left = max(rollout_length - buffer.n_steps, 0)
+    max_rows = max(len(buffer) + n * steps_left, n * rollout_length)
+    if type(storage) is not Transitions or max_rows > buffer.capacity:
+        return False
+    of_rows: list[tuple[Any, Any]] = [
+        ((n_inputs,), np.float32),
+        (env.action_space.shape, env.action_space.dtype),
+        ((), np.float32),
+        ((n_inputs,), np.float32),
+        ((), np.bool_),
+        ((), np.bool_),
+    ]
+    expected: list[tuple[Any, Any, Any]] = [
+        (array, (buffer.capacity, *shape), dtype) for array, (shape, dtype) in zip(storage, of_rows, strict=True)
+    ]
+    expected += [
+        (env.states, (n, env.compiled_env.state_size), env.compiled_env.state_dtype),
+        (env.n_steps, (n,), np.int64),
+        (env.statistics.returns, (n,), np.float64),
+    ]
+    if vec_normalize is not None:
+        expected.append((vec_normalize.returns, (n,), np.float64))
+    if vec_normalize is not None and vec_normalize.norm_obs:
+        rms = cast(RunningMeanStd, vec_normalize.obs_rms)
+        expected += [(rms.mean, (n_inputs,), np.float64), (rms.var, (n_inputs,), np.float64)]
+    return len(env.rngs) == n and all(
+        isinstance(array, np.ndarray) and array.shape == shape and array.dtype == dtype and array.flags.carray
+        for array, shape, dtype in expected
+    )
 
 
 def train_compiled(
@@ -62,11 +114,11 @@ def train_compiled(
 
     Environments, statistics, parameters and buffer are changed as their own methods would change them.
 
-    :param env: the environments
+    :param env: the environments; :func:`fits` is true for all these arguments
     :param vec_normalize: the wrapper around them; ``None`` without one
     :param mlp: the networks and their optimizer
     :param config: the settings of the loss
-    :param buffer: the rollout so far, in arrays that fit these environments
+    :param buffer: the rollout so far
     :param rollout_length: steps of each environment in a rollout
     :param ends_with_episode: whether the end of an episode ends the rollout
     :param observations: what the policy sees now, ``(n_envs, n_inputs)`` float32
@@ -80,7 +132,7 @@ def train_compiled(
         **storage._asdict(),
         action_rows=storage.actions.reshape(buffer.capacity, -1),
         length=rollout_length,
-        ends_with_episode=ends_with_episode,
+        ends_with_episode=bool(ends_with_episode),
     )
     n_inputs = observations.shape[1]
     step = _new_step(env.num_envs, n_inputs)
@@ -88,6 +140,8 @@ def train_compiled(
     observations = np.array(observations, np.float32)
     normalization = _normalization(vec_normalize, env.num_envs, n_inputs)
     networks = Networks(mlp.actor_widths, mlp.critic_widths, len(mlp.actor), mlp.flat, mlp.use_tanh, mlp.continuous)
+    record, metrics = np.zeros(1, PROGRESS), np.zeros(len(Update._fields) - 2)
+    record["n_rows"], record["n_rollout_steps"] = len(buffer), buffer.n_steps
     arguments = (
         env.function_list,
         _kernel_list(mlp.continuous),
@@ -98,23 +152,29 @@ def train_compiled(
         as_numbers(config),
         normalization,
         rollout,
-        len(buffer),
-        buffer.n_steps,
         observations,
         noise,
         numba_kernels.NO_MASKS,
         max_updates,
         step,
         episodes,
+        record,
+        metrics,
     )
     _load_once(mlp.continuous, env.states.dtype.str, arguments)
-    progress, targets, values, metrics = train(*arguments)
+    error: BaseException | None = None
+    try:
+        train(*arguments)
+    except BaseException as raised:
+        error = raised
+    progress = Progress(*record[0].tolist())
     buffer.set_size(progress.n_rows, progress.n_rollout_steps)
     mlp.count_steps(progress.n_updates)
     if progress.n_steps > 0:
         env.count_steps(progress.n_steps)
         _write_back(normalization, vec_normalize, step)
-    return Trained(progress, step, episodes, observations, Update(targets, values, *metrics))
+    nothing = np.empty(0, np.float32)
+    return Trained(progress, step, episodes, observations, Update(nothing, nothing, *metrics.tolist()), error)
 
 
 def _load_once(continuous: bool, state_dtype: str, arguments: tuple[Any, ...]) -> None:

@@ -111,7 +111,7 @@ class Progress(NamedTuple):
     """How far a call of :func:`train` came."""
 
     n_steps: int
-    """steps of each environment"""
+    """steps of each environment, the last of which may have failed"""
     n_rows: int
     """rows in the rollout now"""
     n_rollout_steps: int
@@ -124,8 +124,13 @@ class Progress(NamedTuple):
     explained_variance: float
     """of the last one of them"""
     n_episodes: int
-    env_failed: bool
-    """whether the environments returned something that is not finite in the last step, which is not stored"""
+    step_failed: bool
+    """whether the environments raised an error, or returned something that is not finite, in the last step, which is
+    not stored"""
+
+
+PROGRESS = np.dtype(list(Progress.__annotations__.items()), align=True)
+"""the same as a record, which stays when the environments raise an error"""
 
 
 @compiled
@@ -139,14 +144,14 @@ def train(
     config,
     normalization,
     rollout,
-    n_rows,
-    n_rollout_steps,
     observations,
     noise,
     no_masks,
     max_updates,
     step,
     episodes,
+    progress,
+    metrics,
 ):
     """Collect rollouts and take updates until the noise is used up, or a rollout is complete after ``max_updates``.
 
@@ -158,46 +163,43 @@ def train(
     :param rngs: a typed list with the generator of each environment
     :param config: the fields of ``LossConfig``
     :param normalization: :class:`~.running_normalization.CompiledNormalization`
-    :param n_rows: rows in the rollout
-    :param n_rollout_steps: steps in the rollout
     :param observations: what the policy sees, ``(n, n_inputs)`` float32; overwritten
     :param noise: for each step, ``(max_steps, n, n_outputs)`` float64
     :param no_masks: ``NO_MASKS``, which would be read-only as a constant
     :param step: holds the last step in the end
     :param episodes: filled with the episodes that end
-    :return: :class:`Progress`; targets, values and metrics of the last update
+    :param progress: :data:`PROGRESS`, ``(1,)``, with the rows and the steps of the rollout so far; updated
+    :param metrics: filled with those of the last update, ``(7,)`` float64
     """
     functions, (draw, update) = function_list[0], kernel_list[0]
     envs, networks, optimizer, normalization = borrow(envs), borrow(networks), borrow(optimizer), borrow(normalization)
     rollout, observations, noise, no_masks = borrow(rollout), borrow(observations), borrow(noise), borrow(no_masks)
-    step, episodes = borrow(step), borrow(episodes)
+    step, episodes, metrics, done = borrow(step), borrow(episodes), borrow(metrics), borrow(progress)[0]
     n = len(observations)
     actor = networks.flat[0, : networks.n_actor]
-    n_steps = n_updates = last_update = n_episodes = 0
-    targets, values = np.empty(0, np.float32), np.empty(0, np.float32)
-    metrics = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    larger_updates, explained_variance = 0, 0.0
-    env_failed = False
-    while n_steps < len(noise):
-        actions, are_finite = draw(networks.actor_widths, actor, networks.use_tanh, observations, noise[n_steps])
+    while done.n_steps < len(noise):
+        actions, are_finite = draw(networks.actor_widths, actor, networks.use_tanh, observations, noise[done.n_steps])
         if not are_finite:
             break
-        n_episodes = step_environments(functions, rngs, envs, actions, step, n_steps + 1, episodes, n_episodes)
-        n_steps += 1
-        env_failed = not is_step_finite(step)
-        if env_failed:
+        done.n_steps += 1
+        done.step_failed = True
+        n_episodes = step_environments(functions, rngs, envs, actions, step, done.n_steps, episodes, done.n_episodes)
+        if not is_step_finite(step):
             break
+        done.step_failed = False
+        done.n_episodes = n_episodes
         copy_rows(step.env_observations, step.observations)
         if normalization.is_wrapped:
             normalize_step(normalization, step.observations, step.next_observations, step.rewards, step.ended)
-        store(rollout, n_rows, observations, actions, step)
+        store(rollout, done.n_rows, observations, actions, step)
         copy_rows(observations, step.observations)
-        n_rows += n
-        n_rollout_steps += 1
-        if n_rollout_steps >= rollout.length or (rollout.ends_with_episode and step.ended.any()):
-            if n_updates == max_updates:
+        done.n_rows += n
+        done.n_rollout_steps += 1
+        if done.n_rollout_steps >= rollout.length or (rollout.ends_with_episode and step.ended.any()):
+            if done.n_updates == max_updates:
                 break
-            _, is_taken, new_targets, new_values, new_metrics = update(
+            n_rows = done.n_rows
+            _, is_taken, _, _, new_metrics = update(
                 networks.actor_widths,
                 networks.critic_widths,
                 networks.n_actor,
@@ -212,30 +214,19 @@ def train(
                 rollout.terminated[:n_rows],
                 rollout.truncated[:n_rows],
                 config,
-                adam_settings(optimizer, 0, n_updates, n_steps),
-                adam_settings(optimizer, 1, n_updates, n_steps),
+                adam_settings(optimizer, 0, done.n_updates, done.n_steps),
+                adam_settings(optimizer, 1, done.n_updates, done.n_steps),
             )
             if not is_taken:
                 break
-            targets, values, metrics = new_targets, new_values, new_metrics
-            n_updates += 1
-            last_update = n_steps
+            for k in range(len(metrics)):
+                metrics[k] = new_metrics[k]
+            done.n_updates += 1
+            done.last_update = done.n_steps
             if n_rows > 1:
-                larger_updates += 1
-                explained_variance = metrics[-1]
-            n_rows = n_rollout_steps = 0
-    progress = Progress(
-        n_steps,
-        n_rows,
-        n_rollout_steps,
-        n_updates,
-        last_update,
-        larger_updates,
-        explained_variance,
-        n_episodes,
-        env_failed,
-    )
-    return progress, targets, values, metrics
+                done.larger_updates += 1
+                done.explained_variance = metrics[-1]
+            done.n_rows = done.n_rollout_steps = 0
 
 
 @compiled

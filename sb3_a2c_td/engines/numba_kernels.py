@@ -454,7 +454,7 @@ def sum_of_squares(numbers):
     total = ZERO
     for i in range(len(numbers)):
         total += numbers[i] * numbers[i]
-    return float(total)
+    return np.float64(total)
 
 
 @compiled
