@@ -23,6 +23,7 @@ from sb3_a2c_td.compiled.gymnasium_env import CompiledGymnasiumEnv
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
 from sb3_a2c_td.engines.auto import AutoEngine
+from sb3_a2c_td.rollout.transitions import Transitions
 from sb3_a2c_td.rollout.validation import check_finite
 from sb3_a2c_td.schedules import scheduled_rate
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
@@ -145,17 +146,26 @@ class CompiledTraining:
         return n_updates
 
     def _can_run(self) -> bool:
-        """Check whether compiled code can take the next step. The first step of a training allocates the buffer."""
+        """Check whether compiled code can take the next step."""
         model = self._model
         if model._rollout_is_complete(model.rollout_buffer, model.n_steps):
             return False
-        if model.rollout_buffer.storage is None or step_by_step_reason(model, self._callback) is not None:
+        if step_by_step_reason(model, self._callback) is not None:
             return False
         from sb3_a2c_td.compiled.trainer import fits  # imports numba
 
         engine = _numba_engine(model)
         assert engine is not None
+        model.rollout_buffer.allocate(self._empty_transitions())
         return fits(*self._envs, engine.mlp, model.rollout_buffer, model.n_steps)
+
+    def _empty_transitions(self) -> Transitions[np.ndarray]:
+        model, n = self._model, self._model.n_envs
+        space = model.action_space
+        observations = np.zeros((n, *cast(np.ndarray, model._last_observations).shape[1:]), np.float32)
+        actions = np.zeros((n, *cast(tuple[int, ...], space.shape)), space.dtype)
+        rewards, ends = np.zeros(n, np.float32), np.zeros(n, bool)
+        return Transitions(observations, actions, rewards, observations, ends, ends)
 
     def _steps_until_event(self) -> int:
         """Return how many steps come before the next event, which is left to Python."""

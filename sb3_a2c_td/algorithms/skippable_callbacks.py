@@ -28,6 +28,17 @@ def _until_elapsed(n_timesteps: int, callback: BaseCallback, last: int, n_envs: 
     return math.ceil((n_timesteps - (callback.num_timesteps - last)) / n_envs)
 
 
+METHODS = (
+    "on_step",
+    "_on_step",
+    "on_rollout_start",
+    "_on_rollout_start",
+    "on_rollout_end",
+    "_on_rollout_end",
+    "update_locals",
+    "update_child_locals",
+)
+"""methods of callbacks that are called in every step or rollout"""
 # exact types, since a subclass may do something in every step
 STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
     EvalCallback: lambda callback, n_envs: _until_multiple(callback.n_calls, callback.eval_freq),
@@ -67,10 +78,7 @@ def needing_every_step(callback: BaseCallback) -> BaseCallback | None:
 
     :param callback: a callback, or a list of them
     """
-    for each in _leaves(callback):
-        if type(each) not in STEPS_UNTIL_DUE and not _only_receives_episodes(each):
-            return each
-    return None
+    return next(filter(_needs_every_step, _leaves(callback)), None)
 
 
 def steps_until_due(callback: BaseCallback, n_envs: int) -> float:
@@ -105,14 +113,24 @@ def skip(callback: BaseCallback, n_steps: int, ended: EndedEpisodes) -> None:
         callback.pbar.update(n_steps * callback.training_env.num_envs)
 
 
-def _only_receives_episodes(callback: BaseCallback) -> bool:
-    # a subclass that replaces the methods of every step needs every step
-    methods = type(callback).on_step, type(callback)._on_step
-    return isinstance(callback, EpisodeCallback) and methods == (EpisodeCallback.on_step, EpisodeCallback._on_step)
+def _needs_every_step(callback: BaseCallback) -> bool:
+    if _is_changed(callback):
+        return True
+    if type(callback) in STEPS_UNTIL_DUE:
+        return False
+    kind = type(callback)
+    return not isinstance(callback, EpisodeCallback) or any(
+        getattr(kind, name) is not getattr(EpisodeCallback, name) for name in METHODS
+    )
+
+
+def _is_changed(callback: BaseCallback) -> bool:
+    """Check whether one of this callback's methods was replaced."""
+    return any(name in vars(callback) for name in METHODS)
 
 
 def _leaves(callback: BaseCallback) -> Iterable[BaseCallback]:
-    if type(callback) is CallbackList:
+    if type(callback) is CallbackList and not _is_changed(callback):
         for each in callback.callbacks:
             yield from _leaves(each)
     else:

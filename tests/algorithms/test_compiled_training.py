@@ -1,6 +1,7 @@
 """Training in compiled code equals the same training step by step, bit for bit."""
 
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -32,7 +33,10 @@ from sb3_a2c_td.algorithms import compiled_training
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, ProgressBar, SaveEvery, StopOnRequest
 from sb3_a2c_td.compiled import CompiledEnv, CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.compiled.classic_control import CARTPOLE, PENDULUM
+from sb3_a2c_td.compiled.inventory import INVENTORY
+from sb3_a2c_td.compiled.trainer import fits
 from sb3_a2c_td.engines import mlp_parameters
+from sb3_a2c_td.engines.mlp_parameters import MlpParameters
 from sb3_a2c_td.faults.interrupts import Interrupts, StopRequest
 from tests.algorithms.comparing import assert_same_parameters
 from tests.algorithms.tda2c.test_traces import TRACES, actor_layers, critic_layers, flat, set_weights
@@ -60,6 +64,13 @@ class EpisodesAndSteps(PrintEpisodes):
 
     def _on_step(self) -> bool:
         return super()._on_step()
+
+
+class EpisodesAndRollouts(PrintEpisodes):
+    """Receives the episodes, and does something at the end of every rollout."""
+
+    def _on_rollout_end(self) -> None:
+        pass
 
 
 class Recorder(KVWriter):
@@ -141,20 +152,26 @@ CASES = {
     "VecNormalize, one environment": {"wrap": lambda env: VecNormalize(env, clip_obs=1.0, clip_reward=0.5)},
     "VecNormalize, not in training": {"wrap": lambda env: VecNormalize(env, training=False, norm_obs=False)},
     "normalization in the model": {"n_envs": 2, "normalize_observations": True, "normalize_rewards": True},
+    # numpy adds more than 8 numbers, and more than 128, in other orders
+    "VecNormalize, 9 environments": {"n_envs": 9, "wrap": VecNormalize},
+    "VecNormalize, 131 environments": {"n_envs": 131, "wrap": VecNormalize},
+    "VecNormalize, one dimension": {"env": INVENTORY, "n_envs": 11, "wrap": VecNormalize},
+    "all episodes in the statistics": {"stats_window_size": None},
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_it_equals_the_training_step_by_step(case: str, python_steps: list[int]) -> None:
     compiled, stepwise = new_model(**CASES[case]), new_model(**CASES[case])
-    logged = learn(compiled, 3_001, [], log_interval=10)
+    n_steps = 1_000 * compiled.n_envs if compiled.n_envs <= 4 else 200 * compiled.n_envs
+    logged = learn(compiled, n_steps + 1, [], log_interval=10)
     n_compiled = len(python_steps)
-    expected = learn(stepwise, 3_001, [EveryStep()], log_interval=10)
+    expected = learn(stepwise, n_steps + 1, [EveryStep()], log_interval=10)
 
-    assert len(python_steps) - n_compiled == int(np.ceil(3_001 / stepwise.n_envs))
+    assert len(python_steps) - n_compiled == int(np.ceil((n_steps + 1) / stepwise.n_envs))
     assert n_compiled < 0.05 * len(python_steps)
     np.testing.assert_equal(logged, expected)
-    assert len(logged) >= 3_001 // (10 * compiled.n_steps * compiled.n_envs)
+    assert len(logged) >= n_steps // (10 * compiled.n_steps * compiled.n_envs)
     np.testing.assert_equal(state_of(compiled), state_of(stepwise))
 
 
@@ -506,6 +523,12 @@ def test_an_interrupted_training_continues_exactly(monkeypatch: pytest.MonkeyPat
 WAY_OUT = "use make_compiled_vec_env, with no wrapper or in VecNormalize"
 
 
+def with_own_step() -> EvalCallback:
+    callback = EvalCallback(make_compiled_vec_env(CARTPOLE))
+    callback._on_step = lambda: True
+    return callback
+
+
 class Subclass(TDA2C):
     """Overrides nothing."""
 
@@ -515,6 +538,8 @@ class Subclass(TDA2C):
     [
         (lambda: new_model(verbose=1), EveryStep(), "EveryStep must be called at every step"),
         (lambda: new_model(verbose=1), EpisodesAndSteps(), "EpisodesAndSteps must be called at every step"),
+        (lambda: new_model(verbose=1), EpisodesAndRollouts(), "EpisodesAndRollouts must be called at every step"),
+        (lambda: new_model(verbose=1), with_own_step(), "EvalCallback must be called at every step"),
         (lambda: new_model(verbose=1, wrap=VecCheckNan), None, f"Python has to step VecCheckNan: {WAY_OUT}"),
         (
             lambda: TDA2C("MlpPolicy", gym.make(CARTPOLE_ID), verbose=1, normalize_observations=True),
@@ -579,3 +604,167 @@ def test_step_sizes_equal_those_of_python(like_tensorflow: bool) -> None:
         assert adam_settings(optimizer, 0, 0, 1) == mlp.actor_adam()
         assert adam_settings(optimizer, 1, 0, 1) == mlp.critic_adam()
         mlp.count_steps()
+
+
+# Where a training stops and continues
+
+
+def two_trainings(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C:
+    model.learn(1_002, extra)
+    return model.learn(1_000, extra)
+
+
+def after_the_last_episode(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C:
+    model.learn(10_000, [StopTrainingOnMaxEpisodes(20), *extra])
+    return model.learn(500, extra, reset_num_timesteps=False)
+
+
+def after_a_move(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C:
+    model.learn(53, extra)
+    model.env.reset()
+    return model.learn(53, extra, reset_num_timesteps=False)
+
+
+def from_a_checkpoint(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C:
+    """Its rollout is complete, without an update."""
+    model.learn(100 * model.n_envs, [CheckpointCallback(100, str(folder)), *extra])
+    (path,) = folder.iterdir()
+    resumed = TDA2C.resume(path, CompiledVecEnv(CARTPOLE, model.n_envs), device="cpu")
+    assert len(resumed.rollout_buffer) == resumed.n_steps * model.n_envs
+    return resumed.learn(100 * model.n_envs, extra, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize(
+    ("train", "n_envs"), [(two_trainings, 1), (after_the_last_episode, 1), (after_a_move, 1), (from_a_checkpoint, 16)]
+)
+def test_it_continues_as_step_by_step(train: Callable[..., TDA2C], n_envs: int, tmp_path: Path) -> None:
+    states = []
+    for name, extra in (("compiled", []), ("stepwise", [EveryStep()])):
+        (tmp_path / name).mkdir()
+        states.append(state_of(train(new_model(n_envs=n_envs), extra, tmp_path / name)))
+    np.testing.assert_equal(*states)
+
+
+def test_saved_models_are_equal(tmp_path: Path) -> None:
+    contents = []
+    for extra in ([], [EveryStep()]):
+        new_model(n_envs=2, wrap=VecNormalize).learn(2_003, extra).save(tmp_path / "model")
+        loaded = TDA2C.resume(tmp_path / "model", VecNormalize(CompiledVecEnv(CARTPOLE, 2)), device="cpu")
+        loaded.set_logger(Logger(None, []))
+        contents.append(state_of(loaded))
+    np.testing.assert_equal(*contents)
+
+
+def test_trainings_with_random_settings_equal_those_step_by_step(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    for _ in range(8):
+        env, n_envs, n_steps = rng.choice([CARTPOLE, PENDULUM]), rng.choice([1, 2, 9]), rng.choice([1, 5, 16])
+        arguments = {
+            "n_steps": n_steps,
+            "update_on_episode_end": rng.choice([None, True, False]),
+            "normalize_advantage": rng.random() < 0.5,
+            "learning_rate": rng.choice([1e-3, "lin_1e-3"]),
+            "normalize_observations": rng.random() < 0.5,
+            "normalize_rewards": rng.random() < 0.5,
+            "policy_kwargs": rng.choice([{}, {"activation_fn": th.nn.Tanh}, {"optimizer_class": th.optim.Adam}]),
+        }
+        log_interval, n_total, n_callbacks = rng.choice([1, 3, None]), rng.choice([1, n_envs, 999]), rng.randrange(5)
+        states = []
+        for extra in ([], [EveryStep()]):
+            model = new_model(env, n_envs, **arguments)
+            callbacks = [
+                EvalCallback(model.get_env(), eval_freq=37, n_eval_episodes=1, verbose=0, warn=False),
+                EveryNTimesteps(50, CheckpointCallback(2, str(tmp_path))),
+                CallbackList([CheckpointCallback(101, str(tmp_path))]),
+                StopTrainingOnMaxEpisodes(7),
+            ][:n_callbacks]
+            logged = learn(model, n_total, [*callbacks, *extra], log_interval=log_interval)
+            states.append((logged, state_of(model)))
+        np.testing.assert_equal(*states, err_msg=str((n_envs, n_callbacks, arguments)))
+
+
+def test_long_rollouts_are_collected_in_compiled_code(python_steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_training, "SECONDS", 0.001)
+    new_model(n_steps=20_000, update_on_episode_end=False).learn(60_000)
+    assert len(python_steps) < 20
+
+
+# Errors
+
+
+def with_an_error(n_steps: int) -> CompiledEnv:
+    """Make an environment that writes beyond its state in some step."""
+
+    def reset(state, rng):
+        state[0] = rng.uniform(-1.0, 1.0)
+
+    def step(state, action, rng):
+        state[1] += 1.0
+        if state[1] == n_steps:
+            state[int(state[1])] = 1.0
+        return 1.0, False
+
+    space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    return CompiledEnv(space, spaces.Discrete(2), state_size=2, reset=reset, step=step, max_episode_steps=300)
+
+
+@pytest.mark.parametrize("wrap", [lambda env: env, VecNormalize])
+def test_an_error_in_compiled_code_leaves_complete_updates(wrap: Callable[[Any], Any]) -> None:
+    models = []
+    for extra in ([], [EveryStep()]):
+        model = new_model(with_an_error(503), n_envs=2, wrap=wrap)
+        with pytest.raises(IndexError, match="out of bounds") as raised:
+            model.learn(10_000, extra)
+        assert "Raised at step 1006" in raised.value.__notes__[0]
+        assert (model.num_timesteps, model._n_updates, model._last_obs) == (1_006, 100, None)
+        assert {int(state["step"]) for state in model.policy.optimizer.state.values()} == {100}
+        models.append(model)
+    assert_same_parameters(*models)
+    for model in models:
+        model.learn(100, reset_num_timesteps=False)
+    np.testing.assert_equal(*map(state_of, models))
+
+
+class ChangeSteps(BaseCallback):
+    """Changes the length of a rollout."""
+
+    def _on_step(self) -> bool:
+        self.model.n_steps = 2_000
+        return True
+
+
+def test_rollouts_that_do_not_fit_raise_an_error() -> None:
+    model = new_model(n_envs=64)
+    with pytest.raises(ValueError, match="do not fit into a buffer"):
+        model.learn(1_000_000, EveryNTimesteps(1_000, ChangeSteps()))
+
+
+def replace_rollout(model: TDA2C) -> None:
+    model.rollout_buffer.capacity -= 1
+
+
+def replace_states(model: TDA2C) -> None:
+    model.env.unwrapped._batch.states = np.zeros((3, 3))
+
+
+def replace_returns(model: TDA2C) -> None:
+    model.env.unwrapped.statistics.returns = np.zeros(2)
+
+
+def replace_discounted_returns(model: TDA2C) -> None:
+    model.env.returns = np.zeros(2)
+
+
+def replace_mean(model: TDA2C) -> None:
+    model.env.obs_rms.mean = np.zeros(4, np.float32)
+
+
+@pytest.mark.parametrize(
+    "replace", [replace_rollout, replace_states, replace_returns, replace_discounted_returns, replace_mean]
+)
+def test_arrays_of_another_shape_or_dtype_are_not_passed_to_compiled_code(replace: Callable[[TDA2C], None]) -> None:
+    model = new_model(n_envs=3, wrap=VecNormalize).learn(100)
+    arguments = model.env.unwrapped, model.env, MlpParameters(model.policy), model.rollout_buffer, model.n_steps
+    assert fits(*arguments)
+    replace(model)
+    assert not fits(*arguments)
