@@ -22,6 +22,7 @@ from sb3_a2c_td.algorithms.skippable_callbacks import EndedEpisodes, needing_eve
 from sb3_a2c_td.compiled.gymnasium_env import CompiledGymnasiumEnv
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
+from sb3_a2c_td.engines import compilation
 from sb3_a2c_td.engines.auto import AutoEngine
 from sb3_a2c_td.rollout.transitions import Transitions
 from sb3_a2c_td.rollout.validation import check_finite
@@ -183,6 +184,7 @@ class CompiledTraining:
         if not self._is_loaded:
             # compiles: a signal need not wait for that
             self._train(rates[:, :0], 0)
+            compilation.report()
             self._is_loaded = True
         # a signal finds the model before these steps or after them
         with model._interrupts:

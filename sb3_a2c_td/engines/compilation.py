@@ -24,18 +24,24 @@ _current: ContextVar[_Compilations | None] = ContextVar("_current", default=None
 
 @contextmanager
 def announced_compilation() -> Iterator[None]:
-    """Print a line when the first kernel is compiled in this context, and at its end how long all of them took.
+    """Print a line when the first kernel is compiled in this context, and how long compiling took.
 
-    Nothing is printed if they are loaded from disk.
+    Nothing is printed if kernels are loaded from disk.
     """
-    compilations = _Compilations()
-    token = _current.set(compilations)
+    token = _current.set(_Compilations())
     try:
         yield
     finally:
+        report()
         _current.reset(token)
-        if compilations.is_announced:
-            print(f"Compiling took {compilations.seconds:.1f} s.", flush=True)
+
+
+def report() -> None:
+    """Print how long the compilations since the last report took, if there were any in this context."""
+    compilations = _current.get()
+    if compilations is not None and compilations.seconds > 0:
+        print(f"Compiling took {compilations.seconds:.1f} s.", flush=True)
+        compilations.seconds = 0.0
 
 
 def begin() -> None:
