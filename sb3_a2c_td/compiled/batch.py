@@ -37,7 +37,7 @@ class EnvBatch:
         "terminated",
         "truncated",
     )
-    """attributes that copies make anew: they are compiled, or filled by every step"""
+    """attributes that a copy does not take over: they are compiled, or filled by every step"""
 
     def __init__(self, env: CompiledEnv, n_envs: int, max_episode_steps: int | None = None) -> None:
         check_at_least_one("n_envs", n_envs)

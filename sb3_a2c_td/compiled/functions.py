@@ -81,7 +81,7 @@ def compile_function(name: str, function: Function, signature: Any) -> Any:
     """Compile a function for one signature.
 
     Its machine code is cached on disk if it was written in a file, and if everything that it uses has a fingerprint:
-    another value of a global, or another code of a helper, is compiled anew.
+    it is compiled again if a global has another value, or a helper another code.
 
     It checks the bounds of arrays, so that a mistake, or a saved state that was tampered with, raises an
     ``IndexError``. This costs up to a fifth of a step's time in the environment.

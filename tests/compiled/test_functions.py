@@ -120,11 +120,12 @@ def reset(state, rng):
 def step(state, action, rng):
     return REWARD, has_ended(state)
 
-_, compiled_step, _ = compiled_functions(CompiledEnv(WALK.observation_space, WALK.action_space, 2, reset, step)).functions
+env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, reset, step)
+_, compiled_step, _ = compiled_functions(env).functions
 """
 
 
-def test_other_values_of_globals_are_compiled_anew(tmp_path: Path) -> None:
+def test_other_values_of_globals_are_compiled_again(tmp_path: Path) -> None:
     """Those of a helper, too, although the file is the same."""
     file = tmp_path / "constants.py"
     file.write_text(CONSTANTS)
