@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 
@@ -36,7 +37,7 @@ class EnvBatch:
         "terminated",
         "truncated",
     )
-    """attributes that are not part of the state: they are compiled, or filled by every step"""
+    """attributes that a copy does not take over: they are compiled, or filled by every step"""
 
     def __init__(self, env: CompiledEnv, n_envs: int, max_episode_steps: int | None = None) -> None:
         check_at_least_one("n_envs", n_envs)
@@ -99,7 +100,7 @@ class EnvBatch:
         self._kernels.reset_all_from_python(*self._reset_arguments(observations))
         return self._shaped(observations)
 
-    def step(self, actions: np.ndarray) -> np.ndarray:
+    def step(self, actions: npt.ArrayLike) -> np.ndarray:
         """Take a step in every copy, and reset those whose episode ended.
 
         ``next_observations``, ``rewards``, ``terminated`` and ``truncated`` hold what the step returned.
@@ -113,7 +114,7 @@ class EnvBatch:
         self._kernels.step_all_from_python(*self._step_arguments(self.checked(actions), observations))
         return self._shaped(observations)
 
-    def advance(self, actions: np.ndarray) -> np.ndarray:
+    def advance(self, actions: npt.ArrayLike) -> np.ndarray:
         """Take a step in every copy, and reset none.
 
         ``rewards``, ``terminated`` and ``truncated`` hold what the step returned.
@@ -141,13 +142,13 @@ class EnvBatch:
         assert self.env.render is not None
         return [self.env.render(state.copy()) for state in self.states]
 
-    def checked(self, actions: np.ndarray) -> np.ndarray:
+    def checked(self, actions: npt.ArrayLike) -> np.ndarray:
         """Return actions in the dtype that compiled code takes. It uses them without checks.
 
         :param actions: ``(n_envs, *action_shape)``
         :raises ValueError: if they have another shape, or one is none of the choices
         """
-        space = self.env.action_space
+        actions, space = np.asarray(actions), self.env.action_space
         shape = (len(self.generators), *space.shape)  # type: ignore[misc]
         if actions.shape != shape:
             raise ValueError(f"actions must have the shape {shape}, got {actions.shape}")
@@ -157,19 +158,6 @@ class EnvBatch:
         if actions.dtype.kind not in "iu" or not self._kernels.are_choices(choices, int(space.n)):
             raise ValueError(f"actions must be integers from 0 to {space.n - 1}, got {actions}")
         return choices
-
-    def check_arrays(self) -> None:
-        """Check what a saved model restored, which compiled code takes without checks.
-
-        :raises ValueError: if an array has another shape or dtype than those of this environment
-        """
-        n_envs = len(self.rewards)
-        shapes = {"states": (n_envs, self.env.state_size), "n_steps": (n_envs,)}
-        dtypes = {"states": np.dtype(self.env.state_dtype), "n_steps": np.dtype(np.int64)}
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            if array.shape != shape or array.dtype != dtypes[name] or not array.flags.c_contiguous:
-                raise ValueError(f"{name} must be {dtypes[name]} {shape}, got {array.dtype} {array.shape}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in self.COMPILED}

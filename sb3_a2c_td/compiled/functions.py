@@ -9,7 +9,8 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -18,8 +19,10 @@ import numpy as np
 from gymnasium import spaces
 from numba import types
 from numba.core.errors import NumbaError, NumbaExperimentalFeatureWarning, NumbaWarning, UnsupportedBytecodeError
+from numba.extending import is_jitted
 
 from sb3_a2c_td.compiled.env import CompiledEnv, Function
+from sb3_a2c_td.compiled.fingerprints import NoFingerprintError, fingerprint
 
 GENERATOR = types.npy_rng
 """numba's type of ``numpy.random.Generator``"""
@@ -75,7 +78,10 @@ def signatures_of(env: CompiledEnv) -> dict[str, Any]:
 
 
 def compile_function(name: str, function: Function, signature: Any) -> Any:
-    """Compile a function for one signature. Its machine code is cached on disk if it was written in a file.
+    """Compile a function for one signature.
+
+    Its machine code is cached on disk if it was written in a file, and if everything that it uses has a fingerprint:
+    it is compiled again if a global has another value, or a helper another code.
 
     It checks the bounds of arrays, so that a mistake, or a saved state that was tampered with, raises an
     ``IndexError``. This costs up to a fifth of a step's time in the environment.
@@ -136,11 +142,22 @@ def without_warnings() -> Iterator[None]:
 
 
 def _dispatcher(function: Function) -> Any:
-    try:
-        return numba.njit(nogil=True, error_model="numpy", boundscheck=True, cache=True)(function)
-    except RuntimeError:
-        # numba caches next to the file that has the function, and there is none
-        return numba.njit(nogil=True, error_model="numpy", boundscheck=True)(function)
+    if isinstance(function, FunctionType):
+        # numba raises RuntimeError for functions that no file has, next to which it could cache
+        with suppress(NoFingerprintError, RuntimeError):
+            return numba.njit(nogil=True, error_model="numpy", boundscheck=True, cache=True)(_for_cache(function))
+    return numba.njit(nogil=True, error_model="numpy", boundscheck=True)(function)
+
+
+def _for_cache(function: FunctionType) -> FunctionType:
+    """Copy a function under a name that tells what it uses: numba finds machine code on disk by the name."""
+    if any(is_jitted(cell.cell_contents) for cell in function.__closure__ or ()):
+        # numba gives them another key in every process, so the cache would only grow
+        raise NoFingerprintError(function.__qualname__)
+    code, name = function.__code__, function.__name__
+    copy = FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
+    copy.__qualname__ = f"{function.__qualname__}-{fingerprint(function)}"
+    return copy
 
 
 def _reason(error: Exception) -> str:

@@ -75,7 +75,7 @@ class CompiledVecEnv(VecEnv):
 
     @property
     def states(self) -> np.ndarray:
-        """The states, ``(n_envs, state_size)``. Restoring a saved model replaces the array."""
+        """The states, ``(n_envs, state_size)``."""
         return self._batch.states
 
     @property
@@ -85,7 +85,7 @@ class CompiledVecEnv(VecEnv):
 
     @property
     def n_steps(self) -> np.ndarray:
-        """Steps of the running episodes, int64 ``(n_envs,)``. Restoring a saved model replaces the array."""
+        """Steps of the running episodes, int64 ``(n_envs,)``."""
         return self._batch.n_steps
 
     @property

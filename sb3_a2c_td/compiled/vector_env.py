@@ -62,7 +62,7 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         :param options: not used
         """
         if seed is not None:
-            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+            seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
             self.batch.seed(seeds)
         self._was_reset = True
         return self.batch.reset(), {}
@@ -76,7 +76,7 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         if not self._was_reset:
             raise ResetNeeded("Cannot call step() before reset()")
         batch = self.batch
-        observations = batch.step(np.asarray(actions))
+        observations = batch.step(actions)
         ended = batch.terminated | batch.truncated
         infos = final_infos(batch.last_observations(np.flatnonzero(ended)), ended) if ended.any() else {}
         return observations, batch.rewards.copy(), batch.terminated.copy(), batch.truncated.copy(), infos

@@ -1,6 +1,7 @@
 """The functions are compiled once, each for one signature, and numba's reasons are one sentence."""
 
 import gc
+import runpy
 import subprocess
 import sys
 import threading
@@ -101,3 +102,35 @@ def test_functions_without_a_file_compile() -> None:
     exec("def reset(state, rng):\n    state[0] = 0.5\n    state[1] = rng.random()", namespace)
     env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, namespace["reset"], step_walk)
     assert make_compiled_vec_env(env).reset()[0, 0] == 0.5
+
+
+CONSTANTS = """
+import numba
+from sb3_a2c_td.compiled import CompiledEnv
+from sb3_a2c_td.compiled.functions import compiled_functions
+from tests.compiled.environments import WALK
+
+@numba.njit
+def has_ended(state):
+    return state[0] > LIMIT
+
+def reset(state, rng):
+    state[:] = 0.0
+
+def step(state, action, rng):
+    return REWARD, has_ended(state)
+
+env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, reset, step)
+_, compiled_step, _ = compiled_functions(env).functions
+"""
+
+
+def test_other_values_of_globals_are_compiled_again(tmp_path: Path) -> None:
+    """Those of a helper, too, although the file is the same."""
+    file = tmp_path / "constants.py"
+    file.write_text(CONSTANTS)
+    outcomes = []
+    for reward, limit in ((1.0, 1.0), (2.0, 1.0), (1.0, -1.0), (2.0, 1.0)):
+        step = runpy.run_path(str(file), {"REWARD": reward, "LIMIT": limit})["compiled_step"]
+        outcomes.append((*step(np.zeros(2), 0, np.random.default_rng(0)), step.stats.cache_hits.total()))
+    assert outcomes == [(1.0, False, 0), (2.0, False, 0), (1.0, True, 0), (2.0, False, 1)]

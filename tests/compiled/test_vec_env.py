@@ -12,10 +12,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_a2c_td import TDA2C, UnreadableCheckpointError
+from sb3_a2c_td import TDA2C
 from sb3_a2c_td.compiled import CompiledEnv, CompiledVecEnv, make_compiled_vec_env, stepping
 from sb3_a2c_td.compiled.classic_control import CARTPOLE
-from sb3_a2c_td.saving.env_states import restore, states_of
 from sb3_a2c_td.tabular import problems
 from sb3_a2c_td.tabular.compiled import compiled_mdp
 from tests.algorithms.comparing import assert_same_parameters
@@ -138,24 +137,6 @@ def test_a_copy_continues_on_its_own(copied: Any) -> None:
     assert twin.compiled_env.step is env.compiled_env.step
 
 
-def test_states_of_other_shapes_are_not_restored() -> None:
-    """Compiled code would read and write memory out of bounds."""
-    env = make_compiled_vec_env(WALK, 3, seed=0)
-    env.reset()
-    (layer,) = states_of(env)
-    _, (_, attributes), _ = layer.state
-    _, (_, arrays), _ = attributes["_batch"]
-    kind, states, number = arrays["states"]
-    for wrong in (states[:1], states.astype(np.float32), np.asfortranarray(states), states[:, :1]):
-        arrays["states"] = kind, wrong, number
-        with pytest.raises(
-            UnreadableCheckpointError, match=r"_batch is damaged \(states must be float64 \(3, 2\), got"
-        ):
-            restore(make_compiled_vec_env(WALK, 3), [layer])
-    arrays["states"] = kind, states, number
-    assert restore(make_compiled_vec_env(WALK, 3), [layer]) is None
-
-
 def test_states_out_of_bounds_raise_an_error_in_the_step() -> None:
     """Not a crash: whoever sends a saved model chooses the numbers of the state."""
     env = make_compiled_vec_env(compiled_mdp(problems.garnet(5)), 2, seed=0)
@@ -213,6 +194,11 @@ def test_attributes_are_those_of_the_compiled_env() -> None:
         env.set_attr("state_size", 3)
     with pytest.raises(AttributeError, match=r"env_method\('close'\): a compiled environment has no single"):
         env.env_method("close")
+
+
+def test_actions_may_be_a_list() -> None:
+    ours, theirs = (make_compiled_vec_env(WALK, 2, seed=0) for _ in range(2))
+    np.testing.assert_equal((ours.reset(), *ours.step([2, 0])), (theirs.reset(), *theirs.step(np.array([2, 0]))))
 
 
 def test_spaces_are_not_shared() -> None:

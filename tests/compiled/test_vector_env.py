@@ -61,3 +61,9 @@ def test_each_copy_has_a_picture() -> None:
 
 def test_tda2c_learns_on_it() -> None:
     assert TDA2C("MlpPolicy", CompiledVectorEnv(WALK, 4), device="cpu").learn(100).num_timesteps == 100
+
+
+def test_seeds_may_be_numbers_of_numpy_and_actions_lists() -> None:
+    ours, theirs = CompiledVectorEnv(WALK, 2), CompiledVectorEnv(WALK, 2)
+    assert_equal(ours.reset(seed=np.int64(3)), theirs.reset(seed=3))
+    assert_equal(ours.step([2, 0]), theirs.step(np.array([2, 0])))

@@ -26,9 +26,11 @@ from stable_baselines3.common.vec_env import (
 
 from benchmarks.learning.environments import ENVIRONMENTS
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
-from sb3_a2c_td.compiled import make_compiled_vec_env
-from sb3_a2c_td.saving import restricted_loads
+from sb3_a2c_td.compiled import CompiledVecEnv, CompiledVectorEnv, make_compiled_vec_env
+from sb3_a2c_td.compiled.classic_control import CARTPOLE
+from sb3_a2c_td.saving import UnreadableCheckpointError, restricted_loads
 from sb3_a2c_td.saving.env_states import LayerState, restore, states_of
+from sb3_a2c_td.saving.object_states import Reader
 from sb3_a2c_td.vec_env.cheap_copies import with_cheap_copies
 from tests.environments import CountingEnv, NextStepVectorEnv, RandomEpisodesEnv
 from tests.saving.object_states.things import Thing
@@ -302,3 +304,96 @@ def test_the_history_of_a_monitor_is_not_saved() -> None:
     assert len(pickle.dumps(states_of(many)[0].state)) == len(pickle.dumps(states_of(few)[0].state))
     assert restore(few, copied(states_of(many))) is None
     assert few.envs[0].episode_returns == []
+
+
+def tampered(env: CompiledVecEnv, path: tuple[str, ...], edit: Callable[[Any], Any]) -> LayerState:
+    """Return the state of environments, with one attribute edited; ``path`` leads to it."""
+    (layer,) = states_of(env)
+    assert layer.state is not None
+    *outer, name = path
+    _, (_, attributes), _ = layer.state
+    for key in outer:
+        _, (_, attributes), _ = attributes[key]
+    attributes[name] = edit(attributes.get(name))
+    return layer
+
+
+def array(edit: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], Any]:
+    return lambda state: ("array", edit(state[1]), state[2])
+
+
+def number(value: Any) -> Callable[[Any], Any]:
+    return lambda _: ("plain", value, -1)
+
+
+def items(edit: Callable[[list[Any]], list[Any]]) -> Callable[[Any], Any]:
+    return lambda state: ("items", (state[1][0], edit(state[1][1]), None), state[2])
+
+
+MT19937 = Reader().read(np.random.Generator(np.random.MT19937(0)), "other")
+"""a state of another bit generator"""
+
+
+@pytest.mark.parametrize(
+    ("path", "edit", "message"),
+    [
+        (("_batch", "states"), array(lambda states: states[:1]), r"states is damaged \(float64 \(1, 4\) in place of"),
+        (("_batch", "states"), array(lambda states: states.astype(np.float32)), r"damaged \(float32 \(3, 4\) in pl"),
+        (("_batch", "states"), lambda state: ("view", (state, 1, (2,), (8,)), 99), "states is damaged .*'view' in pl"),
+        (("_batch", "states"), number(0.0), "_batch.states is damaged .*'plain' in place of 'array'"),
+        (("_batch", "n_steps"), array(lambda steps: steps[:2]), r"n_steps is damaged \(int64 \(2,\) in place of int64"),
+        (("_batch", "n_moves"), number("many"), "n_moves is damaged .*'many' in place of 1"),
+        (("_batch", "generators"), items(lambda states: states[:1]), r"generators is damaged \(1 items in place of 3"),
+        (("_batch", "generators"), items(lambda states: [*states[:2], MT19937]), r"generators\[2\] is damaged"),
+        (
+            ("_batch", "generators"),
+            items(lambda states: [*states[:2], ("same", None, states[0][2])]),
+            r"generators\[2\] is damaged .*'same' in place of 'generator'",
+        ),
+        (("_batch", "_width"), number(400), "_batch is damaged .*its attributes are .*_width"),
+        (("_batch", "max_episode_steps"), number(1), "_batch is damaged .*max_episode_steps"),
+        (("_batch", "env"), number(None), "_batch is damaged .*env"),
+        (("statistics", "returns"), array(lambda returns: returns[:1]), r"returns is damaged \(float64 \(1,\) in"),
+        (("statistics", "_first_steps"), array(lambda steps: steps[:1]), "_first_steps is damaged"),
+        (("num_envs",), number(1), "CompiledVecEnv is damaged .*num_envs"),
+        (("_batch",), number(1), "_batch is damaged .*'plain' in place of 'object'"),
+    ],
+)
+def test_states_that_would_corrupt_memory_are_refused(
+    path: tuple[str, ...], edit: Callable[[Any], Any], message: str
+) -> None:
+    env = make_compiled_vec_env("sb3_a2c_td/CartPole-v1", 3, seed=0)
+    env.reset()
+    generators = list(env._batch.generators)
+    with pytest.raises(UnreadableCheckpointError, match=message):
+        restore(env, [tampered(env, path, edit)])
+    # compiled code has pointers to them
+    assert all(one is other for one, other in zip(env._batch.generators, generators, strict=True))
+    assert env.step(np.zeros(3, np.int64))[0].shape == (3, 4)
+
+
+def test_facts_of_a_compiled_environment_are_not_restored() -> None:
+    env = GymnasiumVecEnv(CompiledVectorEnv(CARTPOLE, 2))
+    env.reset()
+    (layer,) = states_of(env)
+    assert layer.state is not None
+    _, (_, attributes), _ = layer.state
+    _, (_, vector_env), _ = attributes["env"]
+    name = "sb3_a2c_td.compiled.env.CompiledEnv"
+    vector_env["compiled_env"] = "object", (name, {"state_size": ("plain", 1, -1)}), 999
+    with pytest.raises(UnreadableCheckpointError, match=f"it has attributes of a {name}"):
+        restore(env, [layer])
+    assert CARTPOLE.state_size == 4
+
+
+def test_subclasses_of_compiled_environments_are_not_saved() -> None:
+    """Their own attributes would be lost, or could overwrite what compiled code uses."""
+
+    class Counted(CompiledVecEnv):
+        n_seen = 0
+
+    env = Counted(CARTPOLE, 2)
+    env.reset()
+    (layer,) = states_of(env)
+    assert layer.reason is not None
+    assert "Counted'>, whose state cannot be read" in layer.reason

@@ -33,6 +33,8 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from sb3_a2c_td.compiled.batch import EnvBatch
 from sb3_a2c_td.compiled.env import CompiledEnv
+from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
+from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
 
 State = tuple[str, Any, int]
 """the kind of an object, its content, and its number, by which other states refer to it (-1 if none can)"""
@@ -55,9 +57,15 @@ NO_STATE: dict[type, tuple[str, ...]] = {
     Monitor: ("episode_returns", "episode_lengths", "episode_times"),
     # a list of the attributes of the class
     VecEnvWrapper: ("class_attributes",),
-    EnvBatch: EnvBatch.COMPILED,
 }
 """attributes that are left alone, by the class that has them"""
+ALL_STATE: dict[type, tuple[str, ...]] = {
+    CompiledVecEnv: ("_batch", "statistics"),
+    EnvBatch: ("states", "n_steps", "generators", "n_moves"),
+    EpisodeStatistics: ("returns", "_first_steps", "_n_steps", "_start_time"),
+}
+"""the only attributes that are not left alone, by the class that has them; compiled code uses these objects without
+checks, so each must keep its shape, dtype and place in memory"""
 
 OUTSIDE = frozenset({"asyncio", "concurrent", "ctypes", "mmap", "multiprocessing", "socket", "subprocess", "threading"})
 """modules whose objects refer to something outside of Python, whatever attributes they have"""
@@ -122,12 +130,15 @@ def attributes_of(thing: Any, where: str) -> dict[str, Any]:
     :raises CannotRestoreError: if it consists of more than its attributes
     """
     kind = type(thing)
-    if not _consists_of_attributes(kind) or is_outside(thing):
+    is_subclass = kind not in ALL_STATE and isinstance(thing, tuple(ALL_STATE))
+    if is_subclass or not _consists_of_attributes(kind) or is_outside(thing):
         raise CannotRestoreError(where, f"is of {kind}, whose state cannot be read")
     state = object.__getstate__(thing)
     attributes, slots = state if isinstance(state, tuple) else (state, None)
-    no_state = {name for base, names in NO_STATE.items() if isinstance(thing, base) for name in names}
     both = {**(attributes or {}), **(slots or {})}
+    if kind in ALL_STATE:
+        return {name: both[name] for name in ALL_STATE[kind]}
+    no_state = {name for base, names in NO_STATE.items() if isinstance(thing, base) for name in names}
     return {key: value for key, value in both.items() if key not in no_state}
 
 

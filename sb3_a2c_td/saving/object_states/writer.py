@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from sb3_a2c_td.compiled.batch import EnvBatch
 from sb3_a2c_td.saving.errors import UnreadableCheckpointError, require
 from sb3_a2c_td.saving.generators import check_numpy_state
 from sb3_a2c_td.saving.object_states.format import (
+    ALL_STATE,
     NOTHING,
     TEXT,
     CannotRestoreError,
     State,
     attributes_of,
     class_name,
+    is_left_alone,
     qualified_name,
 )
 
@@ -133,16 +134,48 @@ class Writer:
         if qualified_name(type(thing)) != name:
             found = "missing" if thing is NOTHING else f"a {qualified_name(type(thing))}"
             raise CannotRestoreError(where, f"is {found}; when it was saved it was a {name}")
+        with _naming_damage(where):
+            require(not is_left_alone(thing), f"it has attributes of a {name}, which has no state")
         self._things[number] = thing
+        if type(thing) in ALL_STATE:
+            self._fill(states, thing, where)
+            return thing
         attributes = attributes_of(thing, where)
         for key in attributes.keys() - states.keys():
             object.__delattr__(thing, key)
         for key, state in states.items():
             object.__setattr__(thing, key, self._item(state, attributes.get(key, NOTHING), f"{where}.{key}"))
-        if isinstance(thing, EnvBatch):
-            with _naming_damage(where):
-                thing.check_arrays()
         return thing
+
+    def _fill(self, states: dict[str, State], thing: Any, where: str) -> None:
+        """Change an object of :data:`ALL_STATE`, whose arrays, generators and objects stay the same ones."""
+        attributes = attributes_of(thing, where)
+        with _naming_damage(where):
+            require(states.keys() == attributes.keys(), f"its attributes are {', '.join(states)}")
+        for key, value in attributes.items():
+            object.__setattr__(thing, key, self._filled(states[key], value, f"{where}.{key}"))
+
+    def _filled(self, state: State, thing: Any, where: str) -> Any:
+        """Return a number in place of another one, or the same object with another content."""
+        kind, content, number = state
+        with _naming_damage(where):
+            require(kind == _kind_of(thing), f"a state of the kind {kind!r} in place of {_kind_of(thing)!r}")
+        if kind == "object":
+            return self._object(content, number, thing, where)
+        if kind == "items":
+            self._fill_items(content[1], thing, where)
+        else:
+            with _naming_damage(where):
+                thing = FILL[kind](content, thing)
+        self._things[number] = thing
+        self._taken.add(id(thing))
+        return thing
+
+    def _fill_items(self, states: list[State], items: list[Any], where: str) -> None:
+        with _naming_damage(where):
+            require(len(states) == len(items), f"{len(states)} items in place of {len(items)}")
+        for i, (state, item) in enumerate(zip(states, items, strict=True)):
+            self._filled(state, item, f"{where}[{i}]")
 
 
 def _check_same_name(name: str | None, thing: Any, where: str) -> None:
@@ -150,6 +183,43 @@ def _check_same_name(name: str | None, thing: Any, where: str) -> None:
     if thing is NOTHING or name is None or name == qualified_name(thing):
         return
     raise CannotRestoreError(where, f"is {qualified_name(thing)}; when it was saved it was {name}")
+
+
+def _kind_of(thing: Any) -> str:
+    """Return the kind of a state with which an object of :data:`ALL_STATE` can be filled."""
+    match thing:
+        case int() | float():
+            return "plain"
+        case list():
+            return "items"
+        case np.ndarray():
+            return "array"
+        case np.random.Generator():
+            return "generator"
+    return "object"
+
+
+def _fill_number(content: Any, number: float) -> Any:
+    require(type(content) is type(number), f"{content!r} in place of {number!r}")
+    return content
+
+
+def _fill_array(content: np.ndarray, array: np.ndarray) -> np.ndarray:
+    expected, found = f"{array.dtype} {array.shape}", f"{content.dtype} {content.shape}"
+    require(found == expected, f"{found} in place of {expected}")
+    array[...] = content
+    return array
+
+
+def _fill_generator(state: dict[str, Any], generator: np.random.Generator) -> np.random.Generator:
+    check_numpy_state(state)
+    # numpy raises ValueError for the state of another bit generator
+    generator.bit_generator.state = state
+    return generator
+
+
+FILL: dict[str, Callable[[Any, Any], Any]] = {"plain": _fill_number, "array": _fill_array, "generator": _fill_generator}
+"""how to fill an object that holds no others, by its kind"""
 
 
 def _new_container(name: str, content: tuple[Any, ...], where: str) -> Any:
@@ -163,6 +233,8 @@ def _naming_damage(where: str) -> Iterator[None]:
     """Name the array in numpy's errors about shapes, dtypes and offsets that do not fit together."""
     try:
         yield
+    except UnreadableCheckpointError:
+        raise
     except ValueError as error:
         raise UnreadableCheckpointError(f"the saved state of {where} is damaged ({error})") from error
 
