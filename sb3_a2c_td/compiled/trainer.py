@@ -67,12 +67,13 @@ def fits(
     """
     n, n_inputs, storage = env.num_envs, int(mlp.actor_widths[0]), buffer.storage
     steps_left = max(rollout_length - buffer.n_steps, 0)
+    space = env.compiled_env.action_space
     max_rows = max(len(buffer) + n * steps_left, n * rollout_length)
-    if type(storage) is not Transitions or max_rows > buffer.capacity:
+    if type(storage) is not Transitions or max_rows > buffer.capacity or mlp.actor_widths[-1] != spaces.flatdim(space):
         return False
     of_rows: list[tuple[Any, Any]] = [
         ((n_inputs,), np.float32),
-        (env.action_space.shape, env.action_space.dtype),
+        (space.shape, space.dtype),
         ((), np.float32),
         ((n_inputs,), np.float32),
         ((), np.bool_),
@@ -193,7 +194,7 @@ _loaded: set[tuple[bool, str]] = set()
 
 
 def _environments(env: CompiledVecEnv) -> Environments:
-    space = env.action_space
+    space = env.compiled_env.action_space
     if isinstance(space, spaces.Box):
         low, high = space.low.copy(), space.high.copy()
     else:
