@@ -7,10 +7,9 @@ import pytest
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import ConvertCallback
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
@@ -21,6 +20,7 @@ from benchmarks.learning.training import EpisodeRecorder, make_env, make_model, 
 from sb3_a2c_td.algorithms.compiled_training import step_by_step_reason
 from sb3_a2c_td.optimizers import AdamTFLike
 from sb3_a2c_td.policies.minatar import MinAtarCnn
+from tests.benchmarks.learning.environments import WithMonitors, with_monitors
 from tests.benchmarks.learning.faults import job
 
 JOBS = {
@@ -37,14 +37,11 @@ REWARDS = {"CartPole-v1": 1.0, "Acrobot-v1": -1.0, "MountainCar-v0": -1.0}
 
 
 @dataclass(frozen=True)
-class Shortened(Environment):
+class Shortened(WithMonitors):
     """Truncates every episode after a few steps."""
 
     def make(self) -> gym.Env[Any, Any]:
         return gym.wrappers.TimeLimit(super().make(), LIMIT)
-
-    def make_vec(self, n_envs: int, seed: int) -> VecEnv:
-        return make_vec_env(self.make, n_envs, seed=seed)
 
 
 def shortened(job: Job) -> Job:
@@ -104,16 +101,9 @@ ALGORITHMS = {
 algorithms = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
-class WithMonitors(Environment):
-    """Is not compiled, so that each environment has a ``Monitor``."""
-
-    def make_vec(self, n_envs: int, seed: int) -> VecEnv:
-        return make_vec_env(self.make, n_envs, seed=seed)
-
-
 @algorithms
 def test_episodes_match_the_monitor(settings: Settings) -> None:
-    environment = WithMonitors(**{**vars(CARTPOLE), "n_steps": 256})
+    environment = with_monitors(CARTPOLE, n_steps=256)
     env = make_env(environment, settings, seed=0)
     recorder = EpisodeRecorder()
     make_model(environment, settings, env, seed=0).learn(environment.n_steps, recorder)
@@ -134,10 +124,9 @@ def test_compiled_environments_give_the_same_episodes(settings: Settings) -> Non
     if settings.algorithm == "TDA2C":
         # "auto" would differ by rounding
         settings = replace(settings, arguments={"engine": "numba"})
-    n_steps = 2_000
     compiled, monitored = (
-        episodes_of(train(job(kind(**{**vars(CARTPOLE), "n_steps": n_steps}), settings=settings)))
-        for kind in (Environment, WithMonitors)
+        episodes_of(train(job(environment, settings=settings)))
+        for environment in (replace(CARTPOLE, n_steps=2_000), with_monitors(CARTPOLE, n_steps=2_000))
     )
     assert len(compiled) > 20
     assert compiled == monitored
