@@ -136,10 +136,9 @@ class CompiledTraining:
         """
         n_updates = 0
         while self._can_run():
-            n_steps = self._steps_until_event()
+            n_steps = min(self._steps_until_event(max_updates - n_updates), self._n_steps)
             if n_steps == 0:
                 break
-            n_steps = min(n_steps, self._n_steps)
             progress = self._run(n_steps, max_updates - n_updates)
             n_updates += progress.n_updates
             if progress.n_steps < n_steps:
@@ -157,7 +156,8 @@ class CompiledTraining:
 
         engine = _numba_engine(model)
         assert engine is not None
-        model.rollout_buffer.allocate(self._empty_transitions())
+        if model.rollout_buffer.storage is None:
+            model.rollout_buffer.allocate(self._empty_transitions())
         return fits(*self._envs, engine.mlp, model.rollout_buffer, model.n_steps)
 
     def _empty_transitions(self) -> Transitions[np.ndarray]:
@@ -168,12 +168,16 @@ class CompiledTraining:
         rewards, ends = np.zeros(n, np.float32), np.zeros(n, bool)
         return Transitions(observations, actions, rewards, observations, ends, ends)
 
-    def _steps_until_event(self) -> int:
-        """Return how many steps come before the next event, which is left to Python."""
+    def _steps_until_event(self, max_updates: float) -> int:
+        """Return how many steps come before the next event, which is left to Python.
+
+        :param max_updates: updates before a rollout that Python trains on
+        """
         model = self._model
+        until_complete = (max_updates + 1) * model.n_steps - model.rollout_buffer.n_steps
         steps_left = math.ceil((model._total_timesteps - model.num_timesteps) / model.n_envs)
         until_due = steps_until_due(self._callback, model.n_envs)
-        return int(max(0, min(steps_left, until_due) - 1))
+        return int(max(0, min(steps_left - 1, until_due - 1, until_complete)))
 
     def _run(self, n_steps: int, max_updates: float) -> Progress:
         """Train for some steps, or until something needs Python."""
@@ -196,7 +200,7 @@ class CompiledTraining:
                 # the state of the environments is unknown: the next learn() resets them
                 model._last_obs = None
         self._raise_failure(trained)
-        self._n_steps = max(1, min(2 * n_steps, int(SECONDS * n_steps / seconds)))
+        self._n_steps = max(1, min(2 * self._n_steps, int(SECONDS * trained.progress.n_steps / seconds)))
         return trained.progress
 
     @property

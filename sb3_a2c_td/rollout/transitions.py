@@ -191,12 +191,11 @@ class TransitionBuffer:
         return self._storage
 
     def allocate(self, transitions: Transitions[np.ndarray]) -> None:
-        """Allocate the arrays, if nothing was ever added.
+        """Allocate the arrays before anything is added.
 
         :param transitions: rows with the shapes and dtypes of later ones
         """
-        if self._storage is None:
-            self._fit_storage(transitions)
+        self._fit_storage(transitions)
 
     def set_size(self, n_rows: int, n_steps: int) -> None:
         """Count rows that were written into :attr:`storage`.
