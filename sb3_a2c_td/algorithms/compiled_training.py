@@ -31,7 +31,7 @@ from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 
 if TYPE_CHECKING:
-    from sb3_a2c_td.algorithms.tda2c import TDA2C
+    from sb3_a2c_td.algorithms import tda2c
     from sb3_a2c_td.compiled.trainer import Trained
     from sb3_a2c_td.compiled.training_loop import Progress
     from sb3_a2c_td.engines.numba_mlp import NumbaEngine
@@ -74,7 +74,7 @@ def have_compiled_functions(env: VecEnv | None) -> bool:
     return isinstance(base, CompiledVecEnv)
 
 
-def step_by_step_reason(model: TDA2C, callback: BaseCallback) -> str | None:
+def step_by_step_reason(model: tda2c.TDA2C, callback: BaseCallback) -> str | None:
     """Return why a model has to be trained step by step; ``None`` if compiled code can do it.
 
     :param model: the model
@@ -103,7 +103,7 @@ def _outermost(env: VecEnv | None) -> str:
     return type(env.venv if isinstance(env, ModelVecNormalize) else env).__name__
 
 
-def _numba_engine(model: TDA2C) -> NumbaEngine | None:
+def _numba_engine(model: tda2c.TDA2C) -> NumbaEngine | None:
     engine = model._current_engine
     if isinstance(engine, AutoEngine):
         engine = engine.current()
@@ -118,7 +118,7 @@ class CompiledTraining:
     :param callback: the callbacks of ``learn``
     """
 
-    def __init__(self, model: TDA2C, callback: BaseCallback) -> None:
+    def __init__(self, model: tda2c.TDA2C, callback: BaseCallback) -> None:
         self._model = model
         self._callback = callback
         self._n_steps = max(1, FIRST_STEPS // model.n_envs)

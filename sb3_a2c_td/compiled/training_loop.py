@@ -68,7 +68,7 @@ class Networks(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """The settings of Adam, see :meth:`~sb3_a2c_td.engines.mlp_parameters.MlpParameters.adam_settings`."""
+    """The settings of Adam, see :meth:`~sb3_a2c_td.engines.mlp_parameters.MlpParameters.actor_adam`."""
 
     betas: tuple[tuple[float, float], tuple[float, float]]
     """of actor and critic"""

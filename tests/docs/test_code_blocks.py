@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from markdown_it import MarkdownIt
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch.distributed.run import get_args_parser
 
+from sb3_a2c_td import TDA2C
 from tests.docs import PAGES, ROOT, name_of
 
 MAX_STEPS = 3_000
@@ -44,15 +46,18 @@ def commands() -> list[str]:
 @pytest.fixture
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut trainings to ``MAX_STEPS`` steps or two rollouts."""
-    learn = OnPolicyAlgorithm.learn
+    for algorithm in (OnPolicyAlgorithm, TDA2C):
+        monkeypatch.setattr(algorithm, "learn", briefly(algorithm.learn))
 
+
+def briefly(learn: Callable[..., OnPolicyAlgorithm]) -> Callable[..., OnPolicyAlgorithm]:
     def learn_briefly(
-        self: OnPolicyAlgorithm, total_timesteps: int, *args: object, **kwargs: object
+        self: OnPolicyAlgorithm, total_timesteps: int = 100_000, *args: object, **kwargs: object
     ) -> OnPolicyAlgorithm:
         max_steps = max(MAX_STEPS, 2 * self.n_steps * self.n_envs)
         return learn(self, min(total_timesteps, max_steps), *args, **kwargs)
 
-    monkeypatch.setattr(OnPolicyAlgorithm, "learn", learn_briefly)
+    return learn_briefly
 
 
 # Weights & Biases changes its process, so tests/algorithms/test_logs.py runs the blocks of logging.md in another one;

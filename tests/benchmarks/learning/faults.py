@@ -12,12 +12,13 @@ import gymnasium as gym
 from benchmarks.learning.environments import Environment
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
+from tests.benchmarks.learning.environments import WithMonitors
 
 GAME = {"n_steps": 200, "n_seeds": 1, "solved": 475.0}
 
 
 @dataclass(frozen=True)
-class Raising(Environment):
+class Raising(WithMonitors):
     """Raises an exception when it is made."""
 
     def make(self) -> gym.Env[Any, Any]:
@@ -25,7 +26,7 @@ class Raising(Environment):
 
 
 @dataclass(frozen=True)
-class Exiting(Environment):
+class Exiting(WithMonitors):
     """Raises ``SystemExit`` when it is made."""
 
     def make(self) -> gym.Env[Any, Any]:
@@ -33,7 +34,7 @@ class Exiting(Environment):
 
 
 @dataclass(frozen=True)
-class Dying(Environment):
+class Dying(WithMonitors):
     """Kills its process when it is made, as if memory had run out, and leaves a file per attempt in a folder."""
 
     tries: Path = Path()
@@ -45,7 +46,7 @@ class Dying(Environment):
 
 
 @dataclass(frozen=True)
-class Slow(Environment):
+class Slow(WithMonitors):
     """Writes its process id to a file in a folder, and takes 0.7 seconds to be made."""
 
     starts: Path = Path()
