@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
-import numba
 import numpy as np
 
-from sb3_a2c_td.compiled import CompiledVecEnv
+from sb3_a2c_td.compiled import CompiledVecEnv, stepping
 from sb3_a2c_td.compiled.functions import load
 from sb3_a2c_td.compiled.stepping import step_all
+from sb3_a2c_td.engines.kernel_cache import kernel_compiler
 
 
 def compiled_steps(env: CompiledVecEnv, actions: np.ndarray) -> Callable[[], None]:
@@ -38,7 +38,7 @@ def compiled_steps(env: CompiledVecEnv, actions: np.ndarray) -> Callable[[], Non
     return partial(_step_for_each_row, *arguments)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel_compiler(stepping)
 def _step_for_each_row(
     function_list,
     states,

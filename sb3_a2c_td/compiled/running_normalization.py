@@ -3,10 +3,11 @@
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+from sb3_a2c_td.engines.kernel_cache import kernel_compiler
+
+compiled = kernel_compiler()
 
 
 class CompiledNormalization(NamedTuple):

@@ -4,11 +4,12 @@ The environment's functions are arguments. Compiled code passes them as a tuple,
 passes them in a typed list, to the kernels that end with ``_from_python``.
 """
 
-import numba
 import numpy as np
 from numba.typed import List
 
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+from sb3_a2c_td.engines.kernel_cache import kernel_compiler
+
+compiled = kernel_compiler()
 
 
 @compiled

@@ -7,15 +7,17 @@ for bit: it calls the same compiled kernels, and its own arithmetic keeps numpy'
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from sb3_a2c_td.compiled import borrowing, running_normalization, stepping
 from sb3_a2c_td.compiled.borrowing import borrow
 from sb3_a2c_td.compiled.running_normalization import normalize_step
 from sb3_a2c_td.compiled.stepping import step_all
+from sb3_a2c_td.engines import numba_kernels
+from sb3_a2c_td.engines.kernel_cache import kernel_compiler
 from sb3_a2c_td.engines.numba_kernels import ONE, is_finite
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+compiled = kernel_compiler(borrowing, running_normalization, stepping, numba_kernels)
 
 
 class Environments(NamedTuple):

@@ -10,14 +10,15 @@ block, rounded up to whole registers. So all loops vectorize, whatever the width
 
 import math
 
-import numba
 import numpy as np
 
+from sb3_a2c_td.engines import lanes as lanes_module
 from sb3_a2c_td.engines import mlp_gradients
+from sb3_a2c_td.engines.kernel_cache import kernel_compiler
 from sb3_a2c_td.engines.lanes import LANES, add, load, multiply_add, number, repeat, store, totals
 
 # without "nnan" and "ninf", so that NaN and infinity are noticed
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+compiled = kernel_compiler(lanes_module, mlp_gradients, fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 BLOCK = 256
 """rows computed at a time, so that their activations stay in the cache"""
