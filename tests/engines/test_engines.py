@@ -282,10 +282,9 @@ def test_unsupported_policies_are_refused_with_the_reason(
 
 
 def test_without_numba_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("numba_mlp", "numba_kernels"):
-        monkeypatch.delitem(sys.modules, f"sb3_a2c_td.engines.{name}", raising=False)
-        monkeypatch.delattr(f"sb3_a2c_td.engines.{name}", raising=False)
+    for name in ["numba", *(name for name in sys.modules if name.startswith("numba."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "sb3_a2c_td.engines.numba_mlp", raising=False)
     with pytest.raises(ValueError, match=r"engine='numba' needs numba: pip install 'sb3-a2c-td\[fast\]'"):
         TDA2C("MlpPolicy", CountingEnv(), engine="numba", device="cpu")
 
