@@ -39,6 +39,7 @@ METHODS = (
     "update_child_locals",
 )
 """methods of callbacks that are called in every step or rollout"""
+
 # exact types, since a subclass may do something in every step
 STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
     EvalCallback: lambda callback, n_envs: _until_multiple(callback.n_calls, callback.eval_freq),
