@@ -1,6 +1,7 @@
 """Arms: algorithms with their settings on each environment."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
+from sb3_a2c_td.schedules import LINEAR_PREFIX
 
 STUDIES = Path(__file__).parent.parent / "results" / "studies"
 """results of ``python -m benchmarks tune``"""
+_NO_CLIPPING = 1e9
+"""``max_grad_norm`` of A2C and PPO, which need a number, for no clipping"""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ ARMS = {
                     "ent_coef": 0.0,
                     "vf_coef": 1.0,
                     "use_rms_prop": False,
-                    "max_grad_norm": 1e9,
+                    "max_grad_norm": _NO_CLIPPING,
                     "policy_kwargs": {"share_features_extractor": False},
                 },
             ),
@@ -255,7 +259,14 @@ CONTRIB_ARMS = {
                 "MaskablePPO",
                 8,
                 None,
-                {**MASKED, "n_steps": 5, "batch_size": 40, "n_epochs": 1, "vf_coef": 1.0, "max_grad_norm": 1e9},
+                {
+                    **MASKED,
+                    "n_steps": 5,
+                    "batch_size": 40,
+                    "n_epochs": 1,
+                    "vf_coef": 1.0,
+                    "max_grad_norm": _NO_CLIPPING,
+                },
             ),
         ),
         Arm(
@@ -267,3 +278,66 @@ CONTRIB_ARMS = {
     )
 }
 """arms of the suites for masked and recurrent algorithms"""
+
+
+def matched_to(tuned: Settings, n_steps: int, gae_lambda: float) -> Settings:
+    """Return settings of A2C that differ from tuned ones of TDA2C in the returns only, as far as A2C can.
+
+    A2C has one learning rate: the geometric mean of the two. It has no reward scale: the entropy coefficient is divided
+    by it instead, which leaves the direction of the gradients unchanged, and Adam ignores their length.
+
+    :param tuned: settings of TDA2C
+    :param n_steps: length of a rollout
+    :param gae_lambda: weight of the n-step returns: 0 for one-step, 1 for the longest ones
+    """
+    ours = tuned.arguments
+    actor, critic = (str(ours[name]) for name in ("learning_rate", "critic_learning_rate"))
+    rate = float(f"{math.sqrt(_number(actor) * _number(critic)):.3g}")
+    ent_coef = ours["ent_coef"] if ours["normalize_advantage"] else ours["ent_coef"] / ours["reward_scale"]
+    arguments = {
+        "learning_rate": f"{LINEAR_PREFIX}{rate}" if actor.startswith(LINEAR_PREFIX) else rate,
+        "n_steps": n_steps,
+        "gamma": ours["gamma"],
+        "gae_lambda": gae_lambda,
+        "ent_coef": float(f"{ent_coef:.3g}"),
+        "max_grad_norm": _NO_CLIPPING if ours["max_grad_norm"] is None else ours["max_grad_norm"],
+        "normalize_advantage": ours["normalize_advantage"],
+        "use_rms_prop": False,
+        "use_sde": ours.get("use_sde", False),
+        # as in TDA2C, the actor and the critic share nothing
+        "policy_kwargs": {**ours["policy_kwargs"], "share_features_extractor": False},
+    }
+    return Settings("A2C", tuned.n_envs, tuned.normalize, arguments)
+
+
+def _number(rate: str) -> float:
+    return float(rate.removeprefix(LINEAR_PREFIX))
+
+
+def _matched_arm(name: str, summary: str, n_steps: int, gae_lambda: float) -> Arm:
+    tuned = tuned_settings()
+    return Arm(name, summary, settings_of={on: matched_to(tuned[on], n_steps, gae_lambda) for on in tuned})
+
+
+MATCHED_ARMS = {
+    arm.name: arm
+    for arm in (
+        _matched_arm(
+            "a2c-matched",
+            "SB3's A2C with the settings of tda2c-tuned, and its own returns: n = 5, λ = 1",
+            n_steps=5,
+            gae_lambda=1.0,
+        ),
+        *(
+            _matched_arm(
+                f"a2c-matched-{n_steps}-{gae_lambda:g}",
+                f"SB3's A2C with the settings of tda2c-tuned, and returns with n = {n_steps}, λ = {gae_lambda:g}",
+                n_steps,
+                gae_lambda,
+            )
+            for n_steps in (2, 8, 32)
+            for gae_lambda in (0.0, 0.95, 1.0)
+        ),
+    )
+}
+"""A2C with the settings of ``tda2c-tuned`` and different returns"""

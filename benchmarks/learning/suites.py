@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, Arm
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, Arm
 from benchmarks.learning.environments import (
     ENVIRONMENTS,
     MASKED_ENVIRONMENTS,
@@ -92,6 +92,20 @@ SUITES = {
             "the reference's choices, changed one at a time",
             _arms(("tda2c", *ABLATION_ARMS)),
             tuple(ENVIRONMENTS[name] for name in ABLATION_ENVIRONMENTS),
+        ),
+        Suite(
+            "matched",
+            "A2C with the settings of tda2c-tuned: is it the settings or the algorithm?",
+            (MATCHED_ARMS["a2c-matched"],),
+            tuple(replace(environment, n_seeds=10) for environment in ENVIRONMENTS.values()),
+            runs=RESULTS / "matched",
+        ),
+        Suite(
+            "returns",
+            "A2C with the settings of tda2c-tuned and different returns: is one step ever better than several?",
+            tuple(arm for arm in MATCHED_ARMS.values() if arm.name != "a2c-matched"),
+            tuple(replace(ENVIRONMENTS[name], n_seeds=5) for name in ABLATION_ENVIRONMENTS),
+            runs=RESULTS / "matched",
         ),
         Suite(
             "recurrent",

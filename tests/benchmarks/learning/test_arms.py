@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, power_law_from
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, matched_to, power_law_from, tuned_settings
 from benchmarks.learning.environments import ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, SUITES
@@ -88,6 +88,27 @@ def test_ablations_change_a_single_default() -> None:
     # the summaries mention these defaults
     assert (defaults["n_steps"], defaults["learning_rate"], defaults["critic_learning_rate"]) == (5, 5e-4, 1e-3)
     assert defaults["reward_scale"] == 0.01
+
+
+def test_matched_arms_differ_from_the_tuned_one_in_the_returns() -> None:
+    for name, tuned in tuned_settings().items():
+        matched = MATCHED_ARMS["a2c-matched"].settings_of[name]
+        assert matched is not None
+        assert_valid(matched)
+        assert (matched.n_envs, matched.normalize) == (tuned.n_envs, tuned.normalize)
+        assert matched.arguments["gamma"] == tuned.arguments["gamma"]
+        assert tuned.arguments["policy_kwargs"].items() <= matched.arguments["policy_kwargs"].items()
+        assert (matched.arguments["n_steps"], matched.arguments["gae_lambda"]) == (5, 1.0)
+
+
+def test_matched_arms_take_over_rates_and_entropy() -> None:
+    rates = {"learning_rate": "lin_0.0001", "critic_learning_rate": "lin_0.0004"}
+    tuned = {"gamma": 0.99, "ent_coef": 0.001, "reward_scale": 0.1, "max_grad_norm": None, "policy_kwargs": {}}
+    for normalizes, ent_coef in ((False, 0.01), (True, 0.001)):
+        settings = Settings("TDA2C", arguments={**rates, **tuned, "normalize_advantage": normalizes})
+        matched = matched_to(settings, n_steps=8, gae_lambda=0.95)
+        assert matched.arguments["learning_rate"] == "lin_0.0002"
+        assert matched.arguments["ent_coef"] == ent_coef
 
 
 def test_recurrent_arms_have_the_shipped_settings() -> None:

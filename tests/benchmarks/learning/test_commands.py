@@ -59,8 +59,8 @@ def test_scores_are_sorted_with_their_medians(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, recurrent, masks"),
-        (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, recurrent, masks"),
+        (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
+        (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
         (("tune", "Chess-v0"), "ENV: 'Chess-v0' is not one of CartPole-v1, "),
         (("run", "smoke", "--arms", "a2c,dqn"), "--arms: 'dqn' is not one of a2c, random, tda2c"),
         (("run", "smoke", "--envs", "Go-v0"), "--envs: 'Go-v0' is not one of CartPole-v1"),
