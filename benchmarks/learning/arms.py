@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
-from benchmarks.learning.settings import Settings
+from benchmarks.learning.settings import NO_CLIPPING, Settings
 from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
 from sb3_a2c_td.schedules import LINEAR_PREFIX
 
 STUDIES = Path(__file__).parent.parent / "results" / "studies"
 """results of ``python -m benchmarks tune``"""
-_NO_CLIPPING = 1e9
-"""``max_grad_norm`` of A2C and PPO, which need a number, for no clipping"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ ARMS = {
                     "ent_coef": 0.0,
                     "vf_coef": 1.0,
                     "use_rms_prop": False,
-                    "max_grad_norm": _NO_CLIPPING,
+                    "max_grad_norm": NO_CLIPPING,
                     "policy_kwargs": {"share_features_extractor": False},
                 },
             ),
@@ -265,7 +263,7 @@ CONTRIB_ARMS = {
                     "batch_size": 40,
                     "n_epochs": 1,
                     "vf_coef": 1.0,
-                    "max_grad_norm": _NO_CLIPPING,
+                    "max_grad_norm": NO_CLIPPING,
                 },
             ),
         ),
@@ -300,7 +298,7 @@ def matched_to(tuned: Settings, n_steps: int, gae_lambda: float) -> Settings:
         "gamma": ours["gamma"],
         "gae_lambda": gae_lambda,
         "ent_coef": float(f"{ent_coef:.3g}"),
-        "max_grad_norm": _NO_CLIPPING if ours["max_grad_norm"] is None else ours["max_grad_norm"],
+        "max_grad_norm": NO_CLIPPING if ours["max_grad_norm"] is None else ours["max_grad_norm"],
         "normalize_advantage": ours["normalize_advantage"],
         "use_rms_prop": False,
         "use_sde": ours.get("use_sde", False),

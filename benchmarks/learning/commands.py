@@ -85,17 +85,17 @@ def run_suite(
 
 
 @app.command("tune")
-def tune_arm(
-    env: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES_OF)}.")],
+def run_study(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES_OF)}.", metavar="STUDY")],
     trials: Annotated[int | None, typer.Option(min=1, help="Number of settings to try.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of parallel trials, each on one core.")] = 2,
 ) -> None:
-    """Tune tda2c-tuned for an environment with Optuna. A stopped study is resumed."""
-    if env not in STUDIES_OF:
-        raise typer.BadParameter(f"{env!r} is not one of {', '.join(STUDIES_OF)}", param_hint="ENV")
-    study = STUDIES_OF[env]
+    """Tune TDA2C or A2C for an environment, or TDA2C for many, with Optuna. A stopped study is resumed."""
+    if name not in STUDIES_OF:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(STUDIES_OF)}", param_hint="STUDY")
+    study = STUDIES_OF[name]
     best = tune(study if trials is None else replace(study, n_trials=trials), jobs)["best"]
-    print(f"Trial {best['trial']}, mean area under the curve {np.mean(best['areas']):.1f}")
+    print(f"Trial {best['trial']}, mean score {np.mean(best['scores']):.4g}")
     print(json.dumps(best["settings"], indent=1))
 
 

@@ -1,10 +1,11 @@
 """Environments of the benchmark, with the steps and the number of runs of each arm."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
+import minigrid
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
@@ -19,6 +20,7 @@ INVALID_ACTIONS: dict[str, dict[str, Any]] = {
 }
 """sb3-contrib's environments with action masks, and their sizes"""
 
+gym.register_envs(minigrid)
 for _name, _kwargs in INVALID_ACTIONS.items():
     gym.register(
         f"InvalidActions/{_name}-v0",
@@ -39,6 +41,7 @@ class Environment:
     :param solved: return from which the environment counts as solved: its own ``reward_threshold``, if it has one
     :param policy: policy of all arms
     :param policy_kwargs: arguments of the policy, for all arms
+    :param kwargs: arguments of ``gymnasium.make``
     """
 
     name: str
@@ -47,17 +50,20 @@ class Environment:
     solved: float
     policy: str = "MlpPolicy"
     policy_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> gym.Env[Any, Any]:
-        """Make an environment."""
+        """Make an environment. For ``MlpPolicy`` it returns vectors: one-hot ones for numbers, flat ones for grids."""
         if self.name.startswith(registration.MINATAR_PREFIX):
             registration.register_minatar()
-            return minatar.channels_first(gym.make(self.name))
-        env = gym.make(self.name)
-        if isinstance(env.observation_space, spaces.Discrete):
-            # one-hot, as in SB3
-            return gym.wrappers.FlattenObservation(env)
-        return env
+        env = gym.make(self.name, **self.kwargs)
+        if self.policy == "CnnPolicy":
+            return minatar.channels_first(env)
+        if isinstance(env.observation_space, spaces.Dict):
+            # MiniGrid: without the direction and the mission, which is always the same
+            env = gym.wrappers.FilterObservation(env, ["image"])
+        shape = env.observation_space.shape
+        return env if shape and len(shape) == 1 else gym.wrappers.FlattenObservation(env)
 
     def make_vec(self, n_envs: int, seed: int) -> VecEnv:
         """Make environments that record the return and length of each episode: compiled ones, where there are some.
@@ -94,6 +100,31 @@ ENVIRONMENTS = {
         Environment("Hopper-v5", n_steps=100_000, n_seeds=10, solved=3800.0),
     )
 }
+_FLAT_BREAKOUT = replace(ENVIRONMENTS["MinAtar/Breakout-v1"], policy="MlpPolicy", policy_kwargs={})
+DEVELOPMENT_ENVIRONMENTS = (
+    *(replace(environment, n_seeds=10) for name, environment in ENVIRONMENTS.items() if name != _FLAT_BREAKOUT.name),
+    _FLAT_BREAKOUT,
+    Environment("InvertedPendulum-v5", n_steps=100_000, n_seeds=10, solved=950.0),
+    # has neither a reward_threshold nor a time limit
+    Environment("CliffWalking-v1", n_steps=100_000, n_seeds=10, solved=-15.0, kwargs={"max_episode_steps": 200}),
+    Environment("LunarLanderContinuous-v3", n_steps=100_000, n_seeds=10, solved=200.0),
+    Environment("HalfCheetah-v5", n_steps=100_000, n_seeds=10, solved=4800.0),
+    Environment("MountainCarContinuous-v0", n_steps=100_000, n_seeds=10, solved=90.0),
+)
+"""environments on which the general setting was chosen; all arms have an ``MlpPolicy``"""
+HELD_OUT_ENVIRONMENTS = (
+    Environment("InvertedDoublePendulum-v5", n_steps=100_000, n_seeds=10, solved=9100.0),
+    Environment("Reacher-v5", n_steps=100_000, n_seeds=10, solved=-3.75),
+    # Walker2d, MinAtar and MiniGrid have no reward_threshold
+    Environment("Walker2d-v5", n_steps=100_000, n_seeds=10, solved=4000.0),
+    Environment("Pusher-v5", n_steps=100_000, n_seeds=10, solved=0.0),
+    Environment("Taxi-v4", n_steps=100_000, n_seeds=10, solved=8.0),
+    Environment("MinAtar/Asterix-v1", n_steps=100_000, n_seeds=10, solved=10.0),
+    Environment("MinAtar/Freeway-v1", n_steps=100_000, n_seeds=10, solved=50.0),
+    Environment("MinAtar/SpaceInvaders-v1", n_steps=100_000, n_seeds=10, solved=50.0),
+    Environment("MiniGrid-DoorKey-5x5-v0", n_steps=100_000, n_seeds=10, solved=0.9),
+)
+"""environments that no study saw before the general setting was chosen"""
 PARTIALLY_OBSERVED_ENVIRONMENTS = (
     Environment("sb3_a2c_td/CartPoleWithoutVelocities-v0", n_steps=150_000, n_seeds=5, solved=400.0),
     Environment("sb3_a2c_td/TMaze-v0", n_steps=100_000, n_seeds=5, solved=0.9),

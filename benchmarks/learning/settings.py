@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_CLIPPING = 1e9
+"""``max_grad_norm`` of A2C and PPO, which need a number, for no clipping"""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -1,4 +1,4 @@
-"""Studies for the settings of ``tda2c-tuned``: Optuna tunes TDA2C for each environment.
+"""Studies: Optuna tunes an algorithm for an environment, or one setting for many.
 
 The score of a trial is the mean area under the curve of several runs. A trial below the median of the others is pruned.
 The best of many trials is partly lucky, so the best few are run again on new seeds, and the best of these is chosen. No
@@ -6,105 +6,144 @@ run of the suites uses any of these seeds.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import optuna
-from gymnasium import spaces
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.learning.arms import STUDIES, study_path
+from benchmarks.learning import search_spaces
+from benchmarks.learning.arms import STUDIES
 from benchmarks.learning.curves import area_under_curve
-from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONMENTS, Environment
+from benchmarks.learning.search_spaces import A2C_GUESS, GENERAL_GUESS, TUNED_GUESS, TunedSpace
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from benchmarks.learning.training import train
-from sb3_a2c_td.hyperparams.search_space import sample_tda2c_params
 from sb3_a2c_td.saving.atomic import write
 
 TRIAL_SEEDS = 1_000_000
 """seed of a trial's first run; those of the suites are far below"""
 FINAL_SEEDS = 2_000_000
 """seed of a finalist's first run"""
+DEVELOPMENT_RANGES = {
+    "CartPole-v1": (22.0, 500.0),
+    "Acrobot-v1": (-500.0, -80.0),
+    "MountainCar-v0": (-200.0, -110.0),
+    "Pendulum-v1": (-1230.0, -150.0),
+    "InvertedPendulum-v5": (6.0, 1000.0),
+    "MountainCarContinuous-v0": (-33.0, 93.0),
+    "CliffWalking-v1": (-200.0, -13.0),
+    "LunarLanderContinuous-v3": (-200.0, 200.0),
+    "HalfCheetah-v5": (-280.0, 1000.0),
+    "Hopper-v5": (18.0, 1000.0),
+    "LunarLander-v3": (-180.0, 200.0),
+    "FrozenLake-v1": (0.015, 0.75),
+    "MinAtar/Breakout-v1": (0.5, 6.0),
+}
+"""return of random actions (on CliffWalking, of standing still) and a return that is good after 50,000 steps"""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Budget of the study of an environment.
+    """Search space and budget of a study.
 
-    :param environment: the environment
-    :param n_envs: numbers of parallel environments to choose from
+    :param name: name of the study, and of the file of its result
+    :param environments: environments of each trial, the fastest first
+    :param space: samples the settings of a trial
+    :param first_guess: parameters of the first trial; Optuna samples those that are missing
+    :param ranges: areas that count as 0 and as 1, by environment; without them, areas count as they are
     :param n_trials: number of settings to try
-    :param n_seeds: runs of each trial
+    :param n_seeds: runs of each trial on each environment
     :param n_finalists: number of settings to run again
-    :param n_final_seeds: runs of each finalist
+    :param n_final_seeds: runs of each finalist on each environment
+    :param n_unpruned: number of runs before a trial can be pruned
     """
 
-    environment: Environment
-    n_envs: tuple[int, ...] = (1, 4, 8)
+    name: str
+    environments: tuple[Environment, ...]
+    space: Callable[[optuna.Trial], Settings]
+    first_guess: Mapping[str, Any]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     n_trials: int = 40
     n_seeds: int = 3
     n_finalists: int = 3
     n_final_seeds: int = 6
+    n_unpruned: int = 0
+
+    def runs(self, n_seeds: int) -> list[tuple[int, Environment]]:
+        """Return the seeds and environments of a trial's or finalist's runs."""
+        return [(seed, environment) for seed in range(n_seeds) for environment in self.environments]
+
+    def score(self, environment: Environment, area: float) -> float:
+        """Scale an area to the environment's range, with limits of -0.5 and 1."""
+        if not self.ranges:
+            return area
+        low, high = self.ranges[environment.name]
+        return float(np.clip((area - low) / (high - low), -0.5, 1.0))
 
 
-STUDIES_OF = {name: Study(environment) for name, environment in ENVIRONMENTS.items()} | {
-    "CartPole-v1": Study(ENVIRONMENTS["CartPole-v1"], n_envs=(1,)),
+BUDGETS: dict[str, tuple[tuple[int, ...], int]] = {
+    "CartPole-v1": ((1,), 40),
     # fewer trials, since a run takes a minute
-    "Hopper-v5": Study(ENVIRONMENTS["Hopper-v5"], n_trials=24),
+    "Hopper-v5": ((1, 4, 8), 24),
     # a run takes minutes. A first study with 8 or 16 environments, and so fewer updates, found worse settings
-    "MinAtar/Breakout-v1": Study(ENVIRONMENTS["MinAtar/Breakout-v1"], n_envs=(1, 2, 4), n_trials=24),
+    "MinAtar/Breakout-v1": ((1, 2, 4), 24),
 }
+"""numbers of parallel environments to choose from, and number of trials, where they differ from the others'"""
 
 
-def first_guess(study: Study) -> dict[str, Any]:
-    """Return the parameters of the first trial; Optuna samples those that are missing.
+def tuned_study(environment: Environment, space: TunedSpace, first_guess: Mapping[str, Any], folder: str = "") -> Study:
+    """Return the study of an algorithm on an environment.
 
-    :param study: the study
-    :return: parameters, named as in :func:`suggest`
+    :param environment: the environment
+    :param space: samples the algorithm's settings
+    :param first_guess: parameters of the first trial
+    :param folder: folder of the result, with a slash at the end
     """
-    return {
-        "learning_rate": 1e-3,
-        "critic_rate_ratio": 1.0,
-        "decays": False,
-        "activation_fn": "Tanh",
-        "width": 64,
-        "ortho_init": True,
-        "gamma": 0.98,
-        "n_steps": 5,
-        "reward_scale": 1.0,
-        "ent_coef": 1e-6,
-        "max_grad_norm": None,
-        "normalize_advantage": False,
-        "normalizes": None,
-        "n_envs": study.n_envs[0],
-    }
-
-
-def suggest(trial: optuna.Trial, study: Study) -> Settings:
-    """Sample settings: TDA2C's arguments, the number of environments, and VecNormalize.
-
-    :param trial: the trial
-    :param study: its study
-    """
-    env = study.environment.make()
-    env.close()
-    n_actions = env.action_space.shape[0] if isinstance(env.action_space, spaces.Box) else 0
-    arguments = sample_tda2c_params(trial, n_actions, max(study.n_envs), {})
-    # a name instead of the class, for JSON
-    arguments["policy_kwargs"]["activation_fn"] = trial.params["activation_fn"]
-    normalizes = trial.suggest_categorical("normalizes", [None, "observations", "both"])
-    return Settings(
-        "TDA2C",
-        n_envs=trial.suggest_categorical("n_envs", list(study.n_envs)),
-        normalize=None if normalizes is None else {"norm_reward": normalizes == "both"},
-        arguments=arguments,
+    n_envs, n_trials = BUDGETS.get(environment.name, ((1, 4, 8), 40))
+    return Study(
+        folder + environment.name.replace("/", "-"),
+        (environment,),
+        partial(space, environment=environment, n_envs=n_envs),
+        {**first_guess, "n_envs": n_envs[0]},
+        n_trials=n_trials,
     )
+
+
+def general_study() -> Study:
+    """Return the study of TDA2C's general setting, on the first 50,000 steps of all development environments."""
+    environments = {environment.name: environment for environment in DEVELOPMENT_ENVIRONMENTS}
+    return Study(
+        "general",
+        tuple(replace(environments[name], n_steps=50_000) for name in DEVELOPMENT_RANGES),
+        search_spaces.general,
+        GENERAL_GUESS,
+        DEVELOPMENT_RANGES,
+        n_trials=100,
+        n_seeds=1,
+        n_finalists=5,
+        n_final_seeds=4,
+        n_unpruned=6,
+    )
+
+
+STUDIES_OF = {
+    **{name: tuned_study(each, search_spaces.tuned, TUNED_GUESS) for name, each in ENVIRONMENTS.items()},
+    **{
+        f"a2c/{name}": tuned_study(each, search_spaces.tuned_a2c, A2C_GUESS, folder="a2c/")
+        for name, each in ENVIRONMENTS.items()
+    },
+    "general": general_study(),
+}
+"""studies by their name on the command line: TDA2C on an environment, A2C on it, TDA2C on many"""
 
 
 def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
@@ -115,20 +154,19 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
     :param folder: folder of the result, and of the trials' journal until the study is finished
     :return: the result as written: the best settings, the finalists, and all trials
     """
-    path = study_path(folder, study.environment)
+    path = folder / f"{study.name}.json"
     finished = _finished_study(path, study.n_trials)
     if finished is not None:
         return finished
-    _optuna_study(study, folder).enqueue_trial(first_guess(study), skip_if_exists=True)
+    _optuna_study(study, folder).enqueue_trial(dict(study.first_guess), skip_if_exists=True)
     joblib.Parallel(n_jobs=n_jobs)(
         joblib.delayed(_search)(study, folder, sampler_seed) for sampler_seed in range(n_jobs)
     )
     trials = _optuna_study(study, folder).trials
     finalists = _finalists(study, trials, n_jobs)
     result = {
-        "environment": study.environment.name,
-        "n_steps": study.environment.n_steps,
-        "best": max(finalists, key=lambda finalist: np.mean(finalist["areas"])),
+        "environments": {environment.name: environment.n_steps for environment in study.environments},
+        "best": max(finalists, key=lambda finalist: np.mean(finalist["scores"])),
         "finalists": finalists,
         "trials": [_summary(trial) for trial in trials],
     }
@@ -149,15 +187,15 @@ def _finalists(study: Study, trials: list[optuna.trial.FrozenTrial], n_jobs: int
     """Run the best trials again, on new seeds."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     best = sorted(complete, key=lambda trial: -trial.values[0])[: study.n_finalists]
-    areas = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_area)(study, Settings(**trial.user_attrs["settings"]), seed, FINAL_SEEDS)
+    scores = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_score)(study, Settings(**trial.user_attrs["settings"]), *run, FINAL_SEEDS)
         for trial in best
-        for seed in range(study.n_final_seeds)
+        for run in study.runs(study.n_final_seeds)
     )
-    areas_by_trial = np.reshape(areas, (len(best), -1)).tolist()
+    scores_by_trial = np.reshape(scores, (len(best), -1)).tolist()
     return [
-        {"trial": trial.number, "settings": trial.user_attrs["settings"], "areas": trial_areas}
-        for trial, trial_areas in zip(best, areas_by_trial, strict=True)
+        {"trial": trial.number, "settings": trial.user_attrs["settings"], "scores": trial_scores}
+        for trial, trial_scores in zip(best, scores_by_trial, strict=True)
     ]
 
 
@@ -166,44 +204,45 @@ def _search(study: Study, folder: Path, sampler_seed: int) -> None:
     # an interrupted trial has failed and does not count
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     while len(optuna_study.get_trials(deepcopy=False, states=ended)) < study.n_trials:
-        optuna_study.optimize(lambda trial: _mean_area(trial, study), n_trials=1)
+        optuna_study.optimize(lambda trial: _mean_score(trial, study), n_trials=1)
 
 
 def _optuna_study(study: Study, folder: Path, sampler_seed: int | None = None) -> optuna.Study:
-    folder.mkdir(parents=True, exist_ok=True)
+    _journal(study, folder).parent.mkdir(parents=True, exist_ok=True)
     return optuna.create_study(
-        study_name=study.environment.name,
+        study_name=study.name,
         storage=JournalStorage(JournalFileBackend(str(_journal(study, folder)))),
         sampler=optuna.samplers.TPESampler(seed=sampler_seed, multivariate=True, constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=8),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=study.n_unpruned),
         direction="maximize",
         load_if_exists=True,
     )
 
 
 def _journal(study: Study, folder: Path) -> Path:
-    return study_path(folder, study.environment).with_suffix(".journal")
+    return folder / f"{study.name}.journal"
 
 
-def _mean_area(trial: optuna.Trial, study: Study) -> float:
-    settings = suggest(trial, study)
+def _mean_score(trial: optuna.Trial, study: Study) -> float:
+    settings = study.space(trial)
     trial.set_user_attr("settings", asdict(settings))
-    areas: list[float] = []
-    for seed in range(study.n_seeds):
-        areas.append(_area(study, settings, seed, TRIAL_SEEDS))
-        trial.report(float(np.mean(areas)), seed)
+    scores: list[float] = []
+    for n_before, (seed, environment) in enumerate(study.runs(study.n_seeds)):
+        scores.append(_score(study, settings, seed, environment, TRIAL_SEEDS))
+        trial.report(float(np.mean(scores)), n_before)
         if trial.should_prune():
             raise optuna.TrialPruned
-    return float(np.mean(areas))
+    return float(np.mean(scores))
 
 
-def _area(study: Study, settings: Settings, seed: int, first_seed: int) -> float:
-    """Return the area under the curve of a run; minus infinity if it diverged, for which learn() raises ValueError."""
+def _score(study: Study, settings: Settings, seed: int, environment: Environment, first_seed: int) -> float:
+    """Score a run by the area under its curve; minus infinity if it diverged, for which learn() raises ValueError."""
     try:
-        record = train(Job(study.environment, "tda2c-tuned", settings, seed), first_seed)
+        record = train(Job(environment, study.name, settings, seed), first_seed)
     except ValueError:
         return -np.inf
-    return area_under_curve(record.episode_ends, record.episode_returns, record.n_steps)
+    area = area_under_curve(record.episode_ends, record.episode_returns, record.n_steps)
+    return study.score(environment, area)
 
 
 def _summary(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

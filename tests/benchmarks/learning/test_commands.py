@@ -61,7 +61,7 @@ def test_scores_are_sorted_with_their_medians(tmp_path: Path) -> None:
     [
         (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
         (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
-        (("tune", "Chess-v0"), "ENV: 'Chess-v0' is not one of CartPole-v1, "),
+        (("tune", "Chess-v0"), "STUDY: 'Chess-v0' is not one of CartPole-v1, "),
         (("run", "smoke", "--arms", "a2c,dqn"), "--arms: 'dqn' is not one of a2c, random, tda2c"),
         (("run", "smoke", "--envs", "Go-v0"), "--envs: 'Go-v0' is not one of CartPole-v1"),
         (("run", "smoke", "--backend", "ray"), "'--backend'"),

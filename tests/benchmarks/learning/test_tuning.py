@@ -7,16 +7,17 @@ import optuna
 import pytest
 
 from benchmarks.learning import tuning
+from benchmarks.learning.curves import area_under_curve
 from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.records import Record
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import SUITES, Job
 from benchmarks.learning.training import SEED_STRIDE, make_env, make_model, train
-from benchmarks.learning.tuning import FINAL_SEEDS, STUDIES_OF, TRIAL_SEEDS, Study, first_guess, suggest, tune
+from benchmarks.learning.tuning import FINAL_SEEDS, STUDIES_OF, TRIAL_SEEDS, tune
 
-SMALL = Study(
-    replace(ENVIRONMENTS["CartPole-v1"], n_steps=300),
-    n_envs=(1, 2),
+SMALL = replace(
+    STUDIES_OF["CartPole-v1"],
+    environments=(replace(ENVIRONMENTS["CartPole-v1"], n_steps=300),),
     n_trials=3,
     n_seeds=2,
     n_finalists=2,
@@ -29,22 +30,30 @@ def test_suggested_settings_make_a_model(name: str) -> None:
     study = STUDIES_OF[name]
     sampler = optuna.samplers.RandomSampler(seed=1)
     optuna_study = optuna.create_study(sampler=sampler)
-    for _ in range(3):
-        settings = suggest(optuna_study.ask(), study)
+    for environment in study.environments:
+        settings = study.space(optuna_study.ask())
         assert Settings(**json.loads(json.dumps(vars(settings)))) == settings
-        env = make_env(study.environment, settings, seed=0)
-        make_model(study.environment, settings, env, seed=0)
+        env = make_env(environment, settings, seed=0)
+        make_model(environment, settings, env, seed=0)
         env.close()
 
 
 @pytest.mark.parametrize("name", STUDIES_OF)
 def test_first_guess_can_be_suggested(name: str) -> None:
+    study = STUDIES_OF[name]
     optuna_study = optuna.create_study()
-    guess = first_guess(STUDIES_OF[name])
-    optuna_study.enqueue_trial(guess)
+    optuna_study.enqueue_trial(dict(study.first_guess))
     trial = optuna_study.ask()
-    suggest(trial, STUDIES_OF[name])
-    assert trial.params.items() >= guess.items()
+    study.space(trial)
+    assert trial.params.items() >= study.first_guess.items()
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a2c_is_tuned_as_long_in_as_large_a_space(name: str) -> None:
+    ours, theirs = STUDIES_OF[name], STUDIES_OF[f"a2c/{name}"]
+    assert len(theirs.first_guess) >= len(ours.first_guess)
+    unlike = {"name": theirs.name, "space": theirs.space, "first_guess": theirs.first_guess}
+    assert replace(ours, **unlike) == theirs
 
 
 def test_studies_and_suites_have_different_seeds() -> None:
@@ -60,9 +69,25 @@ def test_study_chooses_the_best_finalist(tmp_path: Path) -> None:
     assert len(found["trials"]) == 3
     assert found["trials"][0]["params"]["gamma"] == 0.98, "the first guess is tried first"
     finalists = found["finalists"]
-    assert [len(final["areas"]) for final in finalists] == [2, 2]
-    assert len({area for final in finalists for area in final["areas"]}) > 1
-    assert np.mean(found["best"]["areas"]) == max(np.mean(final["areas"]) for final in finalists)
+    assert [len(final["scores"]) for final in finalists] == [2, 2]
+    assert len({score for final in finalists for score in final["scores"]}) > 1
+    assert np.mean(found["best"]["scores"]) == max(np.mean(final["scores"]) for final in finalists)
+
+
+def test_study_of_several_environments_averages_scaled_areas(tmp_path: Path) -> None:
+    names = ("CartPole-v1", "Pendulum-v1")
+    environments = tuple(replace(ENVIRONMENTS[name], n_steps=600) for name in names)
+    general = STUDIES_OF["general"]
+    study = replace(general, environments=environments, n_trials=1, n_seeds=1, n_finalists=1, n_final_seeds=1)
+    found = tune(study, n_jobs=1, folder=tmp_path)
+    settings = Settings(**found["best"]["settings"])
+    scores = []
+    for environment in environments:
+        record = train(Job(environment, "general", settings, seed=0), FINAL_SEEDS)
+        low, high = general.ranges[environment.name]
+        area = area_under_curve(record.episode_ends, record.episode_returns, record.n_steps)
+        scores.append(min(max((area - low) / (high - low), -0.5), 1.0))
+    assert found["best"]["scores"] == scores
 
 
 def test_stopped_study_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +107,7 @@ def test_stopped_study_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = tune(SMALL, n_jobs=1, folder=tmp_path)
     # another trial replaces the stopped one
     assert [trial["state"] for trial in found["trials"]] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    assert found["trials"][0]["params"]["gamma"] == first_guess(SMALL)["gamma"]
+    assert found["trials"][0]["params"]["gamma"] == SMALL.first_guess["gamma"]
     assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"], "the journal is for unfinished studies"
 
 

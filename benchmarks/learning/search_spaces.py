@@ -1,0 +1,176 @@
+"""Search spaces of the studies: each samples settings for an environment, or for many."""
+
+from typing import Any, Protocol
+
+import optuna
+from gymnasium import spaces
+
+from benchmarks.learning.environments import Environment
+from benchmarks.learning.settings import NO_CLIPPING, Settings
+from sb3_a2c_td.hyperparams.search_space import sample_tda2c_params
+from sb3_a2c_td.schedules import LINEAR_PREFIX
+
+TUNED_GUESS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "critic_rate_ratio": 1.0,
+    "decays": False,
+    "activation_fn": "Tanh",
+    "width": 64,
+    "ortho_init": True,
+    "gamma": 0.98,
+    "n_steps": 5,
+    "reward_scale": 1.0,
+    "ent_coef": 1e-6,
+    "max_grad_norm": None,
+    "normalize_advantage": False,
+    "normalizes": None,
+}
+"""parameters of the first trial of :func:`tuned`; Optuna samples those that are missing"""
+A2C_GUESS: dict[str, Any] = {
+    "learning_rate": 7e-4,
+    "decays": False,
+    "activation_fn": "Tanh",
+    "width": 64,
+    "ortho_init": True,
+    "gamma": 0.99,
+    "n_steps": 5,
+    "gae_lambda": 1.0,
+    "vf_coef": 0.5,
+    "use_rms_prop": True,
+    "ent_coef": 1e-6,
+    "max_grad_norm": 0.5,
+    "normalize_advantage": False,
+    "normalizes": None,
+}
+"""A2C's defaults, but for an entropy coefficient of 0, which a logarithmic scale does not have"""
+GENERAL_GUESS: dict[str, Any] = {
+    "learning_rate": 1e-4,
+    "critic_rate_ratio": 10.0,
+    "decays": False,
+    "activation_fn": "Tanh",
+    "width": 64,
+    "ortho_init": True,
+    "gamma": 0.99,
+    "n_steps": 4,
+    "reward_scale": 1.0,
+    "ent_coef": 1e-4,
+    "max_grad_norm": None,
+    "normalize_advantage": False,
+    "normalizes": "both",
+    "log_std_init": 0.0,
+}
+"""parameters of the first trial of :func:`general`"""
+
+
+class TunedSpace(Protocol):
+    """Samples settings of an algorithm for one environment."""
+
+    def __call__(self, trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
+        """Sample settings."""
+
+
+def tuned(trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
+    """Sample TDA2C's settings for one environment: its arguments, the number of environments, and VecNormalize.
+
+    :param trial: the trial
+    :param environment: the environment
+    :param n_envs: numbers of parallel environments to choose from
+    """
+    arguments = sample_tda2c_params(trial, _n_actions(environment), max(n_envs), {})
+    # a name instead of the class, for JSON
+    arguments["policy_kwargs"]["activation_fn"] = trial.params["activation_fn"]
+    return Settings("TDA2C", *_environments(trial, n_envs), arguments)
+
+
+def tuned_a2c(trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
+    """Sample settings of SB3's A2C for one environment, from a space as large as TDA2C's.
+
+    λ, the weight of the critic's loss and the optimizer stand in place of the critic's rate and the reward scale.
+
+    :param trial: the trial
+    :param environment: the environment
+    :param n_envs: numbers of parallel environments to choose from
+    """
+    rate = trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
+    prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
+    width = trial.suggest_categorical("width", [32, 64, 128])
+    arguments: dict[str, Any] = {
+        "learning_rate": _schedule(prefix, rate),
+        "gamma": trial.suggest_categorical("gamma", [0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
+        "n_steps": trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16]),
+        "gae_lambda": _rounded(trial.suggest_float("gae_lambda", 0.0, 1.0)),
+        "vf_coef": _rounded(trial.suggest_float("vf_coef", 0.1, 1.0)),
+        "use_rms_prop": trial.suggest_categorical("use_rms_prop", [False, True]),
+        "ent_coef": _rounded(trial.suggest_float("ent_coef", 1e-6, 0.1, log=True)),
+        "max_grad_norm": trial.suggest_categorical("max_grad_norm", [NO_CLIPPING, 0.5]),
+        "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
+        "policy_kwargs": {
+            "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
+            "net_arch": [width, width],
+            "ortho_init": trial.suggest_categorical("ortho_init", [False, True]),
+        },
+    }
+    if _n_actions(environment) > 0:
+        arguments["use_sde"] = trial.suggest_categorical("use_sde", [False, True])
+        arguments["policy_kwargs"]["log_std_init"] = trial.suggest_categorical("log_std_init", [-2.0, -1.0, 0.0])
+    return Settings("A2C", *_environments(trial, n_envs), arguments)
+
+
+def general(trial: optuna.Trial) -> Settings:
+    """Sample settings of TDA2C for all environments, with one environment at a time.
+
+    :param trial: the trial
+    """
+    rate = trial.suggest_float("learning_rate", 1e-5, 2e-3, log=True)
+    critic_rate = rate * trial.suggest_float("critic_rate_ratio", 1.0, 50.0, log=True)
+    prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
+    normalizes = trial.suggest_categorical("normalizes", ["observations", "both"])
+    width = trial.suggest_categorical("width", [64, 128])
+    return Settings(
+        "TDA2C",
+        arguments={
+            "learning_rate": _schedule(prefix, rate),
+            "critic_learning_rate": _schedule(prefix, critic_rate),
+            "gamma": trial.suggest_categorical("gamma", [0.95, 0.97, 0.98, 0.99, 0.995]),
+            "n_steps": trial.suggest_categorical("n_steps", [1, 2, 4, 8, 16, 32]),
+            "reward_scale": trial.suggest_categorical("reward_scale", [0.1, 1.0]),
+            "ent_coef": _rounded(trial.suggest_float("ent_coef", 1e-6, 3e-2, log=True)),
+            "max_grad_norm": trial.suggest_categorical("max_grad_norm", [None, 0.5]),
+            "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
+            "normalize_observations": True,
+            "normalize_rewards": normalizes == "both",
+            "bootstrap_on_truncation": True,
+            "update_on_episode_end": False,
+            "policy_kwargs": {
+                "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
+                "net_arch": [width, width],
+                "ortho_init": trial.suggest_categorical("ortho_init", [False, True]),
+                "log_std_init": trial.suggest_categorical("log_std_init", [-2.0, -1.0, -0.5, 0.0]),
+            },
+        },
+    )
+
+
+def _n_actions(environment: Environment) -> int:
+    """Return the dimension of continuous actions, or 0 for other actions."""
+    env = environment.make()
+    env.close()
+    return env.action_space.shape[0] if isinstance(env.action_space, spaces.Box) else 0
+
+
+def _environments(trial: optuna.Trial, n_envs: tuple[int, ...]) -> tuple[int, dict[str, Any] | None]:
+    """Sample the number of environments, and the arguments of VecNormalize."""
+    normalizes = trial.suggest_categorical("normalizes", [None, "observations", "both"])
+    return (
+        trial.suggest_categorical("n_envs", list(n_envs)),
+        None if normalizes is None else {"norm_reward": normalizes == "both"},
+    )
+
+
+def _schedule(prefix: str, rate: float) -> float | str:
+    return f"{prefix}{_rounded(rate)}" if prefix else _rounded(rate)
+
+
+def _rounded(number: float) -> float:
+    """Round to three significant digits."""
+    return float(f"{number:.3g}")
