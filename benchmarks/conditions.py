@@ -7,7 +7,9 @@ from importlib import metadata
 from typing import Any
 
 import cpuinfo
+import llvmlite.binding as llvm
 import torch as th
+from threadpoolctl import threadpool_info
 
 PACKAGES = (
     "sb3-a2c-td",
@@ -21,15 +23,24 @@ PACKAGES = (
     "box2d",
     "mujoco",
     "minatar",
+    "minigrid",
 )
 
 
 def conditions() -> dict[str, Any]:
-    """Collect facts about the machine, the package versions and the command."""
+    """Collect facts about the machine, the package versions and the command.
+
+    numba compiles for a kind of CPU with its features, and a BLAS chooses its kernels by the kind of core. On others,
+    the last bits of results differ, and so do whole trainings after many steps.
+    """
+    features = llvm.get_host_cpu_features()
     return {
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "cpu": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
         "n_cores": os.cpu_count(),
+        "numba_cpu": llvm.get_host_cpu_name(),
+        "numba_features": " ".join(sorted(name for name, has in features.items() if has)),
+        "blas_cores": sorted({pool["architecture"] for pool in threadpool_info() if pool["user_api"] == "blas"}),
         "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
         "n_threads": th.get_num_threads(),
         "system": platform.system(),

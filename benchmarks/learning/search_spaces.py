@@ -141,6 +141,8 @@ def general(trial: optuna.Trial) -> Settings:
             "normalize_rewards": normalizes == "both",
             "bootstrap_on_truncation": True,
             "update_on_episode_end": False,
+            # "auto" would not compile for so few steps
+            "engine": "numba",
             "policy_kwargs": {
                 "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
                 "net_arch": [width, width],

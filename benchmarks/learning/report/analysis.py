@@ -330,12 +330,15 @@ def _conditions(records: Sequence[Record]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
     for record in records:
         for name, value in record.conditions.items():
-            if value is not None:
+            # the features of a CPU are too many to list
+            if value is not None and name != "numba_features":
                 counts.setdefault(name, Counter())[_as_text(value)] += 1
     return {name: dict(values.most_common()) for name, values in counts.items()}
 
 
 def _as_text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
     return ", ".join(f"{name} {version}" for name, version in value.items()) if isinstance(value, dict) else str(value)
 
 

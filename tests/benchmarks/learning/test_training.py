@@ -1,3 +1,4 @@
+import platform
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -71,7 +72,8 @@ def test_every_arm_trains_and_records_its_episodes(environment: str) -> None:
         assert (record.environment, record.arm, record.seed, record.n_steps) == (environment, job.arm, 0, N_STEPS)
         assert record.settings == asdict(job.settings)
         assert record.seconds > 0
-        assert {"cpu", "n_cores", "python", "versions", "commit"} <= record.conditions.keys()
+        assert {"cpu", "numba_cpu", "blas_cores", "python", "versions", "commit"} <= record.conditions.keys()
+        assert "sse2" in record.conditions["numba_features"].split() or platform.machine() != "x86_64"
         assert record.conditions["n_threads"] == 1
         assert_episodes_fill_the_run(record, job.settings.n_envs)
 
