@@ -43,7 +43,7 @@ A2C_GUESS: dict[str, Any] = {
     "normalizes": None,
 }
 """A2C's defaults, but for an entropy coefficient of 0, which a logarithmic scale does not have"""
-GENERAL_GUESS: dict[str, Any] = {
+_GENERAL_GUESS: dict[str, Any] = {
     "learning_rate": 1e-4,
     "critic_rate_ratio": 10.0,
     "decays": False,
@@ -59,7 +59,14 @@ GENERAL_GUESS: dict[str, Any] = {
     "normalizes": "both",
     "log_std_init": 0.0,
 }
-"""parameters of the first trial of :func:`general`"""
+GENERAL_GUESSES: tuple[dict[str, Any], ...] = (
+    _GENERAL_GUESS,
+    _GENERAL_GUESS | {"learning_rate": 5e-4, "critic_rate_ratio": 2.0},
+    _GENERAL_GUESS | {"learning_rate": 2e-4, "critic_rate_ratio": 5.0, "n_steps": 8, "log_std_init": -0.5},
+    _GENERAL_GUESS | {"learning_rate": 3e-4, "critic_rate_ratio": 3.0, "decays": True, "activation_fn": "ReLU"},
+    _GENERAL_GUESS | {"learning_rate": 3e-4, "n_steps": 16, "normalize_advantage": True, "log_std_init": -0.5},
+)
+"""parameters of the first trials of :func:`general`: found by hand, on other seeds"""
 
 
 class TunedSpace(Protocol):

@@ -23,7 +23,7 @@ from benchmarks.learning import search_spaces
 from benchmarks.learning.arms import STUDIES
 from benchmarks.learning.curves import area_under_curve
 from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONMENTS, Environment
-from benchmarks.learning.search_spaces import A2C_GUESS, GENERAL_GUESS, TUNED_GUESS, TunedSpace
+from benchmarks.learning.search_spaces import A2C_GUESS, GENERAL_GUESSES, TUNED_GUESS, TunedSpace
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import Job
 from benchmarks.learning.training import train
@@ -58,7 +58,7 @@ class Study:
     :param name: name of the study, and of the file of its result
     :param environments: environments of each trial, the fastest first
     :param space: samples the settings of a trial
-    :param first_guess: parameters of the first trial; Optuna samples those that are missing
+    :param guesses: parameters of the first trials; Optuna samples those that are missing
     :param ranges: areas that count as 0 and as 1, by environment; without them, areas count as they are
     :param n_trials: number of settings to try
     :param n_seeds: runs of each trial on each environment
@@ -70,7 +70,7 @@ class Study:
     name: str
     environments: tuple[Environment, ...]
     space: Callable[[optuna.Trial], Settings]
-    first_guess: Mapping[str, Any]
+    guesses: tuple[Mapping[str, Any], ...]
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     n_trials: int = 40
     n_seeds: int = 3
@@ -113,7 +113,7 @@ def tuned_study(environment: Environment, space: TunedSpace, first_guess: Mappin
         folder + environment.name.replace("/", "-"),
         (environment,),
         partial(space, environment=environment, n_envs=n_envs),
-        {**first_guess, "n_envs": n_envs[0]},
+        ({**first_guess, "n_envs": n_envs[0]},),
         n_trials=n_trials,
     )
 
@@ -125,7 +125,7 @@ def general_study() -> Study:
         "general",
         tuple(replace(environments[name], n_steps=50_000) for name in DEVELOPMENT_RANGES),
         search_spaces.general,
-        GENERAL_GUESS,
+        GENERAL_GUESSES,
         DEVELOPMENT_RANGES,
         n_trials=100,
         n_seeds=1,
@@ -158,7 +158,8 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
     finished = _finished_study(path, study.n_trials)
     if finished is not None:
         return finished
-    _optuna_study(study, folder).enqueue_trial(dict(study.first_guess), skip_if_exists=True)
+    for guess in study.guesses:
+        _optuna_study(study, folder).enqueue_trial(dict(guess), skip_if_exists=True)
     joblib.Parallel(n_jobs=n_jobs)(
         joblib.delayed(_search)(study, folder, sampler_seed) for sampler_seed in range(n_jobs)
     )

@@ -24,8 +24,9 @@ from stable_baselines3.common.monitor import Monitor
 
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import N_EVAL_EPISODES, policy_for
+from sb3_a2c_td.cli.models import N_EVAL_EPISODES
 from sb3_a2c_td.faults import interrupts
+from sb3_a2c_td.hyperparams.tda2c import policy_for
 
 PROCESSES = multiprocessing.get_context("spawn")
 ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, UntrustedCheckpointError
@@ -47,17 +45,6 @@ def available_device(device: str) -> str:
         return device
     print(f"--device {device}: PyTorch finds no GPU, so the CPU is used", file=sys.stderr)
     return "cpu"
-
-
-def policy_for(observation_space: spaces.Space[object]) -> str:
-    """Return the name of SB3's policy for an observation space.
-
-    :param observation_space: the observation space
-    :return: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"``
-    """
-    if isinstance(observation_space, spaces.Dict):
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
 
 
 def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:

@@ -18,10 +18,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device, policy_for
+from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device
 from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
+from sb3_a2c_td.hyperparams.tda2c import policy_for
 
 SAVE_FREQ = 10_000
 """the number of steps between two saves under torchrun; restarted processes resume from the last one"""

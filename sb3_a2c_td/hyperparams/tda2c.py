@@ -9,11 +9,15 @@ from copy import deepcopy
 from pkgutil import resolve_name
 from typing import Any
 
+import gymnasium as gym
+from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td.envs import registration
+from sb3_a2c_td.vec_env.normalization import normalizable_keys
 
 _FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}
 """as in all studies"""
@@ -172,29 +176,32 @@ hyperparams: dict[str, dict[str, Any]] = {
 
 _DEFAULTS = ("default", "atari")
 """entries that are not for a particular environment"""
+_TUNED = [name for name in hyperparams if name not in _DEFAULTS]
 _NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
 """RL Zoo's settings that are not arguments of TDA2C"""
 
 
-def recommended(env_id: str) -> dict[str, Any]:
-    """Return tuned settings for ``TDA2C(env=..., **recommended(env_id))``.
+def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, Any]:
+    """Return settings for ``TDA2C(env=env, **recommended(env))``.
 
-    They were tuned in the environment that :func:`recommended_env` makes, for
-    ``hyperparams[env_id]["n_timesteps"]`` steps.
+    For an environment in :data:`hyperparams` they are tuned, for ``hyperparams[env]["n_timesteps"]`` steps in what
+    :func:`recommended_env` makes. For all others they are the general setting, ``"default"``: one for discrete and
+    continuous actions, chosen on 13 environments with one copy of each.
 
-    :param env_id: an environment in :data:`hyperparams`, or ``"default"`` or ``"atari"`` for untuned settings
+    :param env: the environment, or its name. With an environment, the policy fits its observations, which are
+        normalized if they are vectors; with a name, the general setting is for vectors. ``"atari"``: settings for Atari
     :return: arguments of TDA2C, including the policy
-    :raises ValueError: for any other environment; the message lists the known ones
     """
-    settings = _settings(env_id)
+    name = env if isinstance(env, str) else _name(env)
+    settings = deepcopy(hyperparams.get(name, hyperparams["default"]))
     if "." in settings["policy"]:
         settings["policy"] = resolve_name(settings["policy"])
-    arguments = {name: value for name, value in settings.items() if name not in _NOT_ARGUMENTS}
+    arguments = {argument: value for argument, value in settings.items() if argument not in _NOT_ARGUMENTS}
     if "normalize" in settings:
         # RL Zoo puts the environments into VecNormalize, with the same discount factor
         arguments["normalize_observations"] = True
         arguments["normalize_rewards"] = settings["normalize"]["norm_reward"]
-    return arguments
+    return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
@@ -209,17 +216,40 @@ def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
     """
     if env_id in _DEFAULTS:
         raise ValueError(f"env_id={env_id!r} is not an environment: make one with SB3's make_vec_env or make_atari_env")
-    settings = _settings(env_id)
+    if env_id not in hyperparams:
+        raise ValueError(
+            f"env_id={env_id!r}: there are tuned settings only for {', '.join(_TUNED)}. For others, make environments "
+            "with SB3's make_vec_env and take the general setting, recommended(), or search for settings with "
+            "python -m sb3_a2c_td.zoo train --optimize"
+        )
+    settings = hyperparams[env_id]
     if env_id.startswith(registration.MINATAR_PREFIX):
         registration.register_minatar()
     wrapper = resolve_name(settings["env_wrapper"]) if "env_wrapper" in settings else None
     return make_vec_env(env_id, settings["n_envs"], seed, wrapper_class=wrapper)
 
 
-def _settings(env_id: str) -> dict[str, Any]:
-    if env_id not in hyperparams:
-        raise ValueError(
-            f"env_id={env_id!r}: there are settings only for {', '.join(hyperparams)}; start from 'default', or search "
-            "for settings with python -m sb3_a2c_td.zoo train --optimize"
-        )
-    return deepcopy(hyperparams[env_id])
+def policy_for(observation_space: spaces.Space[Any]) -> str:
+    """Return the name of SB3's policy for an observation space.
+
+    :param observation_space: the observation space
+    :return: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"``
+    """
+    if isinstance(observation_space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+
+
+def _name(env: gym.Env[Any, Any] | VecEnv) -> str:
+    """Return the name of an environment; an empty one if it has none."""
+    spec = env.get_attr("spec")[0] if isinstance(env, VecEnv) else env.spec
+    return spec.id if spec is not None else ""
+
+
+def _fitted(arguments: dict[str, Any], observation_space: spaces.Space[Any]) -> dict[str, Any]:
+    """Choose the policy for the observations, and normalize only what can be normalized."""
+    if arguments["policy"] == "MlpPolicy":
+        arguments["policy"] = policy_for(observation_space)
+    if not normalizable_keys(observation_space):
+        arguments.pop("normalize_observations", None)
+    return arguments

@@ -19,7 +19,7 @@ from sb3_a2c_td import TDA2C, recommended, recommended_env
 from sb3_a2c_td.hyperparams.tda2c import hyperparams
 from tests.algorithms.comparing import assert_same_parameters
 from tests.benchmarks.learning.environments import with_monitors
-from tests.environments import CountingEnv
+from tests.environments import CountingEnv, RandomEnv
 
 PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
 TUNED = [name for name in hyperparams if name not in ("default", "atari")]
@@ -142,10 +142,35 @@ def test_atari_settings_train_on_images() -> None:
     assert model.num_timesteps == 30
 
 
-@pytest.mark.parametrize("function", [recommended, recommended_env])
-def test_unknown_environments_are_rejected(function) -> None:
-    with pytest.raises(ValueError, match=r"env_id='CartPole-v0': .*only for default, atari, CartPole-v1.*--optimize"):
-        function("CartPole-v0")
+def test_environments_without_tuned_settings_get_the_general_one() -> None:
+    assert recommended() == recommended("default") == recommended("Walker2d-v5")
+    assert recommended()["policy"] == "MlpPolicy"
+
+
+def test_an_environment_gets_the_settings_of_its_name() -> None:
+    for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1")):
+        assert recommended(env) == recommended("Acrobot-v1")
+
+
+@pytest.mark.parametrize(
+    ("space", "policy", "normalizes"),
+    [
+        (spaces.Box(0, 255, (36, 36, 3), np.uint8), "CnnPolicy", False),
+        (spaces.Discrete(4), "MlpPolicy", False),
+        (spaces.Dict({"position": spaces.Box(-1, 1, (2,))}), "MultiInputPolicy", True),
+    ],
+)
+def test_general_setting_fits_the_observations(space: spaces.Space, policy: str, normalizes: bool) -> None:
+    env = RandomEnv(space, spaces.Discrete(2))
+    settings = recommended(env)
+    assert settings["policy"] == policy
+    assert settings.get("normalize_observations", False) == normalizes
+    assert TDA2C(env=env, **settings).learn(20).num_timesteps == 20
+
+
+def test_tuned_environments_exist_for_the_benchmark_only() -> None:
+    with pytest.raises(ValueError, match=r"env_id='CartPole-v0': .*only for CartPole-v1.*recommended\(\).*--optimize"):
+        recommended_env("CartPole-v0")
 
 
 @pytest.mark.parametrize("name", ["default", "atari"])

@@ -39,20 +39,21 @@ def test_suggested_settings_make_a_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES_OF)
-def test_first_guess_can_be_suggested(name: str) -> None:
+def test_guesses_can_be_suggested(name: str) -> None:
     study = STUDIES_OF[name]
-    optuna_study = optuna.create_study()
-    optuna_study.enqueue_trial(dict(study.first_guess))
-    trial = optuna_study.ask()
-    study.space(trial)
-    assert trial.params.items() >= study.first_guess.items()
+    for guess in study.guesses:
+        optuna_study = optuna.create_study()
+        optuna_study.enqueue_trial(dict(guess))
+        trial = optuna_study.ask()
+        study.space(trial)
+        assert trial.params.items() >= guess.items()
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a2c_is_tuned_as_long_in_as_large_a_space(name: str) -> None:
     ours, theirs = STUDIES_OF[name], STUDIES_OF[f"a2c/{name}"]
-    assert len(theirs.first_guess) >= len(ours.first_guess)
-    unlike = {"name": theirs.name, "space": theirs.space, "first_guess": theirs.first_guess}
+    assert len(theirs.guesses[0]) >= len(ours.guesses[0])
+    unlike = {"name": theirs.name, "space": theirs.space, "guesses": theirs.guesses}
     assert replace(ours, **unlike) == theirs
 
 
@@ -107,7 +108,7 @@ def test_stopped_study_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = tune(SMALL, n_jobs=1, folder=tmp_path)
     # another trial replaces the stopped one
     assert [trial["state"] for trial in found["trials"]] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    assert found["trials"][0]["params"]["gamma"] == SMALL.first_guess["gamma"]
+    assert found["trials"][0]["params"]["gamma"] == SMALL.guesses[0]["gamma"]
     assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"], "the journal is for unfinished studies"
 
 
