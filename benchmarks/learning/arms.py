@@ -67,7 +67,7 @@ def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
     """
     paths = {name: study_path(studies, environment) for name, environment in ENVIRONMENTS.items()}
     return {
-        name: Settings(**json.loads(path.read_text())["best"]["settings"])
+        name: Settings(**json.loads(path.read_text())["best"]["settings"][name])
         for name, path in paths.items()
         if path.exists()
     }

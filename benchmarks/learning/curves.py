@@ -57,8 +57,19 @@ def area_under_curve(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> flo
     :return: the area, in units of return; NaN if no episode ended
     :raises ValueError: if the shapes differ, or the ends decrease
     """
-    curve = learning_curve(ends, returns, curve_grid(n_steps), curve_window(n_steps))
-    return float(np.where(np.isnan(curve), returns[0], curve).mean()) if len(returns) else np.nan
+    return _mean_of_curve(ends, returns, n_steps, curve_grid(n_steps))
+
+
+def second_half_area(ends: np.ndarray, returns: np.ndarray, n_steps: int) -> float:
+    """Average the second half of the learning curve, which depends less on how soon a run learned.
+
+    :param ends: steps at which the episodes ended, ``(n_episodes,)``
+    :param returns: their returns, ``(n_episodes,)``
+    :param n_steps: steps of the run
+    :return: the area, in units of return; NaN if no episode ended
+    :raises ValueError: if the shapes differ, or the ends decrease
+    """
+    return _mean_of_curve(ends, returns, n_steps, curve_grid(n_steps)[N_POINTS // 2 :])
 
 
 def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, window: int) -> np.ndarray:
@@ -100,6 +111,11 @@ def steps_to_threshold(ends: np.ndarray, returns: np.ndarray, threshold: float) 
     counts = np.minimum(np.arange(1, len(returns) + 1), N_EPISODES)
     reached = (counts >= MIN_EPISODES) & (totals >= threshold * counts)
     return float(ends[np.argmax(reached)]) if reached.any() else np.inf
+
+
+def _mean_of_curve(ends: np.ndarray, returns: np.ndarray, n_steps: int, grid: np.ndarray) -> float:
+    curve = learning_curve(ends, returns, grid, curve_window(n_steps))
+    return float(np.where(np.isnan(curve), returns[0], curve).mean()) if len(returns) else np.nan
 
 
 def _check_episodes(ends: np.ndarray, returns: np.ndarray) -> None:

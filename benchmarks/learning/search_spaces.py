@@ -44,39 +44,37 @@ A2C_GUESS: dict[str, Any] = {
 }
 """A2C's defaults, but for an entropy coefficient of 0, which a logarithmic scale does not have"""
 _GENERAL_GUESS: dict[str, Any] = {
-    "learning_rate": 1e-4,
-    "critic_rate_ratio": 10.0,
+    "learning_rate": 5e-4,
+    "critic_rate_ratio": 2.0,
     "decays": False,
     "activation_fn": "Tanh",
-    "width": 64,
-    "ortho_init": True,
     "gamma": 0.99,
     "n_steps": 4,
-    "reward_scale": 1.0,
     "ent_coef": 1e-4,
     "max_grad_norm": None,
     "normalize_advantage": False,
     "normalizes": "both",
+    "continuous_rate_ratio": 0.2,
     "log_std_init": 0.0,
 }
 GENERAL_GUESSES: tuple[dict[str, Any], ...] = (
     _GENERAL_GUESS,
-    _GENERAL_GUESS | {"learning_rate": 5e-4, "critic_rate_ratio": 2.0},
-    _GENERAL_GUESS | {"learning_rate": 2e-4, "critic_rate_ratio": 5.0, "n_steps": 8, "log_std_init": -0.5},
-    _GENERAL_GUESS | {"learning_rate": 3e-4, "critic_rate_ratio": 3.0, "decays": True, "activation_fn": "ReLU"},
-    _GENERAL_GUESS | {"learning_rate": 3e-4, "n_steps": 16, "normalize_advantage": True, "log_std_init": -0.5},
+    _GENERAL_GUESS | {"critic_rate_ratio": 4.0, "n_steps": 8, "log_std_init": -0.5},
+    _GENERAL_GUESS | {"decays": True},
+    _GENERAL_GUESS | {"continuous_rate_ratio": 0.5, "activation_fn": "ReLU", "log_std_init": -1.0},
+    _GENERAL_GUESS | {"n_steps": 2, "normalize_advantage": True, "log_std_init": -0.5},
 )
-"""parameters of the first trials of :func:`general`: found by hand, on other seeds"""
+"""parameters of the first trials of :func:`general`, chosen by hand on other seeds"""
 
 
 class TunedSpace(Protocol):
     """Samples settings of an algorithm for one environment."""
 
-    def __call__(self, trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
+    def __call__(self, trial: optuna.trial.BaseTrial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
         """Sample settings."""
 
 
-def tuned(trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
+def tuned(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
     """Sample TDA2C's settings for one environment: its arguments, the number of environments, and VecNormalize.
 
     :param trial: the trial
@@ -89,7 +87,7 @@ def tuned(trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]
     return Settings("TDA2C", *_environments(trial, n_envs), arguments)
 
 
-def tuned_a2c(trial: optuna.Trial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
+def tuned_a2c(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
     """Sample settings of SB3's A2C for one environment, from a space as large as TDA2C's.
 
     λ, the weight of the critic's loss and the optimizer stand in place of the critic's rate and the reward scale.
@@ -123,38 +121,43 @@ def tuned_a2c(trial: optuna.Trial, environment: Environment, n_envs: tuple[int, 
     return Settings("A2C", *_environments(trial, n_envs), arguments)
 
 
-def general(trial: optuna.Trial) -> Settings:
-    """Sample settings of TDA2C for all environments, with one environment at a time.
+def general(trial: optuna.trial.BaseTrial, environment: Environment) -> Settings:
+    """Sample settings of TDA2C for all environments, with one copy of each.
+
+    Only the actor's rate and the initial standard deviation are special to continuous actions. gSDE is left out, since
+    the compiled engine does not have it.
 
     :param trial: the trial
+    :param environment: the environment
     """
-    rate = trial.suggest_float("learning_rate", 1e-5, 2e-3, log=True)
-    critic_rate = rate * trial.suggest_float("critic_rate_ratio", 1.0, 50.0, log=True)
+    actor_rate = trial.suggest_float("learning_rate", 3e-5, 2e-3, log=True)
+    critic_rate = actor_rate * trial.suggest_float("critic_rate_ratio", 0.5, 20.0, log=True)
+    continuous_rate = actor_rate * trial.suggest_float("continuous_rate_ratio", 0.05, 1.0, log=True)
+    log_std_init = trial.suggest_categorical("log_std_init", [-2.0, -1.0, -0.5, 0.0])
+    is_continuous = _n_actions(environment) > 0
     prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
-    normalizes = trial.suggest_categorical("normalizes", ["observations", "both"])
-    width = trial.suggest_categorical("width", [64, 128])
     return Settings(
         "TDA2C",
         arguments={
-            "learning_rate": _schedule(prefix, rate),
+            "learning_rate": _schedule(prefix, continuous_rate if is_continuous else actor_rate),
             "critic_learning_rate": _schedule(prefix, critic_rate),
-            "gamma": trial.suggest_categorical("gamma", [0.95, 0.97, 0.98, 0.99, 0.995]),
-            "n_steps": trial.suggest_categorical("n_steps", [1, 2, 4, 8, 16, 32]),
-            "reward_scale": trial.suggest_categorical("reward_scale", [0.1, 1.0]),
+            "gamma": trial.suggest_categorical("gamma", [0.97, 0.98, 0.99, 0.995]),
+            "n_steps": trial.suggest_categorical("n_steps", [2, 4, 8, 16]),
+            "reward_scale": 1.0,
             "ent_coef": _rounded(trial.suggest_float("ent_coef", 1e-6, 3e-2, log=True)),
             "max_grad_norm": trial.suggest_categorical("max_grad_norm", [None, 0.5]),
             "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
             "normalize_observations": True,
-            "normalize_rewards": normalizes == "both",
+            "normalize_rewards": trial.suggest_categorical("normalizes", ["observations", "both"]) == "both",
             "bootstrap_on_truncation": True,
             "update_on_episode_end": False,
             # "auto" would not compile for so few steps
             "engine": "numba",
             "policy_kwargs": {
                 "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
-                "net_arch": [width, width],
-                "ortho_init": trial.suggest_categorical("ortho_init", [False, True]),
-                "log_std_init": trial.suggest_categorical("log_std_init", [-2.0, -1.0, -0.5, 0.0]),
+                "net_arch": [64, 64],
+                "ortho_init": True,
+                **({"log_std_init": log_std_init} if is_continuous else {}),
             },
         },
     )
@@ -167,7 +170,7 @@ def _n_actions(environment: Environment) -> int:
     return env.action_space.shape[0] if isinstance(env.action_space, spaces.Box) else 0
 
 
-def _environments(trial: optuna.Trial, n_envs: tuple[int, ...]) -> tuple[int, dict[str, Any] | None]:
+def _environments(trial: optuna.trial.BaseTrial, n_envs: tuple[int, ...]) -> tuple[int, dict[str, Any] | None]:
     """Sample the number of environments, and the arguments of VecNormalize."""
     normalizes = trial.suggest_categorical("normalizes", [None, "observations", "both"])
     return (

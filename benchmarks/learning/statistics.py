@@ -113,26 +113,45 @@ def probability_of_improvement(x: Scores, y: Scores, rng: np.random.Generator, n
 
 
 def permutation_test(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_resamples: int = 9_999) -> float:
-    r"""Test on one environment whether arm ``x`` beats arm ``y``, by the difference of their interquartile means.
+    r"""Test on one environment whether two arms differ, by the difference of their interquartile means.
 
-    If the arms did not differ, their runs would be exchangeable. The p-value is the share of the permutations whose
-    difference is at least as large as the observed one. If there are at most ``n_resamples`` permutations, all of them
-    are used. Otherwise ``n_resamples`` are drawn and the observed one is added, so the p-value is never 0.
+    If the arms did not differ, their runs would be exchangeable. The p-value is twice the share of the permutations
+    whose difference is at least as large as the observed one, or at least as small if that share is smaller. If there
+    are at most ``n_resamples`` permutations, all of them are used. Otherwise ``n_resamples`` are drawn and the observed
+    one is added, so the p-value is never 0.
 
     :param x: finite scores of one arm, ``(n_runs_x,)``
     :param y: finite scores of the other arm, ``(n_runs_y,)``
     :param rng: random generator
     :param n_resamples: number of random permutations
-    :return: the one-sided p-value, in (0, 1]
+    :return: the two-sided p-value, in (0, 1]
     :raises ValueError: if the shapes are wrong, a score is not finite, or an arm has a single run
     """
     samples = _samples("x", [x]) + _samples("y", [y])
     for name, sample in zip("xy", samples, strict=True):
         _check_finite(name, (sample,))
     test = stats.permutation_test(
-        samples, _difference_of_halves, vectorized=True, n_resamples=n_resamples, alternative="greater", rng=rng
+        samples, _difference_of_halves, vectorized=True, n_resamples=n_resamples, alternative="two-sided", rng=rng
     )
     return float(test.pvalue)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    r"""Correct p-values for the number of tests by Holm's method.
+
+    The k-th smallest of n p-values is multiplied by n - k + 1; none becomes smaller than one before it, or larger than
+    1. With all that stay below 0.05, the probability that any of these tests is wrong is at most 0.05.
+
+    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (Scandinavian Journal of Statistics, 1979).
+
+    :param p_values: the p-values, ``(n,)``
+    :return: the corrected ones in the same order, ``(n,)``
+    """
+    order = np.argsort(p_values)
+    corrected = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    result = np.empty(len(p_values))
+    result[order] = np.minimum(corrected, 1.0)
+    return result
 
 
 def performance_profile(

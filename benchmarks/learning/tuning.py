@@ -57,7 +57,7 @@ class Study:
 
     :param name: name of the study, and of the file of its result
     :param environments: environments of each trial, the fastest first
-    :param space: samples the settings of a trial
+    :param space: samples the settings of a trial for an environment
     :param guesses: parameters of the first trials; Optuna samples those that are missing
     :param ranges: areas that count as 0 and as 1, by environment; without them, areas count as they are
     :param n_trials: number of settings to try
@@ -69,7 +69,7 @@ class Study:
 
     name: str
     environments: tuple[Environment, ...]
-    space: Callable[[optuna.Trial], Settings]
+    space: Callable[[optuna.trial.BaseTrial, Environment], Settings]
     guesses: tuple[Mapping[str, Any], ...]
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     n_trials: int = 40
@@ -112,7 +112,7 @@ def tuned_study(environment: Environment, space: TunedSpace, first_guess: Mappin
     return Study(
         folder + environment.name.replace("/", "-"),
         (environment,),
-        partial(space, environment=environment, n_envs=n_envs),
+        partial(space, n_envs=n_envs),
         ({**first_guess, "n_envs": n_envs[0]},),
         n_trials=n_trials,
     )
@@ -187,15 +187,20 @@ def _finished_study(path: Path, n_trials: int) -> dict[str, Any] | None:
 def _finalists(study: Study, trials: list[optuna.trial.FrozenTrial], n_jobs: int) -> list[dict[str, Any]]:
     """Run the best trials again, on new seeds."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = sorted(complete, key=lambda trial: -trial.values[0])[: study.n_finalists]
+    ranked = sorted(complete, key=lambda trial: -trial.values[0])
+    best = [optuna.trial.FixedTrial(trial.params, trial.number) for trial in ranked[: study.n_finalists]]
     scores = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_score)(study, Settings(**trial.user_attrs["settings"]), *run, FINAL_SEEDS)
+        joblib.delayed(_score)(study, study.space(trial, environment), seed, environment, FINAL_SEEDS)
         for trial in best
-        for run in study.runs(study.n_final_seeds)
+        for seed, environment in study.runs(study.n_final_seeds)
     )
     scores_by_trial = np.reshape(scores, (len(best), -1)).tolist()
     return [
-        {"trial": trial.number, "settings": trial.user_attrs["settings"], "scores": trial_scores}
+        {
+            "trial": trial.number,
+            "settings": {each.name: asdict(study.space(trial, each)) for each in study.environments},
+            "scores": trial_scores,
+        }
         for trial, trial_scores in zip(best, scores_by_trial, strict=True)
     ]
 
@@ -225,11 +230,9 @@ def _journal(study: Study, folder: Path) -> Path:
 
 
 def _mean_score(trial: optuna.Trial, study: Study) -> float:
-    settings = study.space(trial)
-    trial.set_user_attr("settings", asdict(settings))
     scores: list[float] = []
     for n_before, (seed, environment) in enumerate(study.runs(study.n_seeds)):
-        scores.append(_score(study, settings, seed, environment, TRIAL_SEEDS))
+        scores.append(_score(study, study.space(trial, environment), seed, environment, TRIAL_SEEDS))
         trial.report(float(np.mean(scores)), n_before)
         if trial.should_prune():
             raise optuna.TrialPruned

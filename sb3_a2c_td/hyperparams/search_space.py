@@ -11,7 +11,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
 
 
 def sample_tda2c_params(
-    trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict[str, Any]
+    trial: optuna.trial.BaseTrial, n_actions: int, n_envs: int, additional_args: dict[str, Any]
 ) -> dict[str, Any]:
     """Sample settings, with the signature of RL Zoo's samplers.
 

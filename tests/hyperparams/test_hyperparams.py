@@ -82,7 +82,7 @@ def test_all_benchmark_environments_have_settings() -> None:
 def test_settings_match_the_study(name: str) -> None:
     """Training with them is bit-exact with training in the benchmark's VecNormalize, including the statistics."""
     study = study_result(name)
-    settings = Settings(**study["best"]["settings"])
+    settings = Settings(**study["best"]["settings"][name])
     # compiled environments and their engine would differ by rounding
     environment = with_monitors(ENVIRONMENTS[name])
     env = make_env(environment, settings, seed=3)

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.learning.curves import (
     curve_window,
     final_score,
     learning_curve,
+    second_half_area,
     steps_to_threshold,
 )
 from benchmarks.learning.environments import Environment
@@ -26,6 +28,7 @@ from benchmarks.learning.report.findings import (
     Band,
     Check,
     Comparison,
+    Difference,
     EnvironmentFindings,
     Findings,
     Verdict,
@@ -47,6 +50,14 @@ GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 CARTPOLE_GOALS = {100_000: 495.0, 40_000: 475.0}
 """final score to reach, by number of steps"""
 
+Metric = Callable[[Record], float]
+METRICS: dict[str, Metric] = {
+    "area": lambda run: area_under_curve(run.episode_ends, run.episode_returns, run.n_steps),
+    "second half": lambda run: second_half_area(run.episode_ends, run.episode_returns, run.n_steps),
+    "final score": lambda run: final_score(run.episode_ends, run.episode_returns, run.n_steps),
+    "first area": lambda run: float(np.average(run.episode_returns, weights=run.episode_lengths)),
+}
+"""metrics of a comparison; the last is the area as it was defined before 23 November 2026"""
 Plan = Mapping[tuple[str, str], int]
 """Number of planned runs by environment and arm."""
 Runs = dict[str, list[Record]]
@@ -79,7 +90,7 @@ def analyse(
     by_name = {environment.name: environment for environment in environments}
     kept, excluded = _select(records, by_name, planned)
     runs = {name: _by_arm(kept, name) for name in by_name}
-    findings = [_on_environment(environment, runs[name], planned) for name, environment in by_name.items()]
+    findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()])
     aggregated = _comparable(runs)
     return Findings(
         environments=tuple(each for each in findings if each.results),
@@ -173,20 +184,16 @@ def _result(environment: Environment, runs: Sequence[Record], n_planned: int) ->
         arm=runs[0].arm,
         n_runs=len(runs),
         n_planned=n_planned,
-        final_score=_iqm(_final_scores(runs, environment.n_steps), *key, "final score"),
-        area=_iqm(_areas(runs), *key, "area"),
+        final_score=_iqm(_scores("final score", runs), *key, "final score"),
+        area=_iqm(_scores("area", runs), *key, "area"),
         steps_to_threshold=float(np.median(steps)),
         n_solved=int(np.isfinite(steps).sum()),
         seconds=float(np.median([r.seconds for r in runs])),
     )
 
 
-def _areas(runs: Sequence[Record]) -> np.ndarray:
-    return np.array([area_under_curve(r.episode_ends, r.episode_returns, r.n_steps) for r in runs])
-
-
-def _final_scores(runs: Sequence[Record], n_steps: int) -> np.ndarray:
-    return np.array([final_score(r.episode_ends, r.episode_returns, n_steps) for r in runs])
+def _scores(metric: str, runs: Sequence[Record]) -> np.ndarray:
+    return np.array([METRICS[metric](run) for run in runs])
 
 
 def _iqm(scores: np.ndarray, *key: str) -> Estimate:
@@ -205,26 +212,34 @@ def _curve(runs: Sequence[Record]) -> Band:
 
 def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool) -> Comparison:
     environment, arm, baseline = key = ours[0].environment, ours[0].arm, theirs[0].arm
-    areas = _areas(ours), _areas(theirs)
-    scores = _final_scores(ours, ours[0].n_steps), _final_scores(theirs, theirs[0].n_steps)
-    return Comparison(
-        environment,
-        arm,
-        baseline,
-        len(ours),
-        len(theirs),
-        is_complete,
-        improvement=statistics.probability_of_improvement(*areas, _generator(*key, "improvement")),
-        final_improvement=statistics.probability_of_improvement(*scores, _generator(*key, "final improvement")),
-        difference=statistics.iqm_difference(*areas, _generator(*key, "difference")),
-        p_value=statistics.permutation_test(*areas, _generator(*key, "permutation")),
-    )
+    differences = {}
+    for metric in METRICS:
+        scores = _scores(metric, ours), _scores(metric, theirs)
+        differences[metric] = Difference(
+            improvement=statistics.probability_of_improvement(*scores, _generator(*key, metric, "improvement")),
+            iqm=statistics.iqm_difference(*scores, _generator(*key, metric, "difference")),
+            p_value=statistics.permutation_test(*scores, _generator(*key, metric, "permutation")),
+        )
+    return Comparison(environment, arm, baseline, len(ours), len(theirs), is_complete, differences)
+
+
+def _corrected(findings: Sequence[EnvironmentFindings]) -> list[EnvironmentFindings]:
+    """Correct the p-values of the comparisons by each metric for their number."""
+    comparisons = [comparison for each in findings for comparison in each.comparisons]
+    for metric in METRICS:
+        p_values = np.array([comparison.by_metric[metric].p_value for comparison in comparisons])
+        for k, corrected_p in enumerate(statistics.holm(p_values).tolist()):
+            difference = replace(comparisons[k].by_metric[metric], corrected_p=corrected_p)
+            by_metric = comparisons[k].by_metric | {metric: difference}
+            comparisons[k] = replace(comparisons[k], by_metric=by_metric)
+    rest = iter(comparisons)
+    return [replace(each, comparisons=tuple(next(rest) for _ in each.comparisons)) for each in findings]
 
 
 def _ablate(changed: Sequence[Record], reference: Sequence[Record], is_complete: bool) -> Ablation:
     arm = changed[0].arm
     generator = _generator(changed[0].environment, arm, "ablation")
-    difference = statistics.iqm_difference(_areas(changed), _areas(reference), generator)
+    difference = statistics.iqm_difference(_scores("area", changed), _scores("area", reference), generator)
     return Ablation(arm, len(changed), len(reference), is_complete, difference)
 
 
@@ -249,7 +264,7 @@ def _aggregate(arm: str, environments: Mapping[str, Environment], runs: Mapping[
     """Aggregate an arm over the environments, with equally many runs of each: the first ones."""
     n_runs = min(len(by_arm[arm]) for by_arm in runs.values())
     scores = [
-        _normalised(_areas(by_arm[arm])[:n_runs], _areas(by_arm[RANDOM]), environments[name].solved)
+        _normalised(_scores("area", by_arm[arm][:n_runs]), by_arm[RANDOM], environments[name].solved)
         for name, by_arm in runs.items()
     ]
     profile = statistics.performance_profile(scores, PROFILE_AT, _generator(arm, "profile"))
@@ -261,8 +276,8 @@ def _aggregate(arm: str, environments: Mapping[str, Environment], runs: Mapping[
     )
 
 
-def _normalised(areas: np.ndarray, random: np.ndarray, solved: float) -> np.ndarray:
-    floor = statistics.iqm(random)
+def _normalised(areas: np.ndarray, random: Sequence[Record], solved: float) -> np.ndarray:
+    floor = statistics.iqm(_scores("area", random))
     return (areas - floor) / (solved - floor)
 
 
@@ -307,7 +322,8 @@ def _cartpole_check(runs: Sequence[Record], planned: Plan, step: int, goal: floa
     description = f"`{TUNED_ARM}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
     if not runs:
         return Check(description, "no runs", None)
-    score = _iqm(_final_scores(runs, step), "CartPole-v1", TUNED_ARM, str(step))
+    at_step = np.array([final_score(run.episode_ends, run.episode_returns, step) for run in runs])
+    score = _iqm(at_step, "CartPole-v1", TUNED_ARM, str(step))
     interval = f" [{score.low:.1f}, {score.high:.1f}]" if len(runs) > 1 else ""
     enough = len(runs) >= planned["CartPole-v1", TUNED_ARM]
     return Check(

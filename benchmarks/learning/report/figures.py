@@ -123,7 +123,7 @@ def improvement(findings: Sequence[EnvironmentFindings], arm: str) -> Figure:
         for row, each in enumerate(findings):
             comparison = each.comparison(arm, baseline)
             if comparison is not None:
-                estimates[row + 0.22 * (k - 1)] = comparison.improvement
+                estimates[row + 0.22 * (k - 1)] = comparison.area.improvement
         _draw_estimates(axes, estimates, LINE_STYLES[baseline]["color"], MARKERS[baseline], f"than {baseline}")
     n_runs = [next(c.n_runs for c in each.comparisons if c.arm == arm) for each in findings]
     _label_rows(axes, [f"{each.environment.name} ({n})" for each, n in zip(findings, n_runs, strict=True)])

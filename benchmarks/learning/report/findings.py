@@ -13,7 +13,9 @@ from benchmarks.learning.statistics import Estimate
 from benchmarks.speed.throughput import Measurement
 
 MIN_IMPROVEMENT = 0.75
-"""least probability of improvement of an arm that counts as better; its interval must lie above one half too"""
+"""least probability of improvement of an arm that counts as better"""
+SIGNIFICANCE = 0.05
+"""limit of the p-values of arms that count as better or worse, after the correction for the number of comparisons"""
 
 
 class Verdict(StrEnum):
@@ -90,8 +92,33 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Difference between the runs of an arm and those of a baseline on one environment, by one metric.
+
+    :param improvement: probability that a run of the arm is better than a run of the baseline; ties count half
+    :param iqm: IQM of the arm minus IQM of the baseline
+    :param p_value: p-value of the permutation test for "the arms differ"
+    :param corrected_p: the same, corrected by Holm's method for the number of comparisons by this metric
+    """
+
+    improvement: Estimate
+    iqm: Estimate
+    p_value: float
+    corrected_p: float = 1.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """Verdict: whether the interval excludes zero and the corrected p is small, for better also the improvement."""
+        if self.corrected_p >= SIGNIFICANCE:
+            return Verdict.OPEN
+        if self.iqm.low > 0 and self.improvement.value >= MIN_IMPROVEMENT:
+            return Verdict.BETTER
+        return Verdict.WORSE if self.iqm.high < 0 else Verdict.OPEN
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Comparison of an arm with a baseline on one environment, by the area under the learning curve.
+    """Comparison of an arm with a baseline on one environment.
 
     :param environment: name of the environment
     :param arm: name of the arm
@@ -99,10 +126,8 @@ class Comparison:
     :param n_runs: number of runs of the arm
     :param n_baseline_runs: number of runs of the baseline
     :param is_complete: whether these are all planned runs of both
-    :param improvement: probability that a run of the arm has a larger area than a run of the baseline; ties count half
-    :param final_improvement: the same for the final score
-    :param difference: IQM of the arm minus IQM of the baseline
-    :param p_value: p-value of the permutation test for "the arm is better"
+    :param by_metric: the difference by each metric: ``"area"``, which determines the verdict, ``"second half"`` of the
+        curve, ``"final score"``, and ``"first area"``, as it was defined at first
     """
 
     environment: str
@@ -111,20 +136,21 @@ class Comparison:
     n_runs: int
     n_baseline_runs: int
     is_complete: bool
-    improvement: Estimate
-    final_improvement: Estimate
-    difference: Estimate
-    p_value: float
+    by_metric: dict[str, Difference]
+
+    @property
+    def area(self) -> Difference:
+        """The difference by the area under the learning curve."""
+        return self.by_metric["area"]
 
     @property
     def verdict(self) -> Verdict:
-        """Verdict by the areas, according to the rule set in advance; no verdict before all runs are finished."""
-        return _verdict(self.improvement) if self.is_complete else Verdict.INCOMPLETE
+        """Verdict by the areas; none before all runs are finished."""
+        return self.verdict_by("area")
 
-    @property
-    def final_verdict(self) -> Verdict:
-        """Verdict of the same rule by the final scores."""
-        return _verdict(self.final_improvement) if self.is_complete else Verdict.INCOMPLETE
+    def verdict_by(self, metric: str) -> Verdict:
+        """Verdict of the same rule by another metric."""
+        return self.by_metric[metric].verdict if self.is_complete else Verdict.INCOMPLETE
 
 
 @dataclass(frozen=True)
@@ -179,11 +205,6 @@ class EnvironmentFindings:
             if (comparison.arm, comparison.baseline) == (arm, baseline):
                 return comparison
         return None
-
-    @property
-    def disagreeing_by_final_score(self) -> list[Comparison]:
-        """Comparisons whose verdict by the final scores differs from that by the areas."""
-        return [comparison for comparison in self.comparisons if comparison.final_verdict != comparison.verdict]
 
     def verdicts(self, arm: str, baselines: Sequence[str]) -> dict[str, Verdict]:
         """Return the verdicts on an arm by baseline."""
@@ -277,6 +298,11 @@ class Findings:
         unplanned = {arm: [name for name in names if (name, arm) not in self.planned] for arm in arms}
         return {arm: environments for arm, environments in unplanned.items() if environments}
 
+    def differing_by(self, metric: str) -> list[Comparison]:
+        """Return the comparisons whose verdict by another metric differs from that by the area."""
+        comparisons = [comparison for each in self.environments for comparison in each.comparisons]
+        return [each for each in comparisons if each.verdict_by(metric) != each.verdict]
+
     def planned_on(self, environment: str, arms: Sequence[str]) -> list[str]:
         """Return the arms that are planned on an environment."""
         return [arm for arm in arms if (environment, arm) in self.planned]
@@ -299,12 +325,6 @@ class Findings:
                 verdicts, standing = dict.fromkeys(planned, Verdict.INCOMPLETE), Standing.UNKNOWN
             groups[standing][name] = [b for b, verdict in verdicts.items() if verdict == DECISIVE_VERDICT[standing]]
         return groups
-
-
-def _verdict(improvement: Estimate) -> Verdict:
-    if improvement.value >= MIN_IMPROVEMENT and improvement.low > 0.5:
-        return Verdict.BETTER
-    return Verdict.WORSE if improvement.high < 0.5 else Verdict.OPEN
 
 
 def has_interval(estimate: Estimate) -> bool:

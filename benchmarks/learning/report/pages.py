@@ -15,7 +15,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from benchmarks.learning import curves
 from benchmarks.learning.arms import ARMS
 from benchmarks.learning.report import analysis, figures
-from benchmarks.learning.report.findings import MIN_IMPROVEMENT, Findings, Standing, has_interval
+from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Findings, Standing, has_interval
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
 
@@ -174,6 +174,8 @@ def _templates() -> Environment:
         "TUNED_ARM": analysis.TUNED_ARM,
         "CURVE_WINDOW": curves.WINDOW,
         "MIN_IMPROVEMENT": MIN_IMPROVEMENT,
+        "SIGNIFICANCE": SIGNIFICANCE,
+        "METRICS": list(analysis.METRICS),
         "ABLATION_ENVIRONMENTS": ABLATION_ENVIRONMENTS,
         "FIGURES": FIGURES.as_posix(),
     }

@@ -11,6 +11,7 @@ from scipy import stats
 from benchmarks.learning.statistics import (
     Band,
     Estimate,
+    holm,
     iqm,
     iqm_curve,
     iqm_difference,
@@ -90,10 +91,10 @@ def test_iqm_difference_by_hand() -> None:
 
 
 def test_permutation_test_by_hand() -> None:
-    # of the 20 ways to divide six runs between two arms, one puts the best three into the first
-    assert permutation_test(np.array([4.0, 5, 6]), np.array([1.0, 2, 3]), rng()) == 1 / 20
-    assert permutation_test(np.array([1.0, 2, 3]), np.array([4.0, 5, 6]), rng()) == 1
-    assert permutation_test(np.array([4.0, 3, 6]), np.array([1.0, 2, 5]), rng()) == 4 / 20
+    # of the 20 ways to divide six runs between two arms, one puts the best three into the first, one into the second
+    assert permutation_test(np.array([4.0, 5, 6]), np.array([1.0, 2, 3]), rng()) == 2 / 20
+    assert permutation_test(np.array([1.0, 2, 3]), np.array([4.0, 5, 6]), rng()) == 2 / 20
+    assert permutation_test(np.array([4.0, 3, 6]), np.array([1.0, 2, 5]), rng()) == 8 / 20
     assert permutation_test(np.full(5, 500.0), np.full(5, 500.0), rng()) == 1
 
 
@@ -140,8 +141,15 @@ def test_permutation_test_matches_enumeration(x: np.ndarray, y: np.ndarray) -> N
     deals = [set(deal) for deal in itertools.combinations(range(len(pooled)), len(x))]
     differences = [iqm(pooled[[*deal]]) - iqm(np.delete(pooled, [*deal])) for deal in deals]
     # equal means may differ by rounding
-    expected = np.mean([difference >= observed - 1e-9 for difference in differences])
-    assert permutation_test(x, y, rng()) == pytest.approx(expected)
+    larger = np.mean([difference >= observed - 1e-9 for difference in differences])
+    smaller = np.mean([difference <= observed + 1e-9 for difference in differences])
+    assert permutation_test(x, y, rng()) == pytest.approx(min(1, 2 * min(larger, smaller)))
+
+
+def test_holm_by_hand() -> None:
+    # 4 x 0.01; 3 x 0.02; the larger of 2 x 0.025 and the one before it; 0.9
+    np.testing.assert_allclose(holm(np.array([0.025, 0.9, 0.01, 0.02])), [0.06, 0.9, 0.04, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1.0, 1.0])
 
 
 def test_random_permutations_match_all_permutations() -> None:

@@ -31,7 +31,7 @@ def test_suggested_settings_make_a_model(name: str) -> None:
     sampler = optuna.samplers.RandomSampler(seed=1)
     optuna_study = optuna.create_study(sampler=sampler)
     for environment in study.environments:
-        settings = study.space(optuna_study.ask())
+        settings = study.space(optuna_study.ask(), environment)
         assert Settings(**json.loads(json.dumps(vars(settings)))) == settings
         env = make_env(environment, settings, seed=0)
         make_model(environment, settings, env, seed=0)
@@ -45,7 +45,8 @@ def test_guesses_can_be_suggested(name: str) -> None:
         optuna_study = optuna.create_study()
         optuna_study.enqueue_trial(dict(guess))
         trial = optuna_study.ask()
-        study.space(trial)
+        for environment in study.environments:
+            study.space(trial, environment)
         assert trial.params.items() >= guess.items()
 
 
@@ -81,9 +82,9 @@ def test_study_of_several_environments_averages_scaled_areas(tmp_path: Path) -> 
     general = STUDIES_OF["general"]
     study = replace(general, environments=environments, n_trials=1, n_seeds=1, n_finalists=1, n_final_seeds=1)
     found = tune(study, n_jobs=1, folder=tmp_path)
-    settings = Settings(**found["best"]["settings"])
     scores = []
     for environment in environments:
+        settings = Settings(**found["best"]["settings"][environment.name])
         record = train(Job(environment, "general", settings, seed=0), FINAL_SEEDS)
         low, high = general.ranges[environment.name]
         area = area_under_curve(record.episode_ends, record.episode_returns, record.n_steps)
@@ -127,4 +128,4 @@ def test_diverging_settings_are_never_chosen(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(tuning, "train", train_or_diverge)
     found = tune(SMALL, n_jobs=1, folder=tmp_path)
     assert found["trials"][0]["running_means"][0] == -np.inf
-    assert found["best"]["settings"]["arguments"]["gamma"] != 0.98
+    assert found["best"]["settings"]["CartPole-v1"]["arguments"]["gamma"] != 0.98

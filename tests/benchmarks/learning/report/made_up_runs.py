@@ -13,7 +13,7 @@ from benchmarks.learning.report.findings import EnvironmentFindings, Findings
 
 ROOT = Path(__file__).parents[4]
 THROUGHPUT = ROOT / "benchmarks/results/throughput-cpu.json"
-N_RUNS = 6
+N_RUNS = 8
 EPISODE_LENGTH = 500
 
 

@@ -90,6 +90,14 @@ def test_aggregate_by_hand() -> None:
     assert (share[0.24], share[0.26], share[0.49], share[0.51]) == (1.0, 0.5, 0.5, 0.0)
 
 
+def test_p_values_are_corrected_for_all_comparisons(findings: Findings) -> None:
+    comparisons = [comparison for each in findings.environments for comparison in each.comparisons]
+    smallest = min(comparison.area.p_value for comparison in comparisons)
+    clearest = next(comparison for comparison in comparisons if comparison.area.p_value == smallest)
+    assert clearest.area.corrected_p == pytest.approx(smallest * len(comparisons))
+    assert len(comparisons) > 10
+
+
 def test_ablations_have_their_verdicts(findings: Findings) -> None:
     ablations = {ablation.arm: ablation for ablation in findings_on(findings, "CartPole-v1").ablations}
     assert {arm: ablation.verdict for arm, ablation in ablations.items()} == {
@@ -162,5 +170,9 @@ def test_runs_with_different_settings_are_rejected() -> None:
 
 def test_results_do_not_depend_on_other_environments(findings: Findings) -> None:
     alone = analyse_runs([record for record in all_records() if record.environment == "Acrobot-v1"])
-    assert findings_on(alone, "Acrobot-v1").comparisons == findings_on(findings, "Acrobot-v1").comparisons
+    ours, theirs = findings_on(alone, "Acrobot-v1").comparisons, findings_on(findings, "Acrobot-v1").comparisons
+    for one, other in zip(ours, theirs, strict=True):
+        for metric, expected in other.by_metric.items():
+            # but for the correction of the p-value
+            assert dataclasses.replace(one.by_metric[metric], corrected_p=expected.corrected_p) == expected
     assert findings_on(alone, "Acrobot-v1").results == findings_on(findings, "Acrobot-v1").results

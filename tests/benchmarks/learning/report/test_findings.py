@@ -1,23 +1,29 @@
 import pytest
 
-from benchmarks.learning.report.findings import Comparison, Verdict
+from benchmarks.learning.report.findings import Comparison, Difference, Verdict
 from benchmarks.learning.statistics import Estimate
 
 
 @pytest.mark.parametrize(
-    ("improvement", "is_complete", "verdict"),
+    ("improvement", "low", "high", "corrected_p", "verdict"),
     [
-        ((0.75, 0.51, 0.9), True, Verdict.BETTER),
-        ((0.74, 0.51, 0.9), True, Verdict.OPEN),
-        ((0.80, 0.50, 0.9), True, Verdict.OPEN),
-        ((0.30, 0.10, 0.49), True, Verdict.WORSE),
-        ((0.30, 0.10, 0.50), True, Verdict.OPEN),
-        ((1.00, 1.00, 1.0), False, Verdict.INCOMPLETE),
-        ((0.00, 0.00, 0.0), False, Verdict.INCOMPLETE),
+        (0.75, 0.1, 9.0, 0.049, Verdict.BETTER),
+        (0.74, 0.1, 9.0, 0.049, Verdict.OPEN),
+        (0.75, 0.0, 9.0, 0.049, Verdict.OPEN),
+        (0.75, 0.1, 9.0, 0.050, Verdict.OPEN),
+        (0.40, -9.0, -0.1, 0.049, Verdict.WORSE),
+        (0.40, -9.0, 0.0, 0.049, Verdict.OPEN),
+        (0.40, -9.0, -0.1, 0.050, Verdict.OPEN),
     ],
 )
-def test_verdicts_follow_the_rule(improvement: tuple[float, float, float], is_complete: bool, verdict: Verdict) -> None:
-    probability, other = Estimate(*improvement), Estimate(0.5, 0.4, 0.6)
-    zero = Estimate(0, 0, 0)
-    assert Comparison("e", "x", "y", 9, 9, is_complete, probability, other, zero, 0.5).verdict == verdict
-    assert Comparison("e", "x", "y", 9, 9, is_complete, other, probability, zero, 0.5).final_verdict == verdict
+def test_verdicts_follow_the_rule(
+    improvement: float, low: float, high: float, corrected_p: float, verdict: Verdict
+) -> None:
+    probability, iqm = Estimate(improvement, 0.3, 0.9), Estimate((low + high) / 2, low, high)
+    decisive = Difference(probability, iqm, p_value=0.001, corrected_p=corrected_p)
+    other = Difference(Estimate(0.5, 0.4, 0.6), Estimate(0, -1, 1), p_value=0.5)
+    comparison = Comparison("e", "x", "y", 9, 9, True, {"area": decisive, "final score": other})
+    assert comparison.verdict == verdict
+    assert comparison.verdict_by("final score") == Verdict.OPEN
+    incomplete = Comparison("e", "x", "y", 9, 9, False, {"area": decisive})
+    assert incomplete.verdict == Verdict.INCOMPLETE

@@ -8,7 +8,6 @@ from benchmarks.learning.records import load_all
 from benchmarks.learning.report import pages
 from benchmarks.learning.report.analysis import load_throughput, plan
 from benchmarks.learning.report.figures import draw_all
-from benchmarks.learning.report.findings import Verdict
 from benchmarks.learning.statistics import Estimate
 from tests.benchmarks.learning.report.made_up_runs import (
     LEVELS,
@@ -40,24 +39,27 @@ def test_page_starts_with_the_standings(report: Path) -> None:
     assert "| LunarLander-v3 | no difference shown: 0.50 [" in page
 
 
-def test_page_lists_verdicts_that_differ_by_final_score() -> None:
+def test_page_states_the_verdicts_by_each_metric() -> None:
     # high returns at first and low ones later, compared with a constant 100
     falling = [
         run_of("CartPole-v1", "tda2c-tuned", seed, [500.0] * 100 + [level]) for seed, level in enumerate(around(50.0))
     ]
     findings = analyse_runs(falling + runs_at("CartPole-v1", "a2c", around(100.0)))
-    (comparison,) = findings_on(findings, "CartPole-v1").disagreeing_by_final_score
-    assert (comparison.verdict, comparison.final_verdict) == (Verdict.BETTER, Verdict.WORSE)
     page = pages.markdown(findings, [])
-    assert "By the final scores, these verdicts on CartPole-v1 would be different:" in page
-    assert "- `tda2c-tuned` compared with `a2c`: worse, 0.00 [0.00, 0.00] (by the areas: better)" in page
+    (row,) = [line for line in page.splitlines() if line.startswith("| `tda2c-tuned` | `a2c` | 8, 8")]
+    verdict, second_half, final = row.strip("| ").split(" | ")[6:]
+    assert verdict == "better"
+    assert second_half.startswith("worse: −")
+    assert final.startswith("worse: −50.0 [")
+    # all episodes are equally long, so that the two definitions of the area differ little
+    assert "By the first definition, all verdicts are the same." in page
 
 
 def test_page_lists_missing_runs(report: Path) -> None:
     page = (report / "benchmarks.md").read_text()
     missing = page[page.index("### Missing runs") : page.index("## Results over all environments")]
     assert "- CartPole-v1: 3 of 10 runs of `ppo-zoo`\n" in missing
-    assert "- FrozenLake-v1: 2 of 6 runs of `tda2c-tuned`\n" in missing
+    assert "- FrozenLake-v1: 2 of 8 runs of `tda2c-tuned`\n" in missing
     assert "- `a2c-zoo` on FrozenLake-v1\n" in missing
     assert "Acrobot-v1:" not in missing
     assert f"Results of {len(all_records())} of the {sum(PLAN.values())} planned runs." in page
@@ -66,7 +68,7 @@ def test_page_lists_missing_runs(report: Path) -> None:
 
 def test_page_lists_ablations(report: Path) -> None:
     page = (report / "benchmarks.md").read_text()
-    assert "| `tda2c-n-steps-1` | rollouts of 1 step instead of 5 | 6, 6 | −60.0 [" in page
+    assert "| `tda2c-n-steps-1` | rollouts of 1 step instead of 5 | 8, 8 | −60.0 [" in page
 
 
 def test_unplanned_arm_is_not_compared() -> None:
@@ -83,7 +85,7 @@ def test_single_run_has_no_interval() -> None:
     assert pages.estimate(result.area) == "−900"
     assert not findings_on(findings, "Pendulum-v1").curves
     assert result.steps_to_threshold == np.inf
-    assert "| `a2c` | 1 of 6 | −900 | −900 | never | 0 |" in pages.markdown(findings, [])
+    assert "| `a2c` | 1 of 8 | −900 | −900 | never | 0 |" in pages.markdown(findings, [])
 
 
 def test_page_has_the_settings_and_conditions_of_the_records(report: Path) -> None:
