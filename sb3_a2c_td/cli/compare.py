@@ -1,13 +1,16 @@
-"""``compare``: train TDA2C and SB3's A2C at the same time, and show how they learned."""
+"""``compare``: train TDA2C and SB3's A2C on several seeds, and show how they learned."""
 
 import multiprocessing
+import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from statistics import fmean, median
 from types import FrameType
 from typing import Annotated, Any
 
@@ -26,31 +29,59 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import N_EVAL_EPISODES
 from sb3_a2c_td.faults import interrupts
-from sb3_a2c_td.hyperparams.tda2c import policy_for
+from sb3_a2c_td.hyperparams.tda2c import general_setting, policy_for
 
 PROCESSES = multiprocessing.get_context("spawn")
-ALGORITHMS: dict[str, type[TDA2C] | type[A2C]] = {"TDA2C": TDA2C, "A2C": A2C}
 N_REPORTS = 5
 STEPS_BETWEEN_CHECKS = 100
 """the number of steps after which a process checks whether to stop"""
 
 
+def _general(env: gym.Env[Any, Any], seed: int) -> TDA2C:
+    return TDA2C(env=env, seed=seed, device="cpu", **general_setting(env.observation_space))
+
+
+def _reference(env: gym.Env[Any, Any], seed: int) -> TDA2C:
+    return TDA2C(policy_for(env.observation_space), env, seed=seed, device="cpu")
+
+
+def _a2c(env: gym.Env[Any, Any], seed: int) -> A2C:
+    return A2C(policy_for(env.observation_space), env, seed=seed, device="cpu")
+
+
+ARMS: Mapping[str, Callable[[gym.Env[Any, Any], int], TDA2C | A2C]] = {
+    "TDA2C, general setting": _general,
+    "TDA2C, reference settings": _reference,
+    "SB3's A2C": _a2c,
+}
+"""what is compared: a name, and how to make its model"""
+FILES = dict(zip(ARMS, ("tda2c", "tda2c_reference", "a2c"), strict=True))
+"""the beginnings of the names of each arm's files"""
+
+
 @dataclass(frozen=True)
 class Run:
-    """The results of training one algorithm."""
+    """The results of training one arm with one seed."""
 
-    algorithm: str
+    arm: str
+    seed: int
     timesteps: int
     n_episodes: int
     seconds: float
     mean_return: float
     """over ``N_EVAL_EPISODES`` episodes after training"""
 
+    @property
+    def file(self) -> str:
+        """The names of its files, without suffix."""
+        return f"{FILES[self.arm]}_{self.seed}"
+
 
 def compare(
     env: Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.")],
-    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps for each algorithm.")] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of both algorithms.")] = 0,
+    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps of each training.")] = 50_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each arm.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The first seed.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -61,15 +92,15 @@ def compare(
 ) -> None:
     """Train TDA2C and SB3's A2C, and show how they learned.
 
-    Both use their default settings and train at the same time, on one CPU core each. The folder receives both models,
-    the logs of their training episodes and a picture of their learning curves. Ctrl-C or SIGTERM stops both early; the
-    results are still shown and saved. One seed shows that both run and about how fast. It does not show which one is
-    better.
+    TDA2C trains with the general setting and with the settings of the reference program, A2C with its defaults: each on
+    several seeds, on one CPU core per training, as many at once as there are cores. The folder receives the models, the
+    logs of their training episodes, and a picture of their learning curves over steps and over seconds. Ctrl-C or
+    SIGTERM stops all early; the results are still shown and saved.
 
     \b
     Examples:
       sb3-a2c-td compare CartPole-v1
-      sb3-a2c-td compare Pendulum-v1 --timesteps 50000 --seed 1 --output pendulum
+      sb3-a2c-td compare Acrobot-v1 --timesteps 20000 --seeds 5 --output acrobot
     """
     stop = PROCESSES.Event()
     with usage_errors.reported():
@@ -77,21 +108,21 @@ def compare(
 
     received: list[int] = []
 
-    def stop_both(signum: int, frame: FrameType | None) -> None:
+    def stop_all(signum: int, frame: FrameType | None) -> None:
         received.append(signum)
         stop.set()
         # the terminal may be closed
         with suppress(OSError):
             print("Stopping ...", file=sys.stderr)
 
-    with interrupts.handled_once(stop_both):
+    with interrupts.handled_once(stop_all):
         with usage_errors.reported():
             stem = f"compare_{outputs.name_in_files(env)}"
             folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
-        runs = _train_both(env, timesteps, seed, folder, stop)
+        runs = _train_all(env, timesteps, range(seed, seed + seeds), folder, stop)
         print(_table(runs))
-        print(f"One seed ({seed}): an example, not a comparison.")
-        print(f"Models: {', '.join(f'{folder / run.algorithm.lower()}.zip' for run in runs)}")
+        print("A few seeds: an impression, not a benchmark.")
+        print(f"Models: {folder}/*.zip")
         _plot(runs, env, folder)
     if received:
         raise typer.Exit(128 + received[0])
@@ -100,28 +131,27 @@ def compare(
 def _check_supported(env_id: str, seed: int) -> None:
     """Make each model once, so that an unsupported environment raises here rather than in a child process."""
     env = gym.make(env_id)
-    for algorithm in ALGORITHMS.values():
-        _make_model(algorithm, env, seed)
+    for make_model in ARMS.values():
+        make_model(env, seed)
     env.close()
 
 
-def _make_model(algorithm: type[TDA2C] | type[A2C], env: gym.Env[Any, Any], seed: int) -> TDA2C | A2C:
-    return algorithm(policy_for(env.observation_space), env, seed=seed, device="cpu")
-
-
-def _train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Event) -> list[Run]:
-    """Train each algorithm in its own process, until both are complete or were stopped."""
-    with ProcessPoolExecutor(len(ALGORITHMS), PROCESSES, _initialize_process, (stop,)) as pool:
+def _train_all(env_id: str, timesteps: int, seeds: range, folder: Path, stop: Event) -> list[Run]:
+    """Train each arm with each seed in processes, until all are complete or were stopped; return those that began."""
+    n_processes = min(os.cpu_count() or 1, len(ARMS) * len(seeds))
+    with ProcessPoolExecutor(n_processes, PROCESSES, _initialize_process, (stop,)) as pool:
         # a child ignores signals only after its initialization
         with interrupts.blocked():
-            futures = [pool.submit(_train, name, env_id, timesteps, seed, folder) for name in ALGORITHMS]
+            futures = [pool.submit(_train, arm, env_id, timesteps, seed, folder) for seed in seeds for arm in ARMS]
         # on Windows, Ctrl-C is handled only between two waits
         while wait(futures, timeout=1).not_done:
-            pass
+            if stop.is_set():
+                for future in futures:
+                    future.cancel()
         try:
-            return [future.result() for future in futures]
+            return [future.result() for future in futures if not future.cancelled()]
         except BaseException:
-            # if one child was killed, the pool waits for the end of the other
+            # if one child was killed, the pool waits for the end of the others
             stop.set()
             raise
 
@@ -138,50 +168,61 @@ def _initialize_process(stop: Event) -> None:
     _stop = stop
 
 
-def _train(name: str, env_id: str, timesteps: int, seed: int, folder: Path) -> Run:
-    """Train an algorithm with its default settings on one thread, save it and evaluate it."""
+def _train(arm: str, env_id: str, timesteps: int, seed: int, folder: Path) -> Run:
+    """Train an arm on one thread, save the model and evaluate it."""
     th.set_num_threads(1)
-    path = folder / name.lower()
+    path = folder / f"{FILES[arm]}_{seed}"
     env = Monitor(gym.make(env_id), str(path))
-    model = _make_model(ALGORITHMS[name], env, seed)
+    model = ARMS[arm](env, seed)
     start = time.perf_counter()
-    model.learn(timesteps, _ReportAndStop(report_freq=max(timesteps // N_REPORTS, 1)))
+    model.learn(timesteps, _ReportAndStop(f"{arm}, seed {seed}", report_freq=max(timesteps // N_REPORTS, 1)))
     seconds = time.perf_counter() - start
     model.save(path)
     env.close()
     mean_return, _ = evaluate_policy(model, Monitor(gym.make(env_id)), n_eval_episodes=N_EVAL_EPISODES)
     assert isinstance(mean_return, float)
-    return Run(name, model.num_timesteps, len(env.get_episode_rewards()), seconds, mean_return)
+    return Run(arm, seed, model.num_timesteps, len(env.get_episode_rewards()), seconds, mean_return)
 
 
 class _ReportAndStop(BaseCallback):
     """Reports the progress of training, and stops it after a stop signal in the parent.
 
+    :param name: what is trained
     :param report_freq: the number of steps between two reports
     """
 
-    def __init__(self, report_freq: int) -> None:
+    def __init__(self, name: str, report_freq: int) -> None:
         super().__init__()
+        self._name = name
         self._report_freq = report_freq
 
     def _on_step(self) -> bool:
         if self.n_calls % self._report_freq == 0:
-            # in one call, since two processes write at once
-            sys.stderr.write(f"{type(self.model).__name__:>6}: {self.num_timesteps:,} steps\n")
+            # in one call, since several processes write at once
+            sys.stderr.write(f"{self._name}: {self.num_timesteps:,} steps\n")
         return self.n_calls % STEPS_BETWEEN_CHECKS > 0 or not _stop.is_set()
 
 
 # Results
 
 
+def _by_arm(runs: list[Run]) -> dict[str, list[Run]]:
+    """Group the runs by arm; arms without runs are left out."""
+    grouped = {arm: [run for run in runs if run.arm == arm] for arm in ARMS}
+    return {arm: of_arm for arm, of_arm in grouped.items() if of_arm}
+
+
 def _table(runs: list[Run]) -> str:
-    table = Table("algorithm", box=box.MARKDOWN)
-    for header in (f"mean return, {N_EVAL_EPISODES} evaluation episodes", "steps", "steps/s"):
+    table = Table("", box=box.MARKDOWN)
+    for header in (f"mean return, {N_EVAL_EPISODES} evaluation episodes", "by seed", "steps", "steps/s"):
         table.add_column(header, justify="right")
-    for run in runs:
-        speed = run.timesteps / run.seconds
-        table.add_row(run.algorithm, f"{run.mean_return:.1f}", f"{run.timesteps:,}", f"{speed:,.0f}")
-    console = Console(width=100)
+    for arm, of_arm in _by_arm(runs).items():
+        speed = median(run.timesteps / run.seconds for run in of_arm)
+        returns = [run.mean_return for run in of_arm]
+        n_steps = max(run.timesteps for run in of_arm)
+        by_seed = ", ".join(f"{each:.1f}" for each in returns)
+        table.add_row(arm, f"{fmean(returns):.1f}", by_seed, f"{n_steps:,}", f"{speed:,.0f}")
+    console = Console(width=120)
     with console.capture() as lines:
         console.print(table)
     # the box has edges of spaces above and below
@@ -189,20 +230,23 @@ def _table(runs: list[Run]) -> str:
 
 
 def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
-    picture = folder / "learning_curve.png"
-    with_episodes = [run.algorithm for run in runs if run.n_episodes > 0]
-    if not with_episodes:
+    picture = folder / "learning_curves.png"
+    with_episodes = _by_arm([run for run in runs if run.n_episodes > 0])
+    logs = {arm: [folder / f"{run.file}.monitor.csv" for run in of_arm] for arm, of_arm in with_episodes.items()}
+    if not logs:
         picture.unlink(missing_ok=True)
         print("No training episode ended, so there are no learning curves: train for longer.")
         return
     # imported here, since that takes a second
     from matplotlib.figure import Figure
 
-    from sb3_a2c_td.plotting.learning_curves import plot_learning_curve
+    from sb3_a2c_td.plotting.learning_curves import plot_mean_curves
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    logs = [folder / f"{name.lower()}.monitor.csv" for name in with_episodes]
-    axes = plot_learning_curve(*logs, labels=with_episodes, ax=figure.subplots())
-    axes.set_title(f"{env_id}, default settings, one seed")
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    over_steps, over_seconds = figure.subplots(1, 2, sharey=True)
+    plot_mean_curves(logs, ax=over_steps)
+    plot_mean_curves(logs, over="seconds", ax=over_seconds)
+    over_seconds.set_ylabel("")
+    figure.suptitle(f"{env_id}: mean and range over {len({run.seed for run in runs})} seeds")
     figure.savefig(picture, dpi=150)
     print(f"Learning curves: {picture}")

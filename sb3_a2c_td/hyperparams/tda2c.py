@@ -193,15 +193,17 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
     :return: arguments of TDA2C, including the policy
     """
     name = env if isinstance(env, str) else _name(env)
-    settings = deepcopy(hyperparams.get(name, hyperparams["default"]))
-    if "." in settings["policy"]:
-        settings["policy"] = resolve_name(settings["policy"])
-    arguments = {argument: value for argument, value in settings.items() if argument not in _NOT_ARGUMENTS}
-    if "normalize" in settings:
-        # RL Zoo puts the environments into VecNormalize, with the same discount factor
-        arguments["normalize_observations"] = True
-        arguments["normalize_rewards"] = settings["normalize"]["norm_reward"]
+    arguments = _arguments(hyperparams.get(name, hyperparams["default"]))
     return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
+
+
+def general_setting(observation_space: spaces.Space[Any]) -> dict[str, Any]:
+    """Return the general setting, for environments with and without tuned settings.
+
+    :param observation_space: the environment's space, which the policy fits
+    :return: arguments of TDA2C, including the policy
+    """
+    return _fitted(_arguments(hyperparams["default"]), observation_space)
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
@@ -238,6 +240,18 @@ def policy_for(observation_space: spaces.Space[Any]) -> str:
     if isinstance(observation_space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+
+
+def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
+    """Convert settings from RL Zoo's format to arguments of TDA2C."""
+    arguments = {name: value for name, value in deepcopy(settings).items() if name not in _NOT_ARGUMENTS}
+    if "." in settings["policy"]:
+        arguments["policy"] = resolve_name(settings["policy"])
+    if "normalize" in settings:
+        # RL Zoo puts the environments into VecNormalize, with the same discount factor
+        arguments["normalize_observations"] = True
+        arguments["normalize_rewards"] = settings["normalize"]["norm_reward"]
+    return arguments
 
 
 def _name(env: gym.Env[Any, Any] | VecEnv) -> str:

@@ -2,10 +2,12 @@
 
 import glob
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from stable_baselines3.common.monitor import get_monitor_files
@@ -15,6 +17,8 @@ from sb3_a2c_td.saving import read_attributes
 
 # Monitor's names for an episode's return, its steps, and the seconds from the log's start to its end
 _RETURN, _LENGTH, _TIME = "r", "l", "t"
+_N_POINTS = 200
+"""number of points of a mean curve"""
 
 
 def plot_learning_curve(
@@ -62,6 +66,52 @@ def plot_learning_curve(
     return ax
 
 
+def plot_mean_curves(
+    runs: Mapping[str, Sequence[str | Path]],
+    *,
+    over: Literal["steps", "seconds"] = "steps",
+    smoothing: int = 20,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot the mean and the range of the learning curves of several runs each, such as those of several seeds.
+
+    A run's curve is the mean return of its last ``smoothing`` episodes, or of all so far if they are fewer. A mean is
+    drawn from the first episode of each of its runs to the last of the shortest one.
+
+    :param runs: logs of ``Monitor`` by label: files, or folders with the logs of a run's environments
+    :param over: whether to plot over environment steps or over seconds since the start of the log
+    :param smoothing: the number of episodes that a run's curve averages over
+    :param ax: the axes to draw into; ``None``: those of a new pyplot figure
+    :return: the axes
+    :raises FileNotFoundError: if a folder or file does not exist
+    :raises ValueError: if a run has no finished episode, if a file is not a Monitor log, or if a log that is plotted
+        over seconds was continued by a later training
+    """
+    check_at_least_one("smoothing", smoothing)
+    curves = {label: [_curve(Path(run), over, smoothing) for run in same] for label, same in runs.items()}
+    ax = plt.figure(layout="constrained").subplots() if ax is None else ax
+    for label, same in curves.items():
+        grid = np.linspace(max(curve.index[0] for curve in same), min(curve.index[-1] for curve in same), _N_POINTS)
+        returns = [np.interp(grid, curve.index, curve) for curve in same]
+        (line,) = ax.plot(grid, np.mean(returns, axis=0), label=label)
+        ax.fill_between(grid, np.min(returns, axis=0), np.max(returns, axis=0), color=line.get_color(), alpha=0.2)
+    ax.set(xlabel="environment steps" if over == "steps" else "seconds", ylabel=f"return, mean of {smoothing} episodes")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def _curve(run: Path, over: Literal["steps", "seconds"], smoothing: int) -> pd.Series:
+    """Return the moving average of a run's returns, by step or second."""
+    log, _ = _of_monitor(run)
+    if log.empty:
+        raise ValueError(f"{run}: the run has no finished episode; train for longer")
+    ends = log[_LENGTH].cumsum() if over == "steps" else log[_TIME] - log["start"]
+    if not ends.is_monotonic_increasing:
+        raise ValueError(f"{run}: training was continued, and Monitor's clock restarted; plot over='steps'")
+    return log.set_index(ends)[_RETURN].rolling(smoothing, min_periods=1).mean()
+
+
 def _episodes(run: Path) -> pd.DataFrame:
     """Read the episodes of a run in order.
 
@@ -90,6 +140,7 @@ def _monitor_log(file: str) -> pd.DataFrame:
             header = json.loads(lines.readline().removeprefix("#"))
             log = pd.read_csv(lines, usecols=[_RETURN, _LENGTH, _TIME], dtype=float)
             log["part"] = (log[_TIME].diff() < 0).cumsum()
+            log["start"] = header["t_start"]
             log[_TIME] += header["t_start"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is not a Monitor log, or it is damaged ({error})") from error

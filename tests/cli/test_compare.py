@@ -16,12 +16,12 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.monitor import load_results
 from typer.testing import CliRunner
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, recommended
 from sb3_a2c_td.cli import app, compare
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
-ROW = re.compile(r"^\| (\w+) +\| +([\d.]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
-ALGORITHMS = {"TDA2C": TDA2C, "A2C": A2C}
+ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
+ALGORITHMS = {"tda2c": TDA2C, "tda2c_reference": TDA2C, "a2c": A2C}
 
 
 @pytest.fixture(autouse=True)
@@ -51,34 +51,42 @@ def _handlers_are_restored() -> Iterator[None]:
 def test_results_are_shown_even_if_a_signal_came(
     signals: list[int], exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train_both(env_id: str, timesteps: int, seed: int, folder: Path, stop: Any) -> list[compare.Run]:
+    def train_all(env_id: str, timesteps: int, seeds: range, folder: Path, stop: Any) -> list[compare.Run]:
         for signum in signals:
             signal.raise_signal(signum)
         assert stop.is_set() == bool(signals)
-        assert (env_id, timesteps, seed) == ("CartPole-v1", 7_000, 3)
-        log = f'#{{"t_start": 0.0, "env_id": "{env_id}"}}\nr,l,t\n20.0,20,0.5\n'
-        (folder / "tda2c.monitor.csv").write_text(log)
-        return [compare.Run("TDA2C", 7_000, 1, 2.0, 123.456), compare.Run("A2C", 6_000, 0, 4.0, 99.0)]
+        assert (env_id, timesteps, seeds) == ("CartPole-v1", 7_000, range(3, 5))
+        for name in ("tda2c_3", "tda2c_4"):
+            log = f'#{{"t_start": 0.0, "env_id": "{env_id}"}}\nr,l,t\n20.0,20,0.5\n'
+            (folder / f"{name}.monitor.csv").write_text(log)
+        return [
+            compare.Run("TDA2C, general setting", 3, 7_000, 1, 2.0, 123.456),
+            compare.Run("TDA2C, general setting", 4, 7_000, 1, 1.0, 100.0),
+            compare.Run("SB3's A2C", 3, 6_000, 0, 4.0, 99.0),
+        ]
 
-    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_both", train_both)
-    done = CliRunner().invoke(app, "compare CartPole-v1 --timesteps 7000 --seed 3")
+    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", train_all)
+    done = CliRunner().invoke(app, "compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
     assert done.exit_code == exit_code, done.output
-    assert ROW.findall(done.stdout) == [("TDA2C", "123.5", "7,000", "3,500"), ("A2C", "99.0", "6,000", "1,500")]
+    assert ROW.findall(done.stdout) == [
+        ("TDA2C, general setting", "111.7", "123.5, 100.0", "7,000", "5,250"),
+        ("SB3's A2C", "99.0", "99.0", "6,000", "1,500"),
+    ]
     assert all(line.strip() for line in done.stdout.splitlines())
     assert done.stdout.splitlines()[-3:] == [
-        "One seed (3): an example, not a comparison.",
-        "Models: compare_CartPole-v1/tda2c.zip, compare_CartPole-v1/a2c.zip",
-        "Learning curves: compare_CartPole-v1/learning_curve.png",
+        "A few seeds: an impression, not a benchmark.",
+        "Models: compare_CartPole-v1/*.zip",
+        "Learning curves: compare_CartPole-v1/learning_curves.png",
     ]
     assert done.stderr == ("Stopping ...\n" if signals else "")
-    assert Path("compare_CartPole-v1/learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("compare_CartPole-v1/learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
-    Path("out/learning_curve.png").write_bytes(b"of an earlier comparison")
-    runs = [compare.Run(name, 10, 0, 1.0, 9.0) for name in ALGORITHMS]
-    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_both", lambda *_: runs)
+    Path("out/learning_curves.png").write_bytes(b"of an earlier comparison")
+    runs = [compare.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in compare.ARMS]
+    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", lambda *_: runs)
     done = CliRunner().invoke(app, "compare CartPole-v1 --output out")
     assert done.exit_code == 0, done.output
     assert "there are no learning curves: train for longer" in done.stdout
@@ -93,6 +101,7 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
         ("Blackjack-v1", "observation_space=Tuple.* is not supported"),
         ("CartPole-v1 --timesteps 0", "--timesteps.*1"),
         ("CartPole-v1 --seed=-1", "--seed.*0"),
+        ("CartPole-v1 --seeds 0", "--seeds.*1"),
         (f"CartPole-v1 --output {__file__}", "--output .*test_compare.py: this folder cannot be written to"),
     ],
 )
@@ -107,24 +116,27 @@ def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
 
 
 @pytest.mark.slow
-def test_trains_both_with_their_defaults_and_saves_everything() -> None:
-    command = [*COMMAND, "compare", "CartPole-v1", "--timesteps", "1000", "--seed", "3"]
+def test_trains_all_arms_and_saves_everything() -> None:
+    command = [*COMMAND, "compare", "CartPole-v1", "--timesteps", "1000", "--seed", "3", "--seeds", "2"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     rows = ROW.findall(done.stdout)
-    assert [(row[0], row[2]) for row in rows] == [("TDA2C", "1,000"), ("A2C", "1,000")]
-    assert all(9 <= float(row[1]) <= 500 for row in rows)
-    reports = [f"{name:>6}: {steps:,} steps" for name in ALGORITHMS for steps in range(200, 1001, 200)]
+    assert [(row[0], row[3]) for row in rows] == [(arm, "1,000") for arm in compare.ARMS]
+    assert all(9 <= float(each) <= 500 for row in rows for each in row[2].split(", "))
+    trainings = [f"{arm}, seed {seed}" for arm in compare.ARMS for seed in (3, 4)]
+    reports = [f"{training}: {steps:,} steps" for training in trainings for steps in range(200, 1001, 200)]
     assert sorted(done.stderr.splitlines()) == sorted(reports)
     folder = Path("compare_CartPole-v1")
+    default = {"policy": "MlpPolicy"}
+    settings = {"tda2c": recommended(), "tda2c_reference": default, "a2c": default}
     for name, algorithm in ALGORITHMS.items():
-        model = algorithm.load(folder / f"{name.lower()}.zip", device="cpu")
-        assert (model.num_timesteps, model.seed) == (1000, 3)
-        again = algorithm("MlpPolicy", "CartPole-v1", seed=3, device="cpu").learn(1000)
+        model = algorithm.load(folder / f"{name}_4.zip", device="cpu")
+        assert (model.num_timesteps, model.seed) == (1000, 4)
+        again = algorithm(env="CartPole-v1", seed=4, device="cpu", **settings[name]).learn(1000)
         for parameter, trained in model.policy.state_dict().items():
             assert th.equal(trained, again.policy.state_dict()[parameter]), parameter
     lengths = load_results(str(folder))["l"].sum()
-    assert 1000 < lengths <= 2000
-    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert 4000 < lengths <= 6000
+    assert (folder / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 # the environment unblocks signals in its process
@@ -139,24 +151,24 @@ gymnasium.register("Unblocking-v0", "gymnasium.envs.classic_control:CartPoleEnv"
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_processes_stops_both_and_keeps_their_results(signum: int) -> None:
+def test_a_signal_to_all_processes_stops_all_and_keeps_their_results(signum: int) -> None:
     Path("unblocking.py").write_text(UNBLOCKING)
     with _compare("unblocking:Unblocking-v0", timesteps=1_000_000) as process:
-        log = Path("out/a2c.monitor.csv")
+        log = Path("out/tda2c_0.monitor.csv")
         _wait(process, lambda: log.exists() and log.read_text().count("\n") >= 10)
         os.killpg(process.pid, signum)
         _wait(process, lambda: "Stopping ..." in Path("err").read_text())
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=300)
     _check_stopped(process, out, before=1_000_000, exit_code=128 + signum)
-    assert Path("out/learning_curve.png").exists()
-    assert "Learning curves: out/learning_curve.png" in out
+    assert Path("out/learning_curves.png").exists()
+    assert "Learning curves: out/learning_curves.png" in out
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_the_processes_start_stops_both(signum: int) -> None:
+def test_a_signal_while_the_processes_start_stops_all(signum: int) -> None:
     with _compare("CartPole-v1", timesteps=20_000) as process:
         _wait(process, Path("out").exists)
         time.sleep(0.01)
@@ -168,10 +180,10 @@ def test_a_signal_while_the_processes_start_stops_both(signum: int) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
 def test_a_killed_process_ends_the_command() -> None:
-    """The other one is ended, too, although it leaves signals to its parent."""
+    """The others are ended, too, although they leave signals to their parent."""
     with _compare("CartPole-v1", timesteps=100_000_000) as process:
-        _wait(process, Path("out/a2c.monitor.csv").exists)
-        _wait(process, Path("out/tda2c.monitor.csv").exists)
+        _wait(process, Path("out/tda2c_0.monitor.csv").exists)
+        _wait(process, Path("out/tda2c_reference_0.monitor.csv").exists)
         trainings = [each for each in psutil.Process(process.pid).children() if "spawn_main" in str(each.cmdline())]
         trainings[0].kill()
         process.communicate(timeout=60)
@@ -198,8 +210,9 @@ def _check_stopped(process: subprocess.Popen[str], out: str, before: int, exit_c
     assert err.count("Stopping ...") == 1
     assert "Traceback" not in err
     rows = ROW.findall(out)
-    assert [row[0] for row in rows] == list(ALGORITHMS)
-    for name, _, steps, _ in rows:
-        model = ALGORITHMS[name].load(f"out/{name.lower()}.zip", device="cpu")
-        assert model.num_timesteps == int(steps.replace(",", "")) < before
-    assert "Models: out/tda2c.zip, out/a2c.zip" in out
+    assert 1 <= len(rows) <= len(compare.ARMS)
+    for arm, _, _, steps, _ in rows:
+        name = compare.FILES[arm]
+        models = [ALGORITHMS[name].load(zip, device="cpu") for zip in Path("out").glob(f"{name}_?.zip")]
+        assert max(model.num_timesteps for model in models) == int(steps.replace(",", "")) < before
+    assert "Models: out/*.zip" in out

@@ -15,7 +15,7 @@ from stable_baselines3.common.results_plotter import X_TIMESTEPS, ts2xy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.plotting.learning_curves import plot_learning_curve
+from sb3_a2c_td.plotting.learning_curves import plot_learning_curve, plot_mean_curves
 from tests.environments import CountingEnv
 from tests.saving.pickles import PAYLOADS, with_pickle
 
@@ -203,3 +203,32 @@ def test_zips_run_no_code(tmp_path: Path) -> None:
     with pytest.raises(UntrustedCheckpointError, match="ep_info_buffer"):
         plot_learning_curve(tmp_path / "episodes.zip")
     assert not (tmp_path / "ran").exists()
+
+
+def test_mean_curves_average_over_runs(tmp_path: Path) -> None:
+    """They span from the first step, or second, that all runs have to the last one."""
+    one = write_log(tmp_path / "one.monitor.csv", [(0, 10, 1.0), (10, 10, 2.0), (20, 20, 4.0)])
+    other = write_log(tmp_path / "other.monitor.csv", [(10, 20, 1.0), (30, 40, 3.0)], t_start=200.0)
+    for over, first, last, means in (("steps", 20, 40, (10.0, 20.0)), ("seconds", 1.0, 3.0, (5.0, 22.5))):
+        ax = plot_mean_curves({"both": [one, other]}, over=over, smoothing=1, ax=Figure().subplots())
+        ((steps, returns),) = drawn(ax)
+        assert (steps[0], steps[-1]) == (first, last)
+        assert (returns[0], returns[-1]) == means
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 30)
+    ((_, smooth),) = drawn(plot_mean_curves({"one": [one]}, smoothing=2, ax=Figure().subplots()))
+    assert (smooth[0], smooth[-1]) == (0, 15)
+
+
+def test_continued_trainings_have_no_curve_over_seconds(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "monitor.csv", [(0, 10, 1.0), (10, 10, 2.0), (20, 20, 0.5)])
+    with pytest.raises(ValueError, match=r"monitor.csv: .*continued.*over='steps'"):
+        plot_mean_curves({"one": [log]}, over="seconds", ax=Figure().subplots())
+    plot_mean_curves({"one": [log]}, ax=Figure().subplots())
+
+
+def test_runs_without_episodes_have_no_mean_curve(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "monitor.csv", [])
+    with pytest.raises(ValueError, match=r"monitor.csv: .*no finished episode"):
+        plot_mean_curves({"one": [log]}, ax=Figure().subplots())
