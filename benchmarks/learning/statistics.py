@@ -173,23 +173,26 @@ def performance_profile(
     return _band(above, _mean_of_means, rng, n_resamples)
 
 
-def iqm_curve(curves: np.ndarray, rng: np.random.Generator, n_resamples: int = 2_000) -> Band:
+def iqm_curve(curves: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator, n_resamples: int = 2_000) -> Band:
     """Estimate the interquartile mean over runs at every point of their learning curves.
 
-    Whole runs are resampled. The result is NaN at points where a run has no value yet (NaN).
+    Whole runs are resampled, within each environment. The result is NaN at points where a run has no value yet (NaN).
 
-    :param curves: learning curves of the runs of one arm on one environment, ``(n_runs, n_points)``
+    :param curves: learning curves of the runs of one arm on one environment, ``(n_runs, n_points)``, or a list with
+        those on several environments
     :param rng: random generator
     :param n_resamples: number of bootstrap resamples
     :return: the means, ``(n_points,)``
-    :raises ValueError: if the shape is wrong, or there is a single run
+    :raises ValueError: if a shape is wrong, or there is a single run on an environment
     """
-    if curves.ndim != 2 or len(curves) < 2 or not curves.size:
-        raise ValueError(f"curves: expected (n_runs, n_points) with at least 2 runs, got the shape {curves.shape}")
-    known = ~np.isnan(curves).any(axis=0)
-    band = np.full((3, curves.shape[1]), np.nan)
+    by_environment = (curves,) if isinstance(curves, np.ndarray) else tuple(curves)
+    for each in by_environment:
+        if each.ndim != 2 or len(each) < 2 or not each.size:
+            raise ValueError(f"curves: expected (n_runs, n_points) with at least 2 runs, got the shape {each.shape}")
+    known = ~np.isnan(np.concatenate(by_environment)).any(axis=0)
+    band = np.full((3, len(known)), np.nan)
     if known.any():
-        found = _band((curves[:, known].T,), _pooled_iqm, rng, n_resamples)
+        found = _band(tuple(each[:, known].T for each in by_environment), _pooled_iqm, rng, n_resamples)
         band[:, known] = found.value, found.low, found.high
     return Band(*band)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.learning import statistics
-from benchmarks.learning.curves import (
-    area_under_curve,
-    curve_grid,
-    curve_window,
-    final_score,
-    learning_curve,
-    second_half_area,
-    steps_to_threshold,
-)
+from benchmarks.learning.arms import ARMS, MATCHED_ARMS
+from benchmarks.learning.curves import curve_grid, curve_window, final_score, learning_curve, steps_to_threshold
 from benchmarks.learning.environments import Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.report.findings import (
     Ablation,
-    Aggregate,
     ArmResult,
     Band,
     Check,
@@ -33,35 +25,36 @@ from benchmarks.learning.report.findings import (
     Findings,
     Verdict,
 )
+from benchmarks.learning.report.metrics import METRICS, Runs, generator, scores
+from benchmarks.learning.report.overview import (
+    A2C,
+    GENERAL,
+    PPO,
+    RANDOM,
+    REFERENCE,
+    TUNED,
+    TUNED_A2C,
+    held_out_checks,
+    overview,
+)
 from benchmarks.learning.statistics import Estimate
-from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, RESULTS, SUITES
+from benchmarks.learning.suites import ABLATION_ARMS, RESULTS, SUITES
 from benchmarks.speed.throughput import Measurement, from_records
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
-RANDOM, REFERENCE_ARM, TUNED_ARM = "random", "tda2c", "tda2c-tuned"
-OWN_ARMS = (TUNED_ARM, REFERENCE_ARM)
-BASELINES = ("a2c", "a2c-zoo", "a2c-td0")
-COMPARED = (*BASELINES, "ppo-zoo")
-LEARNING_ARMS = tuple(arm for arm in MAIN_ARMS if arm != RANDOM)
-PROFILE_AT = np.linspace(-0.5, 1.0, 151)
-BOOTSTRAP_SEED = 0
-GOAL_BASELINES = ("a2c", "a2c-zoo")
+COMPARISONS = {
+    GENERAL: (A2C, PPO),
+    TUNED: (TUNED_A2C, "a2c-matched", A2C, "a2c-zoo", "a2c-td0", "ppo-zoo"),
+    REFERENCE: (A2C, "a2c-zoo", "a2c-td0", "ppo-zoo"),
+}
+"""baselines that each of the package's arms is compared with"""
+GOAL_BASELINES = (A2C, "a2c-zoo", "a2c-td0")
 GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 CARTPOLE_GOALS = {100_000: 495.0, 40_000: 475.0}
 """final score to reach, by number of steps"""
 
-Metric = Callable[[Record], float]
-METRICS: dict[str, Metric] = {
-    "area": lambda run: area_under_curve(run.episode_ends, run.episode_returns, run.n_steps),
-    "second half": lambda run: second_half_area(run.episode_ends, run.episode_returns, run.n_steps),
-    "final score": lambda run: final_score(run.episode_ends, run.episode_returns, run.n_steps),
-    "first area": lambda run: float(np.average(run.episode_returns, weights=run.episode_lengths)),
-}
-"""metrics of a comparison; the last is the area as it was defined before 23 November 2026"""
 Plan = Mapping[tuple[str, str], int]
 """Number of planned runs by environment and arm."""
-Runs = dict[str, list[Record]]
-"""Runs on one environment by arm, sorted by seed."""
 
 
 def plan() -> dict[tuple[str, str], int]:
@@ -91,12 +84,15 @@ def analyse(
     kept, excluded = _select(records, by_name, planned)
     runs = {name: _by_arm(kept, name) for name in by_name}
     findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()])
-    aggregated = _comparable(runs)
+    found = overview(by_name, findings, runs)
     return Findings(
         environments=tuple(each for each in findings if each.results),
-        aggregates=_aggregates(by_name, {name: runs[name] for name in aggregated}),
-        aggregated=tuple(aggregated),
-        checks=(*_comparison_checks(findings, planned), *_cartpole_checks(runs.get("CartPole-v1", {}), planned)),
+        overview=found,
+        checks=(
+            *held_out_checks(found),
+            *_comparison_checks(findings, planned),
+            *_cartpole_checks(runs.get("CartPole-v1", {}), planned),
+        ),
         planned=dict(planned),
         n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
         excluded=tuple(excluded),
@@ -151,7 +147,7 @@ def _by_arm(records: Sequence[Record], environment: str) -> Runs:
                     f"{environment}, {arm}: the runs of seeds {same[0].seed} and {record.seed} differ in their "
                     f"settings ({same[0].settings} and {record.settings}): delete the outdated runs and run them again"
                 )
-    return {arm: runs[arm] for arm in (*MAIN_ARMS, *ABLATION_ARMS) if arm in runs}
+    return {arm: runs[arm] for arm in {**ARMS, **MATCHED_ARMS} if arm in runs}
 
 
 def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> EnvironmentFindings:
@@ -161,17 +157,17 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
     return EnvironmentFindings(
         environment=environment,
         results=tuple(_result(environment, same, planned[name, arm]) for arm, same in runs.items()),
-        curves=tuple(_curve(same) for arm, same in several.items() if arm in LEARNING_ARMS),
+        curves=tuple(_curve(same) for arm, same in several.items() if arm != RANDOM and arm not in ABLATION_ARMS),
         comparisons=tuple(
             _compare(several[arm], several[baseline], is_complete=complete >= {arm, baseline})
-            for arm in OWN_ARMS
-            for baseline in COMPARED
+            for arm, baselines in COMPARISONS.items()
+            for baseline in baselines
             if several.keys() >= {arm, baseline}
         ),
         ablations=tuple(
-            _ablate(several[arm], several[REFERENCE_ARM], is_complete=complete >= {arm, REFERENCE_ARM})
+            _ablate(several[arm], several[REFERENCE], is_complete=complete >= {arm, REFERENCE})
             for arm in ABLATION_ARMS
-            if several.keys() >= {arm, REFERENCE_ARM}
+            if several.keys() >= {arm, REFERENCE}
         ),
         settings={arm: same[0].settings for arm, same in runs.items()},
     )
@@ -184,29 +180,25 @@ def _result(environment: Environment, runs: Sequence[Record], n_planned: int) ->
         arm=runs[0].arm,
         n_runs=len(runs),
         n_planned=n_planned,
-        final_score=_iqm(_scores("final score", runs), *key, "final score"),
-        area=_iqm(_scores("area", runs), *key, "area"),
+        final_score=_iqm(scores("final score", runs), *key, "final score"),
+        area=_iqm(scores("area", runs), *key, "area"),
         steps_to_threshold=float(np.median(steps)),
         n_solved=int(np.isfinite(steps).sum()),
         seconds=float(np.median([r.seconds for r in runs])),
     )
 
 
-def _scores(metric: str, runs: Sequence[Record]) -> np.ndarray:
-    return np.array([METRICS[metric](run) for run in runs])
-
-
-def _iqm(scores: np.ndarray, *key: str) -> Estimate:
-    if len(scores) == 1:
-        return Estimate(float(scores[0]), np.nan, np.nan)
-    return statistics.iqm_interval(scores, _generator(*key))
+def _iqm(sample: np.ndarray, *key: str) -> Estimate:
+    if len(sample) == 1:
+        return Estimate(float(sample[0]), np.nan, np.nan)
+    return statistics.iqm_interval(sample, generator(*key))
 
 
 def _curve(runs: Sequence[Record]) -> Band:
     first = runs[0]
     at, window = curve_grid(first.n_steps), curve_window(first.n_steps)
     curves = np.array([learning_curve(r.episode_ends, r.episode_returns, at, window) for r in runs])
-    band = statistics.iqm_curve(curves, _generator(first.environment, first.arm, "curve"))
+    band = statistics.iqm_curve(curves, generator(first.environment, first.arm, "curve"))
     return Band(first.arm, len(runs), at, band.value, band.low, band.high)
 
 
@@ -214,11 +206,11 @@ def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool
     environment, arm, baseline = key = ours[0].environment, ours[0].arm, theirs[0].arm
     differences = {}
     for metric in METRICS:
-        scores = _scores(metric, ours), _scores(metric, theirs)
+        both = scores(metric, ours), scores(metric, theirs)
         differences[metric] = Difference(
-            improvement=statistics.probability_of_improvement(*scores, _generator(*key, metric, "improvement")),
-            iqm=statistics.iqm_difference(*scores, _generator(*key, metric, "difference")),
-            p_value=statistics.permutation_test(*scores, _generator(*key, metric, "permutation")),
+            improvement=statistics.probability_of_improvement(*both, generator(*key, metric, "improvement")),
+            iqm=statistics.iqm_difference(*both, generator(*key, metric, "difference")),
+            p_value=statistics.permutation_test(*both, generator(*key, metric, "permutation")),
         )
     return Comparison(environment, arm, baseline, len(ours), len(theirs), is_complete, differences)
 
@@ -238,58 +230,20 @@ def _corrected(findings: Sequence[EnvironmentFindings]) -> list[EnvironmentFindi
 
 def _ablate(changed: Sequence[Record], reference: Sequence[Record], is_complete: bool) -> Ablation:
     arm = changed[0].arm
-    generator = _generator(changed[0].environment, arm, "ablation")
-    difference = statistics.iqm_difference(_scores("area", changed), _scores("area", reference), generator)
+    areas = scores("area", changed), scores("area", reference)
+    difference = statistics.iqm_difference(*areas, generator(changed[0].environment, arm, "ablation"))
     return Ablation(arm, len(changed), len(reference), is_complete, difference)
-
-
-def _comparable(runs: Mapping[str, Runs]) -> list[str]:
-    """List the environments on which random actions, the package's arms and the baselines all have several runs.
-
-    Arms without several runs on any environment are ignored.
-    """
-    several = {name: {arm for arm, same in by_arm.items() if len(same) > 1} for name, by_arm in runs.items()}
-    started = set[str]().union(*several.values()) & {*OWN_ARMS, *BASELINES}
-    return [name for name, arms in several.items() if started and started | {RANDOM} <= arms]
-
-
-def _aggregates(environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> tuple[Aggregate, ...]:
-    if not runs:
-        return ()
-    complete = [arm for arm in LEARNING_ARMS if all(len(by_arm.get(arm, ())) > 1 for by_arm in runs.values())]
-    return tuple(_aggregate(arm, environments, runs) for arm in complete)
-
-
-def _aggregate(arm: str, environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> Aggregate:
-    """Aggregate an arm over the environments, with equally many runs of each: the first ones."""
-    n_runs = min(len(by_arm[arm]) for by_arm in runs.values())
-    scores = [
-        _normalised(_scores("area", by_arm[arm][:n_runs]), by_arm[RANDOM], environments[name].solved)
-        for name, by_arm in runs.items()
-    ]
-    profile = statistics.performance_profile(scores, PROFILE_AT, _generator(arm, "profile"))
-    return Aggregate(
-        arm,
-        n_runs * len(scores),
-        area=statistics.iqm_interval(scores, _generator(arm, "aggregate")),
-        profile=Band(arm, n_runs * len(scores), PROFILE_AT, profile.value, profile.low, profile.high),
-    )
-
-
-def _normalised(areas: np.ndarray, random: Sequence[Record], solved: float) -> np.ndarray:
-    floor = statistics.iqm(_scores("area", random))
-    return (areas - floor) / (solved - floor)
 
 
 def _comparison_checks(findings: Sequence[EnvironmentFindings], planned: Plan) -> list[Check]:
     verdicts = {
         (each.environment.name, baseline): comparison.verdict
         for each in findings
-        for baseline in BASELINES
-        if (comparison := each.comparison(TUNED_ARM, baseline)) is not None
+        for baseline in GOAL_BASELINES
+        if (comparison := each.comparison(TUNED, baseline)) is not None
     }
-    wanted = [(environment, baseline) for environment in GOAL_ENVIRONMENTS for baseline in GOAL_BASELINES]
-    pairs = [(name, baseline) for name, baseline in planned if baseline in BASELINES]
+    wanted = [(environment, baseline) for environment in GOAL_ENVIRONMENTS for baseline in GOAL_BASELINES[:2]]
+    pairs = [(name, baseline) for name, baseline in planned if baseline in GOAL_BASELINES and (name, TUNED) in planned]
     return [_better_check(verdicts, wanted), _not_beaten_check(verdicts, pairs)]
 
 
@@ -297,7 +251,7 @@ def _better_check(verdicts: Mapping[tuple[str, str], Verdict], wanted: Sequence[
     compared = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in wanted}
     missed = [f"{name} against `{baseline}`: {v}" for (name, baseline), v in compared.items() if v != Verdict.BETTER]
     return Check(
-        f"`{TUNED_ARM}` is better than {_listed(GOAL_BASELINES)} on {', '.join(GOAL_ENVIRONMENTS)}",
+        f"`{TUNED}` is better than {_listed(GOAL_BASELINES[:2])} on {', '.join(GOAL_ENVIRONMENTS)}",
         "; ".join(missed) or "better in all these comparisons",
         _reached(not missed, undecided=set(compared.values()) <= {Verdict.BETTER, Verdict.INCOMPLETE}),
     )
@@ -308,24 +262,24 @@ def _not_beaten_check(verdicts: Mapping[tuple[str, str], Verdict], pairs: Sequen
     beaten = [f"worse than `{baseline}` on {name}" for (name, baseline), v in compared.items() if v == Verdict.WORSE]
     n_known = sum(v != Verdict.INCOMPLETE for v in compared.values())
     return Check(
-        f"`{TUNED_ARM}` is not worse than any of {_listed(BASELINES)} on any environment",
+        f"`{TUNED}` is not worse than any of {_listed(GOAL_BASELINES)} on any environment",
         "; ".join(beaten) or f"not worse in any of {n_known} comparisons ({len(compared)} planned)",
         _reached(not beaten and n_known == len(compared), undecided=not beaten),
     )
 
 
 def _cartpole_checks(runs: Runs, planned: Plan) -> list[Check]:
-    return [_cartpole_check(runs.get(TUNED_ARM, []), planned, *goal) for goal in CARTPOLE_GOALS.items()]
+    return [_cartpole_check(runs.get(TUNED, []), planned, *goal) for goal in CARTPOLE_GOALS.items()]
 
 
 def _cartpole_check(runs: Sequence[Record], planned: Plan, step: int, goal: float) -> Check:
-    description = f"`{TUNED_ARM}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
+    description = f"`{TUNED}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
     if not runs:
         return Check(description, "no runs", None)
     at_step = np.array([final_score(run.episode_ends, run.episode_returns, step) for run in runs])
-    score = _iqm(at_step, "CartPole-v1", TUNED_ARM, str(step))
+    score = _iqm(at_step, "CartPole-v1", TUNED, str(step))
     interval = f" [{score.low:.1f}, {score.high:.1f}]" if len(runs) > 1 else ""
-    enough = len(runs) >= planned["CartPole-v1", TUNED_ARM]
+    enough = len(runs) >= planned["CartPole-v1", TUNED]
     return Check(
         description,
         f"IQM {score.value:.1f}{interval} of {len(runs)} runs",
@@ -360,8 +314,3 @@ def _as_text(value: Any) -> str:
 
 def _measurements(throughput: Mapping[str, Any] | None) -> list[Measurement]:
     return from_records(throughput["results"]) if throughput else []
-
-
-def _generator(*key: str) -> np.random.Generator:
-    """Return a metric's own random generator, so that runs added elsewhere do not change it."""
-    return np.random.default_rng([BOOTSTRAP_SEED, *"/".join(key).encode()])

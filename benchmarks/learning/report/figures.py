@@ -8,24 +8,42 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.learning.report.analysis import BASELINES, OWN_ARMS, RANDOM, REFERENCE_ARM, TUNED_ARM
-from benchmarks.learning.report.findings import MIN_IMPROVEMENT, Band, EnvironmentFindings, Findings
+from benchmarks.learning.report.findings import Band, EnvironmentFindings, Findings, Overview
+from benchmarks.learning.report.overview import RANDOM, REFERENCE
 from benchmarks.learning.statistics import Estimate
 from benchmarks.speed import throughput
 
+LABELS = {
+    "tda2c-general": "TDA2C, general setting",
+    "tda2c-tuned": "TDA2C, tuned",
+    "tda2c-tuned-first": "TDA2C, first study",
+    "tda2c": "TDA2C, reference settings",
+    "tda2c-double-softmax": "TDA2C, double softmax",
+    "a2c": "A2C",
+    "a2c-tuned": "A2C, tuned",
+    "a2c-matched": "A2C, TDA2C's tuned settings",
+    "a2c-zoo": "A2C, RL Zoo",
+    "a2c-td0": "A2C, λ = 0",
+    "ppo": "PPO",
+    "ppo-zoo": "PPO, RL Zoo",
+}
+"""names of arms in figures"""
 # the colour-blind can distinguish Okabe & Ito's colours; every arm also has its own line style
 LINE_STYLES: Mapping[str, Mapping[str, Any]] = {
-    "tda2c-tuned": {"color": "#0072b2", "linestyle": "-", "linewidth": 2.4},
+    "tda2c-general": {"color": "#0072b2", "linestyle": "-", "linewidth": 2.8},
+    "tda2c-tuned": {"color": "#0072b2", "linestyle": "--", "linewidth": 2.0},
     "tda2c-tuned-first": {"color": "#0072b2", "linestyle": ":"},
-    "tda2c": {"color": "#56b4e9", "linestyle": "--", "linewidth": 2.4},
+    "tda2c": {"color": "#56b4e9", "linestyle": "-", "linewidth": 2.0},
     "tda2c-double-softmax": {"color": "#cc79a7", "linestyle": ":", "linewidth": 2.4},
-    "a2c": {"color": "#d55e00", "linestyle": "-"},
+    "a2c": {"color": "#d55e00", "linestyle": "-", "linewidth": 2.0},
+    "a2c-tuned": {"color": "#d55e00", "linestyle": "--"},
+    "a2c-matched": {"color": "#d55e00", "linestyle": ":"},
     "a2c-zoo": {"color": "#e69f00", "linestyle": "--"},
     "a2c-td0": {"color": "#009e73", "linestyle": "-."},
+    "ppo": {"color": "#000000", "linestyle": "-", "linewidth": 2.0},
     "ppo-zoo": {"color": "#000000", "linestyle": ":"},
 }
-"""line style of each main arm in all figures"""
-MARKERS = dict(zip(BASELINES, "osD", strict=True))
+"""line style of each arm in all figures"""
 WIDTH = 6.4
 STYLE: dict[Any, Any] = {
     "font.size": 11,
@@ -49,17 +67,13 @@ def draw_all(findings: Findings) -> dict[str, Figure]:
     """
     with mpl.rc_context(STYLE):
         figures = {}
-        for arm in OWN_ARMS:
-            compared = [each for each in findings.environments if any(c.arm == arm for c in each.comparisons)]
-            if compared:
-                figures[f"improvement-{arm}"] = improvement(compared, arm)
+        if findings.overview.over_steps:
+            figures["overview"] = overview(findings.overview)
         for each in findings.environments:
             if each.curves:
                 figures[f"curves-{file_name(each)}"] = curves(each)
             if each.ablations:
                 figures[f"ablation-{file_name(each)}"] = ablations(each)
-        if findings.aggregates:
-            figures["profiles"] = profiles([aggregate.profile for aggregate in findings.aggregates])
         if findings.throughput:
             figures["throughput"] = throughput.draw(findings.throughput)
         return figures
@@ -103,32 +117,20 @@ def curves(findings: EnvironmentFindings) -> Figure:
     return figure
 
 
-def profiles(bands: Sequence[Band]) -> Figure:
-    """Draw the share of runs above each normalised area under the curve."""
-    figure, axes = _figure(height=4.8)
-    _draw_bands(axes, bands)
-    axes.set(xlim=(bands[0].at[0], bands[0].at[-1]), ylim=(0, 1.02))
-    axes.set(xlabel="normalised area under the learning curve", ylabel="share of runs with a larger area")
-    _legend_below(figure)
-    return figure
-
-
-def improvement(findings: Sequence[EnvironmentFindings], arm: str) -> Figure:
-    """Draw the probability that an arm is better than each baseline, on every environment."""
-    figure, axes = _figure(height=1.6 + 0.55 * len(findings))
-    axes.axvspan(MIN_IMPROVEMENT, 1.0, color="#0072b2", alpha=0.08, linewidth=0, label=f"from {MIN_IMPROVEMENT}")
-    axes.axvline(0.5, color="black", linewidth=1)
-    for k, baseline in enumerate(BASELINES):
-        estimates = {}
-        for row, each in enumerate(findings):
-            comparison = each.comparison(arm, baseline)
-            if comparison is not None:
-                estimates[row + 0.22 * (k - 1)] = comparison.area.improvement
-        _draw_estimates(axes, estimates, LINE_STYLES[baseline]["color"], MARKERS[baseline], f"than {baseline}")
-    n_runs = [next(c.n_runs for c in each.comparisons if c.arm == arm) for each in findings]
-    _label_rows(axes, [f"{each.environment.name} ({n})" for each, n in zip(findings, n_runs, strict=True)])
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xlabel(f"probability that a run of {arm} is better")
+def overview(found: Overview) -> Figure:
+    """Draw the learning curves over the held-out environments together, over steps and over seconds."""
+    figure = Figure(figsize=(1.5 * WIDTH, 4.4), layout="constrained")
+    over_steps, over_seconds = figure.subplots(1, 2, sharey=True)
+    _draw_bands(over_steps, found.over_steps)
+    _draw_bands(over_seconds, found.over_seconds, labelled=False)
+    over_steps.set_xlim(0, found.over_steps[0].at[-1])
+    over_steps.locator_params(axis="x", nbins=5)
+    over_steps.xaxis.set_major_formatter("{x:,.0f}")
+    over_seconds.set_xscale("log")
+    over_seconds.xaxis.set_major_formatter("{x:,.0f}")
+    over_seconds.set_xlim(found.over_seconds[0].at[0], found.over_seconds[0].at[-1])
+    over_steps.set(xlabel="environment steps", ylabel="normalised return")
+    over_seconds.set(xlabel="seconds")
     _legend_below(figure, ncols=4)
     return figure
 
@@ -138,10 +140,10 @@ def ablations(findings: EnvironmentFindings) -> Figure:
     figure, axes = _figure(height=1.3 + 0.36 * len(findings.ablations))
     axes.axvline(0, color="black", linewidth=1)
     estimates = {float(row): ablation.difference for row, ablation in enumerate(findings.ablations)}
-    _draw_estimates(axes, estimates, LINE_STYLES[TUNED_ARM]["color"], "o")
-    _label_rows(axes, [f"{a.arm.removeprefix(f'{REFERENCE_ARM}-')} ({a.n_runs})" for a in findings.ablations])
+    _draw_estimates(axes, estimates, LINE_STYLES["tda2c-tuned"]["color"], "o")
+    _label_rows(axes, [f"{a.arm.removeprefix(f'{REFERENCE}-')} ({a.n_runs})" for a in findings.ablations])
     axes.set_title(findings.environment.name)
-    axes.set_xlabel(f"area under the curve, minus that of {REFERENCE_ARM}")
+    axes.set_xlabel(f"area under the curve, minus that of {REFERENCE}")
     return figure
 
 
@@ -150,11 +152,12 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _draw_bands(axes: Axes, bands: Sequence[Band]) -> None:
+def _draw_bands(axes: Axes, bands: Sequence[Band], labelled: bool = True) -> None:
     for band in bands:
         style = LINE_STYLES[band.arm]
+        label = f"{LABELS[band.arm]} ({band.n_runs})" if labelled else None
         axes.fill_between(band.at, band.low, band.high, color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(band.at, band.value, label=f"{band.arm} ({band.n_runs})", **style)
+        axes.plot(band.at, band.value, label=label, **style)
 
 
 def _draw_estimates(

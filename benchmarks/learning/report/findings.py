@@ -27,26 +27,6 @@ class Verdict(StrEnum):
     INCOMPLETE = "runs are missing"
 
 
-class Standing(StrEnum):
-    """Result of an arm's comparisons with all baselines on an environment."""
-
-    BETTER = "better than each of them"
-    PARTLY = "better than some of them and not worse than any"
-    WORSE = "worse than at least one of them"
-    OPEN = "neither shown to be better nor worse than any of them"
-    UNKNOWN = "not compared with all of them yet"
-
-
-DECISIVE_VERDICT = {
-    Standing.BETTER: Verdict.BETTER,
-    Standing.PARTLY: Verdict.BETTER,
-    Standing.WORSE: Verdict.WORSE,
-    Standing.OPEN: Verdict.OPEN,
-    Standing.UNKNOWN: Verdict.INCOMPLETE,
-}
-"""verdict of the comparisons that determine a standing"""
-
-
 @dataclass(frozen=True)
 class ArmResult:
     """Metrics of one arm on one environment.
@@ -206,37 +186,44 @@ class EnvironmentFindings:
                 return comparison
         return None
 
-    def verdicts(self, arm: str, baselines: Sequence[str]) -> dict[str, Verdict]:
-        """Return the verdicts on an arm by baseline."""
-        compared = {baseline: self.comparison(arm, baseline) for baseline in baselines}
-        return {name: comparison.verdict if comparison else Verdict.INCOMPLETE for name, comparison in compared.items()}
-
-    def standing(self, arm: str, planned: Sequence[str]) -> Standing:
-        """Summarise the comparisons of an arm with the planned baselines."""
-        verdicts = set(self.verdicts(arm, planned).values())
-        if Verdict.WORSE in verdicts:
-            return Standing.WORSE
-        if Verdict.INCOMPLETE in verdicts or not verdicts:
-            return Standing.UNKNOWN
-        if Verdict.BETTER not in verdicts:
-            return Standing.OPEN
-        return Standing.BETTER if verdicts == {Verdict.BETTER} else Standing.PARTLY
-
 
 @dataclass(frozen=True)
-class Aggregate:
-    """Metrics of an arm over several environments, by the normalised area under the learning curve.
+class OverviewRow:
+    """Verdicts and seconds on one environment.
 
-    :param arm: name of the arm
-    :param n_runs: number of its runs on all these environments
-    :param area: IQM over all these runs: 0 for random actions, 1 if solved from the first step
-    :param profile: share of the runs above each value
+    :param environment: name of the environment
+    :param is_held_out: whether the general setting was chosen without it
+    :param against_a2c: verdict on the general setting, against A2C's defaults; ``None`` without runs
+    :param against_ppo: the same, against PPO's defaults
+    :param against_tuned_a2c: verdict on tuned settings, against A2C tuned in the same way
+    :param seconds: median seconds until PPO's final score, by arm; empty if PPO learned nothing
     """
 
-    arm: str
-    n_runs: int
-    area: Estimate
-    profile: Band
+    environment: str
+    is_held_out: bool
+    against_a2c: Verdict | None
+    against_ppo: Verdict | None
+    against_tuned_a2c: Verdict | None
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """The first page.
+
+    :param rows: one row per environment
+    :param held_out: the held-out environments on which all arms with one setting have runs
+    :param improvement: over these, the mean probability that a run with the general setting has a larger area than one
+        of a baseline, by baseline
+    :param over_steps: over these, the normalised learning curve of each arm with one setting
+    :param over_seconds: the same over seconds
+    """
+
+    rows: tuple[OverviewRow, ...]
+    held_out: tuple[str, ...]
+    improvement: dict[str, Estimate]
+    over_steps: tuple[Band, ...]
+    over_seconds: tuple[Band, ...]
 
 
 @dataclass(frozen=True)
@@ -258,8 +245,7 @@ class Findings:
     """All contents of a report.
 
     :param environments: findings on each environment with runs
-    :param aggregates: metrics of the main arms over the environments in ``aggregated``
-    :param aggregated: names of the aggregated environments
+    :param overview: the first page
     :param checks: the goals
     :param planned: number of planned runs by environment and arm
     :param n_runs: number of finished runs by environment and arm
@@ -271,8 +257,7 @@ class Findings:
     """
 
     environments: tuple[EnvironmentFindings, ...]
-    aggregates: tuple[Aggregate, ...]
-    aggregated: tuple[str, ...]
+    overview: Overview
     checks: tuple[Check, ...]
     planned: dict[tuple[str, str], int]
     n_runs: dict[tuple[str, str], int]
@@ -306,25 +291,6 @@ class Findings:
     def planned_on(self, environment: str, arms: Sequence[str]) -> list[str]:
         """Return the arms that are planned on an environment."""
         return [arm for arm in arms if (environment, arm) in self.planned]
-
-    def standings(self, arm: str, baselines: Sequence[str]) -> dict[Standing, dict[str, list[str]]]:
-        """Group an arm's planned environments by its standing among the planned baselines.
-
-        :param arm: name of the arm
-        :param baselines: names of the baselines
-        :return: environments by standing, each with the baselines that determine it
-        """
-        analysed = {each.environment.name: each for each in self.environments}
-        groups: dict[Standing, dict[str, list[str]]] = {standing: {} for standing in Standing}
-        for name in dict.fromkeys(environment for environment, planned in self.planned if planned == arm):
-            planned = self.planned_on(name, baselines)
-            if name in analysed:
-                verdicts = analysed[name].verdicts(arm, planned)
-                standing = analysed[name].standing(arm, planned)
-            else:
-                verdicts, standing = dict.fromkeys(planned, Verdict.INCOMPLETE), Standing.UNKNOWN
-            groups[standing][name] = [b for b, verdict in verdicts.items() if verdict == DECISIVE_VERDICT[standing]]
-        return groups
 
 
 def has_interval(estimate: Estimate) -> bool:
