@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.environments import (
+    DEVELOPMENT_ENVIRONMENTS,
+    ENVIRONMENTS,
+    HELD_OUT_ENVIRONMENTS,
+    Environment,
+)
 from benchmarks.learning.settings import NO_CLIPPING, Settings
 from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
+from sb3_a2c_td.hyperparams import tda2c as tda2c_hyperparams
 from sb3_a2c_td.schedules import LINEAR_PREFIX
 
 STUDIES = Path(__file__).parent.parent / "results" / "studies"
@@ -73,10 +79,30 @@ def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
     }
 
 
+def general_setting(environment: Environment) -> Settings:
+    """Return the package's general setting for an environment."""
+    hyperparams = tda2c_hyperparams.hyperparams["default"]
+    arguments = {name: value for name, value in hyperparams.items() if name not in tda2c_hyperparams.NOT_ARGUMENTS}
+    if environment.is_continuous:
+        arguments |= tda2c_hyperparams.FOR_CONTINUOUS_ACTIONS
+    del arguments["policy"]
+    layers = arguments["policy_kwargs"]
+    normalizes = {"normalize_observations": True, "normalize_rewards": hyperparams["normalize"]["norm_reward"]}
+    activation = {"activation_fn": layers["activation_fn"].__name__}
+    return Settings("TDA2C", arguments={**arguments, **normalizes, "policy_kwargs": {**layers, **activation}})
+
+
 ARMS = {
     arm.name: arm
     for arm in (
         Arm("random", "uniformly random actions", Settings("random")),
+        Arm(
+            "tda2c-general",
+            "TDA2C with the general setting, recommended()",
+            settings_of={
+                each.name: general_setting(each) for each in (*DEVELOPMENT_ENVIRONMENTS, *HELD_OUT_ENVIRONMENTS)
+            },
+        ),
         Arm("tda2c", "TDA2C with the reference settings, the package's defaults", tda2c()),
         Arm(
             "tda2c-tuned",
@@ -117,6 +143,7 @@ ARMS = {
                 },
             ),
         ),
+        Arm("ppo", "SB3's PPO with its defaults", Settings("PPO")),
         Arm(
             "ppo-zoo",
             "SB3's PPO with RL Zoo's tuned settings, for scale",

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from benchmarks.learning import running
 from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS
 from benchmarks.learning.curves import area_under_curve, final_score
-from benchmarks.learning.environments import ENVIRONMENTS, MASKED_ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
+from benchmarks.learning.environments import MASKED_ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
 from benchmarks.learning.records import Record, load_all
 from benchmarks.learning.report import pages
-from benchmarks.learning.report.analysis import REPORTED, analyse, load_throughput, plan
+from benchmarks.learning.report.analysis import REPORTED, analyse, load_throughput, plan, reported_environments
 from benchmarks.learning.running import Outcome
 from benchmarks.learning.suites import RESULTS, SUITES, Job
 from benchmarks.learning.tuning import STUDIES_OF, tune
@@ -44,7 +44,7 @@ def list_all() -> None:
     arms = [[arm.name, arm.summary] for arm in (*ARMS.values(), *MATCHED_ARMS.values(), *CONTRIB_ARMS.values())]
     environments = [
         [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]
-        for environment in (*ENVIRONMENTS.values(), *PARTIALLY_OBSERVED_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
+        for environment in (*reported_environments(), *PARTIALLY_OBSERVED_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
     ]
     print(markdown_table(["suite", "description", "records"], suites), end="\n\n")
     print(markdown_table(["arm", "description"], arms), end="\n\n")
@@ -111,7 +111,7 @@ def write_report(
     _refuse_outdated(runs)
     if not records:
         raise typer.BadParameter(f"{runs} has no records: train a suite with `run` first", param_hint="--runs")
-    findings = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
+    findings = analyse(records, reported_environments(), plan(), load_throughput(throughput))
     print(*pages.write(findings, output), sep="\n")
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, Arm
 from benchmarks.learning.environments import (
+    DEVELOPMENT_ENVIRONMENTS,
     ENVIRONMENTS,
+    FLAT_BREAKOUT,
+    HELD_OUT_ENVIRONMENTS,
     MASKED_ENVIRONMENTS,
     PARTIALLY_OBSERVED_ENVIRONMENTS,
     Environment,
@@ -62,6 +65,8 @@ def _arms(names: Sequence[str]) -> tuple[Arm, ...]:
     return tuple(ARMS[name] for name in names)
 
 
+OUT_OF_THE_BOX_ARMS = ("random", "tda2c-general", "tda2c", "a2c", "ppo")
+"""arms with one setting for all environments"""
 MAIN_ARMS = (
     "random",
     "tda2c",
@@ -73,7 +78,7 @@ MAIN_ARMS = (
     "a2c-td0",
     "ppo-zoo",
 )
-ABLATION_ARMS = tuple(name for name in ARMS if name not in MAIN_ARMS)
+ABLATION_ARMS = tuple(name for name in ARMS if name not in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS))
 ABLATION_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "FrozenLake-v1")
 
 SUITES = {
@@ -94,18 +99,29 @@ SUITES = {
             tuple(ENVIRONMENTS[name] for name in ABLATION_ENVIRONMENTS),
         ),
         Suite(
+            "held-out",
+            "TDA2C, A2C and PPO out of the box, on environments that no study saw",
+            _arms(OUT_OF_THE_BOX_ARMS),
+            HELD_OUT_ENVIRONMENTS,
+        ),
+        Suite(
+            "development",
+            "the same on the environments that the general setting was chosen on",
+            _arms(OUT_OF_THE_BOX_ARMS),
+            # on MinAtar's Breakout, the arms of the main suite have another policy
+            tuple(environment for environment in DEVELOPMENT_ENVIRONMENTS if environment != FLAT_BREAKOUT),
+        ),
+        Suite(
             "matched",
             "A2C with the settings of tda2c-tuned: is it the settings or the algorithm?",
             (MATCHED_ARMS["a2c-matched"],),
             tuple(replace(environment, n_seeds=10) for environment in ENVIRONMENTS.values()),
-            runs=RESULTS / "matched",
         ),
         Suite(
             "returns",
             "A2C with the settings of tda2c-tuned and different returns: is one step ever better than several?",
             tuple(arm for arm in MATCHED_ARMS.values() if arm.name != "a2c-matched"),
             tuple(replace(ENVIRONMENTS[name], n_seeds=5) for name in ABLATION_ENVIRONMENTS),
-            runs=RESULTS / "matched",
         ),
         Suite(
             "recurrent",

@@ -174,10 +174,12 @@ hyperparams: dict[str, dict[str, Any]] = {
 }
 """settings by environment in RL Zoo's format: ``--conf-file sb3_a2c_td.hyperparams.tda2c``"""
 
+FOR_CONTINUOUS_ACTIONS: dict[str, Any] = {"learning_rate": 1e-4}
+"""what the general setting replaces in ``"default"`` for continuous actions"""
 _DEFAULTS = ("default", "atari")
 """entries that are not for a particular environment"""
 _TUNED = [name for name in hyperparams if name not in _DEFAULTS]
-_NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
+NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
 """RL Zoo's settings that are not arguments of TDA2C"""
 
 
@@ -193,17 +195,27 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
     :return: arguments of TDA2C, including the policy
     """
     name = env if isinstance(env, str) else _name(env)
-    arguments = _arguments(hyperparams.get(name, hyperparams["default"]))
-    return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
+    if name in hyperparams:
+        arguments = _arguments(hyperparams[name])
+        return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
+    if not isinstance(env, str):
+        return general_setting(env.observation_space, env.action_space)
+    made = gym.make(name)
+    made.close()
+    return general_setting(made.observation_space, made.action_space)
 
 
-def general_setting(observation_space: spaces.Space[Any]) -> dict[str, Any]:
+def general_setting(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> dict[str, Any]:
     """Return the general setting, for environments with and without tuned settings.
 
     :param observation_space: the environment's space, which the policy fits
+    :param action_space: its space of actions: the actor's learning rate is smaller for continuous ones
     :return: arguments of TDA2C, including the policy
     """
-    return _fitted(_arguments(hyperparams["default"]), observation_space)
+    arguments = _arguments(hyperparams["default"])
+    if isinstance(action_space, spaces.Box):
+        arguments |= FOR_CONTINUOUS_ACTIONS
+    return _fitted(arguments, observation_space)
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
@@ -244,7 +256,7 @@ def policy_for(observation_space: spaces.Space[Any]) -> str:
 
 def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
     """Convert settings from RL Zoo's format to arguments of TDA2C."""
-    arguments = {name: value for name, value in deepcopy(settings).items() if name not in _NOT_ARGUMENTS}
+    arguments = {name: value for name, value in deepcopy(settings).items() if name not in NOT_ARGUMENTS}
     if "." in settings["policy"]:
         arguments["policy"] = resolve_name(settings["policy"])
     if "normalize" in settings:

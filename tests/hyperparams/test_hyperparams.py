@@ -16,7 +16,7 @@ from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.training import make_env, make_model
 from sb3_a2c_td import TDA2C, recommended, recommended_env
-from sb3_a2c_td.hyperparams.tda2c import hyperparams
+from sb3_a2c_td.hyperparams.tda2c import FOR_CONTINUOUS_ACTIONS, hyperparams
 from tests.algorithms.comparing import assert_same_parameters
 from tests.benchmarks.learning.environments import with_monitors
 from tests.environments import CountingEnv, RandomEnv
@@ -143,8 +143,13 @@ def test_atari_settings_train_on_images() -> None:
 
 
 def test_environments_without_tuned_settings_get_the_general_one() -> None:
-    assert recommended() == recommended("default") == recommended("Walker2d-v5")
+    assert recommended() == recommended("default") == recommended(CountingEnv())
     assert recommended()["policy"] == "MlpPolicy"
+
+
+def test_continuous_actions_have_a_smaller_actor_rate() -> None:
+    assert recommended("Reacher-v5") == {**recommended(), **FOR_CONTINUOUS_ACTIONS}
+    assert recommended(gym.make("Reacher-v5")) == recommended("Reacher-v5")
 
 
 def test_an_environment_gets_the_settings_of_its_name() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.learning import statistics
 from benchmarks.learning.arms import ARMS, MATCHED_ARMS
 from benchmarks.learning.curves import curve_grid, curve_window, final_score, learning_curve, steps_to_threshold
-from benchmarks.learning.environments import Environment
+from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.records import Record
 from benchmarks.learning.report.findings import (
     Ablation,
@@ -28,6 +28,7 @@ from benchmarks.learning.report.findings import (
 from benchmarks.learning.report.metrics import METRICS, Runs, generator, scores
 from benchmarks.learning.report.overview import (
     A2C,
+    FIRST_PAGE,
     GENERAL,
     PPO,
     RANDOM,
@@ -62,6 +63,12 @@ def plan() -> dict[tuple[str, str], int]:
     # without duplicates, since an arm may be in several suites
     jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in REPORTED for job in suite.jobs())
     return dict(Counter((environment, arm) for environment, arm, _ in jobs))
+
+
+def reported_environments() -> list[Environment]:
+    """Return the environments of all reported suites: the main suite's, then the others'."""
+    reported = [environment for suite in REPORTED for environment in suite.environments]
+    return list({environment.name: environment for environment in (*reported, *ENVIRONMENTS.values())}.values())
 
 
 def analyse(
@@ -216,14 +223,17 @@ def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool
 
 
 def _corrected(findings: Sequence[EnvironmentFindings]) -> list[EnvironmentFindings]:
-    """Correct the p-values of the comparisons by each metric for their number."""
+    """Correct the p-values of the comparisons by each metric for their number on the page that shows them."""
     comparisons = [comparison for each in findings for comparison in each.comparisons]
-    for metric in METRICS:
-        p_values = np.array([comparison.by_metric[metric].p_value for comparison in comparisons])
-        for k, corrected_p in enumerate(statistics.holm(p_values).tolist()):
-            difference = replace(comparisons[k].by_metric[metric], corrected_p=corrected_p)
-            by_metric = comparisons[k].by_metric | {metric: difference}
-            comparisons[k] = replace(comparisons[k], by_metric=by_metric)
+    on_first_page = [(comparison.arm, comparison.baseline) in FIRST_PAGE for comparison in comparisons]
+    for is_first in (True, False):
+        family = [k for k, is_on_it in enumerate(on_first_page) if is_on_it == is_first]
+        for metric in METRICS:
+            p_values = np.array([comparisons[k].by_metric[metric].p_value for k in family])
+            for k, corrected_p in zip(family, statistics.holm(p_values).tolist(), strict=True):
+                difference = replace(comparisons[k].by_metric[metric], corrected_p=corrected_p)
+                by_metric = comparisons[k].by_metric | {metric: difference}
+                comparisons[k] = replace(comparisons[k], by_metric=by_metric)
     rest = iter(comparisons)
     return [replace(each, comparisons=tuple(next(rest) for _ in each.comparisons)) for each in findings]
 

@@ -78,7 +78,7 @@ class Difference:
     :param improvement: probability that a run of the arm is better than a run of the baseline; ties count half
     :param iqm: IQM of the arm minus IQM of the baseline
     :param p_value: p-value of the permutation test for "the arms differ"
-    :param corrected_p: the same, corrected by Holm's method for the number of comparisons by this metric
+    :param corrected_p: the same, corrected by Holm's method for the number of comparisons on its page
     """
 
     improvement: Estimate
@@ -196,7 +196,7 @@ class OverviewRow:
     :param against_a2c: verdict on the general setting, against A2C's defaults; ``None`` without runs
     :param against_ppo: the same, against PPO's defaults
     :param against_tuned_a2c: verdict on tuned settings, against A2C tuned in the same way
-    :param seconds: median seconds until PPO's final score, by arm; empty if PPO learned nothing
+    :param seconds: median seconds until nine tenths of what PPO learned, by arm; empty if that is nothing
     """
 
     environment: str
