@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +366,31 @@ MATCHED_ARMS = {
     )
 }
 """A2C with the settings of ``tda2c-tuned`` and different returns"""
+
+
+def varied(settings: Settings, argument: str, factor: float) -> Settings:
+    """Multiply a rate, or the length of a rollout, by a factor.
+
+    :param settings: settings of TDA2C
+    :param argument: name of the argument
+    :param factor: the factor
+    """
+    value = settings.arguments[argument]
+    if isinstance(value, str):
+        changed: Any = f"{LINEAR_PREFIX}{float(f'{_number(value) * factor:.3g}')}"
+    else:
+        changed = type(value)(float(f"{value * factor:.3g}"))
+    return replace(settings, arguments={**settings.arguments, argument: changed})
+
+
+VARIED_ARMS = {
+    name: Arm(
+        name,
+        f"the general setting with `{argument}` times {factor:g}",
+        settings_of={each.name: varied(general_setting(each), argument, factor) for each in DEVELOPMENT_ENVIRONMENTS},
+    )
+    for argument in ("learning_rate", "critic_learning_rate", "n_steps")
+    for factor in (0.25, 0.5, 2.0, 4.0)
+    for name in [f"{argument}-x{factor:g}"]
+}
+"""the general setting with one number changed"""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, Arm
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, VARIED_ARMS, Arm
 from benchmarks.learning.environments import (
     DEVELOPMENT_ENVIRONMENTS,
     ENVIRONMENTS,
@@ -15,6 +15,7 @@ from benchmarks.learning.environments import (
     Environment,
 )
 from benchmarks.learning.settings import Settings
+from sb3_a2c_td.compiled.making import ENVS
 
 RESULTS = Path("benchmarks/results")
 
@@ -122,6 +123,12 @@ SUITES = {
             "A2C with the settings of tda2c-tuned and different returns: is one step ever better than several?",
             tuple(arm for arm in MATCHED_ARMS.values() if arm.name != "a2c-matched"),
             tuple(replace(ENVIRONMENTS[name], n_seeds=5) for name in ABLATION_ENVIRONMENTS),
+        ),
+        Suite(
+            "sensitivity",
+            "the general setting with one number changed, on the compiled environments",
+            tuple(VARIED_ARMS.values()),
+            tuple(environment for environment in DEVELOPMENT_ENVIRONMENTS if f"sb3_a2c_td/{environment.name}" in ENVS),
         ),
         Suite(
             "recurrent",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.learning import statistics
-from benchmarks.learning.arms import ARMS, MATCHED_ARMS
+from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
 from benchmarks.learning.curves import curve_grid, curve_window, final_score, learning_curve, steps_to_threshold
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.records import Record
@@ -39,7 +39,7 @@ from benchmarks.learning.report.overview import (
     overview,
 )
 from benchmarks.learning.statistics import Estimate
-from benchmarks.learning.suites import ABLATION_ARMS, RESULTS, SUITES
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES
 from benchmarks.speed.throughput import Measurement, from_records
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
@@ -51,6 +51,8 @@ COMPARISONS = {
 """baselines that each of the package's arms is compared with"""
 GOAL_BASELINES = (A2C, "a2c-zoo", "a2c-td0")
 GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
+CURVES = (*(arm for arm in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS) if arm != RANDOM), "a2c-matched")
+"""arms with learning curves"""
 CARTPOLE_GOALS = {100_000: 495.0, 40_000: 475.0}
 """final score to reach, by number of steps"""
 
@@ -154,7 +156,7 @@ def _by_arm(records: Sequence[Record], environment: str) -> Runs:
                     f"{environment}, {arm}: the runs of seeds {same[0].seed} and {record.seed} differ in their "
                     f"settings ({same[0].settings} and {record.settings}): delete the outdated runs and run them again"
                 )
-    return {arm: runs[arm] for arm in {**ARMS, **MATCHED_ARMS} if arm in runs}
+    return {arm: runs[arm] for arm in {**ARMS, **MATCHED_ARMS, **VARIED_ARMS} if arm in runs}
 
 
 def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> EnvironmentFindings:
@@ -163,8 +165,10 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
     complete = {arm for arm, same in runs.items() if len(same) == planned[name, arm]}
     return EnvironmentFindings(
         environment=environment,
-        results=tuple(_result(environment, same, planned[name, arm]) for arm, same in runs.items()),
-        curves=tuple(_curve(same) for arm, same in several.items() if arm != RANDOM and arm not in ABLATION_ARMS),
+        results=tuple(
+            _result(environment, same, planned[name, arm]) for arm, same in runs.items() if arm not in VARIED_ARMS
+        ),
+        curves=tuple(_curve(same) for arm, same in several.items() if arm in CURVES),
         comparisons=tuple(
             _compare(several[arm], several[baseline], is_complete=complete >= {arm, baseline})
             for arm, baselines in COMPARISONS.items()
@@ -176,7 +180,12 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
             for arm in ABLATION_ARMS
             if several.keys() >= {arm, REFERENCE}
         ),
-        settings={arm: same[0].settings for arm, same in runs.items()},
+        variations=tuple(
+            _ablate(several[arm], several[GENERAL], is_complete=complete >= {arm, GENERAL})
+            for arm in VARIED_ARMS
+            if several.keys() >= {arm, GENERAL}
+        ),
+        settings={arm: same[0].settings for arm, same in runs.items() if arm not in VARIED_ARMS},
     )
 
 

@@ -135,13 +135,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Effect of one change to the reference settings on one environment.
+    """Effect of one change to the reference settings, or to the general setting, on one environment.
 
     :param arm: name of the arm with the change
     :param n_runs: number of its runs
-    :param n_reference_runs: number of runs of the arm with the reference settings
+    :param n_reference_runs: number of runs without the change
     :param is_complete: whether these are all planned runs of both
-    :param difference: IQM of the area under the learning curve, minus that of the reference settings
+    :param difference: IQM of the area under the learning curve, minus that without the change
     """
 
     arm: str
@@ -149,6 +149,11 @@ class Ablation:
     n_reference_runs: int
     is_complete: bool
     difference: Estimate
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether the interval of the difference excludes zero."""
+        return self.difference.low > 0 or self.difference.high < 0
 
     @property
     def verdict(self) -> Verdict:
@@ -169,6 +174,7 @@ class EnvironmentFindings:
     :param curves: learning curves of each main arm with runs
     :param comparisons: comparisons of the package's arms with the baselines
     :param ablations: effects of single changes to the reference settings
+    :param variations: effects of single changes to the general setting
     :param settings: settings of each arm, as in the records
     """
 
@@ -177,6 +183,7 @@ class EnvironmentFindings:
     curves: tuple[Band, ...]
     comparisons: tuple[Comparison, ...]
     ablations: tuple[Ablation, ...]
+    variations: tuple[Ablation, ...]
     settings: dict[str, dict[str, Any]]
 
     def comparison(self, arm: str, baseline: str) -> Comparison | None:
@@ -185,6 +192,10 @@ class EnvironmentFindings:
             if (comparison.arm, comparison.baseline) == (arm, baseline):
                 return comparison
         return None
+
+    def variation(self, arm: str) -> Ablation | None:
+        """Return the effect of a change to the general setting; ``None`` without runs."""
+        return next((variation for variation in self.variations if variation.arm == arm), None)
 
 
 @dataclass(frozen=True)

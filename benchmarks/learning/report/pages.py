@@ -13,9 +13,9 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from benchmarks.learning import curves
-from benchmarks.learning.arms import ARMS, MATCHED_ARMS
+from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
 from benchmarks.learning.report import analysis, figures, overview
-from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Findings, has_interval
+from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, has_interval
 from benchmarks.learning.report.metrics import METRICS
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
@@ -103,6 +103,13 @@ def seconds(value: float | None) -> str:
     return number(value) if math.isfinite(value) else "never"
 
 
+def emphasized(each: Ablation | None) -> str:
+    """Format the difference that a change makes, in bold if its interval excludes zero; nothing is a dash."""
+    if each is None:
+        return "–"
+    return f"**{number(each.difference.value)}**" if each.has_effect else number(each.difference.value)
+
+
 def steps(value: float) -> str:
     """Format a number of steps; infinity is "never"."""
     return f"{value:,.0f}" if math.isfinite(value) else "never"
@@ -169,6 +176,7 @@ def _templates() -> Environment:
         "number": number,
         "estimate": estimate,
         "probability": probability,
+        "emphasized": emphasized,
         "steps": steps,
         "seconds": seconds,
         "p_value": p_value,
@@ -184,6 +192,7 @@ def _templates() -> Environment:
         "suites": [suite.name for suite in analysis.REPORTED],
         "COMPARISONS": analysis.COMPARISONS,
         "METRICS": list(METRICS),
+        "VARIED": list(VARIED_ARMS),
         "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,
         "TIMED": overview.TIMED,

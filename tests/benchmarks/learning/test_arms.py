@@ -9,7 +9,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, matched_to, power_law_from, tuned_settings
+from benchmarks.learning.arms import (
+    ARMS,
+    CONTRIB_ARMS,
+    MATCHED_ARMS,
+    VARIED_ARMS,
+    matched_to,
+    power_law_from,
+    tuned_settings,
+)
 from benchmarks.learning.environments import (
     DEVELOPMENT_ENVIRONMENTS,
     ENVIRONMENTS,
@@ -113,6 +121,22 @@ def test_general_arm_has_the_shipped_setting(environment: Environment) -> None:
     for progress in (1.0, 0.5):
         assert model.lr_schedule(progress) == shipped.lr_schedule(progress)
     assert_same_parameters(model, shipped)
+
+
+def test_varied_arms_change_one_number() -> None:
+    for environment in DEVELOPMENT_ENVIRONMENTS:
+        general = ARMS["tda2c-general"].settings_of[environment.name]
+        assert general is not None
+        for name, arm in VARIED_ARMS.items():
+            varied = arm.settings_of[environment.name]
+            assert varied is not None
+            argument, factor = name.split("-x")
+            numbers = [float(str(each.arguments[argument]).removeprefix("lin_")) for each in (general, varied)]
+            # steps are rounded down
+            abs_tolerance = 0.9 if argument == "n_steps" else 0.0
+            assert numbers[1] == pytest.approx(float(factor) * numbers[0], rel=0.01, abs=abs_tolerance)
+            assert type(varied.arguments[argument]) is type(general.arguments[argument])
+            assert replace(varied, arguments={**varied.arguments, argument: general.arguments[argument]}) == general
 
 
 def test_matched_arms_differ_from_the_tuned_one_in_the_returns() -> None:

@@ -59,8 +59,8 @@ def test_scores_are_sorted_with_their_medians(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
-        (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
+        (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, held-out, "),
+        (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, held-out, "),
         (("tune", "Chess-v0"), "STUDY: 'Chess-v0' is not one of CartPole-v1, "),
         (("run", "smoke", "--arms", "a2c,dqn"), "--arms: 'dqn' is not one of a2c, random, tda2c"),
         (("run", "smoke", "--envs", "Go-v0"), "--envs: 'Go-v0' is not one of CartPole-v1"),
@@ -95,7 +95,7 @@ def test_report_writes_the_pages(tmp_path: Path) -> None:
     save_with_current_settings(runs_at("CartPole-v1", "a2c", [100.0, 101.0]), tmp_path / "runs")
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs")]
     run("report", *folders, "--throughput", str(tmp_path / "missing.json"))
-    page = (tmp_path / "docs/benchmarks.md").read_text()
+    page = (tmp_path / "docs/benchmark_details.md").read_text()
     assert "| `a2c` | 2 of 20 |" in page
     assert "Not measured." in page
     assert (tmp_path / "docs/report.html").exists()

@@ -12,6 +12,7 @@ from benchmarks.learning.statistics import Estimate
 from tests.benchmarks.learning.report.made_up_runs import (
     LEVELS,
     N_RUNS,
+    REPORTED,
     ROOT,
     THROUGHPUT,
     all_records,
@@ -34,7 +35,8 @@ def test_first_page_has_a_row_for_each_environment(report: Path) -> None:
         "| Reacher-v5 | better | no difference shown | – | 0.135 | never | 0.535 |",
         "| Walker2d-v5 | worse | better | – | – | – | – |",
     ]
-    assert len(rows) == 3 + len(LEVELS)
+    # a header, and two subheadings
+    assert len(rows) == 3 + len(REPORTED)
 
 
 def test_page_states_the_verdicts_by_each_metric() -> None:
@@ -65,6 +67,18 @@ def test_page_lists_missing_runs(report: Path) -> None:
 def test_page_lists_ablations(report: Path) -> None:
     page = (report / DETAILS).read_text()
     assert "| `tda2c-n-steps-1` | rollouts of 1 step instead of 5 | 8, 8 | −60.0 [" in page
+
+
+def test_page_shows_the_sensitivity(report: Path) -> None:
+    page = (report / DETAILS).read_text()
+    rows = page[page.index("## Sensitivity") : page.index("## Speed")].splitlines()
+    (row,) = [line for line in rows if line.startswith("| CartPole-v1")]
+    cells = row.strip("| ").split(" | ")
+    header = next(line for line in rows if line.startswith("| |")).strip("| ").split(" | ")
+    values = dict(zip(header, cells[1:], strict=True))
+    assert values["learning_rate-x0.5"] == "**−100**"
+    assert values["n_steps-x2"] == "0.000"
+    assert values["n_steps-x4"] == "–"
 
 
 def test_unplanned_arm_is_not_compared() -> None:
