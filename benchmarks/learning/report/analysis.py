@@ -37,6 +37,7 @@ from benchmarks.learning.report.overview import (
     TUNED_A2C,
     held_out_checks,
     overview,
+    seconds_to,
 )
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES
@@ -53,6 +54,17 @@ GOAL_BASELINES = (A2C, "a2c-zoo", "a2c-td0")
 GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 CURVES = (*(arm for arm in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS) if arm != RANDOM), "a2c-matched")
 """arms with learning curves"""
+LEVELS = {
+    "CartPole-v1": 400.0,
+    "Acrobot-v1": -100.0,
+    "MountainCar-v0": -130.0,
+    "LunarLander-v3": 0.0,
+    "Pendulum-v1": -400.0,
+    "FrozenLake-v1": 0.5,
+    "MinAtar/Breakout-v1": 3.0,
+    "Hopper-v5": 500.0,
+}
+"""returns that good runs reach, to compare the seconds until them"""
 CARTPOLE_GOALS = {100_000: 495.0, 40_000: 475.0}
 """final score to reach, by number of steps"""
 
@@ -165,6 +177,7 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
     complete = {arm for arm, same in runs.items() if len(same) == planned[name, arm]}
     return EnvironmentFindings(
         environment=environment,
+        level=LEVELS.get(name),
         results=tuple(
             _result(environment, same, planned[name, arm]) for arm, same in runs.items() if arm not in VARIED_ARMS
         ),
@@ -201,6 +214,7 @@ def _result(environment: Environment, runs: Sequence[Record], n_planned: int) ->
         steps_to_threshold=float(np.median(steps)),
         n_solved=int(np.isfinite(steps).sum()),
         seconds=float(np.median([r.seconds for r in runs])),
+        seconds_to_level=seconds_to(LEVELS[environment.name], runs) if environment.name in LEVELS else None,
     )
 
 

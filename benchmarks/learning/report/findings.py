@@ -39,6 +39,7 @@ class ArmResult:
     :param steps_to_threshold: median over the runs of the steps until solved; infinite if most runs never solved it
     :param n_solved: number of runs that solved the environment
     :param seconds: median wall time of a run
+    :param seconds_to_level: median over the runs of the seconds until the environment's level; ``None`` without one
     """
 
     arm: str
@@ -49,6 +50,7 @@ class ArmResult:
     steps_to_threshold: float
     n_solved: int
     seconds: float
+    seconds_to_level: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +172,7 @@ class EnvironmentFindings:
     """Findings on one environment.
 
     :param environment: the environment
+    :param level: a return that good runs reach, to compare the seconds until it; ``None``: no such return
     :param results: metrics of each arm with runs
     :param curves: learning curves of each main arm with runs
     :param comparisons: comparisons of the package's arms with the baselines
@@ -179,6 +182,7 @@ class EnvironmentFindings:
     """
 
     environment: Environment
+    level: float | None
     results: tuple[ArmResult, ...]
     curves: tuple[Band, ...]
     comparisons: tuple[Comparison, ...]

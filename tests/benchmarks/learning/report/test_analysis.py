@@ -101,6 +101,8 @@ def test_arm_result_by_hand() -> None:
     assert result.steps_to_threshold == EPISODE_LENGTH * (165 + 198) / 2
     assert result.n_solved == 3
     assert result.seconds == 61.5
+    # the level of 500 is above all of them
+    assert result.seconds_to_level == np.inf
 
 
 def test_p_values_are_corrected_for_the_comparisons_of_their_page(findings: Findings) -> None:

@@ -94,7 +94,7 @@ def test_single_run_has_no_interval() -> None:
     assert pages.estimate(result.area) == "−900"
     assert not findings_on(findings, "Pendulum-v1").curves
     assert result.steps_to_threshold == np.inf
-    assert "| `a2c` | 1 of 8 | −900 | −900 | never | 0 |" in pages.markdown(DETAILS, findings, [])
+    assert "| `a2c` | 1 of 8 | −900 | −900 | never | 0 | 60.0 | never |" in pages.markdown(DETAILS, findings, [])
 
 
 def test_page_has_the_settings_and_conditions_of_the_records(report: Path) -> None:
