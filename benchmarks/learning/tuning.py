@@ -128,7 +128,7 @@ def general_study() -> Study:
         search_spaces.general,
         GENERAL_GUESSES,
         DEVELOPMENT_RANGES,
-        n_trials=100,
+        n_trials=58,
         n_seeds=1,
         n_finalists=5,
         n_final_seeds=4,
