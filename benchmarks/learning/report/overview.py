@@ -153,7 +153,7 @@ def _curve(arm: str, environments: Mapping[str, Environment], runs: Mapping[str,
 
 def _curve_over_seconds(arm: str, environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> Band:
     """Average the same curves by seconds; a run that has ended keeps its last value."""
-    longest = max(run.seconds for by_arm in runs.values() for same in by_arm.values() for run in same)
+    longest = max(run.seconds for name in environments for each in OUT_OF_THE_BOX for run in runs[name][each])
     at = np.geomspace(1.0, longest, N_SECONDS)
     curves = []
     for name, environment in environments.items():
