@@ -24,17 +24,18 @@ _FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_en
 
 hyperparams: dict[str, dict[str, Any]] = {
     "default": {
-        "n_timesteps": 1_000_000,
+        "n_timesteps": 100_000,
         "policy": "MlpPolicy",
-        "n_envs": 4,
-        "normalize": {"norm_reward": False},
-        "learning_rate": 5e-4,
-        "critic_learning_rate": 1e-3,
+        "n_envs": 1,
+        "normalize": {"norm_reward": True},
+        "learning_rate": "lin_0.000635",
+        "critic_learning_rate": "lin_0.00175",
         "gamma": 0.99,
-        "n_steps": 5,
-        "reward_scale": 0.1,
+        "n_steps": 2,
+        "reward_scale": 1.0,
+        "ent_coef": 1.16e-05,
         **_FIXED_LENGTH_ROLLOUTS,
-        "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [64, 64], "ortho_init": True},
+        "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [64, 64], "ortho_init": True, "log_std_init": -1.0},
     },
     "atari": {
         "n_timesteps": 10_000_000,
@@ -174,7 +175,7 @@ hyperparams: dict[str, dict[str, Any]] = {
 }
 """settings by environment in RL Zoo's format: ``--conf-file sb3_a2c_td.hyperparams.tda2c``"""
 
-FOR_CONTINUOUS_ACTIONS: dict[str, Any] = {"learning_rate": 1e-4}
+FOR_CONTINUOUS_ACTIONS: dict[str, Any] = {"learning_rate": "lin_7.75e-05"}
 """what the general setting replaces in ``"default"`` for continuous actions"""
 _DEFAULTS = ("default", "atari")
 """entries that are not for a particular environment"""
