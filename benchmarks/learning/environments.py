@@ -113,7 +113,7 @@ DEVELOPMENT_ENVIRONMENTS = (
     Environment("HalfCheetah-v5", n_steps=100_000, n_seeds=10, solved=4800.0, is_continuous=True),
     Environment("MountainCarContinuous-v0", n_steps=100_000, n_seeds=10, solved=90.0, is_continuous=True),
 )
-"""environments on which the general setting was chosen; all arms have an ``MlpPolicy``"""
+"""environments of the study for one general setting; all arms have an ``MlpPolicy``"""
 HELD_OUT_ENVIRONMENTS = (
     Environment("InvertedDoublePendulum-v5", n_steps=100_000, n_seeds=10, solved=9100.0, is_continuous=True),
     Environment("Reacher-v5", n_steps=100_000, n_seeds=10, solved=-3.75, is_continuous=True),
@@ -126,7 +126,7 @@ HELD_OUT_ENVIRONMENTS = (
     Environment("MinAtar/SpaceInvaders-v1", n_steps=100_000, n_seeds=10, solved=50.0),
     Environment("MiniGrid-DoorKey-5x5-v0", n_steps=100_000, n_seeds=10, solved=0.9),
 )
-"""environments that no study saw before the general setting was chosen"""
+"""environments that no study may use: the general setting is to be judged on them"""
 PARTIALLY_OBSERVED_ENVIRONMENTS = (
     Environment("sb3_a2c_td/CartPoleWithoutVelocities-v0", n_steps=150_000, n_seeds=5, solved=400.0),
     Environment("sb3_a2c_td/TMaze-v0", n_steps=100_000, n_seeds=5, solved=0.9),

@@ -147,6 +147,8 @@ def _run_rank(connection: Connection, rank: int, size: int, n_envs: int, init_me
             start = time.perf_counter()
             model.learn(n_steps, callback=lambda locals_, globals_: True, reset_num_timesteps=False)
             connection.send(time.perf_counter() - start)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _training_speed(connections: Sequence[Connection], n_steps: int) -> float:

@@ -188,8 +188,7 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
     """Return settings for ``TDA2C(env=env, **recommended(env))``.
 
     For an environment in :data:`hyperparams` they are tuned, for ``hyperparams[env]["n_timesteps"]`` steps in what
-    :func:`recommended_env` makes. For all others they are the general setting, ``"default"``: one for discrete and
-    continuous actions, chosen on 13 environments with one copy of each.
+    :func:`recommended_env` makes. For all others they are the general setting, ``"default"``, which is not tuned.
 
     :param env: the environment, or its name. With an environment, the policy fits its observations, which are
         normalized if they are vectors; with a name, the general setting is for vectors. ``"atari"``: settings for Atari
@@ -269,6 +268,9 @@ def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _name(env: gym.Env[Any, Any] | VecEnv) -> str:
     """Return the name of an environment; an empty one if it has none."""
+    if isinstance(env, VecEnv) and not env.has_attr("spec"):
+        # compiled environments
+        return ""
     spec = env.get_attr("spec")[0] if isinstance(env, VecEnv) else env.spec
     return spec.id if spec is not None else ""
 

@@ -17,6 +17,7 @@ from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONME
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.training import make_env, make_model
 from sb3_a2c_td import TDA2C, recommended, recommended_env
+from sb3_a2c_td.compiled.making import make_compiled_vec_env
 from sb3_a2c_td.hyperparams.tda2c import FOR_CONTINUOUS_ACTIONS, hyperparams
 from tests.algorithms.comparing import assert_same_parameters
 from tests.benchmarks.learning.environments import with_monitors
@@ -168,6 +169,7 @@ def test_continuous_actions_have_a_smaller_actor_rate() -> None:
 def test_an_environment_gets_the_settings_of_its_name() -> None:
     for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1")):
         assert recommended(env) == recommended("Acrobot-v1")
+    assert recommended(make_compiled_vec_env("sb3_a2c_td/Acrobot-v1", 2, seed=0)) == recommended()
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,8 @@ def main(names: str, rank: str, size: str, folder: str) -> None:
     )
     results = {name: SCENARIOS[name](Path(folder)) for name in names.split(",")}
     (Path(folder) / f"rank{rank}.pkl").write_bytes(pickle.dumps(results))
+    # a rank that exits with a process group can be aborted: its threads still run
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
