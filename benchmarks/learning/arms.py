@@ -128,6 +128,11 @@ ARMS = {
             settings_of=A2C_ZOO,
         ),
         Arm(
+            "a2c-tuned",
+            "SB3's A2C with settings tuned in the same way as those of `tda2c-tuned`",
+            settings_of=tuned_settings(STUDIES / "a2c"),
+        ),
+        Arm(
             "a2c-td0",
             "SB3's A2C as a one-step method: λ = 0, Adam at 1e-3, separate features extractors, no clipping",
             Settings(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 Scores = np.ndarray | Sequence[np.ndarray]
 """One sample ``(n_runs,)``, or a list of samples with one per environment."""
@@ -152,6 +152,23 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     result = np.empty(len(p_values))
     result[order] = np.minimum(corrected, 1.0)
     return result
+
+
+def expected_best(scores: np.ndarray) -> np.ndarray:
+    r"""Compute the expected best score of k of the scores, drawn without replacement, for each k.
+
+    The i-th smallest of n scores is the best of :math:`\binom{i - 1}{k - 1}` of the :math:`\binom{n}{k}` choices.
+
+    Source: Dodge et al., *Show Your Work: Improved Reporting of Experimental Results* (EMNLP 2019),
+    https://arxiv.org/abs/1909.03004; there with replacement.
+
+    :param scores: scores of trials, ``(n,)``
+    :return: for k from 1 to n, ``(n,)``
+    """
+    n = len(scores)
+    ranks, k = np.arange(1, n + 1), np.arange(1, n + 1)[:, None]
+    is_best = special.comb(ranks - 1, k - 1) / special.comb(n, k)
+    return np.asarray(is_best @ np.sort(scores))
 
 
 def performance_profile(

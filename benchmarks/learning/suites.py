@@ -39,6 +39,7 @@ class Suite:
     :param arms: the arms
     :param environments: the environments
     :param runs: folder of the records
+    :param first_seed: number of the first run of each arm
     """
 
     name: str
@@ -46,6 +47,7 @@ class Suite:
     arms: tuple[Arm, ...]
     environments: tuple[Environment, ...]
     runs: Path = RESULTS / "runs"
+    first_seed: int = 0
 
     def jobs(self, n_seeds: int | None = None) -> list[Job]:
         """Return the jobs sorted by seed, so that the first ones form a small benchmark.
@@ -57,9 +59,12 @@ class Suite:
             for environment in self.environments
             for arm in self.arms
             if (settings := arm.settings_on(environment)) is not None
-            for seed in range(environment.n_seeds if n_seeds is None else n_seeds)
+            for seed in self._seeds(environment.n_seeds if n_seeds is None else n_seeds)
         ]
         return sorted(jobs, key=lambda job: job.seed)
+
+    def _seeds(self, n_seeds: int) -> range:
+        return range(self.first_seed, self.first_seed + n_seeds)
 
 
 def _arms(names: Sequence[str]) -> tuple[Arm, ...]:
@@ -75,6 +80,7 @@ MAIN_ARMS = (
     "tda2c-tuned-first",
     "tda2c-double-softmax",
     "a2c",
+    "a2c-tuned",
     "a2c-zoo",
     "a2c-td0",
     "ppo-zoo",
@@ -107,8 +113,8 @@ SUITES = {
         ),
         Suite(
             "development",
-            "the same on the environments that the general setting was chosen on",
-            _arms(OUT_OF_THE_BOX_ARMS),
+            "TDA2C and A2C out of the box, on the environments that the general setting was chosen on",
+            _arms([arm for arm in OUT_OF_THE_BOX_ARMS if arm != "ppo"]),
             # on MinAtar's Breakout, the arms of the main suite have another policy
             tuple(environment for environment in DEVELOPMENT_ENVIRONMENTS if environment != FLAT_BREAKOUT),
         ),
@@ -123,6 +129,18 @@ SUITES = {
             "A2C with the settings of tda2c-tuned and different returns: is one step ever better than several?",
             tuple(arm for arm in MATCHED_ARMS.values() if arm.name != "a2c-matched"),
             tuple(replace(ENVIRONMENTS[name], n_seeds=5) for name in ABLATION_ENVIRONMENTS),
+        ),
+        Suite(
+            "fresh",
+            "new seeds for the comparisons whose verdicts changed when the rule became stricter",
+            (
+                ARMS["tda2c-tuned"],
+                ARMS["a2c"],
+                replace(ARMS["a2c-td0"], settings_of={"MinAtar/Breakout-v1": None}),
+            ),
+            tuple(replace(ENVIRONMENTS[name], n_seeds=20) for name in ("LunarLander-v3", "MinAtar/Breakout-v1")),
+            runs=RESULTS / "fresh",
+            first_seed=10,
         ),
         Suite(
             "sensitivity",

@@ -13,7 +13,7 @@ from benchmarks.learning import statistics
 from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
 from benchmarks.learning.curves import curve_grid, curve_window, final_score, learning_curve, steps_to_threshold
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
-from benchmarks.learning.records import Record
+from benchmarks.learning.records import Record, load_all
 from benchmarks.learning.report.findings import (
     Ablation,
     ArmResult,
@@ -23,6 +23,7 @@ from benchmarks.learning.report.findings import (
     Difference,
     EnvironmentFindings,
     Findings,
+    StudyFindings,
     Verdict,
 )
 from benchmarks.learning.report.metrics import METRICS, Runs, generator, scores
@@ -30,6 +31,7 @@ from benchmarks.learning.report.overview import (
     A2C,
     FIRST_PAGE,
     GENERAL,
+    MATCHED_A2C,
     PPO,
     RANDOM,
     REFERENCE,
@@ -39,6 +41,7 @@ from benchmarks.learning.report.overview import (
     overview,
     seconds_to,
 )
+from benchmarks.learning.report.studies import load_studies
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES
 from benchmarks.speed.throughput import Measurement, from_records
@@ -46,14 +49,15 @@ from benchmarks.speed.throughput import Measurement, from_records
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
 COMPARISONS = {
     GENERAL: (A2C, PPO),
-    TUNED: (TUNED_A2C, "a2c-matched", A2C, "a2c-zoo", "a2c-td0", "ppo-zoo"),
+    TUNED: (TUNED_A2C, MATCHED_A2C, A2C, "a2c-zoo", "a2c-td0", "ppo-zoo"),
     REFERENCE: (A2C, "a2c-zoo", "a2c-td0", "ppo-zoo"),
 }
 """baselines that each of the package's arms is compared with"""
 GOAL_BASELINES = (A2C, "a2c-zoo", "a2c-td0")
 GOAL_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
-CURVES = (*(arm for arm in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS) if arm != RANDOM), "a2c-matched")
+CURVES = (*(arm for arm in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS) if arm != RANDOM), MATCHED_A2C)
 """arms with learning curves"""
+FRESH = SUITES["fresh"]
 LEVELS = {
     "CartPole-v1": 400.0,
     "Acrobot-v1": -100.0,
@@ -85,11 +89,30 @@ def reported_environments() -> list[Environment]:
     return list({environment.name: environment for environment in (*reported, *ENVIRONMENTS.values())}.values())
 
 
+def analyse_folder(results: Path) -> Findings:
+    """Analyse all results of the benchmark.
+
+    :param results: folder of the results
+    :raises ValueError: as :func:`analyse` does
+    """
+    throughput = results / "throughput-cpu.json"
+    return analyse(
+        load_all(results / "runs"),
+        reported_environments(),
+        plan(),
+        json.loads(throughput.read_text()) if throughput.exists() else None,
+        load_all(results / "fresh"),
+        load_studies(results / "studies"),
+    )
+
+
 def analyse(
     records: Iterable[Record],
     environments: Sequence[Environment],
     planned: Plan,
     throughput: Mapping[str, Any] | None = None,
+    fresh: Iterable[Record] = (),
+    studies: Sequence[StudyFindings] = (),
 ) -> Findings:
     """Analyse the runs.
 
@@ -99,10 +122,13 @@ def analyse(
     :param environments: environments of the benchmark, in the order of the report
     :param planned: the planned runs
     :param throughput: result of ``python -m benchmarks throughput``, or ``None``
+    :param fresh: the runs of the suite ``fresh``
+    :param studies: the studies
     :raises ValueError: if runs of one arm on one environment differ in their settings
     """
     by_name = {environment.name: environment for environment in environments}
     kept, excluded = _select(records, by_name, planned)
+    kept_fresh = list(fresh)
     runs = {name: _by_arm(kept, name) for name in by_name}
     findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()])
     found = overview(by_name, findings, runs)
@@ -114,19 +140,16 @@ def analyse(
             *_comparison_checks(findings, planned),
             *_cartpole_checks(runs.get("CartPole-v1", {}), planned),
         ),
+        fresh=tuple(_compare_fresh(kept_fresh)),
+        studies=tuple(studies),
         planned=dict(planned),
         n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
         excluded=tuple(excluded),
-        hours=sum(record.seconds for record in kept) / 3600,
-        conditions=_conditions(kept),
+        hours=sum(record.seconds for record in (*kept, *kept_fresh)) / 3600,
+        conditions=_conditions([*kept, *kept_fresh]),
         throughput=tuple(_measurements(throughput)),
         throughput_conditions={name: value for name, value in (throughput or {}).items() if name != "results"},
     )
-
-
-def load_throughput(path: Path) -> dict[str, Any] | None:
-    """Read the result of ``python -m benchmarks throughput``; ``None`` if the file does not exist."""
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _select(
@@ -245,20 +268,49 @@ def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool
     return Comparison(environment, arm, baseline, len(ours), len(theirs), is_complete, differences)
 
 
+def _compare_fresh(records: Sequence[Record]) -> list[Comparison]:
+    """Compare the tuned arm with the baselines of the suite ``fresh``."""
+    comparisons = []
+    for environment in FRESH.environments:
+        runs = _by_arm(records, environment.name)
+        complete = {arm for arm, same in runs.items() if len(same) == environment.n_seeds}
+        comparisons += [
+            _compare(runs[TUNED], runs[baseline], is_complete=complete >= {TUNED, baseline})
+            for baseline in runs
+            if baseline != TUNED and len(runs.get(TUNED, ())) > 1 and len(runs[baseline]) > 1
+        ]
+    return _corrected_together(comparisons)
+
+
 def _corrected(findings: Sequence[EnvironmentFindings]) -> list[EnvironmentFindings]:
-    """Correct the p-values of the comparisons by each metric for their number on the page that shows them."""
+    """Correct the p-values of all comparisons for the number of those on the page that shows them."""
     comparisons = [comparison for each in findings for comparison in each.comparisons]
-    on_first_page = [(comparison.arm, comparison.baseline) in FIRST_PAGE for comparison in comparisons]
-    for is_first in (True, False):
-        family = [k for k, is_on_it in enumerate(on_first_page) if is_on_it == is_first]
-        for metric in METRICS:
-            p_values = np.array([comparisons[k].by_metric[metric].p_value for k in family])
-            for k, corrected_p in zip(family, statistics.holm(p_values).tolist(), strict=True):
-                difference = replace(comparisons[k].by_metric[metric], corrected_p=corrected_p)
-                by_metric = comparisons[k].by_metric | {metric: difference}
-                comparisons[k] = replace(comparisons[k], by_metric=by_metric)
-    rest = iter(comparisons)
-    return [replace(each, comparisons=tuple(next(rest) for _ in each.comparisons)) for each in findings]
+    on_first_page = [comparison for comparison in comparisons if (comparison.arm, comparison.baseline) in FIRST_PAGE]
+    others = [comparison for comparison in comparisons if comparison not in on_first_page]
+    corrected = {
+        (comparison.environment, comparison.arm, comparison.baseline): comparison
+        for page in (on_first_page, others)
+        for comparison in _corrected_together(page)
+    }
+    return [
+        replace(each, comparisons=tuple(corrected[each.environment.name, c.arm, c.baseline] for c in each.comparisons))
+        for each in findings
+    ]
+
+
+def _corrected_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct the p-values by each metric for the number of these comparisons."""
+    corrected = list(comparisons)
+    for metric in METRICS:
+        p_values = statistics.holm(np.array([each.by_metric[metric].p_value for each in corrected])).tolist()
+        differences = [
+            replace(each.by_metric[metric], corrected_p=p) for each, p in zip(corrected, p_values, strict=True)
+        ]
+        corrected = [
+            replace(each, by_metric=each.by_metric | {metric: difference})
+            for each, difference in zip(corrected, differences, strict=True)
+        ]
+    return corrected
 
 
 def _ablate(changed: Sequence[Record], reference: Sequence[Record], is_complete: bool) -> Ablation:

@@ -1,15 +1,17 @@
 """Figures of the report, legible on a page and on a phone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.learning.report.findings import Band, EnvironmentFindings, Findings, Overview
-from benchmarks.learning.report.overview import RANDOM, REFERENCE
+from benchmarks.learning.report.findings import Band, EnvironmentFindings, Findings, Overview, StudyFindings
+from benchmarks.learning.report.overview import RANDOM, REFERENCE, TUNED, TUNED_A2C
 from benchmarks.learning.statistics import Estimate
 from benchmarks.speed import throughput
 
@@ -74,6 +76,9 @@ def draw_all(findings: Findings) -> dict[str, Figure]:
                 figures[f"curves-{file_name(each)}"] = curves(each)
             if each.ablations:
                 figures[f"ablation-{file_name(each)}"] = ablations(each)
+        compared = compared_studies(findings)
+        if compared:
+            figures["studies"] = studies(compared)
         if findings.throughput:
             figures["throughput"] = throughput.draw(findings.throughput)
         return figures
@@ -132,6 +137,32 @@ def overview(found: Overview) -> Figure:
     over_steps.set(xlabel="environment steps", ylabel="normalised return")
     over_seconds.set(xlabel="seconds")
     _legend_below(figure, ncols=4)
+    return figure
+
+
+def compared_studies(findings: Findings) -> dict[str, list[StudyFindings]]:
+    """Return the studies of TDA2C and of A2C by environment, where there are both."""
+    by_environment: dict[str, list[StudyFindings]] = {}
+    for study in findings.studies:
+        if study.arm in (TUNED, TUNED_A2C):
+            by_environment.setdefault(study.environments[0], []).append(study)
+    return {name: both for name, both in by_environment.items() if len(both) == 2}
+
+
+def studies(compared: Mapping[str, Sequence[StudyFindings]]) -> Figure:
+    """Draw the expected score of the best of k trials of each study, a panel per environment."""
+    n_columns = 3
+    n_rows = math.ceil(len(compared) / n_columns)
+    figure = Figure(figsize=(1.5 * WIDTH, 0.6 + 2.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
+    for panel, (name, both) in zip(panels, compared.items(), strict=False):
+        for study in both:
+            label = LABELS[study.arm] if panel is figure.axes[0] else None
+            panel.plot(np.arange(1, study.n_trials + 1), study.best_of, label=label, **LINE_STYLES[study.arm])
+        panel.set(title=name, xlabel="trials", ylabel="area")
+    for unused in figure.axes[len(compared) :]:
+        unused.set_axis_off()
+    _legend_below(figure)
     return figure
 
 

@@ -202,6 +202,28 @@ class EnvironmentFindings:
         return next((variation for variation in self.variations if variation.arm == arm), None)
 
 
+@dataclass(frozen=True, eq=False)
+class StudyFindings:
+    """Budget and result of a study.
+
+    :param arm: the arm that has its settings
+    :param environments: names of its environments
+    :param n_trials: number of settings that were tried
+    :param n_runs: number of runs, with those of the finalists
+    :param core_hours: hours of one core; ``None`` if they were not recorded
+    :param score: mean score of the chosen settings on new seeds: the area, or for several environments the scaled one
+    :param best_of: expected score of the best of k trials, for each k, ``(n_trials,)``
+    """
+
+    arm: str
+    environments: tuple[str, ...]
+    n_trials: int
+    n_runs: int
+    core_hours: float | None
+    score: float
+    best_of: np.ndarray
+
+
 @dataclass(frozen=True)
 class OverviewRow:
     """Verdicts and seconds on one environment.
@@ -228,6 +250,7 @@ class Overview:
 
     :param rows: one row per environment
     :param held_out: the held-out environments on which all arms with one setting have runs
+    :param matched: environments by the verdict on the tuned settings, against A2C with the same settings
     :param improvement: over these, the mean probability that a run with the general setting has a larger area than one
         of a baseline, by baseline
     :param over_steps: over these, the normalised learning curve of each arm with one setting
@@ -236,6 +259,7 @@ class Overview:
 
     rows: tuple[OverviewRow, ...]
     held_out: tuple[str, ...]
+    matched: dict[Verdict, list[str]]
     improvement: dict[str, Estimate]
     over_steps: tuple[Band, ...]
     over_seconds: tuple[Band, ...]
@@ -262,6 +286,8 @@ class Findings:
     :param environments: findings on each environment with runs
     :param overview: the first page
     :param checks: the goals
+    :param fresh: comparisons on seeds that were run after the verdicts on the others were known
+    :param studies: the studies
     :param planned: number of planned runs by environment and arm
     :param n_runs: number of finished runs by environment and arm
     :param excluded: unplanned runs with the reason of their exclusion
@@ -274,6 +300,8 @@ class Findings:
     environments: tuple[EnvironmentFindings, ...]
     overview: Overview
     checks: tuple[Check, ...]
+    fresh: tuple[Comparison, ...]
+    studies: tuple[StudyFindings, ...]
     planned: dict[tuple[str, str], int]
     n_runs: dict[tuple[str, str], int]
     excluded: tuple[str, ...]

@@ -24,9 +24,9 @@ GENERAL, REFERENCE, A2C, PPO = OUT_OF_THE_BOX = ("tda2c-general", "tda2c", "a2c"
 """arms with one setting for all environments"""
 TIMED = (GENERAL, A2C, PPO)
 """arms whose seconds are shown"""
-TUNED, TUNED_A2C = "tda2c-tuned", "a2c-tuned"
+TUNED, TUNED_A2C, MATCHED_A2C = "tda2c-tuned", "a2c-tuned", "a2c-matched"
 RANDOM = "random"
-FIRST_PAGE = ((GENERAL, A2C), (GENERAL, PPO), (TUNED, TUNED_A2C))
+FIRST_PAGE = ((GENERAL, A2C), (GENERAL, PPO), (TUNED, TUNED_A2C), (TUNED, MATCHED_A2C))
 """comparisons on the first page"""
 HELD_OUT = tuple(environment.name for environment in HELD_OUT_ENVIRONMENTS)
 MIN_LEARNED = 0.05
@@ -54,6 +54,7 @@ def overview(
     return Overview(
         rows=rows,
         held_out=tuple(complete),
+        matched=_by_verdict(findings, TUNED, MATCHED_A2C),
         improvement={
             baseline: statistics.probability_of_improvement(
                 areas[GENERAL], areas[baseline], generator("held-out", baseline)
@@ -113,7 +114,7 @@ def seconds_to(level: float, runs: Sequence[Record]) -> float:
 
 
 def _row(findings: EnvironmentFindings, runs: Runs) -> OverviewRow:
-    comparisons = [findings.comparison(*pair) for pair in FIRST_PAGE]
+    comparisons = [findings.comparison(*pair) for pair in FIRST_PAGE[:3]]
     verdicts = [None if comparison is None else comparison.verdict for comparison in comparisons]
     return OverviewRow(
         environment=findings.environment.name,
@@ -123,6 +124,16 @@ def _row(findings: EnvironmentFindings, runs: Runs) -> OverviewRow:
         against_tuned_a2c=verdicts[2],
         seconds=_seconds(findings.environment, runs),
     )
+
+
+def _by_verdict(findings: Sequence[EnvironmentFindings], arm: str, baseline: str) -> dict[Verdict, list[str]]:
+    """Group environments by the verdict on an arm against a baseline."""
+    names: dict[Verdict, list[str]] = {}
+    for each in findings:
+        comparison = each.comparison(arm, baseline)
+        if comparison is not None:
+            names.setdefault(comparison.verdict, []).append(each.environment.name)
+    return names
 
 
 def _seconds(environment: Environment, runs: Runs) -> dict[str, float]:

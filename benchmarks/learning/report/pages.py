@@ -57,7 +57,7 @@ def markdown(name: str, findings: Findings, drawn: Sequence[str]) -> str:
     def figure(each: str, alt: str) -> str:
         return f"![{alt}]({FIGURES.as_posix()}/{each}.svg)\n" if each in drawn else ""
 
-    return _templates().get_template(f"{name}.jinja").render(findings=findings, figure=figure)
+    return _templates().get_template(f"{name}.jinja").render(findings=findings, figure=figure, drawn=drawn)
 
 
 def html(page: str, folder: Path) -> str:
@@ -192,6 +192,7 @@ def _templates() -> Environment:
         "suites": [suite.name for suite in analysis.REPORTED],
         "COMPARISONS": analysis.COMPARISONS,
         "METRICS": list(METRICS),
+        "MATCHED": list(MATCHED_ARMS),
         "VARIED": list(VARIED_ARMS),
         "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,

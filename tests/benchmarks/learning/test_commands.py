@@ -93,8 +93,7 @@ def test_run_reports_failures(tmp_path: Path) -> None:
 
 def test_report_writes_the_pages(tmp_path: Path) -> None:
     save_with_current_settings(runs_at("CartPole-v1", "a2c", [100.0, 101.0]), tmp_path / "runs")
-    folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs")]
-    run("report", *folders, "--throughput", str(tmp_path / "missing.json"))
+    run("report", "--results", str(tmp_path), "--output", str(tmp_path / "docs"))
     page = (tmp_path / "docs/benchmark_details.md").read_text()
     assert "| `a2c` | 2 of 20 |" in page
     assert "Not measured." in page
@@ -104,11 +103,11 @@ def test_report_writes_the_pages(tmp_path: Path) -> None:
 def test_report_rejects_runs_with_outdated_settings(tmp_path: Path) -> None:
     for record in runs_at("CartPole-v1", "a2c", [100.0, 101.0]):
         save(record, tmp_path / "runs")
-    error = run("report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs"), exit_code=2)
+    error = run("report", "--results", str(tmp_path), "--output", str(tmp_path / "docs"), exit_code=2)
     assert "was run with other settings than a2c has now" in " ".join(re.sub("[│\n]", " ", error).split())
     assert not (tmp_path / "docs").exists()
 
 
 def test_report_requires_records(tmp_path: Path) -> None:
-    error = run("report", "--runs", str(tmp_path), exit_code=2)
+    error = run("report", "--results", str(tmp_path), exit_code=2)
     assert "has no records: train a suite" in " ".join(error.replace("│", "").split())

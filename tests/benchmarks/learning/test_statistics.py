@@ -11,6 +11,7 @@ from scipy import stats
 from benchmarks.learning.statistics import (
     Band,
     Estimate,
+    expected_best,
     holm,
     iqm,
     iqm_curve,
@@ -150,6 +151,12 @@ def test_holm_by_hand() -> None:
     # 4 x 0.01; 3 x 0.02; the larger of 2 x 0.025 and the one before it; 0.9
     np.testing.assert_allclose(holm(np.array([0.025, 0.9, 0.01, 0.02])), [0.06, 0.9, 0.04, 0.06])
     np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1.0, 1.0])
+
+
+def test_expected_best_matches_enumeration() -> None:
+    sample = np.array([3.0, -1.0, 4.0, 1.0, 5.0])
+    best = [np.mean([max(chosen) for chosen in itertools.combinations(sample, k)]) for k in range(1, 6)]
+    np.testing.assert_allclose(expected_best(sample), best)
 
 
 def test_random_permutations_match_all_permutations() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.learning.environments import ENVIRONMENTS, HELD_OUT_ENVIRONMENTS
 from benchmarks.learning.records import Record
 from benchmarks.learning.report.analysis import analyse
-from benchmarks.learning.report.findings import EnvironmentFindings, Findings
+from benchmarks.learning.report.findings import EnvironmentFindings, Findings, StudyFindings
 
 ROOT = Path(__file__).parents[4]
 THROUGHPUT = ROOT / "benchmarks/results/throughput-cpu.json"
@@ -101,9 +101,11 @@ def analyse_runs(
     records: Sequence[Record],
     planned: dict[tuple[str, str], int] = PLAN,
     throughput: dict[str, Any] | None = None,
+    fresh: Sequence[Record] = (),
+    studies: Sequence[StudyFindings] = (),
 ) -> Findings:
     """Analyse records on the environments of the benchmark."""
-    return analyse(records, list(REPORTED.values()), planned, throughput)
+    return analyse(records, list(REPORTED.values()), planned, throughput, fresh, studies)
 
 
 def findings_on(findings: Findings, environment: str) -> EnvironmentFindings:

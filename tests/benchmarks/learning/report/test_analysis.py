@@ -10,8 +10,10 @@ from benchmarks.learning.report.overview import seconds_to
 from tests.benchmarks.learning.report.made_up_runs import (
     EPISODE_LENGTH,
     N_RUNS,
+    PLAN,
     all_records,
     analyse_runs,
+    around,
     findings_on,
     run_of,
     runs_at,
@@ -113,6 +115,28 @@ def test_p_values_are_corrected_for_the_comparisons_of_their_page(findings: Find
     for family in (first_page, others):
         clearest = min(family, key=lambda comparison: comparison.area.p_value)
         assert clearest.area.corrected_p == pytest.approx(clearest.area.p_value * len(family))
+
+
+def test_fresh_seeds_are_compared_by_themselves() -> None:
+    levels = {"tda2c-tuned": 100.0, "a2c": 50.0, "a2c-td0": 100.0}
+    fresh = [run for arm, level in levels.items() for run in runs_at("LunarLander-v3", arm, around(level, n_runs=20))]
+    to_a2c, to_td0 = analyse_runs(all_records(), fresh=fresh).fresh
+    assert (to_a2c.baseline, to_a2c.verdict, to_a2c.n_runs) == ("a2c", Verdict.BETTER, 20)
+    assert to_a2c.area.corrected_p == pytest.approx(2 * to_a2c.area.p_value)
+    assert (to_td0.baseline, to_td0.verdict) == ("a2c-td0", Verdict.OPEN)
+    (one_missing,) = analyse_runs(all_records(), fresh=fresh[:39]).fresh
+    assert one_missing.verdict == Verdict.INCOMPLETE
+
+
+def test_environments_are_grouped_by_the_verdict_with_equal_settings() -> None:
+    levels = {"CartPole-v1": 300.0, "LunarLander-v3": 50.0, "Pendulum-v1": -300.0}
+    matched = [run for name, level in levels.items() for run in runs_at(name, "a2c-matched", around(level))]
+    planned = PLAN | {(name, "a2c-matched"): N_RUNS for name in levels}
+    assert analyse_runs(all_records() + matched, planned).overview.matched == {
+        Verdict.BETTER: ["CartPole-v1"],
+        Verdict.OPEN: ["LunarLander-v3"],
+        Verdict.WORSE: ["Pendulum-v1"],
+    }
 
 
 def test_ablations_have_their_verdicts(findings: Findings) -> None:

@@ -4,17 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning.records import load_all
 from benchmarks.learning.report import pages
-from benchmarks.learning.report.analysis import analyse, load_throughput, plan, reported_environments
+from benchmarks.learning.report.analysis import analyse_folder
 from benchmarks.learning.report.figures import draw_all
+from benchmarks.learning.report.findings import StudyFindings
 from benchmarks.learning.statistics import Estimate
 from tests.benchmarks.learning.report.made_up_runs import (
     LEVELS,
     N_RUNS,
+    PLAN,
     REPORTED,
     ROOT,
-    THROUGHPUT,
     all_records,
     analyse_runs,
     around,
@@ -79,6 +79,24 @@ def test_page_shows_the_sensitivity(report: Path) -> None:
     assert values["learning_rate-x0.5"] == "**−100**"
     assert values["n_steps-x2"] == "0.000"
     assert values["n_steps-x4"] == "–"
+
+
+def test_pages_show_studies_and_equal_settings(tmp_path: Path) -> None:
+    studies = [
+        StudyFindings(arm, ("CartPole-v1",), 3, 12, hours, 450.0, np.array([100.0, 200.0, 300.0]))
+        for arm, hours in (("tda2c-tuned", None), ("a2c-tuned", 1.25))
+    ]
+    matched = runs_at("CartPole-v1", "a2c-matched", around(300.0))
+    planned = PLAN | {("CartPole-v1", "a2c-matched"): N_RUNS}
+    first, details, _ = pages.write(analyse_runs(all_records() + matched, planned, studies=studies), tmp_path)
+    assert "in A2C, which keeps its own returns of five steps, TDA2C is: better on CartPole-v1." in first.read_text()
+    page = details.read_text()
+    assert "| `tda2c-tuned` | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
+    assert "| `a2c-tuned` | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
+    assert "](figures/benchmarks/studies.svg)" in page
+    assert (tmp_path / pages.FIGURES / "studies.svg").exists()
+    rows = page[page.index("## Settings or algorithm?") : page.index("## Tuning")]
+    assert "| `a2c-matched` | 300 [297, 303] | – | – |" in rows
 
 
 def test_unplanned_arm_is_not_compared() -> None:
@@ -157,8 +175,7 @@ def test_estimate_has_the_decimals_of_its_largest_number() -> None:
 
 @pytest.mark.slow
 def test_committed_report_matches_the_committed_records() -> None:
-    records = list(load_all(ROOT / "benchmarks/results/runs"))
-    findings = analyse(records, reported_environments(), plan(), load_throughput(THROUGHPUT))
+    findings = analyse_folder(ROOT / "benchmarks/results")
     drawn = list(draw_all(findings))
     for name in pages.PAGES:
         assert pages.markdown(name, findings, drawn) == (ROOT / "docs" / name).read_text()
