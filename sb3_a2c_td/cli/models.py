@@ -1,39 +1,60 @@
-"""Options that several commands share, and loading a model by them."""
+"""Models and environments that commands name."""
 
 import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C, UntrustedCheckpointError
+from sb3_a2c_td import TDA2C, UntrustedCheckpointError, registration
 from sb3_a2c_td.algorithms.normalizing import TRAINED
 from sb3_a2c_td.arguments import is_missing_gpu
+from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.export import Normalization, read_normalization
+from sb3_a2c_td.saving.checkpoints import read_attributes
 from sb3_a2c_td.saving.normalization import records_environments, saved_normalization_of
 
-N_EVAL_EPISODES = 20
 
-Zip = Annotated[Path, typer.Argument(metavar="ZIP", exists=True, dir_okay=False, help="The saved model.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of all random generators.")]
-Trusted = Annotated[
-    bool, typer.Option("--trusted", help="Also load what could run code. Use it only for files that you made.")
-]
-Normalize = Annotated[
-    Path | None,
-    typer.Option(
-        "--normalize",
-        metavar="PKL",
-        exists=True,
-        dir_okay=False,
-        help="Statistics that VecNormalize.save() wrote.",
-        show_default="those in the zip",
-    ),
-]
-NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalize observations.")]
+def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int = 1, seed: int | None = None) -> VecEnv:
+    """Make environments, compiled ones if the id is that of a compiled environment.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments
+    :param n_envs: how many copies
+    :param seed: seed of the first copy
+    :raises ValueError: if a compiled environment is given arguments
+    """
+    if env_id.startswith(registration.MINATAR_PREFIX):
+        registration.register_minatar()
+    if is_compiled(env_id) and not env_kwargs:
+        return make_compiled_vec_env(env_id, n_envs, seed)
+    return make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs)
+
+
+def make_recorded_env(path: Path, env_id: str | None, env_kwargs: dict[str, Any] | None, trusted: bool) -> VecEnv:
+    """Make the environment that a zip records, or another one.
+
+    :param path: the zip
+    :param env_id: the id of another environment
+    :param env_kwargs: other arguments
+    :param trusted: whether the file is trusted
+    :raises ValueError: if no id is given, and the zip records none, or one that imports a module and is not trusted
+    """
+    if env_id is not None:
+        return make_env(env_id, env_kwargs or {})
+    recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
+    if recorded is None:
+        raise ValueError(f"{path} does not record its environment: name it with --env")
+    recorded_id, recorded_kwargs = recorded["id"], recorded["kwargs"]
+    if ":" in recorded_id and not trusted:
+        raise ValueError(
+            f"{path} records the environment {recorded_id}, which would import a module: confirm it with "
+            f"--env {recorded_id}"
+        )
+    return make_env(recorded_id, recorded_kwargs if env_kwargs is None else env_kwargs)
 
 
 def available_device(device: str) -> str:

@@ -16,7 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from sb3_a2c_td.envs import registration
+from sb3_a2c_td import registration
 from sb3_a2c_td.vec_env.normalization import normalizable_keys
 
 _FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}

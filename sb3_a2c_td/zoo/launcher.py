@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sb3_a2c_td.envs import registration
+from sb3_a2c_td import registration
 from sb3_a2c_td.zoo import masks, shown
 
 ALGORITHMS = {

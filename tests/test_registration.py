@@ -2,15 +2,21 @@ import warnings
 
 import gymnasium as gym
 
+from sb3_a2c_td import registration
 from sb3_a2c_td.compiled import making
-from sb3_a2c_td.envs import registration
 
 
 def test_second_registration_changes_nothing() -> None:
-    env_ids = [*registration.TABULAR, *registration.PARTIALLY_OBSERVED, *making.ENVS]
+    env_ids = [*registration.TABULAR, *registration.PARTIALLY_OBSERVED, *registration.COMPILED]
     specs = [gym.spec(env_id) for env_id in env_ids]
     registration.register()
     assert all(gym.spec(env_id) is spec for env_id, spec in zip(env_ids, specs, strict=True))
+
+
+def test_compiled_environments_end_after_their_own_steps() -> None:
+    assert registration.COMPILED.keys() == making.ENVS.keys()
+    for env_id, (steps, _) in registration.COMPILED.items():
+        assert making.ENVS[env_id].max_episode_steps == steps
 
 
 def test_minatar_is_registered_once() -> None:

@@ -1,0 +1,277 @@
+"""What ``compare`` runs: trainings in processes, a table and a picture."""
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from statistics import fmean, median
+from types import FrameType
+from typing import Any
+
+import gymnasium as gym
+import torch as th
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from sb3_a2c_td import TDA2C, recommended
+from sb3_a2c_td.cli import outputs, usage_errors
+from sb3_a2c_td.cli.options import N_EVAL_EPISODES
+from sb3_a2c_td.faults import interrupts
+from sb3_a2c_td.hyperparams.tda2c import general_setting, policy_for
+
+PROCESSES = multiprocessing.get_context("spawn")
+N_REPORTS = 5
+STEPS_BETWEEN_CHECKS = 100
+"""the number of steps after which a process checks whether to stop"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An algorithm with settings.
+
+    :param label: its name in the table and the picture
+    :param file: the beginning of the names of its files
+    :param make: makes its model from an environment and a seed
+    """
+
+    label: str
+    file: str
+    make: Callable[[gym.Env[Any, Any], int], OnPolicyAlgorithm]
+
+
+def _general(env: gym.Env[Any, Any], seed: int) -> TDA2C:
+    return TDA2C(env=env, seed=seed, device="cpu", **general_setting(env.observation_space, env.action_space))
+
+
+def _tuned(env: gym.Env[Any, Any], seed: int) -> TDA2C:
+    return TDA2C(env=env, seed=seed, device="cpu", **recommended(env))
+
+
+def _with_defaults(algorithm: Callable[..., OnPolicyAlgorithm], env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+    return algorithm(policy_for(env.observation_space), env, seed=seed, device="cpu")
+
+
+ARMS = {
+    "general": Arm("TDA2C, general setting", "tda2c", _general),
+    "tuned": Arm("TDA2C, tuned settings", "tda2c_tuned", _tuned),
+    "reference": Arm("TDA2C, reference settings", "tda2c_reference", partial(_with_defaults, TDA2C)),
+    "a2c": Arm("SB3's A2C", "a2c", partial(_with_defaults, A2C)),
+    "ppo": Arm("SB3's PPO", "ppo", partial(_with_defaults, PPO)),
+}
+"""what can be compared, by the names of ``--arms``"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments
+    :param timesteps: environment steps of each training
+    :param arms: keys of :data:`ARMS`
+    :param seeds: the seeds of each arm
+    """
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    timesteps: int
+    arms: tuple[str, ...]
+    seeds: range
+
+    def make_env(self) -> gym.Env[Any, Any]:
+        """Make the environment."""
+        return gym.make(self.env_id, **self.env_kwargs)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of training one arm with one seed."""
+
+    arm: str
+    seed: int
+    timesteps: int
+    n_episodes: int
+    seconds: float
+    mean_return: float
+    """over ``N_EVAL_EPISODES`` episodes after training"""
+
+    @property
+    def file(self) -> str:
+        """The names of its files, without suffix."""
+        return f"{ARMS[self.arm].file}_{self.seed}"
+
+
+def run(comparison: Comparison, output: Path | None) -> None:
+    """Train all arms with all seeds, and show how they learned.
+
+    :param comparison: what to compare
+    :param output: the folder of the files; ``None``: a new one
+    """
+    stop = PROCESSES.Event()
+    with usage_errors.reported():
+        _check_supported(comparison)
+
+    received: list[int] = []
+
+    def stop_all(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        stop.set()
+        # the terminal may be closed
+        with suppress(OSError):
+            print("Stopping ...", file=sys.stderr)
+
+    with interrupts.handled_once(stop_all):
+        with usage_errors.reported():
+            stem = f"compare_{outputs.name_in_files(comparison.env_id)}"
+            folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
+        runs = _train_all(comparison, folder, stop)
+        print(_table(runs))
+        print("A few seeds: an impression, not a benchmark.")
+        print(f"Models: {folder}/*.zip")
+        _plot(runs, comparison.env_id, folder)
+    if received:
+        raise SystemExit(128 + received[0])
+
+
+def _check_supported(comparison: Comparison) -> None:
+    """Make each model once, so that an unsupported environment raises here rather than in a child process."""
+    env = comparison.make_env()
+    for arm in comparison.arms:
+        ARMS[arm].make(env, comparison.seeds[0])
+    env.close()
+
+
+def _train_all(comparison: Comparison, folder: Path, stop: Event) -> list[Run]:
+    """Train each arm with each seed in processes, until all are complete or were stopped; return those that began."""
+    n_processes = min(os.cpu_count() or 1, len(comparison.arms) * len(comparison.seeds))
+    with ProcessPoolExecutor(n_processes, PROCESSES, _initialize_process, (stop,)) as pool:
+        # a child ignores signals only after its initialization
+        with interrupts.blocked():
+            futures = [
+                pool.submit(_train, comparison, arm, seed, folder)
+                for seed in comparison.seeds
+                for arm in comparison.arms
+            ]
+        # on Windows, Ctrl-C is handled only between two waits
+        while wait(futures, timeout=1).not_done:
+            if stop.is_set():
+                for future in futures:
+                    future.cancel()
+        try:
+            return [future.result() for future in futures if not future.cancelled()]
+        except BaseException:
+            # if one child was killed, the pool waits for the end of the others
+            stop.set()
+            raise
+
+
+# In the child processes
+
+_stop: Event
+
+
+def _initialize_process(stop: Event) -> None:
+    # ignored and not only blocked, since code of the environment may unblock it
+    interrupts.leave_to_parent()
+    global _stop
+    _stop = stop
+
+
+def _train(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run:
+    """Train an arm on one thread, save the model and evaluate it."""
+    th.set_num_threads(1)
+    path = folder / f"{ARMS[arm].file}_{seed}"
+    env = Monitor(comparison.make_env(), str(path))
+    model = ARMS[arm].make(env, seed)
+    report = _ReportAndStop(f"{ARMS[arm].label}, seed {seed}", max(comparison.timesteps // N_REPORTS, 1))
+    start = time.perf_counter()
+    model.learn(comparison.timesteps, report)
+    seconds = time.perf_counter() - start
+    model.save(path)
+    env.close()
+    mean_return, _ = evaluate_policy(model, Monitor(comparison.make_env()), n_eval_episodes=N_EVAL_EPISODES)
+    assert isinstance(mean_return, float)
+    return Run(arm, seed, model.num_timesteps, len(env.get_episode_rewards()), seconds, mean_return)
+
+
+class _ReportAndStop(BaseCallback):
+    """Reports the progress of training, and stops it after a stop signal in the parent.
+
+    :param name: what is trained
+    :param report_freq: the number of steps between two reports
+    """
+
+    def __init__(self, name: str, report_freq: int) -> None:
+        super().__init__()
+        self._name = name
+        self._report_freq = report_freq
+
+    def _on_step(self) -> bool:
+        if self.n_calls % self._report_freq == 0:
+            # in one call, since several processes write at once
+            sys.stderr.write(f"{self._name}: {self.num_timesteps:,} steps\n")
+        return self.n_calls % STEPS_BETWEEN_CHECKS > 0 or not _stop.is_set()
+
+
+# Results
+
+
+def _by_arm(runs: list[Run]) -> dict[str, list[Run]]:
+    """Group the runs by arm; arms without runs are left out."""
+    grouped = {arm: [run for run in runs if run.arm == arm] for arm in ARMS}
+    return {arm: of_arm for arm, of_arm in grouped.items() if of_arm}
+
+
+def _table(runs: list[Run]) -> str:
+    table = Table("", box=box.MARKDOWN)
+    for header in (f"mean return, {N_EVAL_EPISODES} evaluation episodes", "by seed", "steps", "steps/s"):
+        table.add_column(header, justify="right")
+    for arm, of_arm in _by_arm(runs).items():
+        speed = median(run.timesteps / run.seconds for run in of_arm)
+        returns = [run.mean_return for run in of_arm]
+        n_steps = max(run.timesteps for run in of_arm)
+        by_seed = ", ".join(f"{each:.1f}" for each in returns)
+        table.add_row(ARMS[arm].label, f"{fmean(returns):.1f}", by_seed, f"{n_steps:,}", f"{speed:,.0f}")
+    console = Console(width=120)
+    with console.capture() as lines:
+        console.print(table)
+    # the box has edges of spaces above and below
+    return lines.get().strip()
+
+
+def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
+    picture = folder / "learning_curves.png"
+    with_episodes = _by_arm([run for run in runs if run.n_episodes > 0])
+    logs = {
+        ARMS[arm].label: [folder / f"{run.file}.monitor.csv" for run in of_arm] for arm, of_arm in with_episodes.items()
+    }
+    if not logs:
+        picture.unlink(missing_ok=True)
+        print("No training episode ended, so there are no learning curves: train for longer.")
+        return
+    # imported here, since that takes a second
+    from matplotlib.figure import Figure
+
+    from sb3_a2c_td.plotting.learning_curves import plot_mean_curves
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    over_steps, over_seconds = figure.subplots(1, 2, sharey=True)
+    plot_mean_curves(logs, ax=over_steps)
+    plot_mean_curves(logs, over="seconds", ax=over_seconds)
+    over_seconds.set_ylabel("")
+    figure.suptitle(f"{env_id}: mean and range over {len({run.seed for run in runs})} seeds")
+    figure.savefig(picture, dpi=150)
+    print(f"Learning curves: {picture}")

@@ -1,0 +1,331 @@
+"""What ``train`` runs: make the environments and the model, train, save, evaluate."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from tempfile import gettempdir
+from typing import Any
+
+import torch as th
+import yaml
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, recommended_env, train_resumably
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
+from sb3_a2c_td.cli import outputs, usage_errors
+from sb3_a2c_td.cli.models import available_device, make_env
+from sb3_a2c_td.engines.compilation import announced_compilation
+from sb3_a2c_td.faults import interrupts
+from sb3_a2c_td.hyperparams.tda2c import hyperparams, policy_for
+from sb3_a2c_td.version import __version__
+
+ALGORITHMS: dict[str, type[TDA2C]] = {"tda2c": TDA2C, "maskable": MaskableTDA2C, "recurrent": RecurrentTDA2C}
+SAVE_FREQ = 10_000
+"""steps between two saves under torchrun and with --resume, unless --save-freq says another number"""
+WANDB_PROJECT = "sb3-a2c-td"
+LOGS = "runs"
+"""the folder of the logs that Weights & Biases copies"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that the command line asks for.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments
+    :param timesteps: environment steps
+    :param algorithm: one of :data:`ALGORITHMS`
+    :param policy: the policy; ``None``: one that fits the observations
+    :param is_tuned: whether to use recommended settings
+    :param arguments: arguments of the algorithm's constructor that take precedence over these
+    :param n_envs: number of parallel environments; ``None``: that of the recommended settings, or 1
+    :param n_seeds: number of trainings with consecutive seeds
+    :param save: the zip; ``None``: a new file in this folder
+    :param save_freq: steps between two saves during training; ``None``: none
+    :param resumes: whether to continue the training in ``save``
+    :param eval_freq: steps between two evaluations during training; ``None``: none
+    :param n_eval_episodes: episodes of an evaluation; 0: no evaluation
+    :param is_tracked: whether to log to Weights & Biases
+    :param is_quiet: whether to print results only
+    :param options: all options of the command line, for the file next to the zip
+    """
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    timesteps: int
+    algorithm: str
+    policy: str | None
+    is_tuned: bool
+    arguments: dict[str, Any]
+    n_envs: int | None
+    n_seeds: int
+    save: Path | None
+    save_freq: int | None
+    resumes: bool
+    eval_freq: int | None
+    n_eval_episodes: int
+    is_tracked: bool
+    is_quiet: bool
+    options: dict[str, Any]
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the model and of its environments."""
+        return self.arguments.get("seed")
+
+    def with_seed(self, seed: int) -> "Training":
+        """Return one of several trainings.
+
+        :param seed: its seed
+        """
+        return replace(
+            self,
+            n_seeds=1,
+            arguments=self.arguments | {"seed": seed},
+            save=None if self.save is None else self.save.with_name(f"{self.save.name.removesuffix('.zip')}_{seed}"),
+            options=self.options | {"n_seeds": 1, "seed": seed},
+        )
+
+    def make_envs(self) -> VecEnv:
+        """Make the environments to train in."""
+        if self.is_tuned and self.env_id in hyperparams and self.n_envs is None and not self.env_kwargs:
+            return recommended_env(self.env_id, self.seed)
+        return make_env(self.env_id, self.env_kwargs, self.n_envs or 1, self.seed)
+
+    def make_model(self, make: Callable[..., TDA2C], env: VecEnv) -> TDA2C:
+        """Make the model.
+
+        :param make: the algorithm
+        :param env: the environments
+        """
+        arguments = (recommended(env) if self.is_tuned else {}) | self.arguments
+        policy = self.policy or arguments.pop("policy", policy_for(env.observation_space))
+        if self.algorithm == "recurrent":
+            policy = policy.replace("Policy", "LstmPolicy") if "Lstm" not in policy else policy
+        if self.is_tracked:
+            arguments.setdefault("tensorboard_log", LOGS)
+        arguments["policy_kwargs"] = with_classes(arguments.get("policy_kwargs") or {})
+        return make(policy, env, **arguments)
+
+
+def run(training: Training) -> None:
+    """Train, evaluate and save one model, or one for each seed.
+
+    :param training: what to train
+    """
+    if training.n_seeds == 1:
+        _run_one(training)
+        return
+    first = training.seed or 0
+    for seed in range(first, first + training.n_seeds):
+        print(f"Seed {seed}")
+        _run_one(training.with_seed(seed))
+
+
+def with_classes(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Replace the names of classes by the classes: those of ``torch.nn`` and ``torch.optim``, or ``module.Class``.
+
+    :param policy_kwargs: arguments of a policy
+    """
+    return {
+        name: _class(value) if isinstance(value, str) and name.endswith(("_fn", "_class")) else value
+        for name, value in policy_kwargs.items()
+    }
+
+
+def _class(name: str) -> Any:
+    if "." in name:
+        return resolve_name(name)
+    for module in (th.nn, th.optim):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise ValueError(f"--policy-kwargs: {name} is no class of torch.nn or torch.optim; write module.{name}")
+
+
+def _run_one(training: Training) -> None:
+    with ExitStack() as contexts:
+        with usage_errors.reported():
+            training = replace(training, arguments=_with_available_device(training.arguments))
+            wanted = None if training.save is None else _writable_zip(training.save)
+            if training.is_tracked:
+                contexts.enter_context(_tracked(training))
+            make: Callable[..., TDA2C] = ALGORITHMS[training.algorithm]
+            rank: int | None = None
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
+
+                device = training.arguments.get("device", "auto")
+                rank = contexts.enter_context(ranks.process_group(device, wanted))
+                make = partial(ranks.make_or_continue, wanted)
+            contexts.enter_context(interrupts.handled())
+            path: Path | None = None
+            if rank is None or rank == 0:
+                # train_resumably() reserves it itself
+                reservation = nullcontext(wanted) if training.resumes else _reserved_zip(wanted, training.env_id)
+                path = contexts.enter_context(reservation)
+            model = training.make_model(make, training.make_envs())
+            callbacks = _callbacks(training, model, path, rank)
+            eval_env = make_env(training.env_id, training.env_kwargs, seed=training.seed)
+        if path is not None:
+            _write_options(training, path)
+        if training.resumes:
+            assert path is not None
+            model, saved_to = _resume(training, model, path, callbacks), path
+        else:
+            saved_to = _train_and_save(training, model, path, rank, callbacks)
+        if rank is not None:
+            ranks.leave_together()
+        if saved_to is not None:
+            _evaluate(model, eval_env, training.n_eval_episodes, saved_to)
+        if saved_to != path:
+            raise SystemExit(1)
+
+
+def _with_available_device(arguments: dict[str, Any]) -> dict[str, Any]:
+    return arguments | {"device": available_device(arguments.get("device", "auto"))}
+
+
+@contextmanager
+def _tracked(training: Training) -> Iterator[None]:
+    """Log to Weights & Biases what is logged to TensorBoard."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise ValueError("--track needs two packages: pip install wandb tensorboard") from error
+    with wandb.init(project=WANDB_PROJECT, config=training.options, sync_tensorboard=True):
+        yield
+
+
+def _write_options(training: Training, path: Path) -> None:
+    """Write the options next to the zip, so that --config can train again."""
+    file = path.with_suffix(".yaml")
+    comment = f"# options of sb3-a2c-td {__version__}: sb3-a2c-td train --config {file.name}\n"
+    file.write_text(comment + yaml.safe_dump(training.options, sort_keys=False))
+
+
+def _reserved_zip(wanted: Path | None, env_id: str) -> AbstractContextManager[Path]:
+    if wanted is not None:
+        return outputs.replaced_file(wanted, "--save")
+    return outputs.new_file(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
+
+
+def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | None) -> list[BaseCallback]:
+    """Return the callbacks of a training; ranks other than 0 have none."""
+    if path is None:
+        return []
+    callbacks: list[BaseCallback] = []
+    if not training.is_quiet:
+        callbacks.append(PrintEpisodes())
+    save_freq = training.save_freq or (None if rank is None else SAVE_FREQ)
+    if save_freq is not None and not training.resumes:
+        callbacks.append(SaveEvery(save_freq, partial(model.save, path)))
+    if training.eval_freq is not None:
+        folder = str(path.with_suffix(""))
+        callbacks.append(
+            EvalCallback(
+                make_env(training.env_id, training.env_kwargs, seed=training.seed),
+                n_eval_episodes=training.n_eval_episodes,
+                # it counts its calls
+                eval_freq=max(1, training.eval_freq // model.n_envs),
+                log_path=folder,
+                best_model_save_path=folder,
+                verbose=not training.is_quiet,
+            )
+        )
+    return callbacks
+
+
+def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> TDA2C:
+    """Train in a way that the same command line continues after a kill."""
+    return train_resumably(
+        lambda: model,
+        training.timesteps,
+        path,
+        training.save_freq or SAVE_FREQ,
+        callbacks,
+        progress_bar=_shows_bar(training),
+    )
+
+
+def _shows_bar(training: Training) -> bool:
+    return sys.stdout.isatty() and not training.is_quiet
+
+
+def _train_and_save(
+    training: Training, model: TDA2C, path: Path | None, rank: int | None, callbacks: list[BaseCallback]
+) -> Path | None:
+    """Train a model and save it, even if a stop signal or an error ends training.
+
+    :param training: what to train
+    :param model: the model
+    :param path: the zip; ``None`` on ranks other than 0, which save and print nothing
+    :param rank: the rank under torchrun
+    :param callbacks: the callbacks
+    :return: the zip that was written
+    """
+    steps_left = max(0, training.timesteps - model.num_timesteps)
+    is_new = steps_left == training.timesteps
+    announced = announced_compilation() if path is not None and not training.is_quiet else nullcontext()
+    with interrupts.handled_once(), announced:
+        try:
+            model.learn(steps_left, callbacks, reset_num_timesteps=is_new, progress_bar=_shows_bar(training))
+            return None if path is None else _save(model, path)
+        except BaseException:
+            interrupts.ignore()
+            # the model is as it was after its last update
+            if path is not None and (rank is None or model.num_timesteps > 0):
+                saved_to = _save(model, path)
+                _report(f"\nStopped after {model.num_timesteps:,} steps. Saved to {saved_to}")
+            raise
+
+
+def _save(model: TDA2C, path: Path) -> Path:
+    """Save a model, in another place if it cannot be saved in the given one.
+
+    :param path: the zip
+    :return: the zip that was written
+    :raises OSError: if the model cannot be saved anywhere
+    """
+    try:
+        model.save(path)
+        return path
+    except OSError as error:
+        for find_folder in (Path.cwd, Path.home, gettempdir):
+            # a user may have no home
+            with (
+                suppress(OSError, RuntimeError),
+                outputs.new_file(path.stem, path.suffix, Path(find_folder())) as other_path,
+            ):
+                model.save(other_path)
+                _report(f"\n{error}. Saving in another place instead.")
+                return other_path
+        raise
+
+
+def _report(message: str) -> None:
+    # the terminal may be closed
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+
+
+def _evaluate(model: TDA2C, env: VecEnv, n_episodes: int, path: Path) -> None:
+    try:
+        if n_episodes > 0:
+            mean, std = evaluate_policy(model, env, n_eval_episodes=n_episodes)
+            print(f"Mean return of {n_episodes} evaluation episodes: {mean:.2f} +/- {std:.2f}")
+    finally:
+        print(f"Saved to {path}")
+
+
+def _writable_zip(save: Path) -> Path:
+    outputs.writable_folder(save.parent, "--save")
+    if save.is_dir():
+        raise ValueError(f"--save {save} is a folder; name a file in it")
+    return save if save.suffix == ".zip" else save.with_name(f"{save.name}.zip")
