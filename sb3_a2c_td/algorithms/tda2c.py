@@ -25,6 +25,7 @@ from sb3_a2c_td.algorithms.compiled_training import (
 )
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
+from sb3_a2c_td.algorithms.trained_on import recorded_env
 from sb3_a2c_td.arguments import (
     check_at_least_one,
     check_number,
@@ -240,6 +241,8 @@ class TDA2C(CollectingAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        if self.env is not None and self.trained_on is None:
+            self.trained_on = recorded_env(self.env)
         self._set_up_normalization()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)

@@ -43,7 +43,7 @@ def evaluate(
     from sb3_a2c_td.cli import models, usage_errors
 
     with usage_errors.reported():
-        vec_env = models.make_recorded_env(path, env, env_kwargs)
+        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted)
         model = models.load(path, vec_env, models.available_device(device), trusted)
         normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
         if normalization is not None:

@@ -1,5 +1,6 @@
 """Models and environments that commands name."""
 
+import json
 import re
 import sys
 import warnings
@@ -9,52 +10,78 @@ from typing import Any
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C, UntrustedCheckpointError, registration
+from sb3_a2c_td import (
+    TDA2C,
+    MaskableTDA2C,
+    RecurrentTDA2C,
+    SeparateMaskablePolicy,
+    SeparateRecurrentPolicy,
+    UntrustedCheckpointError,
+    registration,
+)
 from sb3_a2c_td.algorithms.normalizing import TRAINED
 from sb3_a2c_td.arguments import is_missing_gpu
 from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.export import Normalization, read_normalization
 from sb3_a2c_td.saving.checkpoints import read_attributes
+from sb3_a2c_td.saving.errors import MAX_MESSAGE, printable
 from sb3_a2c_td.saving.normalization import records_environments, saved_normalization_of
 
 
-def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int = 1, seed: int | None = None) -> VecEnv:
+def make_env(
+    env_id: str, env_kwargs: dict[str, Any], n_envs: int = 1, seed: int | None = None, render_mode: str | None = None
+) -> VecEnv:
     """Make environments, compiled ones if the id is that of a compiled environment.
 
     :param env_id: the environment's id
     :param env_kwargs: its arguments
     :param n_envs: how many copies
     :param seed: seed of the first copy
-    :raises ValueError: if a compiled environment is given arguments
+    :param render_mode: how to show it
     """
     if env_id.startswith(registration.MINATAR_PREFIX):
         registration.register_minatar()
+    if render_mode is not None:
+        return make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs | {"render_mode": render_mode})
     if is_compiled(env_id) and not env_kwargs:
         return make_compiled_vec_env(env_id, n_envs, seed)
     return make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs)
 
 
-def make_recorded_env(path: Path, env_id: str | None, env_kwargs: dict[str, Any] | None, trusted: bool) -> VecEnv:
+def make_recorded_env(
+    path: Path,
+    env_id: str | None,
+    env_kwargs: dict[str, Any] | None,
+    trusted: bool,
+    render_mode: str | None = None,
+) -> VecEnv:
     """Make the environment that a zip records, or another one.
 
     :param path: the zip
     :param env_id: the id of another environment
     :param env_kwargs: other arguments
     :param trusted: whether the file is trusted
+    :param render_mode: how to show the environment
     :raises ValueError: if no id is given, and the zip records none, or one that imports a module and is not trusted
     """
     if env_id is not None:
-        return make_env(env_id, env_kwargs or {})
+        return make_env(env_id, env_kwargs or {}, render_mode=render_mode)
     recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
-    if recorded is None:
-        raise ValueError(f"{path} does not record its environment: name it with --env")
-    recorded_id, recorded_kwargs = recorded["id"], recorded["kwargs"]
-    if ":" in recorded_id and not trusted:
+    if not recorded:
+        raise ValueError(f"{path} records no environment that Gymnasium can make without more code: name it with --env")
+    recorded_id, recorded_kwargs = str(recorded.get("id")), recorded.get("kwargs") or {}
+    if not trusted and (":" in recorded_id or _names_file(recorded_kwargs)):
         raise ValueError(
-            f"{path} records the environment {recorded_id}, which would import a module: confirm it with "
-            f"--env {recorded_id}"
+            f"{path} records the environment {printable(recorded_id, MAX_MESSAGE)} with the arguments "
+            f"{printable(repr(recorded_kwargs), MAX_MESSAGE)}, which name a module or a file: confirm them with --env "
+            "and --env-kwargs, or with --trusted"
         )
-    return make_env(recorded_id, recorded_kwargs if env_kwargs is None else env_kwargs)
+    kwargs = recorded_kwargs if env_kwargs is None else env_kwargs
+    return make_env(recorded_id, kwargs, render_mode=render_mode)
+
+
+def _names_file(kwargs: dict[str, Any]) -> bool:
+    return any(character in json.dumps(kwargs) for character in "/\\")
 
 
 def available_device(device: str) -> str:
@@ -82,9 +109,20 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
         with warnings.catch_warnings():
             # detach_normalization() prints it
             warnings.filterwarnings("ignore", f".*{TRAINED}")
-            return TDA2C.load(path, env, device, trusted=trusted, verbose=0, tensorboard_log=None)
+            algorithm = _algorithm_of(path, trusted)
+            return algorithm.load(path, env, device, trusted=trusted, verbose=0, tensorboard_log=None)
     except UntrustedCheckpointError as error:
         raise ValueError(f"{error} (on the command line: --trusted)") from error
+
+
+def _algorithm_of(path: Path, trusted: bool) -> type[TDA2C]:
+    """Choose the algorithm that fits the saved policy."""
+    policy = read_attributes(path, ["policy_class"], trusted).get("policy_class")
+    if isinstance(policy, type) and issubclass(policy, SeparateMaskablePolicy):
+        return MaskableTDA2C
+    if isinstance(policy, type) and issubclass(policy, SeparateRecurrentPolicy):
+        return RecurrentTDA2C
+    return TDA2C
 
 
 def detach_normalization(

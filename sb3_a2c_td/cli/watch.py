@@ -34,6 +34,25 @@ def watch(
     :param episodes: episodes to show
     :param stochastic: sample actions instead of taking the most likely ones
     """
-    from sb3_a2c_td.cli import watching
+    from stable_baselines3.common.utils import set_random_seed
 
-    watching.run()
+    from sb3_a2c_td.cli import models, usage_errors, watching
+
+    with usage_errors.reported():
+        if record is not None and record.suffix not in watching.SUFFIXES:
+            raise ValueError(f"--record {record}: end the name with {' or '.join(watching.SUFFIXES)}")
+        render_mode = "human" if record is None else "rgb_array"
+        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, render_mode)
+        model = models.load(path, vec_env, models.available_device(device), trusted)
+        normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
+        if normalization is not None:
+            vec_env = normalization.around(vec_env)
+    vec_env.seed(seed)
+    if seed is not None:
+        set_random_seed(seed)
+    pictures = [each for each in watching.frames(model, vec_env, episodes, not stochastic) if each is not None]
+    if record is not None:
+        with usage_errors.reported():
+            watching.write(pictures, record, watching.fps_of(vec_env))
+        print(f"Saved to {record}")
+    vec_env.close()

@@ -1,1 +1,68 @@
 """What ``watch`` runs: episodes of a saved model, in a window or into a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sb3_contrib.common.maskable.utils import get_action_masks
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C
+
+SUFFIXES = (".gif", ".mp4")
+DEFAULT_FPS = 30
+
+
+def frames(model: TDA2C, env: VecEnv, n_episodes: int, deterministic: bool) -> Iterator[np.ndarray | None]:
+    """Run episodes; yield the picture of each step, or ``None`` for a window.
+
+    Each episode's return is printed when it ends.
+
+    :param model: the model
+    :param env: one environment
+    :param n_episodes: how many episodes
+    :param deterministic: whether to take the most likely actions
+    """
+    observations, state = env.reset(), None
+    starts = np.ones(1, dtype=bool)
+    n_ended = 0
+    while n_ended < n_episodes:
+        yield env.render()
+        masks: dict[str, Any] = {}
+        if isinstance(model, MaskableTDA2C):
+            masks["action_masks"] = get_action_masks(env)
+        actions, state = model.predict(observations, state, starts, deterministic, **masks)  # type: ignore[arg-type]
+        observations, _, starts, infos = env.step(actions)
+        if starts[0]:
+            n_ended += 1
+            episode = infos[0]["episode"]
+            print(f"Episode {n_ended}: return {episode['r']:.1f}, {episode['l']} steps")
+
+
+def write(pictures: list[np.ndarray], path: Path, fps: int) -> None:
+    """Write pictures as a GIF or a video.
+
+    :param pictures: RGB pictures, uint8 ``(height, width, 3)``
+    :param path: the file, whose suffix is the format
+    :param fps: pictures a second
+    :raises ValueError: if it is a video, and moviepy is not installed
+    """
+    if path.suffix == ".gif":
+        first, *others = [Image.fromarray(picture) for picture in pictures]
+        first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+        return
+    try:
+        from moviepy import ImageSequenceClip
+    except ImportError as error:
+        raise ValueError(f"--record {path} needs a package: pip install moviepy. GIFs need none") from error
+    ImageSequenceClip(pictures, fps=fps).write_videofile(str(path), logger=None)
+
+
+def fps_of(env: VecEnv) -> int:
+    """Return how many pictures a second the environment asks for.
+
+    :param env: the environment
+    """
+    return int(env.get_attr("metadata")[0].get("render_fps", DEFAULT_FPS))
