@@ -18,19 +18,20 @@ app = App(
     name="sb3-a2c-td",
     version=__version__,
     version_flags="--version",
-    help="TDA2C, an advantage actor-critic on one-step TD targets, from the command line.",
-    help_format="markdown",
-    help_epilogue="Each command has its own --help. Options without a command are those of train.",
+    help="TDA2C, an advantage actor-critic on one-step TD targets, from the command line.\n\n"
+    "Each command has its own --help. Options without a command are those of train.",
+    # the commands' help has examples, whose rendering takes longer to import
+    help_format="plaintext",
     # flags have no --no-FLAG unless they say so
     default_parameter=Parameter(negative_bool=()),
 )
-app.command(train.train, config=train.options_of_file)
-app.command(watch.watch)
-app.command(evaluate.evaluate)
-app.command(compare.compare)
-app.command(inspect.inspect)
-app.command(export.export)
-app.command(zoo.zoo)
+app.command(train.train, config=train.options_of_file, help_format="markdown", sort_key=0)
+app.command(watch.watch, help_format="markdown")
+app.command(evaluate.evaluate, help_format="markdown")
+app.command(compare.compare, help_format="markdown")
+app.command(inspect.inspect, help_format="markdown")
+app.command(export.export, help_format="markdown")
+app.command(zoo.zoo, help_format="markdown")
 app.register_install_completion_command()
 
 

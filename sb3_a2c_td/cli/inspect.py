@@ -15,6 +15,8 @@ def inspect(path: Zip) -> None:
     sb3-a2c-td inspect tda2c_CartPole-v1
     sb3-a2c-td inspect tda2c_CartPole-v1.zip | less
     ```
+
+    :param path: the saved model, with or without .zip
     """
     from sb3_a2c_td.cli import inspecting
 

@@ -14,10 +14,10 @@ import pytest
 import torch as th
 from stable_baselines3 import A2C
 from stable_baselines3.common.monitor import load_results
-from typer.testing import CliRunner
 
 from sb3_a2c_td import TDA2C, recommended
-from sb3_a2c_td.cli import app, compare
+from sb3_a2c_td.cli import compare
+from tests.cli import running
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
@@ -66,7 +66,7 @@ def test_results_are_shown_even_if_a_signal_came(
         ]
 
     monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", train_all)
-    done = CliRunner().invoke(app, "compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
+    done = running.run("compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
     assert done.exit_code == exit_code, done.output
     assert ROW.findall(done.stdout) == [
         ("TDA2C, general setting", "111.7", "123.5, 100.0", "7,000", "5,250"),
@@ -87,7 +87,7 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
     Path("out/learning_curves.png").write_bytes(b"of an earlier comparison")
     runs = [compare.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in compare.ARMS]
     monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", lambda *_: runs)
-    done = CliRunner().invoke(app, "compare CartPole-v1 --output out")
+    done = running.run("compare CartPole-v1 --output out")
     assert done.exit_code == 0, done.output
     assert "there are no learning curves: train for longer" in done.stdout
     assert not list(Path("out").iterdir())
@@ -106,7 +106,7 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
     ],
 )
 def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
-    done = CliRunner().invoke(app, f"compare {arguments}")
+    done = running.run(f"compare {arguments}")
     assert done.exit_code == 2
     assert re.search(f"Error: .*{message}", done.stderr)
     assert not list(Path().iterdir())

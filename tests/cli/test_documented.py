@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
-from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
+from tests.cli import running
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -25,12 +24,18 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-def run(command: str) -> Result:
+def run(command: str) -> running.Done:
     words = shlex.split(PROGRAM.sub("", command, count=1), comments=True)
-    # the last --timesteps counts
-    return CliRunner().invoke(
-        app, words + STEPS * (words[0] in TRAINING and "--help" not in words), prog_name="sb3-a2c-td"
-    )
+    if words[0] in TRAINING and "--help" not in words:
+        words = [*_without_timesteps(words), *STEPS]
+    return running.run(words)
+
+
+def _without_timesteps(words: list[str]) -> list[str]:
+    if "--timesteps" not in words:
+        return words
+    at = words.index("--timesteps")
+    return words[:at] + words[at + 2 :]
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
-from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
+from tests.cli import running
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +26,8 @@ def model() -> TDA2C:
     return model
 
 
-def run(command_line: str) -> Result:
-    return CliRunner().invoke(app, f"evaluate {command_line}")
+def run(command_line: str) -> running.Done:
+    return running.run(f"evaluate {command_line}")
 
 
 def evaluated(command_line: str) -> tuple[str, float, float]:

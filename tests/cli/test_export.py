@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
-from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
 from sb3_a2c_td.export import load_actor
+from tests.cli.running import run
 from tests.environments import CountingEnv
 from tests.export.models import Contrary, Doubling
 from tests.export.running import run_loaded, run_onnx
@@ -22,10 +21,6 @@ OBSERVATIONS = np.array([[0, 1], [2, 3], [90, 0.5]], np.float32)
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def run(command_line: str) -> Result:
-    return CliRunner().invoke(app, command_line)
 
 
 def saved(**kwargs: object) -> TDA2C:

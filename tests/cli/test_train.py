@@ -15,14 +15,14 @@ import gymnasium as gym
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3.common.evaluation import evaluate_policy
-from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app, outputs
+from sb3_a2c_td.cli import outputs
 from sb3_a2c_td.compiled import make_compiled_vec_env
 from sb3_a2c_td.engines import compilation
 from tests.algorithms.comparing import assert_same_parameters
 from tests.cli.processes import COMMAND, ENVIRONMENT
+from tests.cli.running import run
 
 STOPPED = re.compile(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n")
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -41,10 +41,6 @@ def _default_handlers() -> Iterator[None]:
     yield
     for signum, handler in previous.items():
         signal.signal(signum, handler)
-
-
-def run(command_line: str) -> Result:
-    return CliRunner().invoke(app, command_line)
 
 
 def succeed(command_line: str) -> str:
@@ -460,6 +456,6 @@ def test_two_trainings_into_one_file_are_refused() -> None:
 @pytest.mark.parametrize(("encoding", "name"), [("ascii", "mod\\xe8le.zip"), ("utf-8", "modèle.zip")])
 def test_results_are_printed_in_any_encoding(encoding: str, name: str) -> None:
     arguments = "--timesteps 50 --device cpu --quiet --save modèle"
-    done = CliRunner(charset=encoding).invoke(app, arguments)
+    done = run(arguments, encoding)
     assert done.exit_code == 0, done.output
     assert re.fullmatch(rf"Mean return of .*: \S+ \+/- \S+\nSaved to {re.escape(name)}\n", done.stdout)
