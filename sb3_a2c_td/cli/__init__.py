@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from cyclopts import App, Parameter
+from rich.console import Console
 
 from sb3_a2c_td.cli import compare, evaluate, export, inspect, train, watch, zoo
 from sb3_a2c_td.version import __version__
@@ -22,6 +23,9 @@ app = App(
     "Each command has its own --help. Options without a command are those of train.",
     # the commands' help has examples, whose rendering takes longer to import
     help_format="plaintext",
+    error_formatter=lambda error: f"Error: {error}",
+    # a message is one line, as those of the commands themselves
+    error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
     # flags have no --no-FLAG unless they say so
     default_parameter=Parameter(negative_bool=()),
 )

@@ -117,7 +117,11 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
 
 def _algorithm_of(path: Path, trusted: bool) -> type[TDA2C]:
     """Choose the algorithm that fits the saved policy."""
-    policy = read_attributes(path, ["policy_class"], trusted).get("policy_class")
+    try:
+        policy = read_attributes(path, ["policy_class"], trusted).get("policy_class")
+    except UntrustedCheckpointError:
+        # a policy of the user's own
+        return TDA2C
     if isinstance(policy, type) and issubclass(policy, SeparateMaskablePolicy):
         return MaskableTDA2C
     if isinstance(policy, type) and issubclass(policy, SeparateRecurrentPolicy):

@@ -54,7 +54,7 @@ def _zip(_: Any, tokens: Sequence[Token]) -> Path:
     """Convert the name of a file, with or without ``.zip``, as SB3's ``load`` takes it."""
     path = Path(tokens[0].value)
     if path.suffix != ".zip" and not path.is_file():
-        path = path.with_name(f"{path.name}.zip")
+        path = Path(f"{path}.zip")
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     return path

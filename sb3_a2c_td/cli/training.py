@@ -173,11 +173,10 @@ def _run_one(training: Training) -> None:
             model = training.make_model(make, training.make_envs())
             callbacks = _callbacks(training, model, path, rank)
             eval_env = make_env(training.env_id, training.env_kwargs, seed=training.seed)
-        if path is not None:
-            _write_options(training, path)
         if training.resumes:
             assert path is not None
             model, saved_to = _resume(training, model, path, callbacks), path
+            _write_options(training, path)
         else:
             saved_to = _train_and_save(training, model, path, rank, callbacks)
         if rank is not None:
@@ -276,25 +275,28 @@ def _train_and_save(
     with interrupts.handled_once(), announced:
         try:
             model.learn(steps_left, callbacks, reset_num_timesteps=is_new, progress_bar=_shows_bar(training))
-            return None if path is None else _save(model, path)
+            return None if path is None else _save(training, model, path)
         except BaseException:
             interrupts.ignore()
             # the model is as it was after its last update
             if path is not None and (rank is None or model.num_timesteps > 0):
-                saved_to = _save(model, path)
+                saved_to = _save(training, model, path)
                 _report(f"\nStopped after {model.num_timesteps:,} steps. Saved to {saved_to}")
             raise
 
 
-def _save(model: TDA2C, path: Path) -> Path:
-    """Save a model, in another place if it cannot be saved in the given one.
+def _save(training: Training, model: TDA2C, path: Path) -> Path:
+    """Save a model and the options, in another place if they cannot be saved in the given one.
 
+    :param training: what was trained
+    :param model: the model
     :param path: the zip
     :return: the zip that was written
     :raises OSError: if the model cannot be saved anywhere
     """
     try:
         model.save(path)
+        _write_options(training, path)
         return path
     except OSError as error:
         for find_folder in (Path.cwd, Path.home, gettempdir):
@@ -304,6 +306,7 @@ def _save(model: TDA2C, path: Path) -> Path:
                 outputs.new_file(path.stem, path.suffix, Path(find_folder())) as other_path,
             ):
                 model.save(other_path)
+                _write_options(training, other_path)
                 _report(f"\n{error}. Saving in another place instead.")
                 return other_path
         raise

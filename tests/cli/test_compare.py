@@ -16,11 +16,13 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.monitor import load_results
 
 from sb3_a2c_td import TDA2C, recommended
-from sb3_a2c_td.cli import compare
+from sb3_a2c_td.cli import comparing
 from tests.cli import running
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
 ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
+DEFAULT_ARMS = ("general", "reference", "a2c")
+LABELS = [comparing.ARMS[name].label for name in DEFAULT_ARMS]
 ALGORITHMS = {"tda2c": TDA2C, "tda2c_reference": TDA2C, "a2c": A2C}
 
 
@@ -51,21 +53,21 @@ def _handlers_are_restored() -> Iterator[None]:
 def test_results_are_shown_even_if_a_signal_came(
     signals: list[int], exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train_all(env_id: str, timesteps: int, seeds: range, folder: Path, stop: Any) -> list[compare.Run]:
+    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> list[comparing.Run]:
         for signum in signals:
             signal.raise_signal(signum)
         assert stop.is_set() == bool(signals)
-        assert (env_id, timesteps, seeds) == ("CartPole-v1", 7_000, range(3, 5))
+        assert comparison == comparing.Comparison("CartPole-v1", {}, 7_000, DEFAULT_ARMS, range(3, 5))
         for name in ("tda2c_3", "tda2c_4"):
-            log = f'#{{"t_start": 0.0, "env_id": "{env_id}"}}\nr,l,t\n20.0,20,0.5\n'
+            log = '#{"t_start": 0.0, "env_id": "CartPole-v1"}\nr,l,t\n20.0,20,0.5\n'
             (folder / f"{name}.monitor.csv").write_text(log)
         return [
-            compare.Run("TDA2C, general setting", 3, 7_000, 1, 2.0, 123.456),
-            compare.Run("TDA2C, general setting", 4, 7_000, 1, 1.0, 100.0),
-            compare.Run("SB3's A2C", 3, 6_000, 0, 4.0, 99.0),
+            comparing.Run("general", 3, 7_000, 1, 2.0, 123.456),
+            comparing.Run("general", 4, 7_000, 1, 1.0, 100.0),
+            comparing.Run("a2c", 3, 6_000, 0, 4.0, 99.0),
         ]
 
-    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", train_all)
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", train_all)
     done = running.run("compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
     assert done.exit_code == exit_code, done.output
     assert ROW.findall(done.stdout) == [
@@ -85,8 +87,8 @@ def test_results_are_shown_even_if_a_signal_came(
 def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
     Path("out/learning_curves.png").write_bytes(b"of an earlier comparison")
-    runs = [compare.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in compare.ARMS]
-    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", lambda *_: runs)
+    runs = [comparing.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in DEFAULT_ARMS]
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", lambda *_: runs)
     done = running.run("compare CartPole-v1 --output out")
     assert done.exit_code == 0, done.output
     assert "there are no learning curves: train for longer" in done.stdout
@@ -96,7 +98,7 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "Missing argument 'ENV'"),
+        ("", "--env requires an argument"),
         ("Nope-v0", "Nope"),
         ("Blackjack-v1", "observation_space=Tuple.* is not supported"),
         ("CartPole-v1 --timesteps 0", "--timesteps.*1"),
@@ -120,9 +122,9 @@ def test_trains_all_arms_and_saves_everything() -> None:
     command = [*COMMAND, "compare", "CartPole-v1", "--timesteps", "1000", "--seed", "3", "--seeds", "2"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     rows = ROW.findall(done.stdout)
-    assert [(row[0], row[3]) for row in rows] == [(arm, "1,000") for arm in compare.ARMS]
+    assert [(row[0], row[3]) for row in rows] == [(label, "1,000") for label in LABELS]
     assert all(9 <= float(each) <= 500 for row in rows for each in row[2].split(", "))
-    trainings = [f"{arm}, seed {seed}" for arm in compare.ARMS for seed in (3, 4)]
+    trainings = [f"{label}, seed {seed}" for label in LABELS for seed in (3, 4)]
     reports = [f"{training}: {steps:,} steps" for training in trainings for steps in range(200, 1001, 200)]
     assert sorted(done.stderr.splitlines()) == sorted(reports)
     folder = Path("compare_CartPole-v1")
@@ -210,9 +212,10 @@ def _check_stopped(process: subprocess.Popen[str], out: str, before: int, exit_c
     assert err.count("Stopping ...") == 1
     assert "Traceback" not in err
     rows = ROW.findall(out)
-    assert 1 <= len(rows) <= len(compare.ARMS)
-    for arm, _, _, steps, _ in rows:
-        name = compare.FILES[arm]
+    assert 1 <= len(rows) <= len(LABELS)
+    files = {arm.label: arm.file for arm in comparing.ARMS.values()}
+    for label, _, _, steps, _ in rows:
+        name = files[label]
         models = [ALGORITHMS[name].load(zip, device="cpu") for zip in Path("out").glob(f"{name}_?.zip")]
         assert max(model.num_timesteps for model in models) == int(steps.replace(",", "")) < before
     assert "Models: out/*.zip" in out

@@ -148,11 +148,11 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("nowhere.zip --to onnx", "'nowhere.zip' does not exist"),
+        ("nowhere.zip --to onnx", "there is no file nowhere.zip"),
         ("damaged.zip --to onnx", "damaged.zip: it is damaged"),
-        ("model.zip", "Missing option '--to'"),
-        ("model.zip --to pickle", "'pickle' is not one of"),
-        ("model.zip --to onnx --normalize nowhere.pkl", "'nowhere.pkl' does not exist"),
+        ("model.zip", "parameter --to requires an argument"),
+        ("model.zip --to pickle", 'Invalid value "pickle" for --to'),
+        ("model.zip --to onnx --normalize nowhere.pkl", '"nowhere.pkl" does not exist'),
         ("model.zip --to onnx --normalize damaged.zip", "damaged.zip: it is damaged, or not a file of VecNormalize"),
         ("model.zip --to safetensors --output damaged.zip/actor", "damaged.zip/actor"),
     ],

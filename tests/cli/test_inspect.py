@@ -184,7 +184,7 @@ def test_piped_tables_are_not_cut(zip_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "No such file"), (b"", "damaged"), (b"PK\x03\x04 and so on", "damaged")]
+    ("content", "message"), [(None, "there is no file"), (b"", "damaged"), (b"PK\x03\x04 and so on", "damaged")]
 )
 def test_usage_errors_end_with_a_message(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "model.zip"
