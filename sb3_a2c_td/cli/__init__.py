@@ -15,6 +15,7 @@ from rich.console import Console
 from sb3_a2c_td.cli import compare, evaluate, export, inspect, train, watch, zoo
 from sb3_a2c_td.version import __version__
 
+EXIT_CODE_OF_SIGPIPE = 141
 app = App(
     name="sb3-a2c-td",
     version=__version__,
@@ -56,4 +57,10 @@ def main(tokens: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # as for standard error: results that cannot be encoded must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(given)
+    try:
+        app(given)
+    except BrokenPipeError:
+        # Python would write the rest when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("The program that reads this output has ended, so this one ends, too.", file=sys.stderr)
+        sys.exit(EXIT_CODE_OF_SIGPIPE)

@@ -37,7 +37,6 @@ def evaluate(
     :param episodes: episodes to run
     :param deterministic: take the most likely actions, or sample them
     """
-    from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.utils import set_random_seed
 
     from sb3_a2c_td.cli import models, usage_errors
@@ -52,6 +51,6 @@ def evaluate(
     vec_env.seed(seed)
     if seed is not None:
         set_random_seed(seed)
-    mean, std = evaluate_policy(model, vec_env, n_eval_episodes=episodes, deterministic=deterministic)
+    mean, std = models.evaluate(model, vec_env, episodes, deterministic)
     actions = "deterministic" if deterministic else "stochastic"
     print(f"Mean return of {episodes} {actions} evaluation episodes: {mean:.2f} +/- {std:.2f}")

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from sb3_contrib.common.maskable import evaluation as maskable_evaluation
+from stable_baselines3.common import evaluation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -127,6 +129,21 @@ def _algorithm_of(path: Path, trusted: bool) -> type[TDA2C]:
     if isinstance(policy, type) and issubclass(policy, SeparateRecurrentPolicy):
         return RecurrentTDA2C
     return TDA2C
+
+
+def evaluate(model: TDA2C, env: VecEnv, n_episodes: int, deterministic: bool = True) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a model's returns.
+
+    :param model: the model
+    :param env: the environments
+    :param n_episodes: how many episodes
+    :param deterministic: whether to take the most likely actions
+    """
+    run_episodes = maskable_evaluation if isinstance(model, MaskableTDA2C) else evaluation
+    mean, std = run_episodes.evaluate_policy(model, env, n_episodes, deterministic)  # type: ignore[arg-type]
+    assert isinstance(mean, float)
+    assert isinstance(std, float)
+    return mean, std
 
 
 def detach_normalization(

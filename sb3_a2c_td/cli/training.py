@@ -14,13 +14,12 @@ from typing import Any
 import torch as th
 import yaml
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, recommended_env, train_resumably
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import available_device, make_env
+from sb3_a2c_td.cli.models import available_device, evaluate, make_env
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import hyperparams, policy_for
@@ -321,7 +320,7 @@ def _report(message: str) -> None:
 def _evaluate(model: TDA2C, env: VecEnv, n_episodes: int, path: Path) -> None:
     try:
         if n_episodes > 0:
-            mean, std = evaluate_policy(model, env, n_eval_episodes=n_episodes)
+            mean, std = evaluate(model, env, n_episodes)
             print(f"Mean return of {n_episodes} evaluation episodes: {mean:.2f} +/- {std:.2f}")
     finally:
         print(f"Saved to {path}")

@@ -10,6 +10,12 @@ USAGE_ERRORS = (gym.error.Error, AssertionError, ImportError, OSError, RuntimeEr
 """what Gymnasium, SB3, PyTorch and this package raise for invalid arguments and files"""
 
 
+IMPORT_HINT = (
+    "If a package registers the environment when it is imported, put its name in front: ale_py:ALE/Pong-v5. Modules in "
+    "the current folder are found, too: my_envs:Corridor-v0"
+)
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn errors into exit code 2 with their messages: ``with usage_errors.reported(): ...``.
@@ -21,5 +27,8 @@ def reported() -> Iterator[None]:
     try:
         yield
     except USAGE_ERRORS as error:
-        print("Error:", "\n".join([str(error), *getattr(error, "__notes__", [])]), file=sys.stderr)
+        lines = [f"Error: {error}", *getattr(error, "__notes__", [])]
+        if isinstance(error, gym.error.NamespaceNotFound | gym.error.NameNotFound | gym.error.UnregisteredEnv):
+            lines.append(IMPORT_HINT)
+        print("\n".join(lines), file=sys.stderr)
         raise SystemExit(2) from error

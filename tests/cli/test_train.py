@@ -53,11 +53,11 @@ def succeed(command_line: str) -> str:
 def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated = []
 
-    def evaluate(model: Any, env: Any, **kwargs: Any) -> Any:
-        evaluated.append((model, env, kwargs))
+    def evaluate(model: Any, env: Any, n_episodes: int) -> Any:
+        evaluated.append((model, env, n_episodes))
         return evaluate_policy(model, env, n_eval_episodes=2)
 
-    monkeypatch.setattr("sb3_a2c_td.cli.training.evaluate_policy", evaluate)
+    monkeypatch.setattr("sb3_a2c_td.cli.training.evaluate", evaluate)
     out = succeed("--timesteps 200 --seed 1 --device cpu")
     *episodes, evaluation, saved = out.splitlines()
     matches = [re.fullmatch(r"EP(\d+) EpisodeReward=(\d+\.\d)", line) for line in episodes]
@@ -65,8 +65,8 @@ def test_prints_episodes_evaluation_and_file(monkeypatch: pytest.MonkeyPatch) ->
     assert 4 < len(episodes) <= 25
     # each step of CartPole has a reward of 1
     assert sum(float(match[2]) for match in matches) <= 200
-    ((model, env, kwargs),) = evaluated
-    assert kwargs == {"n_eval_episodes": 20}
+    ((model, env, n_episodes),) = evaluated
+    assert n_episodes == 20
     assert env is not model.get_env()
     assert re.fullmatch(r"Mean return of 20 evaluation episodes: \d+\.\d\d \+/- \d+\.\d\d", evaluation)
     assert saved == "Saved to tda2c_CartPole-v1.zip"
@@ -336,7 +336,7 @@ def test_a_signal_while_saving_after_an_error_is_ignored(signum: int, monkeypatc
 
 @pytest.mark.parametrize("signum", EXIT_CODES)
 def test_a_signal_during_evaluation_prints_where_the_model_is(signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_a2c_td.cli.training.evaluate_policy", lambda *args, **kwargs: signal.raise_signal(signum))
+    monkeypatch.setattr("sb3_a2c_td.cli.training.evaluate", lambda *args, **kwargs: signal.raise_signal(signum))
     done = run("--timesteps 5 --quiet --save model.zip")
     assert (done.exit_code, done.stdout) == (EXIT_CODES[signum], "Saved to model.zip\n")
 
