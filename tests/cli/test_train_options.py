@@ -104,6 +104,7 @@ def test_several_seeds_have_a_file_each() -> None:
     assert [load(f"model_{seed}").seed for seed in (5, 6)] == [5, 6]
 
 
+@pytest.mark.filterwarnings("ignore:.*render_mode")
 @pytest.mark.parametrize(
     ("options", "algorithm"),
     [
