@@ -1,6 +1,8 @@
 import pickle
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -161,6 +163,36 @@ def test_code_is_loaded_only_if_trusted() -> None:
     assert done.exit_code == 2
     assert re.search("Error: .*learning_rate holds the code of a function.*--trusted", done.stderr)
     assert evaluated("model.zip --env CartPole-v1 --episodes 1 --trusted")[0] == "1 deterministic"
+
+
+def test_the_zip_records_the_environment(model: TDA2C) -> None:
+    assert evaluated("model --episodes 1")[0] == "1 deterministic"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": "antigravity:CartPole-v1", "kwargs": {}},
+        {"id": "HalfCheetah-v5", "kwargs": {"xml_file": "/tmp/other.xml"}},
+    ],
+)
+def test_a_record_that_names_a_module_or_a_file_needs_a_confirmation(record: dict[str, Any], model: TDA2C) -> None:
+    model.trained_on = record
+    model.save("model")
+    done = run("model --episodes 1")
+    assert done.exit_code == 2
+    assert "confirm them with --env and --env-kwargs, or with --trusted" in done.stderr
+    assert run("model --episodes 1 --env CartPole-v1").exit_code == 0
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("record", [None, {}, {"id": 5, "kwargs": []}, {"id": "CartPole-v1", "kwargs": [1]}])
+def test_without_a_valid_record_an_environment_must_be_named(record: Any, model: TDA2C) -> None:
+    model.trained_on = record
+    model.save("model")
+    done = run("model --episodes 1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
 
 
 @pytest.mark.parametrize(

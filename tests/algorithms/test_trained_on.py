@@ -1,0 +1,55 @@
+"""What models record about their environments, and what the command line makes of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.wrappers import TransformReward
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
+
+from sb3_a2c_td import TDA2C
+from sb3_a2c_td.compiled import make_compiled_vec_env
+from tests.environments import CountingEnv
+
+LIGHT = {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
+
+
+@pytest.mark.parametrize(
+    ("make", "recorded"),
+    [
+        (lambda: "CartPole-v1", {"id": "CartPole-v1", "kwargs": {}}),
+        (lambda: gym.make("Pendulum-v1", g=5.0, render_mode="rgb_array"), LIGHT),
+        (lambda: make_vec_env("Pendulum-v1", 2, env_kwargs={"g": 5.0}), LIGHT),
+        (lambda: make_vec_env("Pendulum-v1", 2, env_kwargs={"g": 5.0}, vec_env_cls=SubprocVecEnv), LIGHT),
+        (lambda: gym.make_vec("Pendulum-v1", 2, "sync", g=5.0), LIGHT),
+        (lambda: VecNormalize(make_vec_env("Pendulum-v1", env_kwargs={"g": 5.0})), LIGHT),
+        (lambda: make_compiled_vec_env("sb3_a2c_td/Pendulum-v1", 2), {"id": "sb3_a2c_td/Pendulum-v1", "kwargs": {}}),
+        # what Gymnasium could not make again
+        (lambda: TransformReward(gym.make("CartPole-v1"), lambda reward: reward / 2), None),
+        (lambda: VecFrameStack(make_vec_env("CartPole-v1"), 2), None),
+        (lambda: DummyVecEnv([lambda: CountingEnv(7)]), None),
+        (lambda: gym.make("FrozenLake-v1", desc=np.array(["SF", "FG"])), None),
+    ],
+    ids=str,
+)
+def test_model_records_its_environment(
+    make: Callable[[], Any], recorded: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    env = make()
+    model = TDA2C("MlpPolicy", env, device="cpu")
+    model.save(tmp_path / "model")
+    assert TDA2C.load(tmp_path / "model", device="cpu").trained_on == model.trained_on == recorded
+    if not isinstance(env, str):
+        env.close()
+
+
+def test_the_record_is_of_the_last_training(tmp_path: Path) -> None:
+    TDA2C("MlpPolicy", "sb3_a2c_td/CartPole-v1", device="cpu").save(tmp_path / "model")
+    model = TDA2C.load(tmp_path / "model", "CartPole-v1", device="cpu")
+    assert model.trained_on == {"id": "sb3_a2c_td/CartPole-v1", "kwargs": {}}
+    model.learn(10)
+    assert model.trained_on == {"id": "CartPole-v1", "kwargs": {}}
