@@ -188,7 +188,7 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
     """Return settings for ``TDA2C(env=env, **recommended(env))``.
 
     For an environment in :data:`hyperparams` they are tuned, for ``hyperparams[env]["n_timesteps"]`` steps in what
-    :func:`recommended_env` makes. For all others they are the general setting, ``"default"``, which is not tuned.
+    :func:`recommended_env` makes. For all others they are the general setting, ``"default"``, which a study chose.
 
     :param env: the environment, or its name. With an environment, the policy fits its observations, which are
         normalized if they are vectors; with a name, the general setting is for vectors. ``"atari"``: settings for Atari
