@@ -166,6 +166,19 @@ def test_continuous_actions_have_a_smaller_actor_rate() -> None:
     assert recommended(gym.make("Reacher-v5")) == recommended("Reacher-v5")
 
 
+def test_an_environment_with_other_arguments_gets_the_general_setting() -> None:
+    assert recommended(gym.make("LunarLander-v3")) == recommended("LunarLander-v3")
+    continuous = gym.make("LunarLander-v3", continuous=True, render_mode="rgb_array")
+    assert recommended(continuous) == {**recommended(), **FOR_CONTINUOUS_ACTIONS}
+    assert recommended(gym.make("FrozenLake-v1", map_name="8x8"))["learning_rate"] == recommended()["learning_rate"]
+
+
+def test_names_of_minatar_are_known_and_unknown_ones_an_error() -> None:
+    assert recommended("MinAtar/Asterix-v1") == recommended()
+    with pytest.raises(gym.error.Error, match="Nope"):
+        recommended("Nope-v0")
+
+
 def test_an_environment_gets_the_settings_of_its_name() -> None:
     for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1")):
         assert recommended(env) == recommended("Acrobot-v1")

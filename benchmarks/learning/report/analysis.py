@@ -128,10 +128,10 @@ def analyse(
     """
     by_name = {environment.name: environment for environment in environments}
     kept, excluded = _select(records, by_name, planned)
-    kept_fresh = list(fresh)
+    kept_fresh = [record for record in fresh if _is_planned_fresh(record)]
     runs = {name: _by_arm(kept, name) for name in by_name}
-    findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()])
-    found = overview(by_name, findings, runs)
+    findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()], planned)
+    found = overview(by_name, findings, runs, planned)
     return Findings(
         environments=tuple(each for each in findings if each.results),
         overview=found,
@@ -207,8 +207,7 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
         curves=tuple(_curve(same) for arm, same in several.items() if arm in CURVES),
         comparisons=tuple(
             _compare(several[arm], several[baseline], is_complete=complete >= {arm, baseline})
-            for arm, baselines in COMPARISONS.items()
-            for baseline in baselines
+            for arm, baseline in _pairs(name)
             if several.keys() >= {arm, baseline}
         ),
         ablations=tuple(
@@ -268,43 +267,69 @@ def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool
     return Comparison(environment, arm, baseline, len(ours), len(theirs), is_complete, differences)
 
 
+def _pairs(environment: str) -> list[tuple[str, str]]:
+    """Return the arms and baselines that are compared on an environment."""
+    arms = COMPARISONS if environment in ENVIRONMENTS else (GENERAL,)
+    return [(arm, baseline) for arm in arms for baseline in COMPARISONS[arm]]
+
+
+def _is_planned_fresh(record: Record) -> bool:
+    n_steps = {environment.name: environment.n_steps for environment in FRESH.environments}
+    jobs = {(job.environment.name, job.arm, job.seed) for job in FRESH.jobs()}
+    is_planned = (record.environment, record.arm, record.seed) in jobs
+    return is_planned and record.n_steps == n_steps[record.environment] and len(record.episode_ends) > 0
+
+
 def _compare_fresh(records: Sequence[Record]) -> list[Comparison]:
     """Compare the tuned arm with the baselines of the suite ``fresh``."""
-    comparisons = []
+    comparisons, n_planned = [], 0
     for environment in FRESH.environments:
-        runs = _by_arm(records, environment.name)
+        runs = {arm: same for arm, same in _by_arm(records, environment.name).items() if len(same) > 1}
         complete = {arm for arm, same in runs.items() if len(same) == environment.n_seeds}
+        baselines = [arm.name for arm in FRESH.arms if arm.name != TUNED and arm.settings_on(environment) is not None]
+        n_planned += len(baselines)
         comparisons += [
             _compare(runs[TUNED], runs[baseline], is_complete=complete >= {TUNED, baseline})
-            for baseline in runs
-            if baseline != TUNED and len(runs.get(TUNED, ())) > 1 and len(runs[baseline]) > 1
+            for baseline in baselines
+            if runs.keys() >= {TUNED, baseline}
         ]
-    return _corrected_together(comparisons)
+    return _corrected_together(comparisons, n_planned)
 
 
-def _corrected(findings: Sequence[EnvironmentFindings]) -> list[EnvironmentFindings]:
-    """Correct the p-values of all comparisons for the number of those on the page that shows them."""
-    comparisons = [comparison for each in findings for comparison in each.comparisons]
-    on_first_page = [comparison for comparison in comparisons if (comparison.arm, comparison.baseline) in FIRST_PAGE]
-    others = [comparison for comparison in comparisons if comparison not in on_first_page]
-    corrected = {
-        (comparison.environment, comparison.arm, comparison.baseline): comparison
-        for page in (on_first_page, others)
-        for comparison in _corrected_together(page)
-    }
+def _corrected(findings: Sequence[EnvironmentFindings], planned: Plan) -> list[EnvironmentFindings]:
+    """Correct the p-values: those of the comparisons on the first page, and those of all others."""
+    environments = dict.fromkeys(environment for environment, _ in planned)
+    planned_pairs = [
+        pair
+        for environment in environments
+        for pair in _pairs(environment)
+        if all((environment, arm) in planned for arm in pair)
+    ]
+    corrected = {}
+    for is_on_first_page in (True, False):
+        comparisons = [
+            comparison
+            for each in findings
+            for comparison in each.comparisons
+            if ((comparison.arm, comparison.baseline) in FIRST_PAGE) == is_on_first_page
+        ]
+        n_planned = sum((pair in FIRST_PAGE) == is_on_first_page for pair in planned_pairs)
+        for comparison in _corrected_together(comparisons, n_planned):
+            corrected[comparison.environment, comparison.arm, comparison.baseline] = comparison
     return [
         replace(each, comparisons=tuple(corrected[each.environment.name, c.arm, c.baseline] for c in each.comparisons))
         for each in findings
     ]
 
 
-def _corrected_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p-values by each metric for the number of these comparisons."""
+def _corrected_together(comparisons: Sequence[Comparison], n_planned: int) -> list[Comparison]:
+    """Correct the p-values by each metric for the number of planned comparisons."""
     corrected = list(comparisons)
     for metric in METRICS:
-        p_values = statistics.holm(np.array([each.by_metric[metric].p_value for each in corrected])).tolist()
+        p_values = np.array([each.by_metric[metric].p_value for each in corrected])
         differences = [
-            replace(each.by_metric[metric], corrected_p=p) for each, p in zip(corrected, p_values, strict=True)
+            replace(each.by_metric[metric], corrected_p=p)
+            for each, p in zip(corrected, statistics.holm(p_values, n_planned).tolist(), strict=True)
         ]
         corrected = [
             replace(each, by_metric=each.by_metric | {metric: difference})

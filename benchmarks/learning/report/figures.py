@@ -191,16 +191,14 @@ def _draw_bands(axes: Axes, bands: Sequence[Band], labelled: bool = True) -> Non
         axes.plot(band.at, band.value, label=label, **style)
 
 
-def _draw_estimates(
-    axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str, label: str | None = None
-) -> None:
+def _draw_estimates(axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str) -> None:
     """Draw estimates with their intervals, by height."""
     if estimates:
         values = [estimate.value for estimate in estimates.values()]
         lows = [estimate.low for estimate in estimates.values()]
         highs = [estimate.high for estimate in estimates.values()]
         axes.hlines(list(estimates), lows, highs, color=color, linewidth=2)
-        axes.plot(values, list(estimates), marker, color=color, label=label, clip_on=False)
+        axes.plot(values, list(estimates), marker, color=color, clip_on=False)
 
 
 def _label_rows(axes: Axes, names: Sequence[str]) -> None:
