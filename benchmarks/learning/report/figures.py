@@ -130,7 +130,8 @@ def overview(found: Overview) -> Figure:
     _draw_bands(over_seconds, found.over_seconds, labelled=False)
     over_steps.set_xlim(0, found.over_steps[0].at[-1])
     over_steps.locator_params(axis="x", nbins=5)
-    over_steps.xaxis.set_major_formatter("{x:,.0f}")
+    # the last label of one panel must not touch the first of the other
+    over_steps.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
     over_seconds.set_xscale("log")
     over_seconds.xaxis.set_major_formatter("{x:,.0f}")
     over_seconds.set_xlim(found.over_seconds[0].at[0], found.over_seconds[0].at[-1])
