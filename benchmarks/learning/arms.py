@@ -3,13 +3,19 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning.environments import ENVIRONMENTS, Environment
+from benchmarks.learning.environments import (
+    DEVELOPMENT_ENVIRONMENTS,
+    ENVIRONMENTS,
+    HELD_OUT_ENVIRONMENTS,
+    Environment,
+)
 from benchmarks.learning.settings import NO_CLIPPING, Settings
 from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
+from sb3_a2c_td.hyperparams import tda2c as tda2c_hyperparams
 from sb3_a2c_td.schedules import LINEAR_PREFIX
 
 STUDIES = Path(__file__).parent.parent / "results" / "studies"
@@ -73,10 +79,30 @@ def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
     }
 
 
+def general_setting(environment: Environment) -> Settings:
+    """Return the package's general setting for an environment."""
+    hyperparams = tda2c_hyperparams.hyperparams["default"]
+    arguments = {name: value for name, value in hyperparams.items() if name not in tda2c_hyperparams.NOT_ARGUMENTS}
+    if environment.is_continuous:
+        arguments |= tda2c_hyperparams.FOR_CONTINUOUS_ACTIONS
+    del arguments["policy"]
+    layers = arguments["policy_kwargs"]
+    normalizes = {"normalize_observations": True, "normalize_rewards": hyperparams["normalize"]["norm_reward"]}
+    activation = {"activation_fn": layers["activation_fn"].__name__}
+    return Settings("TDA2C", arguments={**arguments, **normalizes, "policy_kwargs": {**layers, **activation}})
+
+
 ARMS = {
     arm.name: arm
     for arm in (
         Arm("random", "uniformly random actions", Settings("random")),
+        Arm(
+            "tda2c-general",
+            "TDA2C with the general setting, recommended()",
+            settings_of={
+                each.name: general_setting(each) for each in (*DEVELOPMENT_ENVIRONMENTS, *HELD_OUT_ENVIRONMENTS)
+            },
+        ),
         Arm("tda2c", "TDA2C with the reference settings, the package's defaults", tda2c()),
         Arm(
             "tda2c-tuned",
@@ -117,6 +143,7 @@ ARMS = {
                 },
             ),
         ),
+        Arm("ppo", "SB3's PPO with its defaults", Settings("PPO")),
         Arm(
             "ppo-zoo",
             "SB3's PPO with RL Zoo's tuned settings, for scale",
@@ -339,3 +366,35 @@ MATCHED_ARMS = {
     )
 }
 """A2C with the settings of ``tda2c-tuned`` and different returns"""
+
+
+def varied(settings: Settings, argument: str, factor: float) -> Settings:
+    """Multiply a rate, or the length of a rollout, by a factor.
+
+    :param settings: settings of TDA2C
+    :param argument: name of the argument
+    :param factor: the factor
+    """
+    value = settings.arguments[argument]
+    if isinstance(value, str):
+        changed: Any = f"{LINEAR_PREFIX}{float(f'{_number(value) * factor:.3g}')}"
+    else:
+        changed = type(value)(float(f"{value * factor:.3g}"))
+    return replace(settings, arguments={**settings.arguments, argument: changed})
+
+
+VARIED_ARMS = {
+    name: Arm(
+        name,
+        f"the general setting with `{argument}` times {factor:g}",
+        settings_of={each.name: varied(general_setting(each), argument, factor) for each in DEVELOPMENT_ENVIRONMENTS},
+    )
+    for argument, factors in (
+        ("learning_rate", (0.25, 0.5, 2.0, 4.0)),
+        ("critic_learning_rate", (0.25, 0.5, 2.0, 4.0)),
+        ("n_steps", (0.5, 2.0, 4.0, 8.0)),
+    )
+    for factor in factors
+    for name in [f"{argument}-x{factor:g}"]
+}
+"""the general setting with one number changed"""

@@ -13,12 +13,12 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.learning import running
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, VARIED_ARMS
 from benchmarks.learning.curves import area_under_curve, final_score
-from benchmarks.learning.environments import ENVIRONMENTS, MASKED_ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
+from benchmarks.learning.environments import MASKED_ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
 from benchmarks.learning.records import Record, load_all
 from benchmarks.learning.report import pages
-from benchmarks.learning.report.analysis import REPORTED, analyse, load_throughput, plan
+from benchmarks.learning.report.analysis import FRESH, REPORTED, analyse_folder, reported_environments
 from benchmarks.learning.running import Outcome
 from benchmarks.learning.suites import RESULTS, SUITES, Job
 from benchmarks.learning.tuning import STUDIES_OF, tune
@@ -41,10 +41,13 @@ def list_all() -> None:
         for suite in SUITES.values()
         for jobs in [suite.jobs()]
     ]
-    arms = [[arm.name, arm.summary] for arm in (*ARMS.values(), *MATCHED_ARMS.values(), *CONTRIB_ARMS.values())]
+    arms = [
+        [arm.name, arm.summary]
+        for arm in (*ARMS.values(), *MATCHED_ARMS.values(), *VARIED_ARMS.values(), *CONTRIB_ARMS.values())
+    ]
     environments = [
         [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]
-        for environment in (*ENVIRONMENTS.values(), *PARTIALLY_OBSERVED_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
+        for environment in (*reported_environments(), *PARTIALLY_OBSERVED_ENVIRONMENTS, *MASKED_ENVIRONMENTS)
     ]
     print(markdown_table(["suite", "description", "records"], suites), end="\n\n")
     print(markdown_table(["arm", "description"], arms), end="\n\n")
@@ -101,17 +104,14 @@ def run_study(
 
 @app.command("report")
 def write_report(
-    runs: Annotated[Path, typer.Option(help="Folder of the records.")] = RESULTS / "runs",
-    throughput: Annotated[Path, typer.Option(help="Result of `throughput`; may be missing.")] = RESULTS
-    / "throughput-cpu.json",
+    results: Annotated[Path, typer.Option(help="Folder of the records, studies and speeds.")] = RESULTS,
     output: Annotated[Path, typer.Option(help="Folder of the pages and their figures.")] = Path("docs"),
 ) -> None:
-    """Write the report of the records: benchmarks.md, report.html and figures."""
-    records = list(load_all(runs))
-    _refuse_outdated(runs)
-    if not records:
-        raise typer.BadParameter(f"{runs} has no records: train a suite with `run` first", param_hint="--runs")
-    findings = analyse(records, list(ENVIRONMENTS.values()), plan(), load_throughput(throughput))
+    """Write the report: benchmarks.md, benchmark_details.md, report.html and figures."""
+    _refuse_outdated(results)
+    findings = analyse_folder(results)
+    if not findings.environments:
+        raise typer.BadParameter(f"{results} has no records: train a suite with `run` first", param_hint="--results")
     print(*pages.write(findings, output), sep="\n")
 
 
@@ -143,12 +143,12 @@ def _score_cells(records: list[Record]) -> list[str]:
     return medians + [", ".join(f"{value:.4g}" for value in values) for values in metrics]
 
 
-def _refuse_outdated(runs: Path) -> None:
+def _refuse_outdated(results: Path) -> None:
     try:
-        for suite in REPORTED:
-            running.unfinished(suite.jobs(), runs)
+        for suite in (*REPORTED, FRESH):
+            running.unfinished(suite.jobs(), results / suite.runs.name)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--runs") from error
+        raise typer.BadParameter(str(error), param_hint="--results") from error
 
 
 def _started(

@@ -42,6 +42,7 @@ class Environment:
     :param policy: policy of all arms
     :param policy_kwargs: arguments of the policy, for all arms
     :param kwargs: arguments of ``gymnasium.make``
+    :param is_continuous: whether actions are continuous
     """
 
     name: str
@@ -51,6 +52,7 @@ class Environment:
     policy: str = "MlpPolicy"
     policy_kwargs: Mapping[str, Any] = field(default_factory=dict)
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    is_continuous: bool = False
 
     def make(self) -> gym.Env[Any, Any]:
         """Make an environment. For ``MlpPolicy`` it returns vectors: one-hot ones for numbers, flat ones for grids."""
@@ -85,7 +87,7 @@ ENVIRONMENTS = {
         Environment("MountainCar-v0", n_steps=100_000, n_seeds=10, solved=-110.0),
         Environment("LunarLander-v3", n_steps=200_000, n_seeds=10, solved=200.0),
         # has no reward_threshold
-        Environment("Pendulum-v1", n_steps=100_000, n_seeds=10, solved=-200.0),
+        Environment("Pendulum-v1", n_steps=100_000, n_seeds=10, solved=-200.0, is_continuous=True),
         Environment("FrozenLake-v1", n_steps=100_000, n_seeds=10, solved=0.7),
         # has no reward_threshold either
         Environment(
@@ -97,27 +99,27 @@ ENVIRONMENTS = {
             # no hidden layers after the CNN, as in SB3
             policy_kwargs={"features_extractor_class": "MinAtarCnn", "net_arch": []},
         ),
-        Environment("Hopper-v5", n_steps=100_000, n_seeds=10, solved=3800.0),
+        Environment("Hopper-v5", n_steps=100_000, n_seeds=10, solved=3800.0, is_continuous=True),
     )
 }
-_FLAT_BREAKOUT = replace(ENVIRONMENTS["MinAtar/Breakout-v1"], policy="MlpPolicy", policy_kwargs={})
+FLAT_BREAKOUT = replace(ENVIRONMENTS["MinAtar/Breakout-v1"], policy="MlpPolicy", policy_kwargs={})
 DEVELOPMENT_ENVIRONMENTS = (
-    *(replace(environment, n_seeds=10) for name, environment in ENVIRONMENTS.items() if name != _FLAT_BREAKOUT.name),
-    _FLAT_BREAKOUT,
-    Environment("InvertedPendulum-v5", n_steps=100_000, n_seeds=10, solved=950.0),
+    *(replace(environment, n_seeds=10) for name, environment in ENVIRONMENTS.items() if name != FLAT_BREAKOUT.name),
+    FLAT_BREAKOUT,
+    Environment("InvertedPendulum-v5", n_steps=100_000, n_seeds=10, solved=950.0, is_continuous=True),
     # has neither a reward_threshold nor a time limit
     Environment("CliffWalking-v1", n_steps=100_000, n_seeds=10, solved=-15.0, kwargs={"max_episode_steps": 200}),
-    Environment("LunarLanderContinuous-v3", n_steps=100_000, n_seeds=10, solved=200.0),
-    Environment("HalfCheetah-v5", n_steps=100_000, n_seeds=10, solved=4800.0),
-    Environment("MountainCarContinuous-v0", n_steps=100_000, n_seeds=10, solved=90.0),
+    Environment("LunarLanderContinuous-v3", n_steps=100_000, n_seeds=10, solved=200.0, is_continuous=True),
+    Environment("HalfCheetah-v5", n_steps=100_000, n_seeds=10, solved=4800.0, is_continuous=True),
+    Environment("MountainCarContinuous-v0", n_steps=100_000, n_seeds=10, solved=90.0, is_continuous=True),
 )
 """environments of the study for one general setting; all arms have an ``MlpPolicy``"""
 HELD_OUT_ENVIRONMENTS = (
-    Environment("InvertedDoublePendulum-v5", n_steps=100_000, n_seeds=10, solved=9100.0),
-    Environment("Reacher-v5", n_steps=100_000, n_seeds=10, solved=-3.75),
+    Environment("InvertedDoublePendulum-v5", n_steps=100_000, n_seeds=10, solved=9100.0, is_continuous=True),
+    Environment("Reacher-v5", n_steps=100_000, n_seeds=10, solved=-3.75, is_continuous=True),
     # Walker2d, MinAtar and MiniGrid have no reward_threshold
-    Environment("Walker2d-v5", n_steps=100_000, n_seeds=10, solved=4000.0),
-    Environment("Pusher-v5", n_steps=100_000, n_seeds=10, solved=0.0),
+    Environment("Walker2d-v5", n_steps=100_000, n_seeds=10, solved=4000.0, is_continuous=True),
+    Environment("Pusher-v5", n_steps=100_000, n_seeds=10, solved=0.0, is_continuous=True),
     Environment("Taxi-v4", n_steps=100_000, n_seeds=10, solved=8.0),
     Environment("MinAtar/Asterix-v1", n_steps=100_000, n_seeds=10, solved=10.0),
     Environment("MinAtar/Freeway-v1", n_steps=100_000, n_seeds=10, solved=50.0),

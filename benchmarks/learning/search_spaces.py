@@ -3,7 +3,6 @@
 from typing import Any, Protocol
 
 import optuna
-from gymnasium import spaces
 
 from benchmarks.learning.environments import Environment
 from benchmarks.learning.settings import NO_CLIPPING, Settings
@@ -81,7 +80,7 @@ def tuned(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: tuple
     :param environment: the environment
     :param n_envs: numbers of parallel environments to choose from
     """
-    arguments = sample_tda2c_params(trial, _n_actions(environment), max(n_envs), {})
+    arguments = sample_tda2c_params(trial, int(environment.is_continuous), max(n_envs), {})
     # a name instead of the class, for JSON
     arguments["policy_kwargs"]["activation_fn"] = trial.params["activation_fn"]
     return Settings("TDA2C", *_environments(trial, n_envs), arguments)
@@ -115,7 +114,7 @@ def tuned_a2c(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: t
             "ortho_init": trial.suggest_categorical("ortho_init", [False, True]),
         },
     }
-    if _n_actions(environment) > 0:
+    if environment.is_continuous:
         arguments["use_sde"] = trial.suggest_categorical("use_sde", [False, True])
         arguments["policy_kwargs"]["log_std_init"] = trial.suggest_categorical("log_std_init", [-2.0, -1.0, 0.0])
     return Settings("A2C", *_environments(trial, n_envs), arguments)
@@ -134,12 +133,11 @@ def general(trial: optuna.trial.BaseTrial, environment: Environment) -> Settings
     critic_rate = actor_rate * trial.suggest_float("critic_rate_ratio", 0.5, 20.0, log=True)
     continuous_rate = actor_rate * trial.suggest_float("continuous_rate_ratio", 0.05, 1.0, log=True)
     log_std_init = trial.suggest_categorical("log_std_init", [-2.0, -1.0, -0.5, 0.0])
-    is_continuous = _n_actions(environment) > 0
     prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
     return Settings(
         "TDA2C",
         arguments={
-            "learning_rate": _schedule(prefix, continuous_rate if is_continuous else actor_rate),
+            "learning_rate": _schedule(prefix, continuous_rate if environment.is_continuous else actor_rate),
             "critic_learning_rate": _schedule(prefix, critic_rate),
             "gamma": trial.suggest_categorical("gamma", [0.97, 0.98, 0.99, 0.995]),
             "n_steps": trial.suggest_categorical("n_steps", [2, 4, 8, 16]),
@@ -157,17 +155,10 @@ def general(trial: optuna.trial.BaseTrial, environment: Environment) -> Settings
                 "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
                 "net_arch": [64, 64],
                 "ortho_init": True,
-                **({"log_std_init": log_std_init} if is_continuous else {}),
+                **({"log_std_init": log_std_init} if environment.is_continuous else {}),
             },
         },
     )
-
-
-def _n_actions(environment: Environment) -> int:
-    """Return the dimension of continuous actions, or 0 for other actions."""
-    env = environment.make()
-    env.close()
-    return env.action_space.shape[0] if isinstance(env.action_space, spaces.Box) else 0
 
 
 def _environments(trial: optuna.trial.BaseTrial, n_envs: tuple[int, ...]) -> tuple[int, dict[str, Any] | None]:

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, Arm
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, VARIED_ARMS, Arm
 from benchmarks.learning.environments import (
+    DEVELOPMENT_ENVIRONMENTS,
     ENVIRONMENTS,
+    FLAT_BREAKOUT,
+    HELD_OUT_ENVIRONMENTS,
     MASKED_ENVIRONMENTS,
     PARTIALLY_OBSERVED_ENVIRONMENTS,
     Environment,
 )
 from benchmarks.learning.settings import Settings
+from sb3_a2c_td.compiled.making import ENVS
 
 RESULTS = Path("benchmarks/results")
 
@@ -35,6 +39,7 @@ class Suite:
     :param arms: the arms
     :param environments: the environments
     :param runs: folder of the records
+    :param first_run: number of the first run of each arm
     """
 
     name: str
@@ -42,6 +47,7 @@ class Suite:
     arms: tuple[Arm, ...]
     environments: tuple[Environment, ...]
     runs: Path = RESULTS / "runs"
+    first_run: int = 0
 
     def jobs(self, n_seeds: int | None = None) -> list[Job]:
         """Return the jobs sorted by seed, so that the first ones form a small benchmark.
@@ -53,15 +59,20 @@ class Suite:
             for environment in self.environments
             for arm in self.arms
             if (settings := arm.settings_on(environment)) is not None
-            for seed in range(environment.n_seeds if n_seeds is None else n_seeds)
+            for seed in self._seeds(environment.n_seeds if n_seeds is None else n_seeds)
         ]
         return sorted(jobs, key=lambda job: job.seed)
+
+    def _seeds(self, n_seeds: int) -> range:
+        return range(self.first_run, self.first_run + n_seeds)
 
 
 def _arms(names: Sequence[str]) -> tuple[Arm, ...]:
     return tuple(ARMS[name] for name in names)
 
 
+OUT_OF_THE_BOX_ARMS = ("random", "tda2c-general", "tda2c", "a2c", "ppo")
+"""arms with one setting for all environments"""
 MAIN_ARMS = (
     "random",
     "tda2c",
@@ -73,7 +84,7 @@ MAIN_ARMS = (
     "a2c-td0",
     "ppo-zoo",
 )
-ABLATION_ARMS = tuple(name for name in ARMS if name not in MAIN_ARMS)
+ABLATION_ARMS = tuple(name for name in ARMS if name not in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS))
 ABLATION_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "FrozenLake-v1")
 
 SUITES = {
@@ -94,18 +105,47 @@ SUITES = {
             tuple(ENVIRONMENTS[name] for name in ABLATION_ENVIRONMENTS),
         ),
         Suite(
+            "held-out",
+            "TDA2C, A2C and PPO out of the box, on environments that no study saw",
+            _arms(OUT_OF_THE_BOX_ARMS),
+            HELD_OUT_ENVIRONMENTS,
+        ),
+        Suite(
+            "development",
+            "TDA2C and A2C out of the box, on the environments that the general setting was chosen on",
+            _arms([arm for arm in OUT_OF_THE_BOX_ARMS if arm != "ppo"]),
+            # on MinAtar's Breakout, the arms of the main suite have another policy
+            tuple(environment for environment in DEVELOPMENT_ENVIRONMENTS if environment != FLAT_BREAKOUT),
+        ),
+        Suite(
             "matched",
             "A2C with the settings of tda2c-tuned: is it the settings or the algorithm?",
             (MATCHED_ARMS["a2c-matched"],),
             tuple(replace(environment, n_seeds=10) for environment in ENVIRONMENTS.values()),
-            runs=RESULTS / "matched",
         ),
         Suite(
             "returns",
             "A2C with the settings of tda2c-tuned and different returns: is one step ever better than several?",
             tuple(arm for arm in MATCHED_ARMS.values() if arm.name != "a2c-matched"),
             tuple(replace(ENVIRONMENTS[name], n_seeds=5) for name in ABLATION_ENVIRONMENTS),
-            runs=RESULTS / "matched",
+        ),
+        Suite(
+            "fresh",
+            "new seeds for the comparisons whose verdicts changed when the rule became stricter",
+            (
+                ARMS["tda2c-tuned"],
+                ARMS["a2c"],
+                replace(ARMS["a2c-td0"], settings_of={"MinAtar/Breakout-v1": None}),
+            ),
+            tuple(replace(ENVIRONMENTS[name], n_seeds=20) for name in ("LunarLander-v3", "MinAtar/Breakout-v1")),
+            runs=RESULTS / "fresh",
+            first_run=10,
+        ),
+        Suite(
+            "sensitivity",
+            "the general setting with one number changed, on the compiled environments",
+            tuple(VARIED_ARMS.values()),
+            tuple(environment for environment in DEVELOPMENT_ENVIRONMENTS if f"sb3_a2c_td/{environment.name}" in ENVS),
         ),
         Suite(
             "recurrent",

@@ -6,6 +6,7 @@ run of the suites uses any of these seeds.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -127,7 +128,7 @@ def general_study() -> Study:
         search_spaces.general,
         GENERAL_GUESSES,
         DEVELOPMENT_RANGES,
-        n_trials=100,
+        n_trials=58,
         n_seeds=1,
         n_finalists=5,
         n_final_seeds=4,
@@ -164,9 +165,11 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
         joblib.delayed(_search)(study, folder, sampler_seed) for sampler_seed in range(n_jobs)
     )
     trials = _optuna_study(study, folder).trials
-    finalists = _finalists(study, trials, n_jobs)
+    finalists, seconds = _finalists(study, trials, n_jobs)
+    seconds += sum(trial.duration.total_seconds() for trial in trials if trial.duration is not None)
     result = {
         "environments": {environment.name: environment.n_steps for environment in study.environments},
+        "core_hours": round(seconds / 3600, 2),
         "best": max(finalists, key=lambda finalist: np.mean(finalist["scores"])),
         "finalists": finalists,
         "trials": [_summary(trial) for trial in trials],
@@ -184,18 +187,19 @@ def _finished_study(path: Path, n_trials: int) -> dict[str, Any] | None:
     return result if len(result["trials"]) >= n_trials else None
 
 
-def _finalists(study: Study, trials: list[optuna.trial.FrozenTrial], n_jobs: int) -> list[dict[str, Any]]:
-    """Run the best trials again, on new seeds."""
+def _finalists(study: Study, trials: list[optuna.trial.FrozenTrial], n_jobs: int) -> tuple[list[dict[str, Any]], float]:
+    """Run the best trials again, on new seeds; return them with the seconds that their runs took together."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     ranked = sorted(complete, key=lambda trial: -trial.values[0])
     best = [optuna.trial.FixedTrial(trial.params, trial.number) for trial in ranked[: study.n_finalists]]
-    scores = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_score)(study, study.space(trial, environment), seed, environment, FINAL_SEEDS)
+    runs = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_timed_score)(study, study.space(trial, environment), seed, environment, FINAL_SEEDS)
         for trial in best
         for seed, environment in study.runs(study.n_final_seeds)
     )
+    scores, seconds = np.transpose(runs)
     scores_by_trial = np.reshape(scores, (len(best), -1)).tolist()
-    return [
+    finalists = [
         {
             "trial": trial.number,
             "settings": {each.name: asdict(study.space(trial, each)) for each in study.environments},
@@ -203,6 +207,7 @@ def _finalists(study: Study, trials: list[optuna.trial.FrozenTrial], n_jobs: int
         }
         for trial, trial_scores in zip(best, scores_by_trial, strict=True)
     ]
+    return finalists, float(seconds.sum())
 
 
 def _search(study: Study, folder: Path, sampler_seed: int) -> None:
@@ -237,6 +242,13 @@ def _mean_score(trial: optuna.Trial, study: Study) -> float:
         if trial.should_prune():
             raise optuna.TrialPruned
     return float(np.mean(scores))
+
+
+def _timed_score(
+    study: Study, settings: Settings, seed: int, environment: Environment, first_seed: int
+) -> tuple[float, float]:
+    start = time.perf_counter()
+    return _score(study, settings, seed, environment, first_seed), time.perf_counter() - start
 
 
 def _score(study: Study, settings: Settings, seed: int, environment: Environment, first_seed: int) -> float:

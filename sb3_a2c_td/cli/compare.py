@@ -38,7 +38,7 @@ STEPS_BETWEEN_CHECKS = 100
 
 
 def _general(env: gym.Env[Any, Any], seed: int) -> TDA2C:
-    return TDA2C(env=env, seed=seed, device="cpu", **general_setting(env.observation_space))
+    return TDA2C(env=env, seed=seed, device="cpu", **general_setting(env.observation_space, env.action_space))
 
 
 def _reference(env: gym.Env[Any, Any], seed: int) -> TDA2C:

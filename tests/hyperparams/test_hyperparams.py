@@ -1,6 +1,7 @@
 """Shipped settings, compared with the studies that found them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from benchmarks.learning.arms import STUDIES, study_path
-from benchmarks.learning.environments import ENVIRONMENTS
+from benchmarks.learning.arms import STUDIES, general_setting, study_path
+from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONMENTS
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.training import make_env, make_model
 from sb3_a2c_td import TDA2C, recommended, recommended_env
 from sb3_a2c_td.compiled.making import make_compiled_vec_env
-from sb3_a2c_td.hyperparams.tda2c import hyperparams
+from sb3_a2c_td.hyperparams.tda2c import FOR_CONTINUOUS_ACTIONS, hyperparams
 from tests.algorithms.comparing import assert_same_parameters
 from tests.benchmarks.learning.environments import with_monitors
 from tests.environments import CountingEnv, RandomEnv
@@ -77,6 +78,18 @@ def test_docs_page_lists_the_settings(name: str) -> None:
 
 def test_all_benchmark_environments_have_settings() -> None:
     assert set(TUNED) == set(ENVIRONMENTS)
+
+
+def test_general_setting_matches_the_study() -> None:
+    for environment in DEVELOPMENT_ENVIRONMENTS:
+        found = json.loads((STUDIES / "general.json").read_text())["best"]["settings"][environment.name]
+        shipped = asdict(general_setting(environment))
+        # the study compiled in short runs, and left out what discrete actions do not use
+        assert found["arguments"].pop("engine") == "numba"
+        defaults = {"max_grad_norm": None, "normalize_advantage": False}
+        if not environment.is_continuous:
+            del shipped["arguments"]["policy_kwargs"]["log_std_init"]
+        assert found == {**shipped, "arguments": {**defaults, **shipped["arguments"]}}
 
 
 @pytest.mark.parametrize("name", TUNED)
@@ -144,8 +157,26 @@ def test_atari_settings_train_on_images() -> None:
 
 
 def test_environments_without_tuned_settings_get_the_general_one() -> None:
-    assert recommended() == recommended("default") == recommended("Walker2d-v5")
+    assert recommended() == recommended("default") == recommended(CountingEnv())
     assert recommended()["policy"] == "MlpPolicy"
+
+
+def test_continuous_actions_have_a_smaller_actor_rate() -> None:
+    assert recommended("Reacher-v5") == {**recommended(), **FOR_CONTINUOUS_ACTIONS}
+    assert recommended(gym.make("Reacher-v5")) == recommended("Reacher-v5")
+
+
+def test_an_environment_with_other_arguments_gets_the_general_setting() -> None:
+    assert recommended(gym.make("LunarLander-v3")) == recommended("LunarLander-v3")
+    continuous = gym.make("LunarLander-v3", continuous=True, render_mode="rgb_array")
+    assert recommended(continuous) == {**recommended(), **FOR_CONTINUOUS_ACTIONS}
+    assert recommended(gym.make("FrozenLake-v1", map_name="8x8"))["learning_rate"] == recommended()["learning_rate"]
+
+
+def test_names_of_minatar_are_known_and_unknown_ones_an_error() -> None:
+    assert recommended("MinAtar/Asterix-v1") == recommended()
+    with pytest.raises(gym.error.Error, match="Nope"):
+        recommended("Nope-v0")
 
 
 def test_an_environment_gets_the_settings_of_its_name() -> None:

@@ -1,31 +1,51 @@
 """Figures of the report, legible on a page and on a phone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.learning.report.analysis import BASELINES, OWN_ARMS, RANDOM, REFERENCE_ARM, TUNED_ARM
-from benchmarks.learning.report.findings import MIN_IMPROVEMENT, Band, EnvironmentFindings, Findings
+from benchmarks.learning.report.findings import Band, EnvironmentFindings, Findings, Overview, StudyFindings
+from benchmarks.learning.report.overview import RANDOM, REFERENCE, TUNED, TUNED_A2C
 from benchmarks.learning.statistics import Estimate
 from benchmarks.speed import throughput
 
+LABELS = {
+    "tda2c-general": "TDA2C, general setting",
+    "tda2c-tuned": "TDA2C, tuned",
+    "tda2c-tuned-first": "TDA2C, first study",
+    "tda2c": "TDA2C, reference settings",
+    "tda2c-double-softmax": "TDA2C, double softmax",
+    "a2c": "A2C",
+    "a2c-tuned": "A2C, tuned",
+    "a2c-matched": "A2C, TDA2C's tuned settings",
+    "a2c-zoo": "A2C, RL Zoo",
+    "a2c-td0": "A2C, λ = 0",
+    "ppo": "PPO",
+    "ppo-zoo": "PPO, RL Zoo",
+}
+"""names of arms in figures"""
 # the colour-blind can distinguish Okabe & Ito's colours; every arm also has its own line style
 LINE_STYLES: Mapping[str, Mapping[str, Any]] = {
-    "tda2c-tuned": {"color": "#0072b2", "linestyle": "-", "linewidth": 2.4},
+    "tda2c-general": {"color": "#0072b2", "linestyle": "-", "linewidth": 2.8},
+    "tda2c-tuned": {"color": "#0072b2", "linestyle": "--", "linewidth": 2.0},
     "tda2c-tuned-first": {"color": "#0072b2", "linestyle": ":"},
-    "tda2c": {"color": "#56b4e9", "linestyle": "--", "linewidth": 2.4},
+    "tda2c": {"color": "#56b4e9", "linestyle": "-", "linewidth": 2.0},
     "tda2c-double-softmax": {"color": "#cc79a7", "linestyle": ":", "linewidth": 2.4},
-    "a2c": {"color": "#d55e00", "linestyle": "-"},
+    "a2c": {"color": "#d55e00", "linestyle": "-", "linewidth": 2.0},
+    "a2c-tuned": {"color": "#d55e00", "linestyle": "--"},
+    "a2c-matched": {"color": "#d55e00", "linestyle": ":"},
     "a2c-zoo": {"color": "#e69f00", "linestyle": "--"},
     "a2c-td0": {"color": "#009e73", "linestyle": "-."},
+    "ppo": {"color": "#000000", "linestyle": "-", "linewidth": 2.0},
     "ppo-zoo": {"color": "#000000", "linestyle": ":"},
 }
-"""line style of each main arm in all figures"""
-MARKERS = dict(zip(BASELINES, "osD", strict=True))
+"""line style of each arm in all figures"""
 WIDTH = 6.4
 STYLE: dict[Any, Any] = {
     "font.size": 11,
@@ -49,17 +69,16 @@ def draw_all(findings: Findings) -> dict[str, Figure]:
     """
     with mpl.rc_context(STYLE):
         figures = {}
-        for arm in OWN_ARMS:
-            compared = [each for each in findings.environments if any(c.arm == arm for c in each.comparisons)]
-            if compared:
-                figures[f"improvement-{arm}"] = improvement(compared, arm)
+        if findings.overview.over_steps:
+            figures["overview"] = overview(findings.overview)
         for each in findings.environments:
             if each.curves:
                 figures[f"curves-{file_name(each)}"] = curves(each)
             if each.ablations:
                 figures[f"ablation-{file_name(each)}"] = ablations(each)
-        if findings.aggregates:
-            figures["profiles"] = profiles([aggregate.profile for aggregate in findings.aggregates])
+        compared = compared_studies(findings)
+        if compared:
+            figures["studies"] = studies(compared)
         if findings.throughput:
             figures["throughput"] = throughput.draw(findings.throughput)
         return figures
@@ -103,33 +122,48 @@ def curves(findings: EnvironmentFindings) -> Figure:
     return figure
 
 
-def profiles(bands: Sequence[Band]) -> Figure:
-    """Draw the share of runs above each normalised area under the curve."""
-    figure, axes = _figure(height=4.8)
-    _draw_bands(axes, bands)
-    axes.set(xlim=(bands[0].at[0], bands[0].at[-1]), ylim=(0, 1.02))
-    axes.set(xlabel="normalised area under the learning curve", ylabel="share of runs with a larger area")
-    _legend_below(figure)
+def overview(found: Overview) -> Figure:
+    """Draw the learning curves over the held-out environments together, over steps and over seconds."""
+    figure = Figure(figsize=(1.5 * WIDTH, 4.4), layout="constrained")
+    over_steps, over_seconds = figure.subplots(1, 2, sharey=True)
+    _draw_bands(over_steps, found.over_steps)
+    _draw_bands(over_seconds, found.over_seconds, labelled=False)
+    over_steps.set_xlim(0, found.over_steps[0].at[-1])
+    over_steps.locator_params(axis="x", nbins=5)
+    # the last label of one panel must not touch the first of the other
+    over_steps.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
+    over_seconds.set_xscale("log")
+    over_seconds.xaxis.set_major_formatter("{x:,.0f}")
+    over_seconds.set_xlim(found.over_seconds[0].at[0], found.over_seconds[0].at[-1])
+    over_steps.set(xlabel="environment steps", ylabel="normalised return")
+    over_seconds.set(xlabel="seconds")
+    _legend_below(figure, ncols=4)
     return figure
 
 
-def improvement(findings: Sequence[EnvironmentFindings], arm: str) -> Figure:
-    """Draw the probability that an arm is better than each baseline, on every environment."""
-    figure, axes = _figure(height=1.6 + 0.55 * len(findings))
-    axes.axvspan(MIN_IMPROVEMENT, 1.0, color="#0072b2", alpha=0.08, linewidth=0, label=f"from {MIN_IMPROVEMENT}")
-    axes.axvline(0.5, color="black", linewidth=1)
-    for k, baseline in enumerate(BASELINES):
-        estimates = {}
-        for row, each in enumerate(findings):
-            comparison = each.comparison(arm, baseline)
-            if comparison is not None:
-                estimates[row + 0.22 * (k - 1)] = comparison.area.improvement
-        _draw_estimates(axes, estimates, LINE_STYLES[baseline]["color"], MARKERS[baseline], f"than {baseline}")
-    n_runs = [next(c.n_runs for c in each.comparisons if c.arm == arm) for each in findings]
-    _label_rows(axes, [f"{each.environment.name} ({n})" for each, n in zip(findings, n_runs, strict=True)])
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xlabel(f"probability that a run of {arm} is better")
-    _legend_below(figure, ncols=4)
+def compared_studies(findings: Findings) -> dict[str, list[StudyFindings]]:
+    """Return the studies of TDA2C and of A2C by environment, where there are both."""
+    by_environment: dict[str, list[StudyFindings]] = {}
+    for study in findings.studies:
+        if study.arm in (TUNED, TUNED_A2C):
+            by_environment.setdefault(study.environments[0], []).append(study)
+    return {name: both for name, both in by_environment.items() if len(both) == 2}
+
+
+def studies(compared: Mapping[str, Sequence[StudyFindings]]) -> Figure:
+    """Draw the expected score of the best of k trials of each study, a panel per environment."""
+    n_columns = 3
+    n_rows = math.ceil(len(compared) / n_columns)
+    figure = Figure(figsize=(1.5 * WIDTH, 0.6 + 2.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
+    for panel, (name, both) in zip(panels, compared.items(), strict=False):
+        for study in both:
+            label = LABELS[study.arm] if panel is figure.axes[0] else None
+            panel.plot(np.arange(1, study.n_trials + 1), study.best_of, label=label, **LINE_STYLES[study.arm])
+        panel.set(title=name, xlabel="trials", ylabel="area")
+    for unused in figure.axes[len(compared) :]:
+        unused.set_axis_off()
+    _legend_below(figure)
     return figure
 
 
@@ -138,10 +172,10 @@ def ablations(findings: EnvironmentFindings) -> Figure:
     figure, axes = _figure(height=1.3 + 0.36 * len(findings.ablations))
     axes.axvline(0, color="black", linewidth=1)
     estimates = {float(row): ablation.difference for row, ablation in enumerate(findings.ablations)}
-    _draw_estimates(axes, estimates, LINE_STYLES[TUNED_ARM]["color"], "o")
-    _label_rows(axes, [f"{a.arm.removeprefix(f'{REFERENCE_ARM}-')} ({a.n_runs})" for a in findings.ablations])
+    _draw_estimates(axes, estimates, LINE_STYLES["tda2c-tuned"]["color"], "o")
+    _label_rows(axes, [f"{a.arm.removeprefix(f'{REFERENCE}-')} ({a.n_runs})" for a in findings.ablations])
     axes.set_title(findings.environment.name)
-    axes.set_xlabel(f"area under the curve, minus that of {REFERENCE_ARM}")
+    axes.set_xlabel(f"area under the curve, minus that of {REFERENCE}")
     return figure
 
 
@@ -150,23 +184,22 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _draw_bands(axes: Axes, bands: Sequence[Band]) -> None:
+def _draw_bands(axes: Axes, bands: Sequence[Band], labelled: bool = True) -> None:
     for band in bands:
         style = LINE_STYLES[band.arm]
+        label = f"{LABELS[band.arm]} ({band.n_runs})" if labelled else None
         axes.fill_between(band.at, band.low, band.high, color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(band.at, band.value, label=f"{band.arm} ({band.n_runs})", **style)
+        axes.plot(band.at, band.value, label=label, **style)
 
 
-def _draw_estimates(
-    axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str, label: str | None = None
-) -> None:
+def _draw_estimates(axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str) -> None:
     """Draw estimates with their intervals, by height."""
     if estimates:
         values = [estimate.value for estimate in estimates.values()]
         lows = [estimate.low for estimate in estimates.values()]
         highs = [estimate.high for estimate in estimates.values()]
         axes.hlines(list(estimates), lows, highs, color=color, linewidth=2)
-        axes.plot(values, list(estimates), marker, color=color, label=label, clip_on=False)
+        axes.plot(values, list(estimates), marker, color=color, clip_on=False)
 
 
 def _label_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """Results of the analysis as plain data: findings on each environment and over all of them, with their uncertainty."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -27,26 +26,6 @@ class Verdict(StrEnum):
     INCOMPLETE = "runs are missing"
 
 
-class Standing(StrEnum):
-    """Result of an arm's comparisons with all baselines on an environment."""
-
-    BETTER = "better than each of them"
-    PARTLY = "better than some of them and not worse than any"
-    WORSE = "worse than at least one of them"
-    OPEN = "neither shown to be better nor worse than any of them"
-    UNKNOWN = "not compared with all of them yet"
-
-
-DECISIVE_VERDICT = {
-    Standing.BETTER: Verdict.BETTER,
-    Standing.PARTLY: Verdict.BETTER,
-    Standing.WORSE: Verdict.WORSE,
-    Standing.OPEN: Verdict.OPEN,
-    Standing.UNKNOWN: Verdict.INCOMPLETE,
-}
-"""verdict of the comparisons that determine a standing"""
-
-
 @dataclass(frozen=True)
 class ArmResult:
     """Metrics of one arm on one environment.
@@ -59,6 +38,7 @@ class ArmResult:
     :param steps_to_threshold: median over the runs of the steps until solved; infinite if most runs never solved it
     :param n_solved: number of runs that solved the environment
     :param seconds: median wall time of a run
+    :param seconds_to_level: median over the runs of the seconds until the environment's level; ``None`` without one
     """
 
     arm: str
@@ -69,6 +49,7 @@ class ArmResult:
     steps_to_threshold: float
     n_solved: int
     seconds: float
+    seconds_to_level: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +79,7 @@ class Difference:
     :param improvement: probability that a run of the arm is better than a run of the baseline; ties count half
     :param iqm: IQM of the arm minus IQM of the baseline
     :param p_value: p-value of the permutation test for "the arms differ"
-    :param corrected_p: the same, corrected by Holm's method for the number of comparisons by this metric
+    :param corrected_p: the same, corrected by Holm's method for the number of comparisons on its page
     """
 
     improvement: Estimate
@@ -155,13 +136,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Effect of one change to the reference settings on one environment.
+    """Effect of one change to the reference settings, or to the general setting, on one environment.
 
     :param arm: name of the arm with the change
     :param n_runs: number of its runs
-    :param n_reference_runs: number of runs of the arm with the reference settings
+    :param n_reference_runs: number of runs without the change
     :param is_complete: whether these are all planned runs of both
-    :param difference: IQM of the area under the learning curve, minus that of the reference settings
+    :param difference: IQM of the area under the learning curve, minus that without the change
     """
 
     arm: str
@@ -169,6 +150,11 @@ class Ablation:
     n_reference_runs: int
     is_complete: bool
     difference: Estimate
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether the interval of the difference excludes zero."""
+        return self.difference.low > 0 or self.difference.high < 0
 
     @property
     def verdict(self) -> Verdict:
@@ -185,18 +171,22 @@ class EnvironmentFindings:
     """Findings on one environment.
 
     :param environment: the environment
+    :param level: a return that good runs reach, to compare the seconds until it; ``None``: no such return
     :param results: metrics of each arm with runs
     :param curves: learning curves of each main arm with runs
     :param comparisons: comparisons of the package's arms with the baselines
     :param ablations: effects of single changes to the reference settings
+    :param variations: effects of single changes to the general setting
     :param settings: settings of each arm, as in the records
     """
 
     environment: Environment
+    level: float | None
     results: tuple[ArmResult, ...]
     curves: tuple[Band, ...]
     comparisons: tuple[Comparison, ...]
     ablations: tuple[Ablation, ...]
+    variations: tuple[Ablation, ...]
     settings: dict[str, dict[str, Any]]
 
     def comparison(self, arm: str, baseline: str) -> Comparison | None:
@@ -206,37 +196,74 @@ class EnvironmentFindings:
                 return comparison
         return None
 
-    def verdicts(self, arm: str, baselines: Sequence[str]) -> dict[str, Verdict]:
-        """Return the verdicts on an arm by baseline."""
-        compared = {baseline: self.comparison(arm, baseline) for baseline in baselines}
-        return {name: comparison.verdict if comparison else Verdict.INCOMPLETE for name, comparison in compared.items()}
-
-    def standing(self, arm: str, planned: Sequence[str]) -> Standing:
-        """Summarise the comparisons of an arm with the planned baselines."""
-        verdicts = set(self.verdicts(arm, planned).values())
-        if Verdict.WORSE in verdicts:
-            return Standing.WORSE
-        if Verdict.INCOMPLETE in verdicts or not verdicts:
-            return Standing.UNKNOWN
-        if Verdict.BETTER not in verdicts:
-            return Standing.OPEN
-        return Standing.BETTER if verdicts == {Verdict.BETTER} else Standing.PARTLY
+    def variation(self, arm: str) -> Ablation | None:
+        """Return the effect of a change to the general setting; ``None`` without runs."""
+        return next((variation for variation in self.variations if variation.arm == arm), None)
 
 
-@dataclass(frozen=True)
-class Aggregate:
-    """Metrics of an arm over several environments, by the normalised area under the learning curve.
+@dataclass(frozen=True, eq=False)
+class StudyFindings:
+    """Budget and result of a study.
 
-    :param arm: name of the arm
-    :param n_runs: number of its runs on all these environments
-    :param area: IQM over all these runs: 0 for random actions, 1 if solved from the first step
-    :param profile: share of the runs above each value
+    :param arm: the arm that has its settings
+    :param environments: names of its environments
+    :param n_trials: number of settings that were tried
+    :param n_runs: number of runs, with those of the finalists
+    :param core_hours: hours of one core; ``None`` if they were not recorded
+    :param score: mean score of the chosen settings on new seeds: the area, or for several environments the scaled one
+    :param best_of: expected score of the best of k trials, for each k, ``(n_trials,)``
     """
 
     arm: str
+    environments: tuple[str, ...]
+    n_trials: int
     n_runs: int
-    area: Estimate
-    profile: Band
+    core_hours: float | None
+    score: float
+    best_of: np.ndarray
+
+
+@dataclass(frozen=True)
+class OverviewRow:
+    """Verdicts and seconds on one environment.
+
+    :param environment: name of the environment
+    :param is_held_out: whether the general setting was chosen without it
+    :param against_a2c: verdict on the general setting, against A2C's defaults; ``None`` without runs
+    :param against_ppo: the same, against PPO's defaults
+    :param against_tuned_a2c: verdict on tuned settings, against A2C tuned in the same way
+    :param seconds: median seconds until nine tenths of what PPO learned, by arm; empty if that is nothing
+    """
+
+    environment: str
+    is_held_out: bool
+    against_a2c: Verdict | None
+    against_ppo: Verdict | None
+    against_tuned_a2c: Verdict | None
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """The first page.
+
+    :param rows: one row per environment
+    :param held_out: the held-out environments on which all arms with one setting have runs
+    :param is_complete: whether these are all held-out environments, with all planned runs
+    :param improvement: over these, the mean probability that a run with the general setting has a larger area than one
+        of a baseline, by baseline
+    :param over_steps: over these, the normalised learning curve of each arm with one setting
+    :param over_seconds: the same over seconds
+    :param matched: environments by the verdict on the tuned settings, against A2C with the same settings
+    """
+
+    rows: tuple[OverviewRow, ...]
+    held_out: tuple[str, ...]
+    is_complete: bool
+    improvement: dict[str, Estimate]
+    over_steps: tuple[Band, ...]
+    over_seconds: tuple[Band, ...]
+    matched: dict[Verdict, list[str]]
 
 
 @dataclass(frozen=True)
@@ -258,9 +285,10 @@ class Findings:
     """All contents of a report.
 
     :param environments: findings on each environment with runs
-    :param aggregates: metrics of the main arms over the environments in ``aggregated``
-    :param aggregated: names of the aggregated environments
+    :param overview: the first page
     :param checks: the goals
+    :param fresh: comparisons on seeds that were run after the verdicts on the others were known
+    :param studies: the studies
     :param planned: number of planned runs by environment and arm
     :param n_runs: number of finished runs by environment and arm
     :param excluded: unplanned runs with the reason of their exclusion
@@ -271,9 +299,10 @@ class Findings:
     """
 
     environments: tuple[EnvironmentFindings, ...]
-    aggregates: tuple[Aggregate, ...]
-    aggregated: tuple[str, ...]
+    overview: Overview
     checks: tuple[Check, ...]
+    fresh: tuple[Comparison, ...]
+    studies: tuple[StudyFindings, ...]
     planned: dict[tuple[str, str], int]
     n_runs: dict[tuple[str, str], int]
     excluded: tuple[str, ...]
@@ -281,6 +310,16 @@ class Findings:
     conditions: dict[str, dict[str, int]]
     throughput: tuple[Measurement, ...]
     throughput_conditions: dict[str, Any]
+
+    @property
+    def n_finished(self) -> int:
+        """Number of finished runs."""
+        return sum(self.n_runs.values())
+
+    @property
+    def n_planned(self) -> int:
+        """Number of planned runs."""
+        return sum(self.planned.values())
 
     @property
     def missing(self) -> dict[str, dict[tuple[int, int], list[str]]]:
@@ -292,39 +331,10 @@ class Findings:
                 groups.setdefault(environment, {}).setdefault((n_runs, n_planned), []).append(arm)
         return groups
 
-    def unplanned(self, arms: Sequence[str]) -> dict[str, list[str]]:
-        """Return the environments on which an arm is not planned, for each such arm."""
-        names = dict.fromkeys(environment for environment, _ in self.planned)
-        unplanned = {arm: [name for name in names if (name, arm) not in self.planned] for arm in arms}
-        return {arm: environments for arm, environments in unplanned.items() if environments}
-
     def differing_by(self, metric: str) -> list[Comparison]:
         """Return the comparisons whose verdict by another metric differs from that by the area."""
         comparisons = [comparison for each in self.environments for comparison in each.comparisons]
         return [each for each in comparisons if each.verdict_by(metric) != each.verdict]
-
-    def planned_on(self, environment: str, arms: Sequence[str]) -> list[str]:
-        """Return the arms that are planned on an environment."""
-        return [arm for arm in arms if (environment, arm) in self.planned]
-
-    def standings(self, arm: str, baselines: Sequence[str]) -> dict[Standing, dict[str, list[str]]]:
-        """Group an arm's planned environments by its standing among the planned baselines.
-
-        :param arm: name of the arm
-        :param baselines: names of the baselines
-        :return: environments by standing, each with the baselines that determine it
-        """
-        analysed = {each.environment.name: each for each in self.environments}
-        groups: dict[Standing, dict[str, list[str]]] = {standing: {} for standing in Standing}
-        for name in dict.fromkeys(environment for environment, planned in self.planned if planned == arm):
-            planned = self.planned_on(name, baselines)
-            if name in analysed:
-                verdicts = analysed[name].verdicts(arm, planned)
-                standing = analysed[name].standing(arm, planned)
-            else:
-                verdicts, standing = dict.fromkeys(planned, Verdict.INCOMPLETE), Standing.UNKNOWN
-            groups[standing][name] = [b for b, verdict in verdicts.items() if verdict == DECISIVE_VERDICT[standing]]
-        return groups
 
 
 def has_interval(estimate: Estimate) -> bool:

@@ -13,18 +13,19 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from benchmarks.learning import curves
-from benchmarks.learning.arms import ARMS
-from benchmarks.learning.report import analysis, figures
-from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Findings, Standing, has_interval
+from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
+from benchmarks.learning.report import analysis, figures, overview
+from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, has_interval
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
 
 FIGURES = Path("figures/benchmarks")
-"""folder of the figures, relative to the Markdown page"""
+"""folder of the figures, relative to the Markdown pages"""
+PAGES = ("benchmarks.md", "benchmark_details.md")
 
 
 def write(findings: Findings, output: Path) -> list[Path]:
-    """Write the report: ``benchmarks.md``, ``report.html``, and the figures in ``figures/benchmarks``.
+    """Write the report: ``benchmarks.md``, ``benchmark_details.md``, ``report.html``, and their figures.
 
     Figures of earlier reports that are no longer drawn are deleted.
 
@@ -37,19 +38,25 @@ def write(findings: Findings, output: Path) -> list[Path]:
         if outdated.stem not in drawn:
             outdated.unlink()
     figures.save(drawn, output / FIGURES)
-    page = markdown(findings, list(drawn))
-    (output / "benchmarks.md").write_text(page)
-    (output / "report.html").write_text(html(page, output))
-    return [output / "benchmarks.md", output / "report.html"]
+    pages = [markdown(name, findings, list(drawn)) for name in PAGES]
+    for name, page in zip(PAGES, pages, strict=True):
+        (output / name).write_text(page)
+    (output / "report.html").write_text(html(_in_one_file(pages), output))
+    return [output / name for name in (*PAGES, "report.html")]
 
 
-def markdown(findings: Findings, drawn: Sequence[str]) -> str:
+def markdown(name: str, findings: Findings, drawn: Sequence[str]) -> str:
     """Write the findings as a Markdown page.
 
+    :param name: one of :data:`PAGES`
     :param findings: the findings
     :param drawn: names of the figures
     """
-    return _templates().get_template("benchmarks.md.jinja").render(findings=findings, drawn=drawn)
+
+    def figure(each: str, alt: str) -> str:
+        return f"![{alt}]({FIGURES.as_posix()}/{each}.svg)\n" if each in drawn else ""
+
+    return _templates().get_template(f"{name}.jinja").render(findings=findings, figure=figure, drawn=drawn)
 
 
 def html(page: str, folder: Path) -> str:
@@ -65,6 +72,15 @@ def html(page: str, folder: Path) -> str:
     parser.add_render_rule("image", _inlined_image)
     body = parser.render(page, {"folder": folder})
     return _templates().get_template("report.html.jinja").render(body=body)
+
+
+def _in_one_file(pages: Sequence[str]) -> str:
+    """Join the pages; links between them become links within the file."""
+    text = "\n".join(pages)
+    for name, page in zip(PAGES, pages, strict=True):
+        title = next(line.removeprefix("# ") for line in page.splitlines() if line.startswith("# "))
+        text = text.replace(f"]({name}#", "](#").replace(f"]({name})", f"](#{_anchor(title)})")
+    return text
 
 
 def number(value: float) -> str:
@@ -86,6 +102,20 @@ def estimate(each: Estimate) -> str:
 def probability(each: Estimate) -> str:
     """Format a probability and its interval."""
     return f"{each.value:.2f} [{each.low:.2f}, {each.high:.2f}]"
+
+
+def seconds(value: float | None) -> str:
+    """Format seconds; infinity is "never", and nothing a dash."""
+    if value is None:
+        return "–"
+    return number(value) if math.isfinite(value) else "never"
+
+
+def emphasized(each: Ablation | None) -> str:
+    """Format the difference that a change makes, in bold if its interval excludes zero; nothing is a dash."""
+    if each is None:
+        return "–"
+    return f"**{number(each.difference.value)}**" if each.has_effect else number(each.difference.value)
 
 
 def steps(value: float) -> str:
@@ -154,7 +184,9 @@ def _templates() -> Environment:
         "number": number,
         "estimate": estimate,
         "probability": probability,
+        "emphasized": emphasized,
         "steps": steps,
+        "seconds": seconds,
         "p_value": p_value,
         "code": code,
         "names": names,
@@ -163,20 +195,19 @@ def _templates() -> Environment:
         "file_name": figures.file_name,
     }
     templates.globals |= {
-        "arms": ARMS,
-        "suites": [suite.name for suite in analysis.REPORTED],
-        "BASELINES": analysis.BASELINES,
-        "DETAILED": (Standing.PARTLY, Standing.WORSE, Standing.UNKNOWN),
-        "COMPARED": analysis.COMPARED,
-        "OWN_ARMS": analysis.OWN_ARMS,
-        "LEARNING_ARMS": analysis.LEARNING_ARMS,
-        "REFERENCE_ARM": analysis.REFERENCE_ARM,
-        "TUNED_ARM": analysis.TUNED_ARM,
+        "ARMS_SHOWN": [*ARMS.values(), *MATCHED_ARMS.values()],
+        "arms": ARMS | MATCHED_ARMS,
+        "suites": [suite.name for suite in (*analysis.REPORTED, analysis.FRESH)],
+        "COMPARISONS": analysis.COMPARISONS,
+        "OTHER_METRICS": ("second half", "final score"),
+        "MATCHED": list(MATCHED_ARMS),
+        "VARIED": list(VARIED_ARMS),
+        "REFERENCE": overview.REFERENCE,
+        "TUNED": overview.TUNED,
+        "TIMED": overview.TIMED,
         "CURVE_WINDOW": curves.WINDOW,
         "MIN_IMPROVEMENT": MIN_IMPROVEMENT,
         "SIGNIFICANCE": SIGNIFICANCE,
-        "METRICS": list(analysis.METRICS),
         "ABLATION_ENVIRONMENTS": ABLATION_ENVIRONMENTS,
-        "FIGURES": FIGURES.as_posix(),
     }
     return templates

@@ -3,19 +3,36 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, matched_to, power_law_from, tuned_settings
-from benchmarks.learning.environments import ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
+from benchmarks.learning.arms import (
+    ARMS,
+    CONTRIB_ARMS,
+    MATCHED_ARMS,
+    VARIED_ARMS,
+    matched_to,
+    power_law_from,
+    tuned_settings,
+)
+from benchmarks.learning.environments import (
+    DEVELOPMENT_ENVIRONMENTS,
+    ENVIRONMENTS,
+    HELD_OUT_ENVIRONMENTS,
+    PARTIALLY_OBSERVED_ENVIRONMENTS,
+    Environment,
+)
 from benchmarks.learning.settings import Settings
-from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, SUITES
-from benchmarks.learning.training import ALGORITHMS, train
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, SUITES
+from benchmarks.learning.training import ALGORITHMS, make_env, make_model, train
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.hyperparams.recurrent import hyperparams as recurrent_hyperparams
+from sb3_a2c_td.hyperparams.tda2c import general_setting
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
+from tests.algorithms.comparing import assert_same_parameters
 
 
 def parameters_of(function: object) -> dict[str, inspect.Parameter]:
@@ -26,7 +43,7 @@ def test_names_and_summaries_are_unique() -> None:
     assert all(name == arm.name and arm.summary for name, arm in ARMS.items())
     assert len({arm.summary for arm in ARMS.values()}) == len(ARMS)
     assert all(name == environment.name for name, environment in ENVIRONMENTS.items())
-    assert {*MAIN_ARMS, *ABLATION_ARMS} == set(ARMS)
+    assert {*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS, *ABLATION_ARMS} == set(ARMS)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -88,6 +105,39 @@ def test_ablations_change_a_single_default() -> None:
     # the summaries mention these defaults
     assert (defaults["n_steps"], defaults["learning_rate"], defaults["critic_learning_rate"]) == (5, 5e-4, 1e-3)
     assert defaults["reward_scale"] == 0.01
+
+
+@pytest.mark.parametrize("environment", [*DEVELOPMENT_ENVIRONMENTS, *HELD_OUT_ENVIRONMENTS], ids=lambda each: each.name)
+def test_general_arm_has_the_shipped_setting(environment: Environment) -> None:
+    env = environment.make()
+    assert environment.is_continuous == isinstance(env.action_space, spaces.Box)
+    settings = ARMS["tda2c-general"].settings_on(environment)
+    assert settings is not None
+    assert_valid(settings)
+    model = make_model(environment, settings, make_env(environment, settings, seed=0), seed=0)
+    shipped = TDA2C(env=env, seed=0, device="cpu", **general_setting(env.observation_space, env.action_space))
+    for name in ("n_steps", "gamma", "ent_coef", "normalize_observations", "normalize_rewards", "normalize_advantage"):
+        assert getattr(model, name) == getattr(shipped, name)
+    for progress in (1.0, 0.5):
+        assert model.lr_schedule(progress) == shipped.lr_schedule(progress)
+        assert model.critic_lr_schedule(progress) == shipped.critic_lr_schedule(progress)
+    assert model.policy.activation_fn is shipped.policy.activation_fn is nn.Tanh
+    assert_same_parameters(model, shipped)
+
+
+def test_varied_arms_change_one_number() -> None:
+    for environment in DEVELOPMENT_ENVIRONMENTS:
+        general = ARMS["tda2c-general"].settings_of[environment.name]
+        assert general is not None
+        for name, arm in VARIED_ARMS.items():
+            varied = arm.settings_of[environment.name]
+            assert varied is not None
+            argument, factor = name.split("-x")
+            numbers = [float(str(each.arguments[argument]).removeprefix("lin_")) for each in (general, varied)]
+            assert_valid(varied)
+            assert numbers[1] == pytest.approx(float(factor) * numbers[0], rel=0.01)
+            assert type(varied.arguments[argument]) is type(general.arguments[argument])
+            assert replace(varied, arguments={**varied.arguments, argument: general.arguments[argument]}) == general
 
 
 def test_matched_arms_differ_from_the_tuned_one_in_the_returns() -> None:

@@ -59,8 +59,8 @@ def test_scores_are_sorted_with_their_medians(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
-        (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, matched, returns, recurrent, masks"),
+        (("run", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, held-out, "),
+        (("scores", "chess"), "SUITE: 'chess' is not one of smoke, main, ablation, held-out, "),
         (("tune", "Chess-v0"), "STUDY: 'Chess-v0' is not one of CartPole-v1, "),
         (("run", "smoke", "--arms", "a2c,dqn"), "--arms: 'dqn' is not one of a2c, random, tda2c"),
         (("run", "smoke", "--envs", "Go-v0"), "--envs: 'Go-v0' is not one of CartPole-v1"),
@@ -93,9 +93,8 @@ def test_run_reports_failures(tmp_path: Path) -> None:
 
 def test_report_writes_the_pages(tmp_path: Path) -> None:
     save_with_current_settings(runs_at("CartPole-v1", "a2c", [100.0, 101.0]), tmp_path / "runs")
-    folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs")]
-    run("report", *folders, "--throughput", str(tmp_path / "missing.json"))
-    page = (tmp_path / "docs/benchmarks.md").read_text()
+    run("report", "--results", str(tmp_path), "--output", str(tmp_path / "docs"))
+    page = (tmp_path / "docs/benchmark_details.md").read_text()
     assert "| `a2c` | 2 of 20 |" in page
     assert "Not measured." in page
     assert (tmp_path / "docs/report.html").exists()
@@ -104,11 +103,11 @@ def test_report_writes_the_pages(tmp_path: Path) -> None:
 def test_report_rejects_runs_with_outdated_settings(tmp_path: Path) -> None:
     for record in runs_at("CartPole-v1", "a2c", [100.0, 101.0]):
         save(record, tmp_path / "runs")
-    error = run("report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs"), exit_code=2)
+    error = run("report", "--results", str(tmp_path), "--output", str(tmp_path / "docs"), exit_code=2)
     assert "was run with other settings than a2c has now" in " ".join(re.sub("[│\n]", " ", error).split())
     assert not (tmp_path / "docs").exists()
 
 
 def test_report_requires_records(tmp_path: Path) -> None:
-    error = run("report", "--runs", str(tmp_path), exit_code=2)
+    error = run("report", "--results", str(tmp_path), exit_code=2)
     assert "has no records: train a suite" in " ".join(error.replace("│", "").split())

@@ -22,8 +22,9 @@ def test_every_job_has_its_own_file(suite: Suite) -> None:
 def test_jobs_are_sorted_by_seed(suite: Suite) -> None:
     seeds = [job.seed for job in suite.jobs()]
     assert seeds == sorted(seeds)
-    assert set(seeds) == set(range(max(environment.n_seeds for environment in suite.environments)))
-    assert suite.jobs(1) == [job for job in suite.jobs() if job.seed == 0]
+    n_seeds = max(environment.n_seeds for environment in suite.environments)
+    assert set(seeds) == set(range(suite.first_run, suite.first_run + n_seeds))
+    assert suite.jobs(1) == [job for job in suite.jobs() if job.seed == suite.first_run]
 
 
 def test_environments_have_at_least_ten_runs() -> None:
@@ -36,6 +37,18 @@ def test_arms_skip_unsupported_environments() -> None:
     found = {(job.environment.name, job.arm) for job in SUITES["main"].jobs(1)}
     assert ("CartPole-v1", "tda2c-double-softmax") in found
     assert ("Pendulum-v1", "tda2c-double-softmax") not in found
+
+
+def test_fresh_seeds_are_those_of_no_other_run() -> None:
+    fresh = SUITES["fresh"].jobs()
+    assert {(job.environment.name, job.arm) for job in fresh} == {
+        *(("LunarLander-v3", arm) for arm in ("tda2c-tuned", "a2c", "a2c-td0")),
+        *(("MinAtar/Breakout-v1", arm) for arm in ("tda2c-tuned", "a2c")),
+    }
+    main = {(job.environment.name, job.arm, job.seed): job.settings for job in SUITES["main"].jobs()}
+    for job in fresh:
+        assert (job.environment.name, job.arm, job.seed) not in main
+        assert job.settings == main[job.environment.name, job.arm, 0]
 
 
 def test_smoke_records_are_ignored_by_git() -> None:

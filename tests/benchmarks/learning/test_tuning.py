@@ -69,6 +69,7 @@ def test_study_chooses_the_best_finalist(tmp_path: Path) -> None:
     found = tune(SMALL, n_jobs=1, folder=tmp_path)
     assert json.loads((tmp_path / "CartPole-v1.json").read_text()) == found
     assert len(found["trials"]) == 3
+    assert found["core_hours"] >= 0
     assert found["trials"][0]["params"]["gamma"] == 0.98, "the first guess is tried first"
     finalists = found["finalists"]
     assert [len(final["scores"]) for final in finalists] == [2, 2]

@@ -1,16 +1,16 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.learning.report import pages
-from benchmarks.learning.report.analysis import load_throughput
 from benchmarks.learning.report.findings import Findings
 from tests.benchmarks.learning.report.made_up_runs import THROUGHPUT, all_records, analyse_runs
 
 
 @pytest.fixture(scope="session")
 def findings() -> Findings:
-    return analyse_runs(all_records(), throughput=load_throughput(THROUGHPUT))
+    return analyse_runs(all_records(), throughput=json.loads(THROUGHPUT.read_text()))
 
 
 @pytest.fixture(scope="session")

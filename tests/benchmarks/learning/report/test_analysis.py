@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 
 from benchmarks.learning.environments import ENVIRONMENTS
-from benchmarks.learning.report.analysis import BASELINES, CARTPOLE_GOALS, analyse, plan
-from benchmarks.learning.report.findings import Findings, Standing, Verdict
+from benchmarks.learning.report.analysis import CARTPOLE_GOALS, analyse, plan
+from benchmarks.learning.report.findings import Findings, Verdict
+from benchmarks.learning.report.overview import seconds_to
 from tests.benchmarks.learning.report.made_up_runs import (
     EPISODE_LENGTH,
+    HELD_OUT_PLAN,
     N_RUNS,
+    PLAN,
     all_records,
     analyse_runs,
     around,
     findings_on,
+    held_out_records,
     run_of,
     runs_at,
 )
@@ -26,26 +30,76 @@ def test_plan_counts_the_runs_of_the_suites() -> None:
     assert ("Pendulum-v1", "tda2c-double-softmax") not in planned
 
 
-def test_standings_of_the_tuned_arm(findings: Findings) -> None:
-    standings = findings.standings("tda2c-tuned", BASELINES)
-    assert standings == {
-        Standing.BETTER: {"CartPole-v1": ["a2c", "a2c-zoo", "a2c-td0"]},
-        Standing.PARTLY: {"Acrobot-v1": ["a2c"]},
-        Standing.WORSE: {"Pendulum-v1": ["a2c-zoo"]},
-        Standing.OPEN: {"LunarLander-v3": ["a2c", "a2c-zoo", "a2c-td0"]},
-        Standing.UNKNOWN: {"FrozenLake-v1": ["a2c", "a2c-td0"]},
+def test_comparisons_have_their_verdicts(findings: Findings) -> None:
+    verdicts = {
+        (each.environment.name, comparison.baseline): comparison.verdict
+        for each in findings.environments
+        for comparison in each.comparisons
+        if comparison.arm == "tda2c-tuned"
     }
+    assert {verdicts["CartPole-v1", baseline] for baseline in ("a2c", "a2c-zoo", "a2c-td0")} == {Verdict.BETTER}
+    assert (verdicts["Acrobot-v1", "a2c"], verdicts["Acrobot-v1", "a2c-zoo"]) == (Verdict.BETTER, Verdict.OPEN)
+    assert verdicts["Pendulum-v1", "a2c-zoo"] == Verdict.WORSE
+    assert verdicts["LunarLander-v3", "a2c"] == Verdict.OPEN
+    assert verdicts["FrozenLake-v1", "a2c"] == verdicts["CartPole-v1", "ppo-zoo"] == Verdict.INCOMPLETE
 
 
-def test_arm_without_runs_is_not_compared() -> None:
-    records = [
-        *runs_at("CartPole-v1", "tda2c-tuned", around(480.0)),
-        *runs_at("CartPole-v1", "a2c", around(300.0)),
-        *runs_at("CartPole-v1", "a2c-td0", around(250.0)),
-    ]
-    standings = analyse_runs(records).standings("tda2c-tuned", BASELINES)
-    assert standings[Standing.UNKNOWN]["CartPole-v1"] == ["a2c-zoo"]
-    assert not standings[Standing.BETTER]
+def test_rows_of_the_first_page(findings: Findings) -> None:
+    rows = {row.environment: row for row in findings.overview.rows}
+    assert [name for name, row in rows.items() if row.is_held_out] == list(findings.overview.held_out)
+    double_pendulum, reacher, walker = (rows[name] for name in findings.overview.held_out)
+    assert (double_pendulum.against_a2c, double_pendulum.against_ppo) == (Verdict.BETTER, Verdict.BETTER)
+    assert (reacher.against_a2c, reacher.against_ppo) == (Verdict.BETTER, Verdict.OPEN)
+    assert walker.against_a2c == Verdict.WORSE
+    assert (rows["CartPole-v1"].against_a2c, rows["CartPole-v1"].against_ppo) == (Verdict.BETTER, None)
+    # the curves are flat: their level is reached after a hundredth of the steps, or never
+    assert double_pendulum.seconds == {"tda2c-general": 0.135, "a2c": np.inf, "ppo": 0.535}
+    assert walker.seconds == {}
+
+
+def test_held_out_environments_together(findings: Findings) -> None:
+    found = findings.overview
+    # better with a probability of 1, 1 and 0 than A2C; of 1, a half and 1 than PPO
+    assert found.improvement["a2c"].value == pytest.approx(2 / 3)
+    assert found.improvement["ppo"].value == pytest.approx(2.5 / 3, abs=0.02)
+    over_steps = {band.arm: band for band in found.over_steps}
+    assert list(over_steps) == ["tda2c-general", "tda2c", "a2c", "ppo"]
+    # the middle half of the runs, whose levels are around (8000 - 50) / (9100 - 50), 20 / 36.25 and 98 / 3998
+    assert over_steps["tda2c-general"].value[[0, -1]] == pytest.approx(0.48, abs=0.1)
+    over_seconds = {band.arm: band for band in found.over_seconds}
+    np.testing.assert_allclose(over_seconds["ppo"].value, over_steps["ppo"].value[0])
+    assert over_seconds["a2c"].at[-1] == 60.0 + N_RUNS - 1
+
+
+def test_seconds_are_those_of_the_curve() -> None:
+    # 50 episodes of 500 steps at 0, then 150 at 100. A point averages over ten episodes: 55 at the 56th of 100 percent
+    runs = [run_of("CartPole-v1", "ppo", seed, [0.0] * 50 + [100.0]) for seed in range(3)]
+    reached = 0.01 * np.ceil(100 * (50 + 5.5) / 200)
+    assert seconds_to(55.0, runs) == pytest.approx(51.0 * reached)
+    assert seconds_to(101.0, runs) == np.inf
+
+
+def test_goals_on_held_out_environments() -> None:
+    # better than both on the first, equal to PPO on the second, worse than A2C on the third
+    checks = analyse_runs(held_out_records(), HELD_OUT_PLAN).checks[:4]
+    assert [check.reached for check in checks] == [True, False, True, True]
+    assert checks[1].found == "worse on Walker2d-v5"
+    assert checks[3].found == "on 8 of 8"
+
+
+@pytest.mark.parametrize("missing", ["a run", "an environment"])
+def test_goals_are_undecided_until_all_runs_are_there(missing: str) -> None:
+    records = [record for record in held_out_records() if record.environment != "Walker2d-v5"]
+    if missing == "a run":
+        del records[-1]
+    checks = analyse_runs(records, HELD_OUT_PLAN).checks[:4]
+    assert {check.reached for check in checks} == {None}
+    assert checks[0].found.endswith("by the runs until now")
+
+
+def test_goals_without_runs_are_undecided() -> None:
+    alone = analyse_runs([record for record in all_records() if record.environment == "CartPole-v1"])
+    assert {check.reached for check in alone.checks[:4]} == {None}
 
 
 def test_arm_result_by_hand() -> None:
@@ -64,38 +118,57 @@ def test_arm_result_by_hand() -> None:
     # the four runs: never; with 98 episodes at 4 and 2 at 0; with 65 at 6 and 35 at 0; with 20 episodes
     assert result.steps_to_threshold == EPISODE_LENGTH * (165 + 198) / 2
     assert result.n_solved == 3
-    assert result.seconds == 11.5
+    assert result.seconds == 61.5
+    # the level of 500 is above all of them
+    assert result.seconds_to_level == np.inf
 
 
-def test_aggregate_by_hand() -> None:
-    planned = {(name, arm): 6 for name in ("CartPole-v1", "FrozenLake-v1") for arm in ("random", "tda2c", "a2c")}
-    records = [
-        *runs_at("CartPole-v1", "random", [75.0] * 6),
-        *runs_at("FrozenLake-v1", "random", [0.0] * 6),
-        # a half and a quarter of the distance from random actions to 475 and 0.7
-        *runs_at("CartPole-v1", "tda2c", [275.0] * 4 + [1000.0] * 2),
-        *runs_at("FrozenLake-v1", "tda2c", [0.175] * 4),
-        *runs_at("CartPole-v1", "a2c", [75.0] * 6),
-        *runs_at("FrozenLake-v1", "a2c", [0.7] * 6),
-        # not aggregated, since the other arms have no runs there
-        *runs_at("Pendulum-v1", "a2c", [-200.0] * 6),
+def test_p_values_are_corrected_for_the_planned_comparisons_of_their_page() -> None:
+    records = runs_at("CartPole-v1", "a2c-matched", around(300.0))
+    planned = PLAN | {(name, "a2c-matched"): N_RUNS for name in ("CartPole-v1", "Acrobot-v1")}
+    found = analyse_runs(all_records() + records, planned)
+    comparisons = [comparison for each in found.environments for comparison in each.comparisons]
+    first_page = [each for each in comparisons if each.arm == "tda2c-general" or each.baseline == "a2c-matched"]
+    others = [comparison for comparison in comparisons if comparison not in first_page]
+    assert len(first_page) == 7 + 1
+    # the one on Acrobot-v1 has no runs yet
+    for family, n_planned in ((first_page, 8 + 1), (others, len(others))):
+        clearest = min(family, key=lambda comparison: comparison.area.p_value)
+        assert clearest.area.corrected_p == pytest.approx(clearest.area.p_value * n_planned)
+
+
+def test_fresh_seeds_are_compared_by_themselves() -> None:
+    levels = {"tda2c-tuned": 100.0, "a2c": 50.0, "a2c-td0": 100.0}
+    fresh = [
+        dataclasses.replace(run, seed=10 + run.seed)
+        for arm, level in levels.items()
+        for run in runs_at("LunarLander-v3", arm, around(level, n_runs=20))
     ]
-    findings = analyse_runs(records, planned | {("Pendulum-v1", "a2c"): 6})
-    assert findings.aggregated == ("CartPole-v1", "FrozenLake-v1")
-    tda2c, a2c = findings.aggregates
-    # the first four runs of each environment
-    assert (tda2c.n_runs, tda2c.area.value) == (8, pytest.approx(0.375))
-    assert (a2c.n_runs, a2c.area.value) == (12, pytest.approx(0.5))
-    share = dict(zip(tda2c.profile.at.round(2), tda2c.profile.value, strict=True))
-    assert (share[0.24], share[0.26], share[0.49], share[0.51]) == (1.0, 0.5, 0.5, 0.0)
+    to_a2c, to_td0 = analyse_runs(all_records(), fresh=fresh).fresh
+    assert (to_a2c.baseline, to_a2c.verdict, to_a2c.n_runs) == ("a2c", Verdict.BETTER, 20)
+    # with the planned one on MinAtar
+    assert to_a2c.area.corrected_p == pytest.approx(3 * to_a2c.area.p_value)
+    assert (to_td0.baseline, to_td0.verdict) == ("a2c-td0", Verdict.OPEN)
+    (one_missing,) = analyse_runs(all_records(), fresh=fresh[:39]).fresh
+    assert one_missing.verdict == Verdict.INCOMPLETE
+    # runs of other seeds, lengths and arms do not count
+    unplanned = [
+        dataclasses.replace(fresh[0], seed=0),
+        dataclasses.replace(fresh[0], n_steps=2_000),
+        dataclasses.replace(fresh[0], arm="ppo-zoo"),
+    ]
+    assert analyse_runs(all_records(), fresh=[*fresh, *unplanned]).fresh == (to_a2c, to_td0)
 
 
-def test_p_values_are_corrected_for_all_comparisons(findings: Findings) -> None:
-    comparisons = [comparison for each in findings.environments for comparison in each.comparisons]
-    smallest = min(comparison.area.p_value for comparison in comparisons)
-    clearest = next(comparison for comparison in comparisons if comparison.area.p_value == smallest)
-    assert clearest.area.corrected_p == pytest.approx(smallest * len(comparisons))
-    assert len(comparisons) > 10
+def test_environments_are_grouped_by_the_verdict_with_equal_settings() -> None:
+    levels = {"CartPole-v1": 300.0, "LunarLander-v3": 50.0, "Pendulum-v1": -300.0}
+    matched = [run for name, level in levels.items() for run in runs_at(name, "a2c-matched", around(level))]
+    planned = PLAN | {(name, "a2c-matched"): N_RUNS for name in levels}
+    assert analyse_runs(all_records() + matched, planned).overview.matched == {
+        Verdict.BETTER: ["CartPole-v1"],
+        Verdict.OPEN: ["LunarLander-v3"],
+        Verdict.WORSE: ["Pendulum-v1"],
+    }
 
 
 def test_ablations_have_their_verdicts(findings: Findings) -> None:
@@ -122,20 +195,20 @@ def test_cartpole_goals(at_40k: float, at_100k: float, n_runs: int, reached: tup
     # 0 outside of (36,000, 40,000] and (90,000, 100,000]
     returns = [0.0] * 72 + [at_40k] * 8 + [0.0] * 100 + [at_100k] * 20
     findings = analyse_runs([run_of("CartPole-v1", "tda2c-tuned", seed, returns) for seed in range(n_runs)])
-    checks = [check for check in findings.checks if "final score" in check.goal]
+    checks = [check for check in findings.checks if "CartPole-v1: final score" in check.goal]
     assert tuple(check.reached for check in checks) == reached
     assert f"IQM {at_100k} [{at_100k}, {at_100k}] of {n_runs} runs" == checks[0].found
     assert list(CARTPOLE_GOALS) == [100_000, 40_000]
 
 
 def test_comparison_goals(findings: Findings) -> None:
-    better, not_beaten = findings.checks[:2]
+    better, not_beaten = findings.checks[4:6]
     assert better.reached is False
     assert better.found.startswith("Acrobot-v1 against `a2c-zoo`: no difference shown; LunarLander-v3 against `a2c`:")
     assert not_beaten.reached is False
     assert not_beaten.found == "worse than `a2c-zoo` on Pendulum-v1"
     cartpole = [record for record in all_records() if record.environment == "CartPole-v1"]
-    better, not_beaten = analyse_runs(cartpole).checks[:2]
+    better, not_beaten = analyse_runs(cartpole).checks[4:6]
     assert better.reached is None
     assert not_beaten.reached is None
     assert not_beaten.found.startswith("not worse in any of 3 comparisons (14 planned)")

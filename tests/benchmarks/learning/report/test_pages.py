@@ -4,17 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning.records import load_all
+from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.report import pages
-from benchmarks.learning.report.analysis import load_throughput, plan
+from benchmarks.learning.report.analysis import analyse_folder
 from benchmarks.learning.report.figures import draw_all
+from benchmarks.learning.report.findings import StudyFindings
 from benchmarks.learning.statistics import Estimate
 from tests.benchmarks.learning.report.made_up_runs import (
     LEVELS,
     N_RUNS,
     PLAN,
     ROOT,
-    THROUGHPUT,
     all_records,
     analyse_runs,
     around,
@@ -23,20 +23,22 @@ from tests.benchmarks.learning.report.made_up_runs import (
     runs_at,
 )
 
+DETAILS = "benchmark_details.md"
 
-def test_page_starts_with_the_standings(report: Path) -> None:
+
+def test_first_page_has_a_row_for_each_environment_with_runs(report: Path) -> None:
     page = (report / "benchmarks.md").read_text()
-    answer = page[page.index("**`tda2c-tuned`**") : page.index("**`tda2c`**")]
-    bullets = [line for line in answer.splitlines() if line.startswith("- ")]
-    assert bullets == [
-        "- **better than each of them** on CartPole-v1",
-        "- **better than some of them and not worse than any** on Acrobot-v1 (`a2c`)",
-        "- **worse than at least one of them** on Pendulum-v1 (`a2c-zoo`)",
-        "- **neither shown to be better nor worse than any of them** on LunarLander-v3",
-        "- **not compared with all of them yet** on FrozenLake-v1 (`a2c` and `a2c-td0`)",
+    held_out, others = page.split("## On the environments that settings were chosen on")
+    assert [line for line in held_out.splitlines() if line.startswith("| ")][1:] == [
+        "| InvertedDoublePendulum-v5 | better | better | 0.135 | never | 0.535 |",
+        "| Reacher-v5 | better | no difference shown | 0.135 | never | 0.535 |",
+        "| Walker2d-v5 | worse | better | – | – | – |",
     ]
-    assert re.findall("^## .*", page, re.MULTILINE)[0] == "## Should I use TDA2C instead of A2C?"
-    assert "| LunarLander-v3 | no difference shown: 0.50 [" in page
+    rows = [line for line in others.splitlines() if line.startswith("| ")]
+    assert rows[1] == "| CartPole-v1 | better | – |"
+    assert len(rows) == 1 + len(set(LEVELS) & set(ENVIRONMENTS))
+    n_planned = sum(PLAN.values())
+    assert f"**This page shows {n_planned - 13} of {n_planned} planned runs.**" in page
 
 
 def test_page_states_the_verdicts_by_each_metric() -> None:
@@ -45,7 +47,7 @@ def test_page_states_the_verdicts_by_each_metric() -> None:
         run_of("CartPole-v1", "tda2c-tuned", seed, [500.0] * 100 + [level]) for seed, level in enumerate(around(50.0))
     ]
     findings = analyse_runs(falling + runs_at("CartPole-v1", "a2c", around(100.0)))
-    page = pages.markdown(findings, [])
+    page = pages.markdown(DETAILS, findings, [])
     (row,) = [line for line in page.splitlines() if line.startswith("| `tda2c-tuned` | `a2c` | 8, 8")]
     verdict, second_half, final = row.strip("| ").split(" | ")[6:]
     assert verdict == "better"
@@ -56,26 +58,53 @@ def test_page_states_the_verdicts_by_each_metric() -> None:
 
 
 def test_page_lists_missing_runs(report: Path) -> None:
-    page = (report / "benchmarks.md").read_text()
-    missing = page[page.index("### Missing runs") : page.index("## Results over all environments")]
+    page = (report / DETAILS).read_text()
+    missing = page[page.index("### Missing runs") : page.index("## Results on each environment")]
     assert "- CartPole-v1: 3 of 10 runs of `ppo-zoo`\n" in missing
     assert "- FrozenLake-v1: 2 of 8 runs of `tda2c-tuned`\n" in missing
-    assert "- `a2c-zoo` on FrozenLake-v1\n" in missing
     assert "Acrobot-v1:" not in missing
-    assert f"Results of {len(all_records())} of the {sum(PLAN.values())} planned runs." in page
     assert "| `ppo-zoo` | 3 of 10 |" in page
 
 
 def test_page_lists_ablations(report: Path) -> None:
-    page = (report / "benchmarks.md").read_text()
+    page = (report / DETAILS).read_text()
     assert "| `tda2c-n-steps-1` | rollouts of 1 step instead of 5 | 8, 8 | −60.0 [" in page
+
+
+def test_page_shows_the_sensitivity(report: Path) -> None:
+    page = (report / DETAILS).read_text()
+    rows = page[page.index("## Sensitivity") : page.index("## Speed")].splitlines()
+    (row,) = [line for line in rows if line.startswith("| CartPole-v1")]
+    cells = row.strip("| ").split(" | ")
+    header = next(line for line in rows if line.startswith("| |")).strip("| ").split(" | ")
+    values = dict(zip(header, cells[1:], strict=True))
+    assert values["learning_rate-x0.5"] == "**−100**"
+    assert values["n_steps-x2"] == "0.000"
+    assert values["n_steps-x4"] == "–"
+
+
+def test_pages_show_studies_and_equal_settings(tmp_path: Path) -> None:
+    studies = [
+        StudyFindings(arm, ("CartPole-v1",), 3, 12, hours, 450.0, np.array([100.0, 200.0, 300.0]))
+        for arm, hours in (("tda2c-tuned", None), ("a2c-tuned", 1.25))
+    ]
+    matched = runs_at("CartPole-v1", "a2c-matched", around(300.0))
+    planned = PLAN | {("CartPole-v1", "a2c-matched"): N_RUNS}
+    first, details, _ = pages.write(analyse_runs(all_records() + matched, planned, studies=studies), tmp_path)
+    assert "which keeps its own returns of five steps: TDA2C is better on CartPole-v1. [More" in first.read_text()
+    page = details.read_text()
+    assert "| `tda2c-tuned` | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
+    assert "| `a2c-tuned` | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
+    assert "](figures/benchmarks/studies.svg)" in page
+    assert (tmp_path / pages.FIGURES / "studies.svg").exists()
+    rows = page[page.index("## Settings or algorithm?") : page.index("## Tuning")]
+    assert "| `a2c-matched` | 300 [297, 303] | – | – |" in rows
 
 
 def test_unplanned_arm_is_not_compared() -> None:
     planned = {("CartPole-v1", "a2c"): N_RUNS}
     records = [record for record in all_records() if record.environment == "CartPole-v1"]
-    page = pages.markdown(analyse_runs(records, planned), [])
-    assert "- **not compared**, since it has no settings yet" in page
+    page = pages.markdown(DETAILS, analyse_runs(records, planned), [])
     assert "- `CartPole-v1`, `tda2c-tuned`, seed 0: not planned" in page
 
 
@@ -85,11 +114,11 @@ def test_single_run_has_no_interval() -> None:
     assert pages.estimate(result.area) == "−900"
     assert not findings_on(findings, "Pendulum-v1").curves
     assert result.steps_to_threshold == np.inf
-    assert "| `a2c` | 1 of 8 | −900 | −900 | never | 0 |" in pages.markdown(findings, [])
+    assert "| `a2c` | 1 of 8 | −900 | −900 | never | 0 | 60.0 | never |" in pages.markdown(DETAILS, findings, [])
 
 
 def test_page_has_the_settings_and_conditions_of_the_records(report: Path) -> None:
-    page = (report / "benchmarks.md").read_text()
+    page = (report / DETAILS).read_text()
     assert '- `a2c-td0`: `{"algorithm": "some", "arguments": {"gamma": 0.9}}`' in page
     assert f"| commit | c0ffee | {len(all_records())} |" in page
     assert f"| versions | torch 2.0 | {len(all_records())} |" in page
@@ -106,16 +135,14 @@ def test_same_records_give_the_same_files(tmp_path: Path) -> None:
         {path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
         for folder in ("one", "other")
     )
-    assert len(one) == 2 + 3 * 2
+    assert len(one) == 3 + 2
     assert one == other
 
 
 def test_each_figure_is_written_twice_and_shown_once(report: Path) -> None:
     names = {path.stem for path in (report / pages.FIGURES).iterdir()}
     assert names == {
-        "improvement-tda2c-tuned",
-        "improvement-tda2c",
-        "profiles",
+        "overview",
         "throughput",
         "ablation-CartPole-v1",
         *(f"curves-{environment}" for environment in LEVELS),
@@ -123,7 +150,8 @@ def test_each_figure_is_written_twice_and_shown_once(report: Path) -> None:
     assert {path.name for path in (report / pages.FIGURES).iterdir()} == {
         f"{name}.{kind}" for name in names for kind in ("svg", "png")
     }
-    shown = re.findall(r"!\[[^]]+\]\(figures/benchmarks/(.+)\.svg\)", (report / "benchmarks.md").read_text())
+    text = "".join((report / name).read_text() for name in pages.PAGES)
+    shown = re.findall(r"!\[[^]]+\]\(figures/benchmarks/(.+)\.svg\)", text)
     assert sorted(shown) == sorted(names)
 
 
@@ -149,6 +177,7 @@ def test_estimate_has_the_decimals_of_its_largest_number() -> None:
 
 @pytest.mark.slow
 def test_committed_report_matches_the_committed_records() -> None:
-    records = list(load_all(ROOT / "benchmarks/results/runs"))
-    findings = analyse_runs(records, plan(), load_throughput(THROUGHPUT))
-    assert pages.markdown(findings, list(draw_all(findings))) == (ROOT / "docs/benchmarks.md").read_text()
+    findings = analyse_folder(ROOT / "benchmarks/results")
+    drawn = list(draw_all(findings))
+    for name in pages.PAGES:
+        assert pages.markdown(name, findings, drawn) == (ROOT / "docs" / name).read_text()

@@ -1,0 +1,202 @@
+"""The report's first page: verdicts and seconds on each environment, and curves over the held-out ones together."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.learning import statistics
+from benchmarks.learning.curves import curve_grid, curve_window, learning_curve
+from benchmarks.learning.environments import HELD_OUT_ENVIRONMENTS, Environment
+from benchmarks.learning.records import Record
+from benchmarks.learning.report.findings import (
+    MIN_IMPROVEMENT,
+    Band,
+    Check,
+    EnvironmentFindings,
+    Overview,
+    OverviewRow,
+    Verdict,
+)
+from benchmarks.learning.report.metrics import Runs, generator, normalized, scores
+
+GENERAL, REFERENCE, A2C, PPO = OUT_OF_THE_BOX = ("tda2c-general", "tda2c", "a2c", "ppo")
+"""arms with one setting for all environments"""
+TIMED = (GENERAL, A2C, PPO)
+"""arms whose seconds are shown"""
+TUNED, TUNED_A2C, MATCHED_A2C = "tda2c-tuned", "a2c-tuned", "a2c-matched"
+RANDOM = "random"
+FIRST_PAGE = ((GENERAL, A2C), (GENERAL, PPO), (TUNED, TUNED_A2C), (TUNED, MATCHED_A2C))
+"""comparisons on the first page"""
+HELD_OUT = tuple(environment.name for environment in HELD_OUT_ENVIRONMENTS)
+MIN_LEARNED = 0.05
+"""least normalised final score of PPO that counts as learned"""
+SHARE_OF_PPO = 0.9
+"""part of the way from random actions to PPO's final score to which seconds are counted"""
+N_SECONDS = 100
+"""number of points of a curve over seconds"""
+
+
+def overview(
+    environments: Mapping[str, Environment],
+    findings: Sequence[EnvironmentFindings],
+    runs: Mapping[str, Runs],
+    planned: Mapping[tuple[str, str], int],
+) -> Overview:
+    """Summarise the findings.
+
+    :param environments: environments by name
+    :param findings: findings on each environment
+    :param runs: runs by environment and arm
+    :param planned: number of planned runs by environment and arm
+    """
+    needed = (*OUT_OF_THE_BOX, RANDOM)
+    with_runs = [name for name in HELD_OUT if all(len(runs.get(name, {}).get(arm, ())) > 1 for arm in needed)]
+    is_complete = all(
+        (name, arm) in planned and len(runs.get(name, {}).get(arm, ())) == planned[name, arm]
+        for name in HELD_OUT
+        for arm in needed
+    )
+    aggregated = {name: environments[name] for name in with_runs}
+    areas = {arm: [scores("area", runs[name][arm]) for name in with_runs] for arm in OUT_OF_THE_BOX}
+    return Overview(
+        rows=tuple(_row(each, runs[each.environment.name]) for each in findings if each.results),
+        held_out=tuple(with_runs),
+        is_complete=is_complete,
+        improvement={
+            baseline: statistics.probability_of_improvement(
+                areas[GENERAL], areas[baseline], generator("held-out", baseline)
+            )
+            for baseline in (A2C, PPO)
+            if with_runs
+        },
+        over_steps=tuple(_curve(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if with_runs),
+        over_seconds=tuple(_curve_over_seconds(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if with_runs),
+        matched=_by_verdict(findings, TUNED, MATCHED_A2C),
+    )
+
+
+def held_out_checks(found: Overview) -> list[Check]:
+    """Check the goals that were set for the held-out environments before the general setting ran on them."""
+    rows = [row for row in found.rows if row.environment in found.held_out]
+    worse = [row.environment for row in rows if row.against_a2c == Verdict.WORSE]
+    timed = [row for row in rows if row.seconds]
+    faster = [row.environment for row in timed if row.seconds[GENERAL] < min(row.seconds[A2C], row.seconds[PPO])]
+
+    def decided(is_reached: Callable[[], bool]) -> bool | None:
+        return is_reached() if found.is_complete else None
+
+    return [
+        Check(
+            f"on the held-out environments together, a run of `{GENERAL}` is better than one of `{A2C}` with a "
+            f"probability of at least {MIN_IMPROVEMENT}, whose interval lies above a half",
+            _improvement(found, A2C),
+            decided(lambda: found.improvement[A2C].value >= MIN_IMPROVEMENT and found.improvement[A2C].low > 0.5),
+        ),
+        Check(
+            f"`{GENERAL}` is worse than `{A2C}` on none of them",
+            f"worse on {', '.join(worse)}" if worse else f"worse on none of {len(rows)}",
+            False if worse else decided(lambda: True),
+        ),
+        Check(
+            f"on them together, the interval of the probability that a run of `{GENERAL}` is better than one of "
+            f"`{PPO}` does not lie below a half",
+            _improvement(found, PPO),
+            decided(lambda: found.improvement[PPO].high >= 0.5),
+        ),
+        Check(
+            f"`{GENERAL}` needs fewer seconds than `{A2C}` and `{PPO}` to nine tenths of what PPO learned, on most of "
+            "those on which PPO learned",
+            f"on {len(faster)} of {len(timed)}",
+            decided(lambda: 2 * len(faster) > len(timed)) if timed else None,
+        ),
+    ]
+
+
+def _improvement(found: Overview, baseline: str) -> str:
+    """Describe the probability of improvement over a baseline."""
+    if not found.held_out:
+        return "no runs"
+    estimate = found.improvement[baseline]
+    text = f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return text if found.is_complete else f"{text} by the runs until now"
+
+
+def seconds_to(level: float, runs: Sequence[Record]) -> float:
+    """Return the median over runs of the seconds until the learning curve reaches a level; infinite for most: never.
+
+    A run's steps are taken to be equally fast.
+    """
+    return float(np.median([_seconds_to(level, run) for run in runs]))
+
+
+def _row(findings: EnvironmentFindings, runs: Runs) -> OverviewRow:
+    comparisons = {pair: findings.comparison(*pair) for pair in FIRST_PAGE}
+    verdicts = {pair: None if found is None else found.verdict for pair, found in comparisons.items()}
+    is_missing = Verdict.INCOMPLETE in (verdicts[GENERAL, A2C], verdicts[GENERAL, PPO])
+    return OverviewRow(
+        environment=findings.environment.name,
+        is_held_out=findings.environment.name in HELD_OUT,
+        against_a2c=verdicts[GENERAL, A2C],
+        against_ppo=verdicts[GENERAL, PPO],
+        against_tuned_a2c=verdicts[TUNED, TUNED_A2C],
+        seconds={} if is_missing else _seconds(findings.environment, runs),
+    )
+
+
+def _by_verdict(findings: Sequence[EnvironmentFindings], arm: str, baseline: str) -> dict[Verdict, list[str]]:
+    """Group environments by the verdict on an arm against a baseline."""
+    names: dict[Verdict, list[str]] = {}
+    for each in findings:
+        comparison = each.comparison(arm, baseline)
+        if comparison is not None:
+            names.setdefault(comparison.verdict, []).append(each.environment.name)
+    return names
+
+
+def _seconds(environment: Environment, runs: Runs) -> dict[str, float]:
+    """Return the seconds to most of PPO's final score by arm; nothing if PPO learned nothing."""
+    if not all(runs.get(arm) for arm in (PPO, RANDOM)):
+        return {}
+    final_scores = scores("final score", runs[PPO])
+    if statistics.iqm(normalized(final_scores, runs[RANDOM], environment.solved)) < MIN_LEARNED:
+        return {}
+    floor = statistics.iqm(scores("area", runs[RANDOM]))
+    level = floor + SHARE_OF_PPO * (statistics.iqm(final_scores) - floor)
+    return {arm: seconds_to(level, runs[arm]) for arm in TIMED if runs.get(arm)}
+
+
+def _seconds_to(level: float, run: Record) -> float:
+    grid = curve_grid(run.n_steps)
+    reached = learning_curve(run.episode_ends, run.episode_returns, grid, curve_window(run.n_steps)) >= level
+    return run.seconds * float(grid[np.argmax(reached)]) / run.n_steps if reached.any() else np.inf
+
+
+def _curve(arm: str, environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> Band:
+    """Average the normalised learning curves of an arm, by the share of the steps."""
+    curves = [_normalized_curves(arm, environment, runs[name]) for name, environment in environments.items()]
+    band = statistics.iqm_curve(curves, generator("held-out", arm, "curve"))
+    n_steps = next(iter(environments.values())).n_steps
+    return Band(arm, sum(map(len, curves)), curve_grid(n_steps), band.value, band.low, band.high)
+
+
+def _curve_over_seconds(arm: str, environments: Mapping[str, Environment], runs: Mapping[str, Runs]) -> Band:
+    """Average the same curves by seconds; a run that has ended keeps its last value."""
+    longest = max(run.seconds for name in environments for each in OUT_OF_THE_BOX for run in runs[name][each])
+    at = np.geomspace(1.0, longest, N_SECONDS)
+    curves = []
+    for name, environment in environments.items():
+        by_steps = _normalized_curves(arm, environment, runs[name])
+        ends = [run.seconds * np.linspace(0, 1, by_steps.shape[1] + 1)[1:] for run in runs[name][arm]]
+        curves.append(np.array([np.interp(at, x, y) for x, y in zip(ends, by_steps, strict=True)]))
+    band = statistics.iqm_curve(curves, generator("held-out", arm, "seconds"))
+    return Band(arm, sum(map(len, curves)), at, band.value, band.low, band.high)
+
+
+def _normalized_curves(arm: str, environment: Environment, runs: Runs) -> np.ndarray:
+    """Return the normalised learning curves of an arm, ``(n_runs, n_points)``; at first, the first episode's return."""
+    grid, window = curve_grid(environment.n_steps), curve_window(environment.n_steps)
+    curves = []
+    for run in runs[arm]:
+        curve = learning_curve(run.episode_ends, run.episode_returns, grid, window)
+        curves.append(np.where(np.isnan(curve), run.episode_returns[0], curve))
+    return normalized(np.array(curves), runs[RANDOM], environment.solved)
