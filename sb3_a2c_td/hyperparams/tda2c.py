@@ -197,6 +197,8 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
     :raises gymnasium.error.Error: if Gymnasium does not know the name
     """
     name = env if isinstance(env, str) else _name(env)
+    if name == "default":
+        return _general(is_continuous=False)
     if name in hyperparams:
         arguments = _arguments(hyperparams[name])
         return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
@@ -216,10 +218,7 @@ def general_setting(observation_space: spaces.Space[Any], action_space: spaces.S
     :param action_space: its space of actions: the actor's learning rate is smaller for continuous ones
     :return: arguments of TDA2C, including the policy
     """
-    arguments = _arguments(hyperparams["default"])
-    if isinstance(action_space, spaces.Box):
-        arguments |= FOR_CONTINUOUS_ACTIONS
-    return _fitted(arguments, observation_space)
+    return _fitted(_general(isinstance(action_space, spaces.Box)), observation_space)
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
@@ -256,6 +255,15 @@ def policy_for(observation_space: spaces.Space[Any]) -> str:
     if isinstance(observation_space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+
+
+def _general(is_continuous: bool) -> dict[str, Any]:
+    arguments = _arguments(hyperparams["default"])
+    if is_continuous:
+        return arguments | FOR_CONTINUOUS_ACTIONS
+    # policies with action masks do not take it
+    del arguments["policy_kwargs"]["log_std_init"]
+    return arguments
 
 
 def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
