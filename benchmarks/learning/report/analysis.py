@@ -43,7 +43,7 @@ from benchmarks.learning.report.overview import (
 )
 from benchmarks.learning.report.studies import load_studies
 from benchmarks.learning.statistics import Estimate
-from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES, Suite
 from benchmarks.speed.throughput import Measurement, from_records
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
@@ -76,10 +76,13 @@ Plan = Mapping[tuple[str, str], int]
 """Number of planned runs by environment and arm."""
 
 
-def plan() -> dict[tuple[str, str], int]:
-    """Count the planned runs of all reported suites, by environment and arm."""
+def plan(suites: Sequence[Suite] = REPORTED) -> dict[tuple[str, str], int]:
+    """Count the planned runs of suites, by environment and arm.
+
+    :param suites: the suites
+    """
     # without duplicates, since an arm may be in several suites
-    jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in REPORTED for job in suite.jobs())
+    jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in suites for job in suite.jobs())
     return dict(Counter((environment, arm) for environment, arm, _ in jobs))
 
 
@@ -128,7 +131,8 @@ def analyse(
     """
     by_name = {environment.name: environment for environment in environments}
     kept, excluded = _select(records, by_name, planned)
-    kept_fresh = [record for record in fresh if _is_planned_fresh(record)]
+    fresh_by_name = {environment.name: environment for environment in FRESH.environments}
+    kept_fresh, excluded_fresh = _select(fresh, fresh_by_name, plan([FRESH]), FRESH.first_run)
     runs = {name: _by_arm(kept, name) for name in by_name}
     findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()], planned)
     found = overview(by_name, findings, runs, planned)
@@ -144,7 +148,7 @@ def analyse(
         studies=tuple(studies),
         planned=dict(planned),
         n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
-        excluded=tuple(excluded),
+        excluded=(*excluded, *excluded_fresh),
         hours=sum(record.seconds for record in (*kept, *kept_fresh)) / 3600,
         conditions=_conditions([*kept, *kept_fresh]),
         throughput=tuple(_measurements(throughput)),
@@ -153,12 +157,12 @@ def analyse(
 
 
 def _select(
-    records: Iterable[Record], environments: Mapping[str, Environment], planned: Plan
+    records: Iterable[Record], environments: Mapping[str, Environment], planned: Plan, first_run: int = 0
 ) -> tuple[list[Record], list[str]]:
     """Return the planned records, and a line per other record with the reason of its exclusion."""
     kept, excluded = [], []
     for record in records:
-        reason = _exclusion_reason(record, environments, planned)
+        reason = _exclusion_reason(record, environments, planned, first_run)
         if reason is None:
             kept.append(record)
         else:
@@ -166,7 +170,9 @@ def _select(
     return kept, excluded
 
 
-def _exclusion_reason(record: Record, environments: Mapping[str, Environment], planned: Plan) -> str | None:
+def _exclusion_reason(
+    record: Record, environments: Mapping[str, Environment], planned: Plan, first_run: int
+) -> str | None:
     if (record.environment, record.arm) not in planned:
         return "not planned"
     n_steps = environments[record.environment].n_steps
@@ -175,7 +181,8 @@ def _exclusion_reason(record: Record, environments: Mapping[str, Environment], p
     if not len(record.episode_ends):
         return "no episode ended"
     n_runs = planned[record.environment, record.arm]
-    return None if record.seed < n_runs else f"not one of the {n_runs} planned seeds"
+    is_planned = first_run <= record.seed < first_run + n_runs
+    return None if is_planned else f"not one of the {n_runs} planned seeds"
 
 
 def _by_arm(records: Sequence[Record], environment: str) -> Runs:
@@ -273,27 +280,17 @@ def _pairs(environment: str) -> list[tuple[str, str]]:
     return [(arm, baseline) for arm in arms for baseline in COMPARISONS[arm]]
 
 
-def _is_planned_fresh(record: Record) -> bool:
-    n_steps = {environment.name: environment.n_steps for environment in FRESH.environments}
-    jobs = {(job.environment.name, job.arm, job.seed) for job in FRESH.jobs()}
-    is_planned = (record.environment, record.arm, record.seed) in jobs
-    return is_planned and record.n_steps == n_steps[record.environment] and len(record.episode_ends) > 0
-
-
 def _compare_fresh(records: Sequence[Record]) -> list[Comparison]:
     """Compare the tuned arm with the baselines of the suite ``fresh``."""
-    comparisons, n_planned = [], 0
-    for environment in FRESH.environments:
-        runs = {arm: same for arm, same in _by_arm(records, environment.name).items() if len(same) > 1}
-        complete = {arm for arm, same in runs.items() if len(same) == environment.n_seeds}
-        baselines = [arm.name for arm in FRESH.arms if arm.name != TUNED and arm.settings_on(environment) is not None]
-        n_planned += len(baselines)
-        comparisons += [
-            _compare(runs[TUNED], runs[baseline], is_complete=complete >= {TUNED, baseline})
-            for baseline in baselines
-            if runs.keys() >= {TUNED, baseline}
-        ]
-    return _corrected_together(comparisons, n_planned)
+    planned = plan([FRESH])
+    comparisons = []
+    for environment, baseline in planned:
+        runs = _by_arm(records, environment)
+        ours, theirs = runs.get(TUNED, []), runs.get(baseline, [])
+        if baseline != TUNED and len(ours) > 1 and len(theirs) > 1:
+            is_complete = (len(ours), len(theirs)) == (planned[environment, TUNED], planned[environment, baseline])
+            comparisons.append(_compare(ours, theirs, is_complete))
+    return _corrected_together(comparisons, n_planned=sum(baseline != TUNED for _, baseline in planned))
 
 
 def _corrected(findings: Sequence[EnvironmentFindings], planned: Plan) -> list[EnvironmentFindings]:

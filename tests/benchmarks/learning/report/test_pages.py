@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.report import pages
 from benchmarks.learning.report.analysis import analyse_folder
 from benchmarks.learning.report.figures import draw_all
@@ -36,7 +35,8 @@ def test_first_page_has_a_row_for_each_environment_with_runs(report: Path) -> No
     ]
     rows = [line for line in others.splitlines() if line.startswith("| ")]
     assert rows[1] == "| CartPole-v1 | better | – |"
-    assert len(rows) == 1 + len(set(LEVELS) & set(ENVIRONMENTS))
+    # on the others, the general setting has no runs
+    assert len(rows) == 2
     n_planned = sum(PLAN.values())
     assert f"**This page shows {n_planned - 13} of {n_planned} planned runs.**" in page
 
