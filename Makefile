@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-fast test-slow test-all lint words docs dist clean
 
 demo: $(DEMO_VENV)/installed
-	$(DEMO_VENV)/bin/sb3-a2c-td compare CartPole-v1 --output demo_output
+	$(DEMO_VENV)/bin/sb3-a2c-td compare CartPole-v1 --timesteps 40000 --output demo_output
 
 # must pass before each commit, in less than 5 minutes on 2 cores
 test: lint test-fast

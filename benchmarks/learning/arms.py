@@ -128,11 +128,6 @@ ARMS = {
             settings_of=A2C_ZOO,
         ),
         Arm(
-            "a2c-tuned",
-            "SB3's A2C with settings tuned in the same way as those of `tda2c-tuned`",
-            settings_of=tuned_settings(STUDIES / "a2c"),
-        ),
-        Arm(
             "a2c-td0",
             "SB3's A2C as a one-step method: λ = 0, Adam at 1e-3, separate features extractors, no clipping",
             Settings(
@@ -394,8 +389,12 @@ VARIED_ARMS = {
         f"the general setting with `{argument}` times {factor:g}",
         settings_of={each.name: varied(general_setting(each), argument, factor) for each in DEVELOPMENT_ENVIRONMENTS},
     )
-    for argument in ("learning_rate", "critic_learning_rate", "n_steps")
-    for factor in (0.25, 0.5, 2.0, 4.0)
+    for argument, factors in (
+        ("learning_rate", (0.25, 0.5, 2.0, 4.0)),
+        ("critic_learning_rate", (0.25, 0.5, 2.0, 4.0)),
+        ("n_steps", (0.5, 2.0, 4.0, 8.0)),
+    )
+    for factor in factors
     for name in [f"{argument}-x{factor:g}"]
 }
 """the general setting with one number changed"""

@@ -10,8 +10,8 @@ runs they contain the true value somewhat less often than in 95% of all cases. T
 other environments.
 
 Source: Agarwal et al., *Deep Reinforcement Learning at the Edge of the Statistical Precipice* (NeurIPS 2021),
-https://arxiv.org/abs/2108.13264: interquartile mean, stratified bootstrap, performance profiles, probability of
-improvement. All randomness comes from the generator that the caller passes.
+https://arxiv.org/abs/2108.13264: interquartile mean, stratified bootstrap, probability of improvement. All randomness
+comes from the generator that the caller passes.
 """
 
 from collections.abc import Callable, Sequence
@@ -136,19 +136,20 @@ def permutation_test(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_r
     return float(test.pvalue)
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
+def holm(p_values: np.ndarray, n_tests: int) -> np.ndarray:
     r"""Correct p-values for the number of tests by Holm's method.
 
-    The k-th smallest of n p-values is multiplied by n - k + 1; none becomes smaller than one before it, or larger than
-    1. With all that stay below 0.05, the probability that any of these tests is wrong is at most 0.05.
+    With n tests, the k-th smallest p-value is multiplied by n - k + 1; none becomes smaller than one before it, or
+    larger than 1. With all that stay below 0.05, the probability that any of these tests is wrong is at most 0.05.
 
     Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (Scandinavian Journal of Statistics, 1979).
 
     :param p_values: the p-values, ``(n,)``
+    :param n_tests: number of tests, with those that have no p-value yet
     :return: the corrected ones in the same order, ``(n,)``
     """
     order = np.argsort(p_values)
-    corrected = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    corrected = np.maximum.accumulate(p_values[order] * np.arange(n_tests, n_tests - len(p_values), -1))
     result = np.empty(len(p_values))
     result[order] = np.minimum(corrected, 1.0)
     return result
@@ -169,25 +170,6 @@ def expected_best(scores: np.ndarray) -> np.ndarray:
     ranks, k = np.arange(1, n + 1), np.arange(1, n + 1)[:, None]
     is_best = special.comb(ranks - 1, k - 1) / special.comb(n, k)
     return np.asarray(is_best @ np.sort(scores))
-
-
-def performance_profile(
-    scores: Scores, thresholds: np.ndarray, rng: np.random.Generator, n_resamples: int = 2_000
-) -> Band:
-    r"""Estimate the share of runs with a score above a threshold, :math:`P(X > x)`, averaged over environments.
-
-    :param scores: the scores
-    :param thresholds: thresholds :math:`x`, ``(n_points,)``
-    :param rng: random generator
-    :param n_resamples: number of bootstrap resamples
-    :return: the shares, ``(n_points,)``
-    :raises ValueError: if the shapes are wrong, a score is NaN, or an environment has a single run
-    """
-    if thresholds.ndim != 1 or not len(thresholds):
-        raise ValueError(f"thresholds: expected a vector of at least one, got the shape {thresholds.shape}")
-    # (n_points, n_runs) each
-    above = tuple(sample > thresholds[:, np.newaxis] for sample in _samples("scores", scores))
-    return _band(above, _mean_of_means, rng, n_resamples)
 
 
 def iqm_curve(curves: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator, n_resamples: int = 2_000) -> Band:

@@ -39,7 +39,7 @@ class Suite:
     :param arms: the arms
     :param environments: the environments
     :param runs: folder of the records
-    :param first_seed: number of the first run of each arm
+    :param first_run: number of the first run of each arm
     """
 
     name: str
@@ -47,7 +47,7 @@ class Suite:
     arms: tuple[Arm, ...]
     environments: tuple[Environment, ...]
     runs: Path = RESULTS / "runs"
-    first_seed: int = 0
+    first_run: int = 0
 
     def jobs(self, n_seeds: int | None = None) -> list[Job]:
         """Return the jobs sorted by seed, so that the first ones form a small benchmark.
@@ -64,7 +64,7 @@ class Suite:
         return sorted(jobs, key=lambda job: job.seed)
 
     def _seeds(self, n_seeds: int) -> range:
-        return range(self.first_seed, self.first_seed + n_seeds)
+        return range(self.first_run, self.first_run + n_seeds)
 
 
 def _arms(names: Sequence[str]) -> tuple[Arm, ...]:
@@ -80,7 +80,6 @@ MAIN_ARMS = (
     "tda2c-tuned-first",
     "tda2c-double-softmax",
     "a2c",
-    "a2c-tuned",
     "a2c-zoo",
     "a2c-td0",
     "ppo-zoo",
@@ -140,7 +139,7 @@ SUITES = {
             ),
             tuple(replace(ENVIRONMENTS[name], n_seeds=20) for name in ("LunarLander-v3", "MinAtar/Breakout-v1")),
             runs=RESULTS / "fresh",
-            first_seed=10,
+            first_run=10,
         ),
         Suite(
             "sensitivity",

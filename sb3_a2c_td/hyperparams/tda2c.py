@@ -188,18 +188,24 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
     """Return settings for ``TDA2C(env=env, **recommended(env))``.
 
     For an environment in :data:`hyperparams` they are tuned, for ``hyperparams[env]["n_timesteps"]`` steps in what
-    :func:`recommended_env` makes. For all others they are the general setting, ``"default"``, which is not tuned.
+    :func:`recommended_env` makes. For all others they are the general setting, which a study chose. The policy then
+    fits the observations, which are normalized if they are vectors, and the actor's learning rate the actions.
 
-    :param env: the environment, or its name. With an environment, the policy fits its observations, which are
-        normalized if they are vectors; with a name, the general setting is for vectors. ``"atari"``: settings for Atari
+    :param env: the environment, or its name, which makes it once to see its spaces. Without it, the general setting for
+        vectors and discrete actions; ``"atari"``: settings for Atari
     :return: arguments of TDA2C, including the policy
+    :raises gymnasium.error.Error: if Gymnasium does not know the name
     """
     name = env if isinstance(env, str) else _name(env)
+    if name == "default":
+        return _general(is_continuous=False)
     if name in hyperparams:
         arguments = _arguments(hyperparams[name])
         return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
     if not isinstance(env, str):
         return general_setting(env.observation_space, env.action_space)
+    if name.startswith(registration.MINATAR_PREFIX):
+        registration.register_minatar()
     made = gym.make(name)
     made.close()
     return general_setting(made.observation_space, made.action_space)
@@ -212,10 +218,7 @@ def general_setting(observation_space: spaces.Space[Any], action_space: spaces.S
     :param action_space: its space of actions: the actor's learning rate is smaller for continuous ones
     :return: arguments of TDA2C, including the policy
     """
-    arguments = _arguments(hyperparams["default"])
-    if isinstance(action_space, spaces.Box):
-        arguments |= FOR_CONTINUOUS_ACTIONS
-    return _fitted(arguments, observation_space)
+    return _fitted(_general(isinstance(action_space, spaces.Box)), observation_space)
 
 
 def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
@@ -254,6 +257,15 @@ def policy_for(observation_space: spaces.Space[Any]) -> str:
     return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
 
 
+def _general(is_continuous: bool) -> dict[str, Any]:
+    arguments = _arguments(hyperparams["default"])
+    if is_continuous:
+        return arguments | FOR_CONTINUOUS_ACTIONS
+    # policies with action masks do not take it
+    del arguments["policy_kwargs"]["log_std_init"]
+    return arguments
+
+
 def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
     """Convert settings from RL Zoo's format to arguments of TDA2C."""
     arguments = {name: value for name, value in deepcopy(settings).items() if name not in NOT_ARGUMENTS}
@@ -267,12 +279,15 @@ def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(env: gym.Env[Any, Any] | VecEnv) -> str:
-    """Return the name of an environment; an empty one if it has none."""
+    """Return the name of an environment; an empty one if it has none, or was made with other arguments."""
     if isinstance(env, VecEnv) and not env.has_attr("spec"):
         # compiled environments
         return ""
     spec = env.get_attr("spec")[0] if isinstance(env, VecEnv) else env.spec
-    return spec.id if spec is not None else ""
+    if spec is None:
+        return ""
+    kwargs = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
+    return spec.id if spec.id in gym.registry and kwargs == gym.spec(spec.id).kwargs else ""
 
 
 def _fitted(arguments: dict[str, Any], observation_space: spaces.Space[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
@@ -16,7 +17,7 @@ from benchmarks.learning.arms import STUDIES, general_setting, study_path
 from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONMENTS
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.training import make_env, make_model
-from sb3_a2c_td import TDA2C, recommended, recommended_env
+from sb3_a2c_td import TDA2C, MaskableTDA2C, recommended, recommended_env
 from sb3_a2c_td.compiled.making import make_compiled_vec_env
 from sb3_a2c_td.hyperparams.tda2c import FOR_CONTINUOUS_ACTIONS, hyperparams
 from tests.algorithms.comparing import assert_same_parameters
@@ -161,9 +162,32 @@ def test_environments_without_tuned_settings_get_the_general_one() -> None:
     assert recommended()["policy"] == "MlpPolicy"
 
 
-def test_continuous_actions_have_a_smaller_actor_rate() -> None:
-    assert recommended("Reacher-v5") == {**recommended(), **FOR_CONTINUOUS_ACTIONS}
-    assert recommended(gym.make("Reacher-v5")) == recommended("Reacher-v5")
+def for_continuous_actions() -> dict[str, Any]:
+    general = recommended()
+    return general | FOR_CONTINUOUS_ACTIONS | {"policy_kwargs": {**general["policy_kwargs"], "log_std_init": -1.0}}
+
+
+def test_continuous_actions_have_a_lower_actor_rate_and_a_first_standard_deviation() -> None:
+    assert recommended("Reacher-v5") == recommended(gym.make("Reacher-v5")) == for_continuous_actions()
+
+
+def test_the_general_setting_fits_policies_with_masks() -> None:
+    env = InvalidActionEnvDiscrete()
+    model = MaskableTDA2C(env=env, device="cpu", **recommended(env)).learn(20)
+    assert model.num_timesteps == 20
+
+
+def test_an_environment_with_other_arguments_gets_the_general_setting() -> None:
+    assert recommended(gym.make("LunarLander-v3")) == recommended("LunarLander-v3")
+    continuous = gym.make("LunarLander-v3", continuous=True, render_mode="rgb_array")
+    assert recommended(continuous) == for_continuous_actions()
+    assert recommended(gym.make("FrozenLake-v1", map_name="8x8"))["learning_rate"] == recommended()["learning_rate"]
+
+
+def test_names_of_minatar_are_known_and_unknown_ones_an_error() -> None:
+    assert recommended("MinAtar/Asterix-v1") == recommended()
+    with pytest.raises(gym.error.Error, match="Nope"):
+        recommended("Nope-v0")
 
 
 def test_an_environment_gets_the_settings_of_its_name() -> None:

@@ -43,7 +43,7 @@ from benchmarks.learning.report.overview import (
 )
 from benchmarks.learning.report.studies import load_studies
 from benchmarks.learning.statistics import Estimate
-from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES
+from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, RESULTS, SUITES, Suite
 from benchmarks.speed.throughput import Measurement, from_records
 
 REPORTED = tuple(suite for suite in SUITES.values() if suite.runs == RESULTS / "runs")
@@ -76,10 +76,13 @@ Plan = Mapping[tuple[str, str], int]
 """Number of planned runs by environment and arm."""
 
 
-def plan() -> dict[tuple[str, str], int]:
-    """Count the planned runs of all reported suites, by environment and arm."""
+def plan(suites: Sequence[Suite] = REPORTED) -> dict[tuple[str, str], int]:
+    """Count the planned runs of suites, by environment and arm.
+
+    :param suites: the suites
+    """
     # without duplicates, since an arm may be in several suites
-    jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in REPORTED for job in suite.jobs())
+    jobs = dict.fromkeys((job.environment.name, job.arm, job.seed) for suite in suites for job in suite.jobs())
     return dict(Counter((environment, arm) for environment, arm, _ in jobs))
 
 
@@ -128,10 +131,11 @@ def analyse(
     """
     by_name = {environment.name: environment for environment in environments}
     kept, excluded = _select(records, by_name, planned)
-    kept_fresh = list(fresh)
+    fresh_by_name = {environment.name: environment for environment in FRESH.environments}
+    kept_fresh, excluded_fresh = _select(fresh, fresh_by_name, plan([FRESH]), FRESH.first_run)
     runs = {name: _by_arm(kept, name) for name in by_name}
-    findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()])
-    found = overview(by_name, findings, runs)
+    findings = _corrected([_on_environment(each, runs[name], planned) for name, each in by_name.items()], planned)
+    found = overview(by_name, findings, runs, planned)
     return Findings(
         environments=tuple(each for each in findings if each.results),
         overview=found,
@@ -144,7 +148,7 @@ def analyse(
         studies=tuple(studies),
         planned=dict(planned),
         n_runs=dict(Counter((record.environment, record.arm) for record in kept)),
-        excluded=tuple(excluded),
+        excluded=(*excluded, *excluded_fresh),
         hours=sum(record.seconds for record in (*kept, *kept_fresh)) / 3600,
         conditions=_conditions([*kept, *kept_fresh]),
         throughput=tuple(_measurements(throughput)),
@@ -153,12 +157,12 @@ def analyse(
 
 
 def _select(
-    records: Iterable[Record], environments: Mapping[str, Environment], planned: Plan
+    records: Iterable[Record], environments: Mapping[str, Environment], planned: Plan, first_run: int = 0
 ) -> tuple[list[Record], list[str]]:
     """Return the planned records, and a line per other record with the reason of its exclusion."""
     kept, excluded = [], []
     for record in records:
-        reason = _exclusion_reason(record, environments, planned)
+        reason = _exclusion_reason(record, environments, planned, first_run)
         if reason is None:
             kept.append(record)
         else:
@@ -166,7 +170,9 @@ def _select(
     return kept, excluded
 
 
-def _exclusion_reason(record: Record, environments: Mapping[str, Environment], planned: Plan) -> str | None:
+def _exclusion_reason(
+    record: Record, environments: Mapping[str, Environment], planned: Plan, first_run: int
+) -> str | None:
     if (record.environment, record.arm) not in planned:
         return "not planned"
     n_steps = environments[record.environment].n_steps
@@ -175,7 +181,8 @@ def _exclusion_reason(record: Record, environments: Mapping[str, Environment], p
     if not len(record.episode_ends):
         return "no episode ended"
     n_runs = planned[record.environment, record.arm]
-    return None if record.seed < n_runs else f"not one of the {n_runs} planned seeds"
+    is_planned = first_run <= record.seed < first_run + n_runs
+    return None if is_planned else f"not one of the {n_runs} planned seeds"
 
 
 def _by_arm(records: Sequence[Record], environment: str) -> Runs:
@@ -207,8 +214,7 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
         curves=tuple(_curve(same) for arm, same in several.items() if arm in CURVES),
         comparisons=tuple(
             _compare(several[arm], several[baseline], is_complete=complete >= {arm, baseline})
-            for arm, baselines in COMPARISONS.items()
-            for baseline in baselines
+            for arm, baseline in _pairs(name)
             if several.keys() >= {arm, baseline}
         ),
         ablations=tuple(
@@ -268,43 +274,59 @@ def _compare(ours: Sequence[Record], theirs: Sequence[Record], is_complete: bool
     return Comparison(environment, arm, baseline, len(ours), len(theirs), is_complete, differences)
 
 
+def _pairs(environment: str) -> list[tuple[str, str]]:
+    """Return the arms and baselines that are compared on an environment."""
+    arms = COMPARISONS if environment in ENVIRONMENTS else (GENERAL,)
+    return [(arm, baseline) for arm in arms for baseline in COMPARISONS[arm]]
+
+
 def _compare_fresh(records: Sequence[Record]) -> list[Comparison]:
     """Compare the tuned arm with the baselines of the suite ``fresh``."""
+    planned = plan([FRESH])
     comparisons = []
-    for environment in FRESH.environments:
-        runs = _by_arm(records, environment.name)
-        complete = {arm for arm, same in runs.items() if len(same) == environment.n_seeds}
-        comparisons += [
-            _compare(runs[TUNED], runs[baseline], is_complete=complete >= {TUNED, baseline})
-            for baseline in runs
-            if baseline != TUNED and len(runs.get(TUNED, ())) > 1 and len(runs[baseline]) > 1
+    for environment, baseline in planned:
+        runs = _by_arm(records, environment)
+        ours, theirs = runs.get(TUNED, []), runs.get(baseline, [])
+        if baseline != TUNED and len(ours) > 1 and len(theirs) > 1:
+            is_complete = (len(ours), len(theirs)) == (planned[environment, TUNED], planned[environment, baseline])
+            comparisons.append(_compare(ours, theirs, is_complete))
+    return _corrected_together(comparisons, n_planned=sum(baseline != TUNED for _, baseline in planned))
+
+
+def _corrected(findings: Sequence[EnvironmentFindings], planned: Plan) -> list[EnvironmentFindings]:
+    """Correct the p-values: those of the comparisons on the first page, and those of all others."""
+    environments = dict.fromkeys(environment for environment, _ in planned)
+    planned_pairs = [
+        pair
+        for environment in environments
+        for pair in _pairs(environment)
+        if all((environment, arm) in planned for arm in pair)
+    ]
+    corrected = {}
+    for is_on_first_page in (True, False):
+        comparisons = [
+            comparison
+            for each in findings
+            for comparison in each.comparisons
+            if ((comparison.arm, comparison.baseline) in FIRST_PAGE) == is_on_first_page
         ]
-    return _corrected_together(comparisons)
-
-
-def _corrected(findings: Sequence[EnvironmentFindings]) -> list[EnvironmentFindings]:
-    """Correct the p-values of all comparisons for the number of those on the page that shows them."""
-    comparisons = [comparison for each in findings for comparison in each.comparisons]
-    on_first_page = [comparison for comparison in comparisons if (comparison.arm, comparison.baseline) in FIRST_PAGE]
-    others = [comparison for comparison in comparisons if comparison not in on_first_page]
-    corrected = {
-        (comparison.environment, comparison.arm, comparison.baseline): comparison
-        for page in (on_first_page, others)
-        for comparison in _corrected_together(page)
-    }
+        n_planned = sum((pair in FIRST_PAGE) == is_on_first_page for pair in planned_pairs)
+        for comparison in _corrected_together(comparisons, n_planned):
+            corrected[comparison.environment, comparison.arm, comparison.baseline] = comparison
     return [
         replace(each, comparisons=tuple(corrected[each.environment.name, c.arm, c.baseline] for c in each.comparisons))
         for each in findings
     ]
 
 
-def _corrected_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p-values by each metric for the number of these comparisons."""
+def _corrected_together(comparisons: Sequence[Comparison], n_planned: int) -> list[Comparison]:
+    """Correct the p-values by each metric for the number of planned comparisons."""
     corrected = list(comparisons)
     for metric in METRICS:
-        p_values = statistics.holm(np.array([each.by_metric[metric].p_value for each in corrected])).tolist()
+        p_values = np.array([each.by_metric[metric].p_value for each in corrected])
         differences = [
-            replace(each.by_metric[metric], corrected_p=p) for each, p in zip(corrected, p_values, strict=True)
+            replace(each.by_metric[metric], corrected_p=p)
+            for each, p in zip(corrected, statistics.holm(p_values, n_planned).tolist(), strict=True)
         ]
         corrected = [
             replace(each, by_metric=each.by_metric | {metric: difference})

@@ -130,7 +130,8 @@ def overview(found: Overview) -> Figure:
     _draw_bands(over_seconds, found.over_seconds, labelled=False)
     over_steps.set_xlim(0, found.over_steps[0].at[-1])
     over_steps.locator_params(axis="x", nbins=5)
-    over_steps.xaxis.set_major_formatter("{x:,.0f}")
+    # the last label of one panel must not touch the first of the other
+    over_steps.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
     over_seconds.set_xscale("log")
     over_seconds.xaxis.set_major_formatter("{x:,.0f}")
     over_seconds.set_xlim(found.over_seconds[0].at[0], found.over_seconds[0].at[-1])
@@ -191,16 +192,14 @@ def _draw_bands(axes: Axes, bands: Sequence[Band], labelled: bool = True) -> Non
         axes.plot(band.at, band.value, label=label, **style)
 
 
-def _draw_estimates(
-    axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str, label: str | None = None
-) -> None:
+def _draw_estimates(axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str) -> None:
     """Draw estimates with their intervals, by height."""
     if estimates:
         values = [estimate.value for estimate in estimates.values()]
         lows = [estimate.low for estimate in estimates.values()]
         highs = [estimate.high for estimate in estimates.values()]
         axes.hlines(list(estimates), lows, highs, color=color, linewidth=2)
-        axes.plot(values, list(estimates), marker, color=color, label=label, clip_on=False)
+        axes.plot(values, list(estimates), marker, color=color, clip_on=False)
 
 
 def _label_rows(axes: Axes, names: Sequence[str]) -> None:

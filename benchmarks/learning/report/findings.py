@@ -1,7 +1,6 @@
 """Results of the analysis as plain data: findings on each environment and over all of them, with their uncertainty."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -250,19 +249,21 @@ class Overview:
 
     :param rows: one row per environment
     :param held_out: the held-out environments on which all arms with one setting have runs
-    :param matched: environments by the verdict on the tuned settings, against A2C with the same settings
+    :param is_complete: whether these are all held-out environments, with all planned runs
     :param improvement: over these, the mean probability that a run with the general setting has a larger area than one
         of a baseline, by baseline
     :param over_steps: over these, the normalised learning curve of each arm with one setting
     :param over_seconds: the same over seconds
+    :param matched: environments by the verdict on the tuned settings, against A2C with the same settings
     """
 
     rows: tuple[OverviewRow, ...]
     held_out: tuple[str, ...]
-    matched: dict[Verdict, list[str]]
+    is_complete: bool
     improvement: dict[str, Estimate]
     over_steps: tuple[Band, ...]
     over_seconds: tuple[Band, ...]
+    matched: dict[Verdict, list[str]]
 
 
 @dataclass(frozen=True)
@@ -311,6 +312,16 @@ class Findings:
     throughput_conditions: dict[str, Any]
 
     @property
+    def n_finished(self) -> int:
+        """Number of finished runs."""
+        return sum(self.n_runs.values())
+
+    @property
+    def n_planned(self) -> int:
+        """Number of planned runs."""
+        return sum(self.planned.values())
+
+    @property
     def missing(self) -> dict[str, dict[tuple[int, int], list[str]]]:
         """Arms with missing runs on each environment, by their numbers of finished and planned runs."""
         groups: dict[str, dict[tuple[int, int], list[str]]] = {}
@@ -320,20 +331,10 @@ class Findings:
                 groups.setdefault(environment, {}).setdefault((n_runs, n_planned), []).append(arm)
         return groups
 
-    def unplanned(self, arms: Sequence[str]) -> dict[str, list[str]]:
-        """Return the environments on which an arm is not planned, for each such arm."""
-        names = dict.fromkeys(environment for environment, _ in self.planned)
-        unplanned = {arm: [name for name in names if (name, arm) not in self.planned] for arm in arms}
-        return {arm: environments for arm, environments in unplanned.items() if environments}
-
     def differing_by(self, metric: str) -> list[Comparison]:
         """Return the comparisons whose verdict by another metric differs from that by the area."""
         comparisons = [comparison for each in self.environments for comparison in each.comparisons]
         return [each for each in comparisons if each.verdict_by(metric) != each.verdict]
-
-    def planned_on(self, environment: str, arms: Sequence[str]) -> list[str]:
-        """Return the arms that are planned on an environment."""
-        return [arm for arm in arms if (environment, arm) in self.planned]
 
 
 def has_interval(estimate: Estimate) -> bool:

@@ -18,7 +18,6 @@ from benchmarks.learning.report.findings import (
     Verdict,
 )
 from benchmarks.learning.report.metrics import Runs, generator, normalized, scores
-from benchmarks.learning.statistics import Estimate
 
 GENERAL, REFERENCE, A2C, PPO = OUT_OF_THE_BOX = ("tda2c-general", "tda2c", "a2c", "ppo")
 """arms with one setting for all environments"""
@@ -38,32 +37,41 @@ N_SECONDS = 100
 
 
 def overview(
-    environments: Mapping[str, Environment], findings: Sequence[EnvironmentFindings], runs: Mapping[str, Runs]
+    environments: Mapping[str, Environment],
+    findings: Sequence[EnvironmentFindings],
+    runs: Mapping[str, Runs],
+    planned: Mapping[tuple[str, str], int],
 ) -> Overview:
     """Summarise the findings.
 
     :param environments: environments by name
     :param findings: findings on each environment
     :param runs: runs by environment and arm
+    :param planned: number of planned runs by environment and arm
     """
-    rows = tuple(_row(each, runs[each.environment.name]) for each in findings)
     needed = (*OUT_OF_THE_BOX, RANDOM)
-    complete = [name for name in HELD_OUT if all(len(runs.get(name, {}).get(arm, ())) > 1 for arm in needed)]
-    aggregated = {name: environments[name] for name in complete}
-    areas = {arm: [scores("area", runs[name][arm]) for name in complete] for arm in OUT_OF_THE_BOX}
+    with_runs = [name for name in HELD_OUT if all(len(runs.get(name, {}).get(arm, ())) > 1 for arm in needed)]
+    is_complete = all(
+        (name, arm) in planned and len(runs.get(name, {}).get(arm, ())) == planned[name, arm]
+        for name in HELD_OUT
+        for arm in needed
+    )
+    aggregated = {name: environments[name] for name in with_runs}
+    areas = {arm: [scores("area", runs[name][arm]) for name in with_runs] for arm in OUT_OF_THE_BOX}
     return Overview(
-        rows=rows,
-        held_out=tuple(complete),
-        matched=_by_verdict(findings, TUNED, MATCHED_A2C),
+        rows=tuple(_row(each, runs[each.environment.name]) for each in findings if each.results),
+        held_out=tuple(with_runs),
+        is_complete=is_complete,
         improvement={
             baseline: statistics.probability_of_improvement(
                 areas[GENERAL], areas[baseline], generator("held-out", baseline)
             )
             for baseline in (A2C, PPO)
-            if complete
+            if with_runs
         },
-        over_steps=tuple(_curve(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if complete),
-        over_seconds=tuple(_curve_over_seconds(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if complete),
+        over_steps=tuple(_curve(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if with_runs),
+        over_seconds=tuple(_curve_over_seconds(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if with_runs),
+        matched=_by_verdict(findings, TUNED, MATCHED_A2C),
     )
 
 
@@ -73,36 +81,44 @@ def held_out_checks(found: Overview) -> list[Check]:
     worse = [row.environment for row in rows if row.against_a2c == Verdict.WORSE]
     timed = [row for row in rows if row.seconds]
     faster = [row.environment for row in timed if row.seconds[GENERAL] < min(row.seconds[A2C], row.seconds[PPO])]
-    known = bool(rows)
+
+    def decided(is_reached: Callable[[], bool]) -> bool | None:
+        return is_reached() if found.is_complete else None
+
     return [
         Check(
-            f"`{GENERAL}` is better than `{A2C}` on the held-out environments together",
-            *_improvement(found, A2C, lambda estimate: estimate.value >= MIN_IMPROVEMENT and estimate.low > 0.5),
+            f"on the held-out environments together, a run of `{GENERAL}` is better than one of `{A2C}` with a "
+            f"probability of at least {MIN_IMPROVEMENT}, whose interval lies above a half",
+            _improvement(found, A2C),
+            decided(lambda: found.improvement[A2C].value >= MIN_IMPROVEMENT and found.improvement[A2C].low > 0.5),
         ),
         Check(
             f"`{GENERAL}` is worse than `{A2C}` on none of them",
-            f"worse on {', '.join(worse)}" if worse else f"worse on none of {len(rows)}" if known else "no runs",
-            not worse if known else None,
+            f"worse on {', '.join(worse)}" if worse else f"worse on none of {len(rows)}",
+            False if worse else decided(lambda: True),
         ),
         Check(
-            f"`{GENERAL}` is not worse than `{PPO}` on them together",
-            *_improvement(found, PPO, lambda estimate: estimate.high >= 0.5),
+            f"on them together, the interval of the probability that a run of `{GENERAL}` is better than one of "
+            f"`{PPO}` does not lie below a half",
+            _improvement(found, PPO),
+            decided(lambda: found.improvement[PPO].high >= 0.5),
         ),
         Check(
-            f"`{GENERAL}` needs fewer seconds than `{A2C}` and `{PPO}` to what PPO learned, on most of them",
-            f"on {len(faster)} of the {len(timed)} on which PPO learned" if known else "no runs",
-            2 * len(faster) > len(timed) if known else None,
+            f"`{GENERAL}` needs fewer seconds than `{A2C}` and `{PPO}` to nine tenths of what PPO learned, on most of "
+            "those on which PPO learned",
+            f"on {len(faster)} of {len(timed)}",
+            decided(lambda: 2 * len(faster) > len(timed)) if timed else None,
         ),
     ]
 
 
-def _improvement(found: Overview, baseline: str, is_reached: Callable[[Estimate], bool]) -> tuple[str, bool | None]:
-    """Describe the probability of improvement over a baseline, and check whether it reaches a goal."""
+def _improvement(found: Overview, baseline: str) -> str:
+    """Describe the probability of improvement over a baseline."""
     if not found.held_out:
-        return "no runs", None
+        return "no runs"
     estimate = found.improvement[baseline]
-    text = f"probability of improvement {estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return text, is_reached(estimate)
+    text = f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return text if found.is_complete else f"{text} by the runs until now"
 
 
 def seconds_to(level: float, runs: Sequence[Record]) -> float:
@@ -114,15 +130,16 @@ def seconds_to(level: float, runs: Sequence[Record]) -> float:
 
 
 def _row(findings: EnvironmentFindings, runs: Runs) -> OverviewRow:
-    comparisons = [findings.comparison(*pair) for pair in FIRST_PAGE[:3]]
-    verdicts = [None if comparison is None else comparison.verdict for comparison in comparisons]
+    comparisons = {pair: findings.comparison(*pair) for pair in FIRST_PAGE}
+    verdicts = {pair: None if found is None else found.verdict for pair, found in comparisons.items()}
+    is_missing = Verdict.INCOMPLETE in (verdicts[GENERAL, A2C], verdicts[GENERAL, PPO])
     return OverviewRow(
         environment=findings.environment.name,
         is_held_out=findings.environment.name in HELD_OUT,
-        against_a2c=verdicts[0],
-        against_ppo=verdicts[1],
-        against_tuned_a2c=verdicts[2],
-        seconds=_seconds(findings.environment, runs),
+        against_a2c=verdicts[GENERAL, A2C],
+        against_ppo=verdicts[GENERAL, PPO],
+        against_tuned_a2c=verdicts[TUNED, TUNED_A2C],
+        seconds={} if is_missing else _seconds(findings.environment, runs),
     )
 
 

@@ -16,7 +16,6 @@ from benchmarks.learning import curves
 from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
 from benchmarks.learning.report import analysis, figures, overview
 from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, has_interval
-from benchmarks.learning.report.metrics import METRICS
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
 
@@ -42,7 +41,7 @@ def write(findings: Findings, output: Path) -> list[Path]:
     pages = [markdown(name, findings, list(drawn)) for name in PAGES]
     for name, page in zip(PAGES, pages, strict=True):
         (output / name).write_text(page)
-    (output / "report.html").write_text(html("\n".join(pages), output))
+    (output / "report.html").write_text(html(_in_one_file(pages), output))
     return [output / name for name in (*PAGES, "report.html")]
 
 
@@ -73,6 +72,15 @@ def html(page: str, folder: Path) -> str:
     parser.add_render_rule("image", _inlined_image)
     body = parser.render(page, {"folder": folder})
     return _templates().get_template("report.html.jinja").render(body=body)
+
+
+def _in_one_file(pages: Sequence[str]) -> str:
+    """Join the pages; links between them become links within the file."""
+    text = "\n".join(pages)
+    for name, page in zip(PAGES, pages, strict=True):
+        title = next(line.removeprefix("# ") for line in page.splitlines() if line.startswith("# "))
+        text = text.replace(f"]({name}#", "](#").replace(f"]({name})", f"](#{_anchor(title)})")
+    return text
 
 
 def number(value: float) -> str:
@@ -189,9 +197,9 @@ def _templates() -> Environment:
     templates.globals |= {
         "ARMS_SHOWN": [*ARMS.values(), *MATCHED_ARMS.values()],
         "arms": ARMS | MATCHED_ARMS,
-        "suites": [suite.name for suite in analysis.REPORTED],
+        "suites": [suite.name for suite in (*analysis.REPORTED, analysis.FRESH)],
         "COMPARISONS": analysis.COMPARISONS,
-        "METRICS": list(METRICS),
+        "OTHER_METRICS": ("second half", "final score"),
         "MATCHED": list(MATCHED_ARMS),
         "VARIED": list(VARIED_ARMS),
         "REFERENCE": overview.REFERENCE,

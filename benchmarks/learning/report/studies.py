@@ -10,8 +10,7 @@ from benchmarks.learning.report.findings import StudyFindings
 from benchmarks.learning.report.overview import GENERAL, TUNED, TUNED_A2C
 from benchmarks.learning.statistics import expected_best
 
-TUNED_FIRST = "tda2c-tuned-first"
-ARMS = {".": TUNED, "a2c": TUNED_A2C, "first": TUNED_FIRST}
+ARM_OF_FOLDER = {".": TUNED, "a2c": TUNED_A2C, "first": "tda2c-tuned-first"}
 """arm whose settings the studies of one environment found, by their folder"""
 
 
@@ -22,7 +21,7 @@ def load_studies(folder: Path) -> list[StudyFindings]:
     """
     studies = []
     for path in sorted(folder.rglob("*.json"), key=lambda path: (path.parent, path)):
-        arm = GENERAL if path.stem == "general" else ARMS[path.parent.relative_to(folder).as_posix()]
+        arm = GENERAL if path.stem == "general" else ARM_OF_FOLDER[path.parent.relative_to(folder).as_posix()]
         studies.append(_study(arm, json.loads(path.read_text())))
     return studies
 

@@ -23,8 +23,8 @@ def test_jobs_are_sorted_by_seed(suite: Suite) -> None:
     seeds = [job.seed for job in suite.jobs()]
     assert seeds == sorted(seeds)
     n_seeds = max(environment.n_seeds for environment in suite.environments)
-    assert set(seeds) == set(range(suite.first_seed, suite.first_seed + n_seeds))
-    assert suite.jobs(1) == [job for job in suite.jobs() if job.seed == suite.first_seed]
+    assert set(seeds) == set(range(suite.first_run, suite.first_run + n_seeds))
+    assert suite.jobs(1) == [job for job in suite.jobs() if job.seed == suite.first_run]
 
 
 def test_environments_have_at_least_ten_runs() -> None:

@@ -9,12 +9,14 @@ from benchmarks.learning.report.findings import Findings, Verdict
 from benchmarks.learning.report.overview import seconds_to
 from tests.benchmarks.learning.report.made_up_runs import (
     EPISODE_LENGTH,
+    HELD_OUT_PLAN,
     N_RUNS,
     PLAN,
     all_records,
     analyse_runs,
     around,
     findings_on,
+    held_out_records,
     run_of,
     runs_at,
 )
@@ -77,11 +79,25 @@ def test_seconds_are_those_of_the_curve() -> None:
     assert seconds_to(101.0, runs) == np.inf
 
 
-def test_goals_on_held_out_environments(findings: Findings) -> None:
-    checks = findings.checks[:4]
-    assert [check.reached for check in checks] == [False, False, True, True]
+def test_goals_on_held_out_environments() -> None:
+    # better than both on the first, equal to PPO on the second, worse than A2C on the third
+    checks = analyse_runs(held_out_records(), HELD_OUT_PLAN).checks[:4]
+    assert [check.reached for check in checks] == [True, False, True, True]
     assert checks[1].found == "worse on Walker2d-v5"
-    assert checks[3].found == "on 2 of the 2 on which PPO learned"
+    assert checks[3].found == "on 8 of 8"
+
+
+@pytest.mark.parametrize("missing", ["a run", "an environment"])
+def test_goals_are_undecided_until_all_runs_are_there(missing: str) -> None:
+    records = [record for record in held_out_records() if record.environment != "Walker2d-v5"]
+    if missing == "a run":
+        del records[-1]
+    checks = analyse_runs(records, HELD_OUT_PLAN).checks[:4]
+    assert {check.reached for check in checks} == {None}
+    assert checks[0].found.endswith("by the runs until now")
+
+
+def test_goals_without_runs_are_undecided() -> None:
     alone = analyse_runs([record for record in all_records() if record.environment == "CartPole-v1"])
     assert {check.reached for check in alone.checks[:4]} == {None}
 
@@ -107,25 +123,41 @@ def test_arm_result_by_hand() -> None:
     assert result.seconds_to_level == np.inf
 
 
-def test_p_values_are_corrected_for_the_comparisons_of_their_page(findings: Findings) -> None:
-    comparisons = [comparison for each in findings.environments for comparison in each.comparisons]
-    first_page = [comparison for comparison in comparisons if comparison.arm == "tda2c-general"]
-    assert len(first_page) == 7
+def test_p_values_are_corrected_for_the_planned_comparisons_of_their_page() -> None:
+    records = runs_at("CartPole-v1", "a2c-matched", around(300.0))
+    planned = PLAN | {(name, "a2c-matched"): N_RUNS for name in ("CartPole-v1", "Acrobot-v1")}
+    found = analyse_runs(all_records() + records, planned)
+    comparisons = [comparison for each in found.environments for comparison in each.comparisons]
+    first_page = [each for each in comparisons if each.arm == "tda2c-general" or each.baseline == "a2c-matched"]
     others = [comparison for comparison in comparisons if comparison not in first_page]
-    for family in (first_page, others):
+    assert len(first_page) == 7 + 1
+    # the one on Acrobot-v1 has no runs yet
+    for family, n_planned in ((first_page, 8 + 1), (others, len(others))):
         clearest = min(family, key=lambda comparison: comparison.area.p_value)
-        assert clearest.area.corrected_p == pytest.approx(clearest.area.p_value * len(family))
+        assert clearest.area.corrected_p == pytest.approx(clearest.area.p_value * n_planned)
 
 
 def test_fresh_seeds_are_compared_by_themselves() -> None:
     levels = {"tda2c-tuned": 100.0, "a2c": 50.0, "a2c-td0": 100.0}
-    fresh = [run for arm, level in levels.items() for run in runs_at("LunarLander-v3", arm, around(level, n_runs=20))]
+    fresh = [
+        dataclasses.replace(run, seed=10 + run.seed)
+        for arm, level in levels.items()
+        for run in runs_at("LunarLander-v3", arm, around(level, n_runs=20))
+    ]
     to_a2c, to_td0 = analyse_runs(all_records(), fresh=fresh).fresh
     assert (to_a2c.baseline, to_a2c.verdict, to_a2c.n_runs) == ("a2c", Verdict.BETTER, 20)
-    assert to_a2c.area.corrected_p == pytest.approx(2 * to_a2c.area.p_value)
+    # with the planned one on MinAtar
+    assert to_a2c.area.corrected_p == pytest.approx(3 * to_a2c.area.p_value)
     assert (to_td0.baseline, to_td0.verdict) == ("a2c-td0", Verdict.OPEN)
     (one_missing,) = analyse_runs(all_records(), fresh=fresh[:39]).fresh
     assert one_missing.verdict == Verdict.INCOMPLETE
+    # runs of other seeds, lengths and arms do not count
+    unplanned = [
+        dataclasses.replace(fresh[0], seed=0),
+        dataclasses.replace(fresh[0], n_steps=2_000),
+        dataclasses.replace(fresh[0], arm="ppo-zoo"),
+    ]
+    assert analyse_runs(all_records(), fresh=[*fresh, *unplanned]).fresh == (to_a2c, to_td0)
 
 
 def test_environments_are_grouped_by_the_verdict_with_equal_settings() -> None:
