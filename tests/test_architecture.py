@@ -15,6 +15,7 @@ def test_importing_the_package_loads_little_more_than_sb3() -> None:
     assert {name.split(".")[0] for name in added} <= {
         "sb3_a2c_td",
         "gymnasium",
+        "lazy_loader",
         "sb3_contrib",
         "stable_baselines3",
         "threadpoolctl",

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize, VecTransposeImage
 
 from sb3_a2c_td.compiled.making import ENVS
@@ -12,6 +13,8 @@ from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 WITHOUT_RECORD = (VecMonitor, VecNormalize, VecTransposeImage)
 """wrappers that need no record: the model holds the statistics of the second, SB3 adds the third itself"""
 MONITOR = "Monitor"
+OF_COPIES = ("render_mode", "num_envs", "vectorization_mode", "vector_kwargs")
+"""arguments that say how many copies there are and how they are shown; ``gymnasium.make_vec`` records them"""
 
 
 def recorded_env(env: VecEnv) -> dict[str, Any] | None:
@@ -28,12 +31,13 @@ def recorded_env(env: VecEnv) -> dict[str, Any] | None:
     if isinstance(env, CompiledVecEnv):
         return next(({"id": name, "kwargs": {}} for name, each in ENVS.items() if each is env.compiled_env), None)
     if isinstance(env, GymnasiumVecEnv):
-        spec = env.env.spec
+        is_changed = isinstance(env.env, gym.vector.VectorWrapper)
+        spec = None if is_changed else env.env.spec
     else:
         spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
     if spec is None or any(wrapper.name != MONITOR for wrapper in spec.additional_wrappers):
         return None
-    kwargs = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
+    kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_COPIES}
     return {"id": spec.id, "kwargs": kwargs} if _is_plain(kwargs) else None
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from statistics import fmean, median
@@ -148,6 +149,8 @@ def run(comparison: Comparison, output: Path | None) -> None:
 
 def _check_supported(comparison: Comparison) -> None:
     """Make each model once, so that an unsupported environment raises here rather than in a child process."""
+    # raises if the extra is not installed
+    import_module("sb3_a2c_td.plotting")
     env = comparison.make_env()
     for arm in comparison.arms:
         ARMS[arm].make(env, comparison.seeds[0])

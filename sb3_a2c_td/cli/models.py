@@ -140,7 +140,7 @@ def evaluate(model: TDA2C, env: VecEnv, n_episodes: int, deterministic: bool = T
     :param deterministic: whether to take the most likely actions
     """
     run_episodes = maskable_evaluation if isinstance(model, MaskableTDA2C) else evaluation
-    mean, std = run_episodes.evaluate_policy(model, env, n_episodes, deterministic)  # type: ignore[arg-type]
+    mean, std = run_episodes.evaluate_policy(model, env, n_episodes, deterministic)
     assert isinstance(mean, float)
     assert isinstance(std, float)
     return mean, std

@@ -19,7 +19,7 @@ N_EVAL_EPISODES = 20
 SOURCE = Path(__file__).parents[1] / "algorithms" / "tda2c.py"
 """the file of TDA2C, whose constructor's arguments are options"""
 NOT_OPTIONS = ("self", "policy", "env", "_init_setup_model")
-"""arguments of the constructor that are no options of their own"""
+"""arguments of the constructor that are no options, or have other names"""
 OTHER_NAMES = {
     "learning_rate": ("--actor-lr", "--lr"),
     "critic_learning_rate": ("--critic-lr",),

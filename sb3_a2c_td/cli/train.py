@@ -45,7 +45,7 @@ def train(
     tuned: bool = False,
     n_envs: Count | None = None,
     env_kwargs: EnvKwargs = None,
-    constructor: Annotated[Constructor | None, Parameter(name="*", group="Settings of TDA2C")] = None,
+    constructor: Annotated[Constructor | None, Parameter(name="*", group="Settings of TDA2C")] = None,  # type: ignore[valid-type]
     n_seeds: Count = 1,
     save: Path | None = None,
     save_freq: Count | None = None,

@@ -172,6 +172,7 @@ def _run_one(training: Training) -> None:
             model = training.make_model(make, training.make_envs())
             callbacks = _callbacks(training, model, path, rank)
             eval_env = make_env(training.env_id, training.env_kwargs, seed=training.seed)
+        saved_to: Path | None
         if training.resumes:
             assert path is not None
             model, saved_to = _resume(training, model, path, callbacks), path

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sb3_a2c_td import registration
+from sb3_a2c_td import extras, registration
 from sb3_a2c_td.zoo import masks, shown
 
 ALGORITHMS = {
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             registration.register_minatar()
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        needed = "minatar" if missing == "minatar" else "'sb3-a2c-td[zoo]'"
-        parser.exit(2, f"{parser.prog}: {missing} is not installed: pip install {needed}\n")
+        command = "pip install minatar" if missing == "minatar" else extras.install("zoo")
+        parser.exit(2, f"{parser.prog}: {missing} is not installed: {command}\n")
     arguments = with_our_settings(args.arguments) if args.command == "train" else args.arguments
     _run(f"rl_zoo3.{COMMANDS[args.command]}", arguments)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sb3_a2c_td import TDA2C, cli
+from sb3_a2c_td import TDA2C, __main__
 from sb3_a2c_td.version import __version__
 from tests.cli.processes import COMMAND, ENVIRONMENT
 from tests.cli.running import run
@@ -42,7 +42,22 @@ def test_help_without_a_command_is_that_of_train() -> None:
 
 def test_the_console_script_runs_the_command_line() -> None:
     (script,) = entry_points(group="console_scripts", name="sb3-a2c-td")
-    assert script.load() is cli.main
+    assert script.load() is __main__.main
+
+
+@pytest.mark.parametrize(
+    ("code", "missing", "extra"),
+    [
+        ("import sb3_a2c_td.__main__ as program; program.main()", "cyclopts", "cli"),
+        ("import sb3_a2c_td.plotting.learning_curves", "pandas", "plots"),
+        ("from sb3_a2c_td.cli import main; main(['compare', 'CartPole-v1'])", "matplotlib", "plots"),
+    ],
+)
+def test_missing_extras_are_named(code: str, missing: str, extra: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None; {code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode != 0
+    assert f"needs it, pip install '.[{extra}]'" in done.stderr
 
 
 def test_a_usage_error_prints_no_traceback_in_a_process(tmp_path: Path) -> None:

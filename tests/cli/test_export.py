@@ -142,7 +142,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     done = run("export model.zip --to onnx")
     assert done.exit_code == 2
-    assert "pip install 'sb3-a2c-td[export]'" in done.stderr
+    assert "pip install '.[export]'" in done.stderr
 
 
 @pytest.mark.parametrize(

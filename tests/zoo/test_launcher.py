@@ -27,7 +27,7 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("env", "missing", "message"),
     [
-        ("CartPole-v1", ["rl_zoo3"], "rl_zoo3 is not installed: pip install 'sb3-a2c-td[zoo]'"),
+        ("CartPole-v1", ["rl_zoo3"], "rl_zoo3 is not installed: pip install '.[zoo]'"),
         ("MinAtar/Breakout-v1", ["minatar", "minatar.gym"], "minatar is not installed: pip install minatar"),
     ],
 )
