@@ -79,6 +79,12 @@ class Training:
         """The seed of the model and of its environments."""
         return self.arguments.get("seed")
 
+    @property
+    def name(self) -> str:
+        """The name of the zip if the command line gives none."""
+        of_seed = "" if self.n_seeds == 1 else f"_seed{self.seed}"
+        return f"tda2c_{outputs.name_in_files(self.env_id)}{of_seed}"
+
     def with_seed(self, seed: int) -> "Training":
         """Return one of several trainings.
 
@@ -86,9 +92,8 @@ class Training:
         """
         return replace(
             self,
-            n_seeds=1,
             arguments=self.arguments | {"seed": seed},
-            save=None if self.save is None else self.save.with_name(f"{self.save.name.removesuffix('.zip')}_{seed}"),
+            save=self.save and self.save.with_name(f"{self.save.name.removesuffix('.zip')}_seed{seed}"),
             options=self.options | {"n_seeds": 1, "seed": seed},
         )
 
@@ -167,7 +172,7 @@ def _run_one(training: Training) -> None:
             path: Path | None = None
             if rank is None or rank == 0:
                 # train_resumably() reserves it itself
-                reservation = nullcontext(wanted) if training.resumes else _reserved_zip(wanted, training.env_id)
+                reservation = nullcontext(wanted) if training.resumes else _reserved_zip(wanted, training.name)
                 path = contexts.enter_context(reservation)
             model = training.make_model(make, training.make_envs())
             callbacks = _callbacks(training, model, path, rank)
@@ -209,10 +214,10 @@ def _write_options(training: Training, path: Path) -> None:
     file.write_text(comment + yaml.safe_dump(training.options, sort_keys=False))
 
 
-def _reserved_zip(wanted: Path | None, env_id: str) -> AbstractContextManager[Path]:
+def _reserved_zip(wanted: Path | None, name: str) -> AbstractContextManager[Path]:
     if wanted is not None:
         return outputs.replaced_file(wanted, "--save")
-    return outputs.new_file(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
+    return outputs.new_file(name, ".zip")
 
 
 def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | None) -> list[BaseCallback]:

@@ -32,6 +32,8 @@ COMMANDS = {
     "plots.plot_from_file": "plots.plot_from_file",
 }
 """command: RL Zoo's module"""
+LOG_INTERVAL = 1000
+"""rollouts between two tables of the log; they are short, and SB3's 100 print hundreds of tables"""
 EXAMPLES = """\
 examples:
   python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1
@@ -92,18 +94,21 @@ def register() -> None:
 
 
 def with_our_settings(arguments: Sequence[str]) -> list[str]:
-    """Add ``--conf-file`` with the algorithm's settings to the arguments of ``train``.
+    """Add ``--conf-file`` with the algorithm's settings, and ``--log-interval``, to the arguments of ``train``.
 
     :param arguments: the arguments of ``train``
-    :return: the arguments, unchanged for RL Zoo's own algorithms and if they name a file
+    :return: the arguments, without additions for RL Zoo's own algorithms, and for what they name themselves
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--algo")
     parser.add_argument("-conf", "--conf-file")
+    parser.add_argument("--log-interval")
     known, _ = parser.parse_known_args(arguments)
-    if known.algo in ALGORITHMS and known.conf_file is None:
-        return [*arguments, "--conf-file", ALGORITHMS[known.algo][1]]
-    return list(arguments)
+    if known.algo not in ALGORITHMS:
+        return list(arguments)
+    conf_file = [] if known.conf_file else ["--conf-file", ALGORITHMS[known.algo][1]]
+    log_interval = [] if known.log_interval else ["--log-interval", str(LOG_INTERVAL)]
+    return [*arguments, *conf_file, *log_interval]
 
 
 def _run(module: str, arguments: Sequence[str]) -> None:
