@@ -34,7 +34,6 @@ included_pages = {
     "SECURITY.md": "security",
     "CHANGELOG.md": "changelog",
     "CONTRIBUTING.md": "contributing",
-    # its goals and non-goals
     "README.md": "index",
 }
 

@@ -10,8 +10,9 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td import registration
 from sb3_a2c_td.compiled.making import ENVS, make_compiled_vec_env
-from sb3_a2c_td.envs import minatar, registration
+from sb3_a2c_td.envs import minatar
 
 INVALID_ACTIONS: dict[str, dict[str, Any]] = {
     "Discrete": {"dim": 20, "n_invalid_actions": 10},

@@ -40,17 +40,25 @@ app.command(zoo.zoo, help_format="markdown")
 app.register_install_completion_command()
 
 
+def with_command(tokens: Sequence[str]) -> list[str]:
+    """Add what a command line leaves out: ``--help`` if it is empty, and ``train`` if it starts with an option.
+
+    :param tokens: the arguments of the command line
+    """
+    if not tokens:
+        return ["--help"]
+    if tokens[0].startswith("-") and tokens[0] not in ("--help", "-h", "--version"):
+        # as in the reference program
+        return ["train", *tokens]
+    return list(tokens)
+
+
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     :param tokens: the arguments; ``None``: those of the process
     """
-    given = list(sys.argv[1:] if tokens is None else tokens)
-    if not given:
-        given = ["--help"]
-    elif given[0].startswith("-") and given[0] not in ("--help", "-h", "--version"):
-        # as in the reference program
-        given = ["train", *given]
+    given = with_command(sys.argv[1:] if tokens is None else tokens)
     if os.getcwd() not in sys.path:
         # as for `python -m`: modules in this folder may hold environments
         sys.path.insert(0, os.getcwd())

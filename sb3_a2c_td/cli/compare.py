@@ -25,8 +25,8 @@ def compare(
 
     TDA2C trains with the general setting and with the settings of the reference program, A2C with its defaults: each on
     several seeds, on one CPU core per training, as many at once as there are cores. The folder receives the models, the
-    logs of their training episodes, and a picture of their learning curves over steps and over seconds. Ctrl-C or
-    SIGTERM stops all early; the results are still shown and saved.
+    logs of their training episodes, a picture of their learning curves over steps and over seconds, and an episode of
+    the best model as a GIF. Ctrl-C or SIGTERM stops all early; the results are still shown and saved.
 
     Examples:
 
@@ -43,7 +43,7 @@ def compare(
     :param arms: what to compare: TDA2C with the general, tuned or reference settings, A2C or PPO with its defaults
     :param seeds: trainings of each arm
     :param seed: the first seed
-    :param output: folder for models, logs and picture; existing ones are replaced. If none is named, a new folder
+    :param output: folder for models, logs and pictures; existing ones are replaced. If none is named, a new folder
     """
     from sb3_a2c_td.cli.comparing import Comparison, run
 

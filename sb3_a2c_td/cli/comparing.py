@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
+from itertools import islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from statistics import fmean, median
@@ -28,13 +28,15 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_a2c_td import TDA2C, recommended
-from sb3_a2c_td.cli import outputs, usage_errors
+from sb3_a2c_td.cli import outputs, usage_errors, watching
 from sb3_a2c_td.cli.options import N_EVAL_EPISODES
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import general_setting, policy_for
 
 PROCESSES = multiprocessing.get_context("spawn")
 N_REPORTS = 5
+MAX_PICTURES = 1000
+"""the number of pictures of the best model"""
 STEPS_BETWEEN_CHECKS = 100
 """the number of steps after which a process checks whether to stop"""
 
@@ -45,32 +47,38 @@ class Arm:
 
     :param label: its name in the table and the picture
     :param file: the beginning of the names of its files
-    :param make: makes its model from an environment and a seed
+    :param algorithm: the algorithm
+    :param settings: the arguments of its constructor, for an environment
     """
 
     label: str
     file: str
-    make: Callable[[gym.Env[Any, Any], int], OnPolicyAlgorithm]
+    algorithm: type[OnPolicyAlgorithm]
+    settings: Callable[[gym.Env[Any, Any]], dict[str, Any]]
+
+    def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+        """Make its model.
+
+        :param env: the environment
+        :param seed: the seed
+        """
+        return self.algorithm(env=env, seed=seed, device="cpu", **self.settings(env))
 
 
-def _general(env: gym.Env[Any, Any], seed: int) -> TDA2C:
-    return TDA2C(env=env, seed=seed, device="cpu", **general_setting(env.observation_space, env.action_space))
+def _general(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    return general_setting(env.observation_space, env.action_space)
 
 
-def _tuned(env: gym.Env[Any, Any], seed: int) -> TDA2C:
-    return TDA2C(env=env, seed=seed, device="cpu", **recommended(env))
-
-
-def _with_defaults(algorithm: Callable[..., OnPolicyAlgorithm], env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
-    return algorithm(policy_for(env.observation_space), env, seed=seed, device="cpu")
+def _defaults(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    return {"policy": policy_for(env.observation_space)}
 
 
 ARMS = {
-    "general": Arm("TDA2C, general setting", "tda2c", _general),
-    "tuned": Arm("TDA2C, tuned settings", "tda2c_tuned", _tuned),
-    "reference": Arm("TDA2C, reference settings", "tda2c_reference", partial(_with_defaults, TDA2C)),
-    "a2c": Arm("SB3's A2C", "a2c", partial(_with_defaults, A2C)),
-    "ppo": Arm("SB3's PPO", "ppo", partial(_with_defaults, PPO)),
+    "general": Arm("TDA2C, general setting", "tda2c", TDA2C, _general),
+    "tuned": Arm("TDA2C, tuned settings", "tda2c_tuned", TDA2C, recommended),
+    "reference": Arm("TDA2C, reference settings", "tda2c_reference", TDA2C, _defaults),
+    "a2c": Arm("SB3's A2C", "a2c", A2C, _defaults),
+    "ppo": Arm("SB3's PPO", "ppo", PPO, _defaults),
 }
 """what can be compared, by the names of ``--arms``"""
 
@@ -92,9 +100,12 @@ class Comparison:
     arms: tuple[str, ...]
     seeds: range
 
-    def make_env(self) -> gym.Env[Any, Any]:
-        """Make the environment."""
-        return gym.make(self.env_id, **self.env_kwargs)
+    def make_env(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
+        """Make the environment.
+
+        :param render_mode: how to show it
+        """
+        return gym.make(self.env_id, render_mode=render_mode, **self.env_kwargs)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,8 @@ def run(comparison: Comparison, output: Path | None) -> None:
         print("A few seeds: an impression, not a benchmark.")
         print(f"Models: {folder}/*.zip")
         _plot(runs, comparison.env_id, folder)
+        if runs:
+            _record(max(runs, key=lambda run: run.mean_return), comparison, folder)
     if received:
         raise SystemExit(128 + received[0])
 
@@ -278,3 +291,22 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     figure.suptitle(f"{env_id}: mean and range over {len({run.seed for run in runs})} seeds")
     figure.savefig(picture, dpi=150)
     print(f"Learning curves: {picture}")
+
+
+def _record(best: Run, comparison: Comparison, folder: Path) -> None:
+    """Record an episode of the best model, if the environment can be shown."""
+    path, picture = folder / f"{best.file}.zip", folder / "best.gif"
+    print(f"Best model: {path}")
+    try:
+        model = ARMS[best.arm].algorithm.load(path, Monitor(comparison.make_env("rgb_array")), "cpu")
+        env = model.get_env()
+        assert env is not None
+        episode = watching.frames(model, env, n_episodes=1, deterministic=True)
+        pictures = [each for each in islice(episode, MAX_PICTURES) if each is not None]
+        watching.write(pictures, picture, watching.fps_of(env))
+    # simulators raise errors of their own without a display or a package
+    except Exception as error:
+        picture.unlink(missing_ok=True)
+        print(f"It cannot be recorded: {error}")
+    else:
+        print(f"Recorded in {picture}")

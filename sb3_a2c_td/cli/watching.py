@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from sb3_contrib.common.maskable.utils import get_action_masks
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C
+from sb3_a2c_td import MaskableTDA2C
 
 SUFFIXES = (".gif", ".mp4")
 DEFAULT_FPS = 30
 
 
-def frames(model: TDA2C, env: VecEnv, n_episodes: int, deterministic: bool) -> Iterator[np.ndarray | None]:
+def frames(model: BaseAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool) -> Iterator[np.ndarray | None]:
     """Run episodes; yield the picture of each step, or ``None`` for a window.
 
     Each episode's return is printed when it ends.

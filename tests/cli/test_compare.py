@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import torch as th
+from PIL import Image
 from stable_baselines3 import A2C
 from stable_baselines3.common.monitor import load_results
 
@@ -61,6 +62,7 @@ def test_results_are_shown_even_if_a_signal_came(
         for name in ("tda2c_3", "tda2c_4"):
             log = '#{"t_start": 0.0, "env_id": "CartPole-v1"}\nr,l,t\n20.0,20,0.5\n'
             (folder / f"{name}.monitor.csv").write_text(log)
+        TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(folder / "tda2c_3")
         return [
             comparing.Run("general", 3, 7_000, 1, 2.0, 123.456),
             comparing.Run("general", 4, 7_000, 1, 1.0, 100.0),
@@ -75,13 +77,32 @@ def test_results_are_shown_even_if_a_signal_came(
         ("SB3's A2C", "99.0", "99.0", "6,000", "1,500"),
     ]
     assert all(line.strip() for line in done.stdout.splitlines())
-    assert done.stdout.splitlines()[-3:] == [
+    *lines, episode, recorded = done.stdout.splitlines()
+    assert lines[-4:] == [
         "A few seeds: an impression, not a benchmark.",
         "Models: compare_CartPole-v1/*.zip",
         "Learning curves: compare_CartPole-v1/learning_curves.png",
+        "Best model: compare_CartPole-v1/tda2c_3.zip",
     ]
+    steps = int(episode.split()[-2])
+    with Image.open("compare_CartPole-v1/best.gif") as picture:
+        assert 1 < picture.n_frames <= steps
+    assert recorded == "Recorded in compare_CartPole-v1/best.gif"
     assert done.stderr == ("Stopping ...\n" if signals else "")
     assert Path("compare_CartPole-v1/learning_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_environment_that_cannot_be_shown_is_compared_without_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> list[comparing.Run]:
+        TDA2C("MlpPolicy", env_id, device="cpu").save(folder / "tda2c_0")
+        return [comparing.Run("general", 0, 10, 0, 1.0, 9.0)]
+
+    env_id = "sb3_a2c_td/Chain-v0"
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", train_all)
+    done = running.run(f"compare {env_id} --env-kwargs '{{observation: one_hot}}' --output out")
+    assert done.exit_code == 0, done.output
+    assert "Best model: out/tda2c_0.zip\nIt cannot be recorded: " in done.stdout
+    assert os.listdir("out") == ["tda2c_0.zip"]
 
 
 def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 import gymnasium as gym
 import numpy as np
 
-from sb3_a2c_td.envs import minatar, registration
+from sb3_a2c_td import registration
+from sb3_a2c_td.envs import minatar
 
 
 def test_channels_come_first() -> None:
