@@ -18,7 +18,9 @@ from sb3_a2c_td.version import __version__
 
 ROOT = Path(__file__).parents[2]
 STEM = f"sb3_a2c_td-{__version__}"
-MODULES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sb3_a2c_td").rglob("*.py*") if path.suffix != ".pyc"}
+MODULES = {
+    path.relative_to(ROOT).as_posix() for ending in ("py", "pyi") for path in (ROOT / "sb3_a2c_td").rglob(f"*.{ending}")
+}
 EXTRAS = {"all", "bench", "cli", "dev", "docs", "export", "fast", "plots", "test", "zoo"}
 
 pytestmark = pytest.mark.slow
