@@ -37,7 +37,7 @@ def train_on_acrobot() -> TDA2C:
 
 def write_gif(model: TDA2C, env_id: str, path: Path, n_episodes: int, n_frames: int | None = None) -> None:
     """Show episodes of a model in a small GIF."""
-    env = make_vec_env(env_id, seed=1, env_kwargs={"render_mode": "rgb_array"})
+    env = make_vec_env(env_id, seed=1, env_kwargs={"render_mode": watching.picture_mode()})
     frames = islice(watching.frames(model, env, n_episodes, deterministic=True), n_frames)
     pictures = [Image.fromarray(frame) for frame in frames if frame is not None]
     size = (round(HEIGHT * pictures[0].width / pictures[0].height), HEIGHT)

@@ -298,7 +298,7 @@ def _record(best: Run, comparison: Comparison, folder: Path) -> None:
     path, picture = folder / f"{best.file}.zip", folder / "best.gif"
     print(f"Best model: {path}")
     try:
-        model = ARMS[best.arm].algorithm.load(path, Monitor(comparison.make_env("rgb_array")), "cpu")
+        model = ARMS[best.arm].algorithm.load(path, Monitor(comparison.make_env(watching.picture_mode())), "cpu")
         env = model.get_env()
         assert env is not None
         episode = watching.frames(model, env, n_episodes=1, deterministic=True)

@@ -41,7 +41,7 @@ def watch(
     with usage_errors.reported():
         if record is not None and record.suffix not in watching.SUFFIXES:
             raise ValueError(f"--record {record}: end the name with {' or '.join(watching.SUFFIXES)}")
-        render_mode = "human" if record is None else "rgb_array"
+        render_mode = "human" if record is None else watching.picture_mode()
         vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, render_mode)
         model = models.load(path, vec_env, models.available_device(device), trusted)
         normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)

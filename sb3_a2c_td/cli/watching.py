@@ -1,5 +1,6 @@
 """What ``watch`` runs: episodes of a saved model, in a window or into a file."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from sb3_a2c_td import MaskableTDA2C
 
 SUFFIXES = (".gif", ".mp4")
 DEFAULT_FPS = 30
+
+
+def picture_mode() -> str:
+    """Return the render mode of pictures, and let pygame draw them where there is no screen."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    return "rgb_array"
 
 
 def frames(model: BaseAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool) -> Iterator[np.ndarray | None]:
