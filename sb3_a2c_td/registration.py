@@ -58,13 +58,16 @@ def register() -> None:
             )
 
 
-def register_minatar() -> None:
-    """Register the ids of the MinAtar games, unless Gymnasium already knows them.
+def register_for(env_id: str) -> None:
+    """Register the MinAtar games if an id names one: they do not register themselves.
 
-    :raises ImportError: if the package ``minatar`` is not installed
+    :param env_id: the id
+    :raises ImportError: if it is that of a MinAtar game, and the package ``minatar`` is not installed
     """
+    if not env_id.startswith(MINATAR_PREFIX):
+        return
     # an optional dependency
     from minatar.gym import register_envs
 
-    if not any(env_id.startswith(MINATAR_PREFIX) for env_id in gym.registry):
+    if not any(known.startswith(MINATAR_PREFIX) for known in gym.registry):
         register_envs()

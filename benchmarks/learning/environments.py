@@ -57,8 +57,7 @@ class Environment:
 
     def make(self) -> gym.Env[Any, Any]:
         """Make an environment. For ``MlpPolicy`` it returns vectors: one-hot ones for numbers, flat ones for grids."""
-        if self.name.startswith(registration.MINATAR_PREFIX):
-            registration.register_minatar()
+        registration.register_for(self.name)
         env = gym.make(self.name, **self.kwargs)
         if self.policy == "CnnPolicy":
             return minatar.channels_first(env)

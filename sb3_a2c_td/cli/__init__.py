@@ -16,6 +16,8 @@ from sb3_a2c_td.cli import compare, evaluate, export, inspect, train, watch, zoo
 from sb3_a2c_td.version import __version__
 
 EXIT_CODE_OF_SIGPIPE = 141
+OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion")
+"""options without a command that are not those of train"""
 app = App(
     name="sb3-a2c-td",
     version=__version__,
@@ -36,7 +38,8 @@ app.command(evaluate.evaluate, help_format="markdown")
 app.command(compare.compare, help_format="markdown")
 app.command(inspect.inspect, help_format="markdown")
 app.command(export.export, help_format="markdown")
-app.command(zoo.zoo, help_format="markdown")
+# RL Zoo's scripts have their own help
+app.command(zoo.zoo, help_flags=())
 app.register_install_completion_command()
 
 
@@ -47,7 +50,7 @@ def with_command(tokens: Sequence[str]) -> list[str]:
     """
     if not tokens:
         return ["--help"]
-    if tokens[0].startswith("-") and tokens[0] not in ("--help", "-h", "--version"):
+    if tokens[0].startswith("-") and tokens[0] not in OWN_OPTIONS:
         # as in the reference program
         return ["train", *tokens]
     return list(tokens)
@@ -59,9 +62,6 @@ def main(tokens: Sequence[str] | None = None) -> None:
     :param tokens: the arguments; ``None``: those of the process
     """
     given = with_command(sys.argv[1:] if tokens is None else tokens)
-    if os.getcwd() not in sys.path:
-        # as for `python -m`: modules in this folder may hold environments
-        sys.path.insert(0, os.getcwd())
     if isinstance(sys.stdout, TextIOWrapper):
         # as for standard error: results that cannot be encoded must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,7 +1,7 @@
 """``compare``: train TDA2C and SB3's A2C on several seeds, and show how they learned."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -10,13 +10,22 @@ from sb3_a2c_td.cli.options import Count, EnvKwargs, FirstSeed
 Arm = Literal["general", "tuned", "reference", "a2c", "ppo"]
 
 
+def _at_least_one(_: Any, arms: tuple[Arm, ...]) -> None:
+    if not arms:
+        raise ValueError("name at least one")
+
+
 def compare(
     env: str,
     *,
     env_kwargs: EnvKwargs = None,
     timesteps: Count = 50_000,
     tuned: bool = False,
-    arms: Annotated[tuple[Arm, ...], Parameter(consume_multiple=True)] = ("general", "reference", "a2c"),
+    arms: Annotated[tuple[Arm, ...], Parameter(consume_multiple=True, validator=_at_least_one)] = (
+        "general",
+        "reference",
+        "a2c",
+    ),
     seeds: Count = 3,
     seed: FirstSeed = 0,
     output: Path | None = None,
@@ -47,5 +56,5 @@ def compare(
     """
     from sb3_a2c_td.cli.comparing import Comparison, run
 
-    chosen = ("tuned", *arms) if tuned and "tuned" not in arms else arms
+    chosen = tuple(dict.fromkeys((*(("tuned",) if tuned else ()), *arms)))
     run(Comparison(env, env_kwargs or {}, timesteps, chosen, range(seed, seed + seeds)), output)

@@ -16,7 +16,6 @@ from statistics import fmean, median
 from types import FrameType
 from typing import Any
 
-import gymnasium as gym
 import torch as th
 from rich import box
 from rich.console import Console
@@ -24,11 +23,12 @@ from rich.table import Table
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, recommended
 from sb3_a2c_td.cli import outputs, usage_errors, watching
+from sb3_a2c_td.cli.models import has_tuned_settings, make_env
 from sb3_a2c_td.cli.options import N_EVAL_EPISODES
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import general_setting, policy_for
@@ -54,28 +54,31 @@ class Arm:
     label: str
     file: str
     algorithm: type[OnPolicyAlgorithm]
-    settings: Callable[[gym.Env[Any, Any]], dict[str, Any]]
+    settings: Callable[[VecEnv], dict[str, Any]]
 
-    def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+    def make(self, env: VecEnv, seed: int) -> OnPolicyAlgorithm:
         """Make its model.
 
-        :param env: the environment
+        :param env: the environments
         :param seed: the seed
         """
         return self.algorithm(env=env, seed=seed, device="cpu", **self.settings(env))
 
 
-def _general(env: gym.Env[Any, Any]) -> dict[str, Any]:
+TUNED = "tuned"
+
+
+def _general(env: VecEnv) -> dict[str, Any]:
     return general_setting(env.observation_space, env.action_space)
 
 
-def _defaults(env: gym.Env[Any, Any]) -> dict[str, Any]:
+def _defaults(env: VecEnv) -> dict[str, Any]:
     return {"policy": policy_for(env.observation_space)}
 
 
 ARMS = {
     "general": Arm("TDA2C, general setting", "tda2c", TDA2C, _general),
-    "tuned": Arm("TDA2C, tuned settings", "tda2c_tuned", TDA2C, recommended),
+    TUNED: Arm("TDA2C, tuned settings", "tda2c_tuned", TDA2C, recommended),
     "reference": Arm("TDA2C, reference settings", "tda2c_reference", TDA2C, _defaults),
     "a2c": Arm("SB3's A2C", "a2c", A2C, _defaults),
     "ppo": Arm("SB3's PPO", "ppo", PPO, _defaults),
@@ -100,12 +103,15 @@ class Comparison:
     arms: tuple[str, ...]
     seeds: range
 
-    def make_env(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        """Make the environment.
+    def make_env(self, arm: str, n_envs: int | None = None, **more: Any) -> VecEnv:
+        """Make the environments of an arm: for tuned settings, the number and the wrapper that they were tuned with.
 
-        :param render_mode: how to show it
+        :param arm: the arm
+        :param n_envs: how many; ``None``: as many as to train in
+        :param more: more arguments of SB3's ``make_vec_env``
         """
-        return gym.make(self.env_id, render_mode=render_mode, **self.env_kwargs)
+        env_kwargs = self.env_kwargs | more.pop("env_kwargs", {})
+        return make_env(self.env_id, env_kwargs, n_envs, is_tuned=arm == TUNED, **more)
 
 
 @dataclass(frozen=True)
@@ -164,10 +170,15 @@ def _check_supported(comparison: Comparison) -> None:
     """Make each model once, so that an unsupported environment raises here rather than in a child process."""
     # raises if the extra is not installed
     import_module("sb3_a2c_td.plotting")
-    env = comparison.make_env()
+    if TUNED in comparison.arms and not has_tuned_settings(comparison.env_id, comparison.env_kwargs):
+        raise ValueError(
+            f"--tuned: no settings were tuned for {comparison.env_id} with these arguments; leave it out, the general "
+            "setting is compared anyway"
+        )
     for arm in comparison.arms:
+        env = comparison.make_env(arm)
         ARMS[arm].make(env, comparison.seeds[0])
-    env.close()
+        env.close()
 
 
 def _train_all(comparison: Comparison, folder: Path, stop: Event) -> list[Run]:
@@ -210,17 +221,18 @@ def _train(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run:
     """Train an arm on one thread, save the model and evaluate it."""
     th.set_num_threads(1)
     path = folder / f"{ARMS[arm].file}_{seed}"
-    env = Monitor(comparison.make_env(), str(path))
+    env = comparison.make_env(arm, monitor_dir=str(path))
     model = ARMS[arm].make(env, seed)
     report = _ReportAndStop(f"{ARMS[arm].label}, seed {seed}", max(comparison.timesteps // N_REPORTS, 1))
     start = time.perf_counter()
     model.learn(comparison.timesteps, report)
     seconds = time.perf_counter() - start
     model.save(path)
+    n_episodes = sum(map(len, env.env_method("get_episode_rewards")))
     env.close()
-    mean_return, _ = evaluate_policy(model, Monitor(comparison.make_env()), n_eval_episodes=N_EVAL_EPISODES)
+    mean_return, _ = evaluate_policy(model, comparison.make_env(arm, 1), n_eval_episodes=N_EVAL_EPISODES)
     assert isinstance(mean_return, float)
-    return Run(arm, seed, model.num_timesteps, len(env.get_episode_rewards()), seconds, mean_return)
+    return Run(arm, seed, model.num_timesteps, n_episodes, seconds, mean_return)
 
 
 class _ReportAndStop(BaseCallback):
@@ -271,9 +283,7 @@ def _table(runs: list[Run]) -> str:
 def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     picture = folder / "learning_curves.png"
     with_episodes = _by_arm([run for run in runs if run.n_episodes > 0])
-    logs = {
-        ARMS[arm].label: [folder / f"{run.file}.monitor.csv" for run in of_arm] for arm, of_arm in with_episodes.items()
-    }
+    logs = {ARMS[arm].label: [folder / run.file for run in of_arm] for arm, of_arm in with_episodes.items()}
     if not logs:
         picture.unlink(missing_ok=True)
         print("No training episode ended, so there are no learning curves: train for longer.")
@@ -296,9 +306,16 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
 def _record(best: Run, comparison: Comparison, folder: Path) -> None:
     """Record an episode of the best model, if the environment can be shown."""
     path, picture = folder / f"{best.file}.zip", folder / "best.gif"
-    print(f"Best model: {path}")
+    of_sb3 = (
+        ""
+        if issubclass(ARMS[best.arm].algorithm, TDA2C)
+        else f", which {ARMS[best.arm].algorithm.__name__}.load of SB3 takes"
+    )
+    print(f"Best model: {path}{of_sb3}")
     try:
-        model = ARMS[best.arm].algorithm.load(path, Monitor(comparison.make_env(watching.picture_mode())), "cpu")
+        shown = comparison.make_env(best.arm, 1, env_kwargs={"render_mode": watching.picture_mode()})
+        model = ARMS[best.arm].algorithm.load(path, shown, "cpu")
+        # with the wrappers that SB3 adds, for images
         env = model.get_env()
         assert env is not None
         episode = watching.frames(model, env, n_episodes=1, deterministic=True)

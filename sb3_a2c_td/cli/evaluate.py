@@ -4,7 +4,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sb3_a2c_td.cli.options import N_EVAL_EPISODES, Count, Device, EnvKwargs, NoNormalize, Normalize, Seed, Trusted, Zip
+from sb3_a2c_td.cli.options import (
+    N_EVAL_EPISODES,
+    Count,
+    Device,
+    EnvKwargs,
+    NoNormalize,
+    Normalize,
+    Seed,
+    Trusted,
+    Tuned,
+    Zip,
+)
 
 
 def evaluate(
@@ -12,6 +23,7 @@ def evaluate(
     *,
     env: str | None = None,
     env_kwargs: EnvKwargs = None,
+    tuned: Tuned = False,
     episodes: Count = N_EVAL_EPISODES,
     deterministic: Annotated[bool, Parameter(negative="--stochastic")] = True,
     normalize: Normalize = None,
@@ -42,7 +54,7 @@ def evaluate(
     from sb3_a2c_td.cli import models, usage_errors
 
     with usage_errors.reported():
-        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted)
+        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, tuned)
         model = models.load(path, vec_env, models.available_device(device), trusted)
         normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
         if normalization is not None:
@@ -53,4 +65,5 @@ def evaluate(
         set_random_seed(seed)
     mean, std = models.evaluate(model, vec_env, episodes, deterministic)
     actions = "deterministic" if deterministic else "stochastic"
-    print(f"Mean return of {episodes} {actions} evaluation episodes: {mean:.2f} +/- {std:.2f}")
+    noun = "episode" if episodes == 1 else "episodes"
+    print(f"Mean return of {episodes} {actions} evaluation {noun}: {mean:.2f} +/- {std:.2f}")

@@ -62,11 +62,14 @@ def show(path: Path) -> None:
     # text from the file is shown literally, not as markup
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
     printer = _Printer()
-    console.print(f"{printable(str(path), MAX_MESSAGE)}: {_summary(contents, printer)}")
-    for table in _tables(contents, printer):
-        if table.row_count > 0:
-            console.print()
-            console.print(table)
+    # rich would exit by itself if nobody reads its output
+    with console.capture() as text:
+        console.print(f"{printable(str(path), MAX_MESSAGE)}: {_summary(contents, printer)}")
+        for table in _tables(contents, printer):
+            if table.row_count > 0:
+                console.print()
+                console.print(table)
+    print(text.get(), end="")
 
 
 def _summary(contents: Contents, printer: "_Printer") -> str:

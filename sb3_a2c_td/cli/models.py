@@ -1,6 +1,6 @@
 """Models and environments that commands name."""
 
-import json
+import os
 import re
 import sys
 import warnings
@@ -25,29 +25,53 @@ from sb3_a2c_td.algorithms.normalizing import TRAINED
 from sb3_a2c_td.arguments import is_missing_gpu
 from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.export import Normalization, read_normalization
+from sb3_a2c_td.hyperparams.tda2c import hyperparams, recommended_wrapper
 from sb3_a2c_td.saving.checkpoints import read_attributes
 from sb3_a2c_td.saving.errors import MAX_MESSAGE, printable
 from sb3_a2c_td.saving.normalization import records_environments, saved_normalization_of
 
 
+def has_tuned_settings(env_id: str, env_kwargs: dict[str, Any]) -> bool:
+    """Check whether settings were tuned for an environment, rather than for all.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments; settings were tuned without any
+    """
+    return env_id in hyperparams and not env_kwargs.keys() - {"render_mode"}
+
+
 def make_env(
-    env_id: str, env_kwargs: dict[str, Any], n_envs: int = 1, seed: int | None = None, render_mode: str | None = None
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    n_envs: int | None = None,
+    seed: int | None = None,
+    is_tuned: bool = False,
+    **more: Any,
 ) -> VecEnv:
     """Make environments, compiled ones if the id is that of a compiled environment.
 
     :param env_id: the environment's id
     :param env_kwargs: its arguments
-    :param n_envs: how many copies
+    :param n_envs: how many copies; ``None``: 1, or for tuned settings the number that they were tuned with
     :param seed: seed of the first copy
-    :param render_mode: how to show it
+    :param is_tuned: whether they are for recommended settings, so that they have their wrapper
+    :param more: more arguments of SB3's ``make_vec_env``
     """
-    if env_id.startswith(registration.MINATAR_PREFIX):
-        registration.register_minatar()
-    if render_mode is not None:
-        return make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs | {"render_mode": render_mode})
-    if is_compiled(env_id) and not env_kwargs:
-        return make_compiled_vec_env(env_id, n_envs, seed)
-    return make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs)
+    _let_modules_here_be_imported(env_id)
+    registration.register_for(env_id)
+    if is_tuned and has_tuned_settings(env_id, env_kwargs):
+        n_envs = n_envs or hyperparams[env_id]["n_envs"]
+        more["wrapper_class"] = recommended_wrapper(env_id)
+    elif is_compiled(env_id) and not env_kwargs and not more:
+        return make_compiled_vec_env(env_id, n_envs or 1, seed)
+    return make_vec_env(env_id, n_envs or 1, seed, env_kwargs=env_kwargs, **more)
+
+
+def _let_modules_here_be_imported(env_id: str) -> None:
+    """Find the module of ``module:id`` in the current folder, as ``python -m`` does, unless Python shall not."""
+    if ":" in env_id and not sys.flags.safe_path and os.getcwd() not in sys.path:
+        # at the end: no file here takes the place of an installed module
+        sys.path.append(os.getcwd())
 
 
 def make_recorded_env(
@@ -55,6 +79,7 @@ def make_recorded_env(
     env_id: str | None,
     env_kwargs: dict[str, Any] | None,
     trusted: bool,
+    is_tuned: bool,
     render_mode: str | None = None,
 ) -> VecEnv:
     """Make the environment that a zip records, or another one.
@@ -63,14 +88,19 @@ def make_recorded_env(
     :param env_id: the id of another environment
     :param env_kwargs: other arguments
     :param trusted: whether the file is trusted
+    :param is_tuned: whether the model has recommended settings, whose environment may have a wrapper
     :param render_mode: how to show the environment
     :raises ValueError: if no id is given, and the zip records none, or one that imports a module and is not trusted
     """
+    shown = {} if render_mode is None else {"render_mode": render_mode}
     if env_id is not None:
-        return make_env(env_id, env_kwargs or {}, render_mode=render_mode)
+        return make_env(env_id, (env_kwargs or {}) | shown, 1, is_tuned=is_tuned)
     recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
     if not recorded:
-        raise ValueError(f"{path} records no environment that Gymnasium can make without more code: name it with --env")
+        raise ValueError(
+            f"{path} records no environment that Gymnasium can make without more code: name it with --env, and with "
+            "--tuned if it was trained so"
+        )
     recorded_id, recorded_kwargs = str(recorded.get("id")), recorded.get("kwargs") or {}
     if not trusted and (":" in recorded_id or _names_file(recorded_kwargs)):
         raise ValueError(
@@ -79,11 +109,16 @@ def make_recorded_env(
             "and --env-kwargs, or with --trusted"
         )
     kwargs = recorded_kwargs if env_kwargs is None else env_kwargs
-    return make_env(recorded_id, kwargs, render_mode=render_mode)
+    return make_env(recorded_id, kwargs | shown, 1, is_tuned=is_tuned)
 
 
-def _names_file(kwargs: dict[str, Any]) -> bool:
-    return any(character in json.dumps(kwargs) for character in "/\\")
+def _names_file(value: Any) -> bool:
+    """Check whether text in an argument may name a file or a module."""
+    if isinstance(value, dict):
+        return any(map(_names_file, [*value.keys(), *value.values()]))
+    if isinstance(value, list):
+        return any(map(_names_file, value))
+    return isinstance(value, str) and any(character in value for character in "/\\.:")
 
 
 def available_device(device: str) -> str:

@@ -31,8 +31,8 @@ OTHER_NAMES = {
 def _integer(_: Any, tokens: Sequence[Token]) -> int:
     """Convert ``100000`` and ``1e5``."""
     number = float(tokens[0].value)
-    if number != int(number):
-        raise ValueError(f"{tokens[0].value} is no integer")
+    if not number.is_integer():
+        raise ValueError(f"{tokens[0].value} is not an integer")
     return int(number)
 
 
@@ -40,9 +40,12 @@ def _mapping(_: Any, tokens: Sequence[Token]) -> dict[str, Any]:
     """Convert ``{net_arch: [64, 64]}``, in YAML or JSON."""
     import yaml
 
-    value = yaml.safe_load(tokens[0].value)
+    try:
+        value = yaml.safe_load(tokens[0].value)
+    except yaml.YAMLError:
+        value = None
     if not isinstance(value, dict):
-        raise ValueError(f"{tokens[0].value} is no mapping: write '{{name: value}}', in YAML or JSON")
+        raise ValueError(f"{tokens[0].value} is not a mapping: write '{{name: value}}', in YAML or JSON")
     return value
 
 
@@ -70,6 +73,9 @@ Zip = Annotated[Path, Parameter(converter=_zip, help="the saved model, with or w
 Device = Annotated[str, Parameter(help="cpu, cuda or auto")]
 Normalize = Annotated[ExistingFile | None, Parameter(help="statistics that VecNormalize.save() wrote")]
 NoNormalize = Annotated[bool, Parameter(help="do not normalize observations")]
+Flag = Annotated[bool, Parameter(negative_bool="no-")]
+"""an option that a file may set, and the command line take back"""
+Tuned = Annotated[bool, Parameter(help="the model was trained with --tuned: the environment has the wrapper of that")]
 Trusted = Annotated[bool, Parameter(help="also load what could run code; use it only for files that you made")]
 TYPES = {
     "bool": bool,
@@ -85,6 +91,10 @@ TYPES = {
     "th.device | str": str,
 }
 """types of the options, by the annotation of the argument"""
+CHOICES = {"engine": Literal["auto", "autograd", "numpy", "numba", "cuda"]}
+"""arguments of type ``str`` that have few values"""
+SYMBOLS = {r"\gamma": "γ", r"\lambda": "λ", r"\pi": "π", r"\tilde r": "r", r"\log": "log", r"\theta": "θ"}
+"""symbols in the docstring, as terminals show them"""
 
 
 def constructor_options() -> type[Any]:
@@ -92,7 +102,7 @@ def constructor_options() -> type[Any]:
 
     Types, defaults and descriptions are read from the constructor's source.
     """
-    tree = ast.parse(SOURCE.read_text())
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
     algorithm = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TDA2C")
     constructor = next(node for node in algorithm.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     described = {
@@ -119,12 +129,15 @@ def _option(argument: ast.arg, default: Any, description: str) -> Any:
         negative_bool="no-",
         show_default=lambda _: default,
     )
-    return Annotated[TYPES[ast.unparse(argument.annotation)] | None, parameter]
+    kind = CHOICES.get(argument.arg, TYPES[ast.unparse(argument.annotation)])
+    return Annotated[kind | None, parameter]
 
 
 def _plain(text: str) -> str:
     """Remove the markup of a docstring."""
     without_roles = re.sub(r":[a-z:]+:`~?(?:sb3_a2c_td\.)?([^`]+)`", r"\1", text)
+    for latex, symbol in SYMBOLS.items():
+        without_roles = without_roles.replace(latex, symbol)
     return " ".join(without_roles.replace("``", "").split())
 
 
@@ -145,12 +158,15 @@ def read_config(path: Path) -> dict[str, Any]:
 
     :param path: a file in TOML, or else in YAML
     :return: options by name; mappings as JSON, since an option takes them as text
-    :raises ValueError: if it holds no mapping
+    :raises ValueError: if it cannot be read, or holds no mapping
     """
     import yaml
 
-    text = path.read_text()
-    content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"--config {path} holds no options: write one 'name: value' in a line")
     return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in content.items()}

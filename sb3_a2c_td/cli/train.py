@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.types import ExistingFile
 
+from sb3_a2c_td.cli import usage_errors
 from sb3_a2c_td.cli.options import (
     N_EVAL_EPISODES,
     Algorithm,
@@ -13,6 +14,7 @@ from sb3_a2c_td.cli.options import (
     Count,
     EnvKwargs,
     Episodes,
+    Flag,
     given,
     read_config,
 )
@@ -33,7 +35,9 @@ def options_of_file(app: App, commands: tuple[str, ...], arguments: ArgumentColl
             from cyclopts.config import Dict
 
             path = Path(argument.tokens[0].value)
-            Dict(read_config(path), source=str(path), use_commands_as_keys=False)(app, commands, arguments)
+            with usage_errors.reported():
+                options = read_config(path)
+            Dict(options, source=str(path), use_commands_as_keys=False)(app, commands, arguments)
 
 
 def train(
@@ -42,7 +46,7 @@ def train(
     timesteps: Count = 100_000,
     algo: Algorithm = "tda2c",
     policy: str | None = None,
-    tuned: bool = False,
+    tuned: Flag = False,
     n_envs: Count | None = None,
     env_kwargs: EnvKwargs = None,
     constructor: Annotated[Constructor | None, Parameter(name="*", group="Settings of TDA2C")] = None,  # type: ignore[valid-type]
@@ -52,9 +56,9 @@ def train(
     resume: bool = False,
     eval_freq: Count | None = None,
     eval_episodes: Episodes = N_EVAL_EPISODES,
-    track: bool = False,
+    track: Flag = False,
     config: ExistingFile | None = None,
-    quiet: bool = False,
+    quiet: Flag = False,
 ) -> None:
     """Train a model, evaluate it and save it.
 

@@ -1,6 +1,7 @@
 """What ``train`` runs: make the environments and the model, train, save, evaluate."""
 
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -13,22 +14,28 @@ from typing import Any
 
 import torch as th
 import yaml
+from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, recommended_env, train_resumably
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, train_resumably
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import available_device, evaluate, make_env
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
-from sb3_a2c_td.hyperparams.tda2c import hyperparams, policy_for
+from sb3_a2c_td.hyperparams.tda2c import policy_for
+from sb3_a2c_td.saving import atomic
 from sb3_a2c_td.version import __version__
 
 ALGORITHMS: dict[str, type[TDA2C]] = {"tda2c": TDA2C, "maskable": MaskableTDA2C, "recurrent": RecurrentTDA2C}
 SAVE_FREQ = 10_000
 """steps between two saves under torchrun and with --resume, unless --save-freq says another number"""
 WANDB_PROJECT = "sb3-a2c-td"
+EVALUATIONS = ".evaluations"
+"""the end of the name of the folder next to the zip"""
+OPTIONS = ".options.yaml"
+"""the end of the name of the file next to the zip"""
 LOGS = "runs"
 """the folder of the logs that Weights & Biases copies"""
 
@@ -97,11 +104,28 @@ class Training:
             options=self.options | {"n_seeds": 1, "seed": seed},
         )
 
-    def make_envs(self) -> VecEnv:
-        """Make the environments to train in."""
-        if self.is_tuned and self.env_id in hyperparams and self.n_envs is None and not self.env_kwargs:
-            return recommended_env(self.env_id, self.seed)
-        return make_env(self.env_id, self.env_kwargs, self.n_envs or 1, self.seed)
+    def check(self) -> None:
+        """Check that the options fit together.
+
+        :raises ValueError: if they do not, naming them
+        """
+        if self.resumes and self.save is None:
+            raise ValueError("--resume needs --save, the name of the training to continue")
+        if self.eval_freq is not None and self.n_eval_episodes == 0:
+            raise ValueError("--eval-freq needs at least one of --eval-episodes")
+        if self.is_tuned and self.algorithm == "recurrent":
+            raise ValueError("--tuned: no settings were tuned for --algo recurrent; leave one out")
+        if is_under_torchrun() and (self.is_tuned or self.resumes or self.algorithm != "tda2c"):
+            raise ValueError(
+                "under torchrun, leave out --algo, --tuned and --resume; restarted processes continue anyway"
+            )
+
+    def make_envs(self, n_envs: int | None = None) -> VecEnv:
+        """Make environments.
+
+        :param n_envs: how many; ``None``: as many as to train in
+        """
+        return make_env(self.env_id, self.env_kwargs, n_envs or self.n_envs, self.seed, is_tuned=self.is_tuned)
 
     def make_model(self, make: Callable[..., TDA2C], env: VecEnv) -> TDA2C:
         """Make the model.
@@ -111,8 +135,8 @@ class Training:
         """
         arguments = (recommended(env) if self.is_tuned else {}) | self.arguments
         policy = self.policy or arguments.pop("policy", policy_for(env.observation_space))
-        if self.algorithm == "recurrent":
-            policy = policy.replace("Policy", "LstmPolicy") if "Lstm" not in policy else policy
+        if self.algorithm == "recurrent" and "Lstm" not in policy:
+            policy = policy.replace("Policy", "LstmPolicy")
         if self.is_tracked:
             arguments.setdefault("tensorboard_log", LOGS)
         arguments["policy_kwargs"] = with_classes(arguments.get("policy_kwargs") or {})
@@ -144,9 +168,17 @@ def with_classes(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_under_torchrun() -> bool:
+    """Check whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def _class(name: str) -> Any:
     if "." in name:
-        return resolve_name(name)
+        try:
+            return resolve_name(name)
+        except (AttributeError, ImportError, ValueError) as error:
+            raise ValueError(f"--policy-kwargs: {name} cannot be imported: {error}") from error
     for module in (th.nn, th.optim):
         if hasattr(module, name):
             return getattr(module, name)
@@ -156,13 +188,14 @@ def _class(name: str) -> Any:
 def _run_one(training: Training) -> None:
     with ExitStack() as contexts:
         with usage_errors.reported():
-            training = replace(training, arguments=_with_available_device(training.arguments))
+            training.check()
+            training = _with_seed_and_device(training)
             wanted = None if training.save is None else _writable_zip(training.save)
             if training.is_tracked:
                 contexts.enter_context(_tracked(training))
             make: Callable[..., TDA2C] = ALGORITHMS[training.algorithm]
             rank: int | None = None
-            if "TORCHELASTIC_RUN_ID" in os.environ:
+            if is_under_torchrun():
                 from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
                 device = training.arguments.get("device", "auto")
@@ -176,7 +209,7 @@ def _run_one(training: Training) -> None:
                 path = contexts.enter_context(reservation)
             model = training.make_model(make, training.make_envs())
             callbacks = _callbacks(training, model, path, rank)
-            eval_env = make_env(training.env_id, training.env_kwargs, seed=training.seed)
+            eval_env = training.make_envs(1)
         saved_to: Path | None
         if training.resumes:
             assert path is not None
@@ -192,8 +225,14 @@ def _run_one(training: Training) -> None:
             raise SystemExit(1)
 
 
-def _with_available_device(arguments: dict[str, Any]) -> dict[str, Any]:
-    return arguments | {"device": available_device(arguments.get("device", "auto"))}
+def _with_seed_and_device(training: Training) -> Training:
+    """Draw a seed if none is given, so that the file of options trains the same model, and choose the device."""
+    arguments, options = training.arguments, training.options
+    if training.seed is None and not training.resumes and not is_under_torchrun():
+        drawn = {"seed": secrets.randbelow(2**31)}
+        arguments, options = arguments | drawn, options | drawn
+    device = available_device(arguments.get("device", "auto"))
+    return replace(training, arguments=arguments | {"device": device}, options=options)
 
 
 @contextmanager
@@ -203,15 +242,22 @@ def _tracked(training: Training) -> Iterator[None]:
         import wandb
     except ImportError as error:
         raise ValueError("--track needs two packages: pip install wandb tensorboard") from error
-    with wandb.init(project=WANDB_PROJECT, config=training.options, sync_tensorboard=True):
+    try:
+        run = wandb.init(project=WANDB_PROJECT, config=training.options, sync_tensorboard=True)
+    except wandb.Error as error:
+        raise ValueError(f"--track: {error}") from error
+    with run:
         yield
 
 
 def _write_options(training: Training, path: Path) -> None:
-    """Write the options next to the zip, so that --config can train again."""
-    file = path.with_suffix(".yaml")
+    """Write the options next to the zip, so that --config can train again; if that fails, say so."""
+    file = path.with_suffix(OPTIONS)
     comment = f"# options of sb3-a2c-td {__version__}: sb3-a2c-td train --config {file.name}\n"
-    file.write_text(comment + yaml.safe_dump(training.options, sort_keys=False))
+    try:
+        atomic.write((comment + yaml.safe_dump(training.options, sort_keys=False)).encode(), file)
+    except OSError as error:
+        _report(f"The options are not saved: {error}")
 
 
 def _reserved_zip(wanted: Path | None, name: str) -> AbstractContextManager[Path]:
@@ -228,13 +274,17 @@ def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | 
     if not training.is_quiet:
         callbacks.append(PrintEpisodes())
     save_freq = training.save_freq or (None if rank is None else SAVE_FREQ)
-    if save_freq is not None and not training.resumes:
-        callbacks.append(SaveEvery(save_freq, partial(model.save, path)))
+    if training.resumes:
+        # train_resumably() saves the model itself
+        callbacks.append(SaveEvery(training.save_freq or SAVE_FREQ, partial(_write_options, training, path)))
+    elif save_freq is not None:
+        callbacks.append(SaveEvery(save_freq, partial(_save_model_and_options, training, model, path)))
     if training.eval_freq is not None:
-        folder = str(path.with_suffix(""))
+        folder = str(path.with_suffix(EVALUATIONS))
+        evaluate_often = MaskableEvalCallback if training.algorithm == "maskable" else EvalCallback
         callbacks.append(
-            EvalCallback(
-                make_env(training.env_id, training.env_kwargs, seed=training.seed),
+            evaluate_often(
+                training.make_envs(1),
                 n_eval_episodes=training.n_eval_episodes,
                 # it counts its calls
                 eval_freq=max(1, training.eval_freq // model.n_envs),
@@ -248,14 +298,19 @@ def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | 
 
 def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> TDA2C:
     """Train in a way that the same command line continues after a kill."""
-    return train_resumably(
-        lambda: model,
-        training.timesteps,
-        path,
-        training.save_freq or SAVE_FREQ,
-        callbacks,
-        progress_bar=_shows_bar(training),
-    )
+    try:
+        return train_resumably(
+            lambda: model,
+            training.timesteps,
+            path,
+            training.save_freq or SAVE_FREQ,
+            callbacks,
+            progress_bar=_shows_bar(training),
+        )
+    except SystemExit:
+        # after a stop signal
+        _report(f"\nStopped. Saved to {path}. The same command line continues.")
+        raise
 
 
 def _shows_bar(training: Training) -> bool:
@@ -291,7 +346,7 @@ def _train_and_save(
 
 
 def _save(training: Training, model: TDA2C, path: Path) -> Path:
-    """Save a model and the options, in another place if they cannot be saved in the given one.
+    """Save a model, in another place if it cannot be saved in the given one, with the options.
 
     :param training: what was trained
     :param model: the model
@@ -301,8 +356,6 @@ def _save(training: Training, model: TDA2C, path: Path) -> Path:
     """
     try:
         model.save(path)
-        _write_options(training, path)
-        return path
     except OSError as error:
         for find_folder in (Path.cwd, Path.home, gettempdir):
             # a user may have no home
@@ -315,6 +368,13 @@ def _save(training: Training, model: TDA2C, path: Path) -> Path:
                 _report(f"\n{error}. Saving in another place instead.")
                 return other_path
         raise
+    _write_options(training, path)
+    return path
+
+
+def _save_model_and_options(training: Training, model: TDA2C, path: Path) -> None:
+    model.save(path)
+    _write_options(training, path)
 
 
 def _report(message: str) -> None:
@@ -327,7 +387,8 @@ def _evaluate(model: TDA2C, env: VecEnv, n_episodes: int, path: Path) -> None:
     try:
         if n_episodes > 0:
             mean, std = evaluate(model, env, n_episodes)
-            print(f"Mean return of {n_episodes} evaluation episodes: {mean:.2f} +/- {std:.2f}")
+            noun = "episode" if n_episodes == 1 else "episodes"
+            print(f"Mean return of {n_episodes} evaluation {noun}: {mean:.2f} +/- {std:.2f}")
     finally:
         print(f"Saved to {path}")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sb3_a2c_td.cli.options import Count, Device, EnvKwargs, NoNormalize, Normalize, Seed, Trusted, Zip
+from sb3_a2c_td.cli.options import Count, Device, EnvKwargs, NoNormalize, Normalize, Seed, Trusted, Tuned, Zip
 
 
 def watch(
@@ -11,6 +11,7 @@ def watch(
     record: Path | None = None,
     env: str | None = None,
     env_kwargs: EnvKwargs = None,
+    tuned: Tuned = False,
     episodes: Count = 1,
     stochastic: bool = False,
     normalize: Normalize = None,
@@ -36,13 +37,15 @@ def watch(
     """
     from stable_baselines3.common.utils import set_random_seed
 
-    from sb3_a2c_td.cli import models, usage_errors, watching
+    from sb3_a2c_td.cli import models, outputs, usage_errors, watching
 
     with usage_errors.reported():
-        if record is not None and record.suffix not in watching.SUFFIXES:
-            raise ValueError(f"--record {record}: end the name with {' or '.join(watching.SUFFIXES)}")
+        if record is not None:
+            if record.suffix.lower() not in watching.SUFFIXES:
+                raise ValueError(f"--record {record}: end the name with {' or '.join(watching.SUFFIXES)}")
+            outputs.writable_folder(record.parent, "--record")
         render_mode = "human" if record is None else watching.picture_mode()
-        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, render_mode)
+        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, tuned, render_mode)
         model = models.load(path, vec_env, models.available_device(device), trusted)
         normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
         if normalization is not None:

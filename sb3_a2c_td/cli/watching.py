@@ -15,6 +15,8 @@ from sb3_a2c_td import MaskableTDA2C
 
 SUFFIXES = (".gif", ".mp4")
 DEFAULT_FPS = 30
+MIN_HEIGHT = 160
+"""of pictures, in pixels"""
 
 
 def picture_mode() -> str:
@@ -57,7 +59,8 @@ def write(pictures: list[np.ndarray], path: Path, fps: int) -> None:
     :param fps: pictures a second
     :raises ValueError: if it is a video, and moviepy is not installed
     """
-    if path.suffix == ".gif":
+    pictures = [_as_pixels(picture) for picture in pictures]
+    if path.suffix.lower() == ".gif":
         first, *others = [Image.fromarray(picture) for picture in pictures]
         first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
         return
@@ -68,9 +71,17 @@ def write(pictures: list[np.ndarray], path: Path, fps: int) -> None:
     ImageSequenceClip(pictures, fps=fps).write_videofile(str(path), logger=None)
 
 
+def _as_pixels(picture: np.ndarray) -> np.ndarray:
+    """Return a picture as bytes, and a tiny one, such as MinAtar's, enlarged."""
+    if np.issubdtype(picture.dtype, np.floating):
+        picture = (255 * picture).astype(np.uint8)
+    times = max(1, MIN_HEIGHT // picture.shape[0])
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def fps_of(env: VecEnv) -> int:
     """Return how many pictures a second the environment asks for.
 
     :param env: the environment
     """
-    return int(env.get_attr("metadata")[0].get("render_fps", DEFAULT_FPS))
+    return int(env.get_attr("metadata")[0].get("render_fps") or DEFAULT_FPS)

@@ -19,4 +19,4 @@ def zoo(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> Non
     """
     from sb3_a2c_td.zoo import launcher
 
-    launcher.main(list(arguments))
+    launcher.main(arguments or ("--help",), program="sb3-a2c-td zoo")

@@ -36,24 +36,25 @@ LOG_INTERVAL = 1000
 """rollouts between two tables of the log; they are short, and SB3's 100 print hundreds of tables"""
 EXAMPLES = """\
 examples:
-  python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1
-  python -m sb3_a2c_td.zoo train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0
-  python -m sb3_a2c_td.zoo enjoy --algo tda2c --env CartPole-v1 -f logs
-  python -m sb3_a2c_td.zoo plots plot_train -a tda2c -e CartPole-v1 -f logs
-  python -m sb3_a2c_td.zoo train --help
+  {program} train --algo tda2c --env CartPole-v1
+  {program} train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0
+  {program} enjoy --algo tda2c --env CartPole-v1 -f logs
+  {program} plots plot_train -a tda2c -e CartPole-v1 -f logs
+  {program} train --help
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, program: str = "python -m sb3_a2c_td.zoo") -> None:
     """Run one of RL Zoo's scripts.
 
     :param argv: the command and its arguments; ``None``: those of the process
+    :param program: the name of this program in its help
     :raises SystemExit: for an unknown command, and if a package is missing
     """
     parser = argparse.ArgumentParser(
-        prog="python -m sb3_a2c_td.zoo",
+        prog=program,
         description=f"RL Zoo's scripts, with --algo {', '.join(ALGORITHMS)} in addition to its own.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.format(program=program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, help="'plots NAME' is the same as 'plots.NAME'")
@@ -61,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         register()
-        if any(registration.MINATAR_PREFIX in argument for argument in args.arguments):
-            registration.register_minatar()
+        for argument in args.arguments:
+            registration.register_for(argument.rpartition("=")[2])
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         command = "pip install minatar" if missing == "minatar" else extras.install("zoo")

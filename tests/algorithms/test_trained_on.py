@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TransformReward
 from gymnasium.wrappers.vector import TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
@@ -17,7 +18,21 @@ from sb3_a2c_td import TDA2C
 from sb3_a2c_td.compiled import make_compiled_vec_env
 from tests.environments import CountingEnv
 
+SHORT = {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 50}}
 LIGHT = {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
+
+
+@pytest.fixture(autouse=True)
+def _id_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        gym.registry, "Named-v0", EnvSpec("Named-v0", "tests.environments:CountingEnv", kwargs={"length": 7})
+    )
+
+
+def with_unpicklable_spec() -> gym.Env:
+    env = CountingEnv(7)
+    env.spec = lambda: None
+    return env
 
 
 @pytest.mark.parametrize(
@@ -26,9 +41,12 @@ LIGHT = {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
         (lambda: "CartPole-v1", {"id": "CartPole-v1", "kwargs": {}}),
         (lambda: gym.make("Pendulum-v1", g=5.0, render_mode="rgb_array"), LIGHT),
         (lambda: make_vec_env("Pendulum-v1", 2, env_kwargs={"g": 5.0}), LIGHT),
-        (lambda: make_vec_env("Pendulum-v1", 2, env_kwargs={"g": 5.0}, vec_env_cls=SubprocVecEnv), LIGHT),
+        (lambda: make_vec_env("Pendulum-v1", 2, env_kwargs={"g": 5.0}, vec_env_cls=SubprocVecEnv), None),
         (lambda: gym.make_vec("Pendulum-v1", 2, "sync", g=5.0), LIGHT),
         (lambda: VecNormalize(make_vec_env("Pendulum-v1", env_kwargs={"g": 5.0})), LIGHT),
+        (lambda: gym.make("CartPole-v1", max_episode_steps=50), SHORT),
+        (lambda: SubprocVecEnv([with_unpicklable_spec]), None),
+        (lambda: gym.make("Named-v0"), {"id": "tests.environments:Named-v0", "kwargs": {"length": 7}}),
         (lambda: make_compiled_vec_env("sb3_a2c_td/Pendulum-v1", 2), {"id": "sb3_a2c_td/Pendulum-v1", "kwargs": {}}),
         # what Gymnasium could not make again
         (lambda: TransformReward(gym.make("CartPole-v1"), lambda reward: reward / 2), None),
@@ -44,6 +62,9 @@ LIGHT = {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
         "processes",
         "make_vec",
         "normalized",
+        "steps",
+        "unpicklable",
+        "module",
         "compiled",
         "wrapper",
         "vector-wrapper",

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sb3_a2c_td import TDA2C, __main__
+from sb3_a2c_td import TDA2C, __main__, cli
 from sb3_a2c_td.version import __version__
 from tests.cli.processes import COMMAND, ENVIRONMENT
 from tests.cli.running import run
@@ -25,7 +26,13 @@ def test_help_lists_the_commands_and_the_default() -> None:
 def test_each_command_has_examples(command: str) -> None:
     done = run(f"{command} --help")
     assert done.exit_code == 0
-    assert f"\n sb3-a2c-td {command}" in done.stdout
+    assert re.search(rf"\n +sb3-a2c-td {command}", done.stdout)
+
+
+def test_options_without_a_command_are_those_of_train() -> None:
+    assert cli.with_command(["--gamma", "0.9"]) == ["train", "--gamma", "0.9"]
+    for option in ("--help", "-h", "--version", "--install-completion"):
+        assert cli.with_command([option]) == [option]
 
 
 def test_an_unknown_command_is_an_error() -> None:

@@ -61,7 +61,8 @@ def test_results_are_shown_even_if_a_signal_came(
         assert comparison == comparing.Comparison("CartPole-v1", {}, 7_000, DEFAULT_ARMS, range(3, 5))
         for name in ("tda2c_3", "tda2c_4"):
             log = '#{"t_start": 0.0, "env_id": "CartPole-v1"}\nr,l,t\n20.0,20,0.5\n'
-            (folder / f"{name}.monitor.csv").write_text(log)
+            (folder / name).mkdir()
+            (folder / name / "0.monitor.csv").write_text(log)
         TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(folder / "tda2c_3")
         return [
             comparing.Run("general", 3, 7_000, 1, 2.0, 123.456),
@@ -125,6 +126,8 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
         ("CartPole-v1 --timesteps 0", "--timesteps.*1"),
         ("CartPole-v1 --seed=-1", "--seed.*0"),
         ("CartPole-v1 --seeds 0", "--seeds.*1"),
+        ("MountainCarContinuous-v0 --tuned", "no settings were tuned for MountainCarContinuous-v0"),
+        ("CartPole-v1 --arms", "--arms"),
         (f"CartPole-v1 --output {__file__}", "--output .*test_compare.py: this folder cannot be written to"),
     ],
 )
@@ -157,7 +160,7 @@ def test_trains_all_arms_and_saves_everything() -> None:
         again = algorithm(env="CartPole-v1", seed=4, device="cpu", **settings[name]).learn(1000)
         for parameter, trained in model.policy.state_dict().items():
             assert th.equal(trained, again.policy.state_dict()[parameter]), parameter
-    lengths = load_results(str(folder))["l"].sum()
+    lengths = sum(load_results(str(logs))["l"].sum() for logs in folder.iterdir() if logs.is_dir())
     assert 4000 < lengths <= 6000
     assert (folder / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 

@@ -25,7 +25,7 @@ from tests.cli.processes import COMMAND, ENVIRONMENT
 from tests.cli.running import run
 
 STOPPED = re.compile(r"\nStopped after ([\d,]+) steps. Saved to half.zip\n")
-FILES = ["tda2c_CartPole-v1.yaml", "tda2c_CartPole-v1.zip"]
+FILES = ["tda2c_CartPole-v1.options.yaml", "tda2c_CartPole-v1.zip"]
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -152,12 +152,12 @@ def test_the_defaults_are_those_of_the_reference() -> None:
     succeed("train --timesteps 10 --quiet --save defaults.zip")
     model = TDA2C.load("defaults", device="cpu")
     assert (model.gamma, model.n_steps, model.learning_rate, model.critic_learning_rate) == (0.99, 5, 5e-4, 1e-3)
-    assert (model.reward_scale, model.n_envs, model.seed) == (0.01, 1, None)
+    assert (model.reward_scale, model.n_envs) == (0.01, 1)
 
 
 def test_the_suffix_zip_is_added() -> None:
     succeed("--timesteps 5 --quiet --save runs/model0.1")
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["model0.1.yaml", "model0.1.zip"]
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["model0.1.options.yaml", "model0.1.zip"]
 
 
 def test_existing_models_are_not_overwritten() -> None:
@@ -246,7 +246,7 @@ def interrupted(signals: list[int], seconds: float) -> int:
     assert process.returncode == EXIT_CODES[signals[0]]
     n_steps = TDA2C.load("half.zip", device="cpu").num_timesteps
     assert STOPPED.fullmatch(err)[1] == f"{n_steps:,}"
-    assert sorted(path.name for path in Path().iterdir()) == ["half.yaml", "half.zip"]
+    assert sorted(path.name for path in Path().iterdir()) == ["half.options.yaml", "half.zip"]
     return n_steps
 
 

@@ -3,9 +3,11 @@
 import dataclasses
 import inspect
 import json
+import re
 import subprocess
 from pathlib import Path
 from subprocess import PIPE
+from typing import get_args
 
 import gymnasium as gym
 import pytest
@@ -14,8 +16,9 @@ from gymnasium.envs.registration import EnvSpec
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from torch import nn
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
-from sb3_a2c_td.cli.options import NOT_OPTIONS, Constructor
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, recommended_env
+from sb3_a2c_td.cli.options import CHOICES, NOT_OPTIONS, Constructor
+from sb3_a2c_td.engines import ENGINES
 from tests.algorithms.comparing import assert_same_parameters
 from tests.cli.processes import COMMAND, ENVIRONMENT
 from tests.cli.running import run
@@ -66,7 +69,7 @@ def test_the_options_reach_the_constructor() -> None:
 def test_a_file_of_options_trains_the_same_model(suffix: str) -> None:
     succeed("Pendulum-v1 --env-kwargs '{g: 5.0}' --seed 3 --gamma 0.9 --policy-kwargs '{net_arch: [8]}' --save first")
     if suffix == "toml":
-        options = yaml.safe_load(Path("first.yaml").read_text())
+        options = yaml.safe_load(Path("first.options.yaml").read_text())
         assert options.pop("env_kwargs") == {"g": 5.0}
         assert options.pop("policy_kwargs") == {"net_arch": [8]}
         # numbers, text and booleans are written in TOML as in JSON
@@ -74,12 +77,13 @@ def test_a_file_of_options_trains_the_same_model(suffix: str) -> None:
         Path("first.toml").write_text(
             "\n".join([*lines, "[env_kwargs]", "g = 5.0", "[policy_kwargs]", "net_arch = [8]"])
         )
-    done = run(f"train --config first.{suffix} --save second")
+    file = "first.options.yaml" if suffix == "yaml" else "first.toml"
+    done = run(f"train --config {file} --save second")
     assert done.exit_code == 0, done.output
     assert_same_parameters(load("first"), load("second"))
     assert load("second").trained_on == {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
     # the command line wins
-    assert run(f"train --config first.{suffix} --gamma 0.8 --save third").exit_code == 0
+    assert run(f"train --config {file} --gamma 0.8 --save third").exit_code == 0
     assert load("third").gamma == 0.8
 
 
@@ -121,7 +125,7 @@ def test_models_are_evaluated_in_their_environment_by_their_algorithm(
     monkeypatch.setitem(gym.registry, "InvalidActions-v0", EnvSpec("InvalidActions-v0", InvalidActionEnvDiscrete))
     succeed(f"{options} --save model")
     assert type(algorithm.load("model", device="cpu")) is algorithm
-    done = run("evaluate model --episodes 1 --device cpu")
+    done = run("evaluate model --episodes 1 --device cpu --trusted")
     assert done.exit_code == 0, done.output
 
 
@@ -137,8 +141,8 @@ def test_resume_continues_a_training() -> None:
 def test_evaluations_during_training_keep_the_best_model() -> None:
     done = run("train --timesteps 300 --eval-freq 100 --eval-episodes 1 --quiet --save model --device cpu")
     assert done.exit_code == 0, done.output
-    assert load("model/best_model").num_timesteps in (100, 200, 300)
-    assert Path("model/evaluations.npz").exists()
+    assert load("model.evaluations/best_model").num_timesteps in (100, 200, 300)
+    assert Path("model.evaluations/evaluations.npz").exists()
 
 
 def test_a_broken_pipe_ends_the_training_with_a_line() -> None:
@@ -156,10 +160,78 @@ def test_a_broken_pipe_ends_the_training_with_a_line() -> None:
 def test_environments_of_the_current_folder_are_found() -> None:
     Path("my_envs.py").write_text(
         "import gymnasium\n"
-        'gymnasium.register("Corridor-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)\n'
+        "from gymnasium.envs.classic_control import CartPoleEnv as Corridor\n"
+        'gymnasium.register("Corridor-v0", "my_envs:Corridor", max_episode_steps=20)\n'
     )
     command = [*COMMAND, "train", "my_envs:Corridor-v0", "--timesteps", "50", "--eval-episodes", "0", "--quiet"]
     subprocess.run(command, check=True, env=ENVIRONMENT)
-    done = run("evaluate tda2c_my_envs-Corridor-v0 --episodes 1")
+    for arguments in ("--trusted", "--env my_envs:Corridor-v0"):
+        evaluation = [*COMMAND, "evaluate", "tda2c_my_envs-Corridor-v0", "--episodes", "1", *arguments.split()]
+        subprocess.run(evaluation, check=True, env=ENVIRONMENT)
+
+
+def test_an_unknown_environment_has_a_hint() -> None:
+    done = run("train Corridor-v0")
     assert done.exit_code == 2
     assert "Modules in the current folder are found, too: my_envs:Corridor-v0" in done.stderr
+
+
+@pytest.mark.parametrize("env_id", ["FrozenLake-v1", "MinAtar/Breakout-v1"])
+def test_tuned_settings_have_the_wrapper_that_they_were_tuned_with(env_id: str) -> None:
+    if env_id.startswith("MinAtar"):
+        pytest.importorskip("minatar")
+    done = run(f"train {env_id} --tuned --timesteps 20 --eval-freq 10 --eval-episodes 1 --quiet --save model")
+    assert done.exit_code == 0, done.output
+    assert load("model").observation_space.shape == recommended_env(env_id).observation_space.shape
+    done = run(f"evaluate model --env {env_id} --tuned --episodes 1")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--resume", "--resume needs --save"),
+        ("--eval-freq 10 --eval-episodes 0", "--eval-freq needs at least one of --eval-episodes"),
+        ("--tuned --algo recurrent", "no settings were tuned for --algo recurrent"),
+        ("--timesteps inf", "inf is not an integer"),
+        ("--timesteps 1.5", "1.5 is not an integer"),
+        ("--policy-kwargs '{a'", "{a is not a mapping"),
+        ("--policy-kwargs '{activation_fn: torch.nn.Tahn}'", "torch.nn.Tahn cannot be imported"),
+        ("--policy-kwargs '{activation_fn: Tahn}'", "Tahn is no class"),
+        ("--config nothing.yaml", "--config nothing.yaml cannot be read"),
+        ("--engine warp", "--engine"),
+    ],
+)
+def test_options_that_cannot_be_used_end_with_a_message(options: str, message: str) -> None:
+    done = run(f"train {options}")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("options", ["--algo maskable", "--tuned", "--resume --save model"])
+def test_torchrun_has_one_algorithm(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    done = run(f"train {options}")
+    assert done.exit_code == 2
+    assert "under torchrun, leave out --algo, --tuned and --resume" in done.stderr
+
+
+def test_a_drawn_seed_is_in_the_file_of_options() -> None:
+    succeed("--save first")
+    assert run("train --config first.options.yaml --save second").exit_code == 0
+    assert_same_parameters(load("first"), load("second"))
+
+
+def test_files_of_others_are_not_replaced() -> None:
+    Path("model.yaml").write_text("gamma: 0.9  # chosen by hand\n")
+    succeed("--config model.yaml --save model")
+    assert Path("model.yaml").read_text() == "gamma: 0.9  # chosen by hand\n"
+
+
+def test_help_shows_no_markup() -> None:
+    assert not re.search(r"\\|:math:|``", run("train --help").stdout)
+
+
+def test_engines_are_those_of_the_package() -> None:
+    assert get_args(CHOICES["engine"]) == ENGINES

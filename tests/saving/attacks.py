@@ -104,7 +104,7 @@ class Result(NamedTuple):
 # One attack
 
 
-def tried(attack: Attack) -> running.Done:
+def tried(attack: Attack) -> Result:
     """Run an attack in another process."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -136,7 +136,7 @@ def _limit_this_process() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _outcome(attack: Attack) -> running.Done:
+def _outcome(attack: Attack) -> Result:
     kilobytes, seconds = _peak_kilobytes(), time.process_time()
     outcome, details = HARMLESS, ""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
