@@ -20,7 +20,7 @@ def test_compiled_environments_end_after_their_own_steps() -> None:
 
 
 def test_minatar_is_registered_once() -> None:
-    registration.register_minatar()
+    registration.register_for("MinAtar/Breakout-v1")
     with warnings.catch_warnings(action="error"):
-        registration.register_minatar()
+        registration.register_for("MinAtar/Breakout-v1")
     assert "MinAtar/Breakout-v1" in gym.registry
