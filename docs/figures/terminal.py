@@ -1,4 +1,4 @@
-"""Record a command in a terminal as a GIF: python docs/figures/terminal.py terminal.gif make demo.
+"""Record a command in a terminal as a GIF: python docs/figures/terminal.py docs/figures/terminal.gif make demo.
 
 What the command prints is shown at its own pace, with pauses cut to half a second.
 """
@@ -16,9 +16,9 @@ import pyte
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-COLUMNS, ROWS = 100, 26
+COLUMNS, ROWS = 112, 24
 FONT = ImageFont.truetype(font_manager.findfont("DejaVu Sans Mono"), 14)
-CELL_WIDTH, CELL_HEIGHT, MARGIN = round(FONT.getlength("M")), 18, 10
+CELL_WIDTH, CELL_HEIGHT, MARGIN = FONT.getlength("M"), 18, 10
 BACKGROUND, TEXT = (30, 30, 36), (220, 220, 220)
 LONGEST_PAUSE = 0.5
 """seconds"""
@@ -53,7 +53,7 @@ def picture_of(screen: pyte.Screen) -> Image.Image:
 
     :param screen: the screen
     """
-    size = (COLUMNS * CELL_WIDTH + 2 * MARGIN, ROWS * CELL_HEIGHT + 2 * MARGIN)
+    size = (round(COLUMNS * CELL_WIDTH) + 2 * MARGIN, ROWS * CELL_HEIGHT + 2 * MARGIN)
     picture = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(picture)
     for number, line in enumerate(screen.display):
