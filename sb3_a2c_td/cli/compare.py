@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sb3_a2c_td.cli.options import Count, EnvKwargs, FirstSeed
+from sb3_a2c_td.cli.options import Count, EnvKwargs, FirstSeed, Steps
 
 Arm = Literal["general", "tuned", "reference", "a2c", "ppo"]
 
@@ -19,7 +19,7 @@ def compare(
     env: str,
     *,
     env_kwargs: EnvKwargs = None,
-    timesteps: Count = 50_000,
+    timesteps: Steps = 50_000,
     tuned: bool = False,
     arms: Annotated[tuple[Arm, ...], Parameter(consume_multiple=True, validator=_at_least_one)] = (
         "general",

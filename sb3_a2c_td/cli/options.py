@@ -9,9 +9,8 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter, Token, validators
 from cyclopts.types import ExistingFile
-from cyclopts.validators import Number
 from docstring_parser import parse
 
 N_EVAL_EPISODES = 20
@@ -49,8 +48,9 @@ def _mapping(_: Any, tokens: Sequence[Token]) -> dict[str, Any]:
     return value
 
 
-Integer = Annotated[int, Parameter(converter=_integer)]
-Mapping = Annotated[dict[str, Any], Parameter(converter=_mapping, accepts_keys=False, n_tokens=1)]
+Integer = Annotated[int, Parameter(converter=_integer, metavar="N")]
+Mapping = Annotated[dict[str, Any], Parameter(converter=_mapping, accepts_keys=False, n_tokens=1, metavar="MAPPING")]
+Number = Annotated[float, Parameter(metavar="NUMBER")]
 
 
 def _zip(_: Any, tokens: Sequence[Token]) -> Path:
@@ -64,11 +64,14 @@ def _zip(_: Any, tokens: Sequence[Token]) -> Path:
 
 
 Algorithm = Literal["tda2c", "maskable", "recurrent"]
-Count = Annotated[Integer, Parameter(validator=Number(gte=1))]
-Episodes = Annotated[Integer, Parameter(validator=Number(gte=0))]
+Steps = Annotated[Integer, Parameter(validator=validators.Number(gte=1), metavar="STEPS")]
+Count = Annotated[Integer, Parameter(validator=validators.Number(gte=1))]
+Episodes = Annotated[Integer, Parameter(validator=validators.Number(gte=0))]
 EnvKwargs = Mapping | None
-Seed = Annotated[Integer | None, Parameter(validator=Number(gte=0, lt=2**32), help="seed of all random generators")]
-FirstSeed = Annotated[Integer, Parameter(validator=Number(gte=0, lt=2**32))]
+Seed = Annotated[
+    Integer | None, Parameter(validator=validators.Number(gte=0, lt=2**32), help="seed of all random generators")
+]
+FirstSeed = Annotated[Integer, Parameter(validator=validators.Number(gte=0, lt=2**32))]
 Zip = Annotated[Path, Parameter(converter=_zip, help="the saved model, with or without .zip")]
 Device = Annotated[str, Parameter(help="cpu, cuda or auto")]
 Normalize = Annotated[ExistingFile | None, Parameter(help="statistics that VecNormalize.save() wrote")]
@@ -77,13 +80,13 @@ Flag = Annotated[bool, Parameter(negative_bool="no-")]
 """an option that a file may set, and the command line take back"""
 Tuned = Annotated[bool, Parameter(help="the model was trained with --tuned: the environment has the wrapper of that")]
 Trusted = Annotated[bool, Parameter(help="also load what could run code; use it only for files that you made")]
-TYPES = {
+TYPES: dict[str, Any] = {
     "bool": bool,
     "bool | None": bool,
     "dict[str, Any] | None": Mapping,
-    "float": float,
-    "float | None": float,
-    "float | str | Schedule": float | str,
+    "float": Number,
+    "float | None": Number,
+    "float | str | Schedule": Annotated[float | str, Parameter(metavar="RATE")],
     "int": Integer,
     "int | None": Integer,
     "str": str,
@@ -91,10 +94,19 @@ TYPES = {
     "th.device | str": str,
 }
 """types of the options, by the annotation of the argument"""
-CHOICES = {"engine": Literal["auto", "autograd", "numpy", "numba", "cuda"]}
+CHOICES: dict[str, Any] = {"engine": Literal["auto", "autograd", "numpy", "numba", "cuda"]}
 """arguments of type ``str`` that have few values"""
-SYMBOLS = {r"\gamma": "γ", r"\lambda": "λ", r"\pi": "π", r"\tilde r": "r", r"\log": "log", r"\theta": "θ"}
-"""symbols in the docstring, as terminals show them"""
+SHOWN = {
+    r"\gamma": "γ",
+    r"\lambda": "λ",
+    r"\pi": "π",
+    r"\tilde r": "r",
+    r"\log": "log",
+    r"\theta": "θ",
+    "``None``:": "without it,",
+    "None:": "without it,",
+}
+"""symbols and Python's values in docstrings, as the help shows them"""
 
 
 def constructor_options() -> type[Any]:
@@ -136,8 +148,8 @@ def _option(argument: ast.arg, default: Any, description: str) -> Any:
 def _plain(text: str) -> str:
     """Remove the markup of a docstring."""
     without_roles = re.sub(r":[a-z:]+:`~?(?:sb3_a2c_td\.)?([^`]+)`", r"\1", text)
-    for latex, symbol in SYMBOLS.items():
-        without_roles = without_roles.replace(latex, symbol)
+    for code, shown in SHOWN.items():
+        without_roles = without_roles.replace(code, shown)
     return " ".join(without_roles.replace("``", "").split())
 
 

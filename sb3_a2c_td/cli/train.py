@@ -15,6 +15,7 @@ from sb3_a2c_td.cli.options import (
     EnvKwargs,
     Episodes,
     Flag,
+    Steps,
     given,
     read_config,
 )
@@ -43,7 +44,7 @@ def options_of_file(app: App, commands: tuple[str, ...], arguments: ArgumentColl
 def train(
     env: str = "CartPole-v1",
     *,
-    timesteps: Count = 100_000,
+    timesteps: Steps = 100_000,
     algo: Algorithm = "tda2c",
     policy: str | None = None,
     tuned: Flag = False,
@@ -52,9 +53,9 @@ def train(
     constructor: Annotated[Constructor | None, Parameter(name="*", group="Settings of TDA2C")] = None,  # type: ignore[valid-type]
     n_seeds: Count = 1,
     save: Path | None = None,
-    save_freq: Count | None = None,
+    save_freq: Steps | None = None,
     resume: bool = False,
-    eval_freq: Count | None = None,
+    eval_freq: Steps | None = None,
     eval_episodes: Episodes = N_EVAL_EPISODES,
     track: Flag = False,
     config: ExistingFile | None = None,

@@ -180,7 +180,7 @@ gymnasium.register("Unblocking-v0", "gymnasium.envs.classic_control:CartPoleEnv"
 def test_a_signal_to_all_processes_stops_all_and_keeps_their_results(signum: int) -> None:
     Path("unblocking.py").write_text(UNBLOCKING)
     with _compare("unblocking:Unblocking-v0", timesteps=1_000_000) as process:
-        log = Path("out/tda2c_0.monitor.csv")
+        log = Path("out/tda2c_0/0.monitor.csv")
         _wait(process, lambda: log.exists() and log.read_text().count("\n") >= 10)
         os.killpg(process.pid, signum)
         _wait(process, lambda: "Stopping ..." in Path("err").read_text())
@@ -208,8 +208,8 @@ def test_a_signal_while_the_processes_start_stops_all(signum: int) -> None:
 def test_a_killed_process_ends_the_command() -> None:
     """The others are ended, too, although they leave signals to their parent."""
     with _compare("CartPole-v1", timesteps=100_000_000) as process:
-        _wait(process, Path("out/tda2c_0.monitor.csv").exists)
-        _wait(process, Path("out/tda2c_reference_0.monitor.csv").exists)
+        _wait(process, Path("out/tda2c_0/0.monitor.csv").exists)
+        _wait(process, Path("out/tda2c_reference_0/0.monitor.csv").exists)
         trainings = [each for each in psutil.Process(process.pid).children() if "spawn_main" in str(each.cmdline())]
         trainings[0].kill()
         process.communicate(timeout=60)
