@@ -21,6 +21,8 @@ from sb3_a2c_td.cli import comparing
 from tests.cli import running
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
+MAX_SECONDS = 120
+"""until a test fails"""
 ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
 DEFAULT_ARMS = ("general", "reference", "a2c")
 LABELS = [comparing.ARMS[name].label for name in DEFAULT_ARMS]
@@ -225,7 +227,10 @@ def _compare(env: str, timesteps: int) -> subprocess.Popen[str]:
 
 
 def _wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    end = time.monotonic() + MAX_SECONDS
     while not until():
+        if time.monotonic() > end:
+            os.killpg(process.pid, signal.SIGKILL)
         assert process.poll() is None
         time.sleep(0.005)
 
