@@ -51,7 +51,7 @@ clean:
 	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build docs/api/generated dist lowest.txt newest.txt
 
 $(VENV)/installed: EXTRA := dev
-$(DEMO_VENV)/installed: EXTRA := fast
+$(DEMO_VENV)/installed: EXTRA := cli,fast,plots
 $(VENV)/installed $(DEMO_VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(@D)

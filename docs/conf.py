@@ -34,7 +34,6 @@ included_pages = {
     "SECURITY.md": "security",
     "CHANGELOG.md": "changelog",
     "CONTRIBUTING.md": "contributing",
-    # its goals and non-goals
     "README.md": "index",
 }
 
@@ -63,6 +62,7 @@ html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = ["report.html"]
+html_search_scorer = str(DOCS / "_search" / "scorer.js")
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False

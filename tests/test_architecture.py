@@ -11,14 +11,19 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_importing_the_package_loads_little_more_than_sb3() -> None:
-    added = modules_after("import sb3_a2c_td") - modules_after("import stable_baselines3")
+    added = modules_after("from sb3_a2c_td import TDA2C") - modules_after("import stable_baselines3")
     assert {name.split(".")[0] for name in added} <= {
         "sb3_a2c_td",
         "gymnasium",
+        "lazy_loader",
         "sb3_contrib",
         "stable_baselines3",
         "threadpoolctl",
     }
+
+
+def test_importing_the_package_loads_neither_pytorch_nor_sb3() -> None:
+    assert not {"torch", "stable_baselines3"} & modules_after("import sb3_a2c_td")
 
 
 def test_importing_the_command_line_does_not_load_distributed_training() -> None:

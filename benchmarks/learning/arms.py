@@ -22,11 +22,36 @@ STUDIES = Path(__file__).parent.parent / "results" / "studies"
 """results of ``python -m benchmarks tune``"""
 
 
+LABELS = {
+    "tda2c-general": "TDA2C with the general setting",
+    "tda2c-tuned": "tuned TDA2C",
+    "tda2c-tuned-first": "TDA2C of the first study",
+    "tda2c": "TDA2C with reference settings",
+    "tda2c-double-softmax": "TDA2C with double softmax",
+    "a2c": "A2C",
+    "a2c-tuned": "tuned A2C",
+    "a2c-matched": "A2C with TDA2C's tuned settings",
+    "a2c-zoo": "A2C with RL Zoo's settings",
+    "a2c-td0": "A2C with λ = 0",
+    "ppo": "PPO",
+    "ppo-zoo": "PPO with RL Zoo's settings",
+}
+"""names of arms in tables and figures; the other arms have the names of their folders"""
+
+
+def label(name: str) -> str:
+    """Return the name of an arm in tables and figures.
+
+    :param name: its name in folders
+    """
+    return LABELS.get(name, f"`{name}`")
+
+
 @dataclass(frozen=True)
 class Arm:
     """An algorithm with settings, to compare with others.
 
-    :param name: name in tables and folders
+    :param name: name in folders and commands
     :param summary: short description
     :param settings: settings on environments without an entry in ``settings_of``; ``None`` to skip these
     :param settings_of: settings by environment; ``None`` to skip an environment

@@ -10,8 +10,9 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_a2c_td import registration
 from sb3_a2c_td.compiled.making import ENVS, make_compiled_vec_env
-from sb3_a2c_td.envs import minatar, registration
+from sb3_a2c_td.envs import minatar
 
 INVALID_ACTIONS: dict[str, dict[str, Any]] = {
     "Discrete": {"dim": 20, "n_invalid_actions": 10},
@@ -56,8 +57,7 @@ class Environment:
 
     def make(self) -> gym.Env[Any, Any]:
         """Make an environment. For ``MlpPolicy`` it returns vectors: one-hot ones for numbers, flat ones for grids."""
-        if self.name.startswith(registration.MINATAR_PREFIX):
-            registration.register_minatar()
+        registration.register_for(self.name)
         env = gym.make(self.name, **self.kwargs)
         if self.policy == "CnnPolicy":
             return minatar.channels_first(env)

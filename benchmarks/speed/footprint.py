@@ -15,7 +15,7 @@ import time
 start = time.perf_counter()
 import stable_baselines3
 middle = time.perf_counter()
-import sb3_a2c_td
+from sb3_a2c_td import TDA2C
 print(middle - start, time.perf_counter() - middle)
 """
 FIRST_UPDATE = """

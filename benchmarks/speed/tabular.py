@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from benchmarks.tables import markdown_table
-from sb3_a2c_td.envs.registration import TABULAR
+from sb3_a2c_td.registration import TABULAR
 
 OBSERVATIONS = ("discrete", "one_hot")
 NATIVE_ENV = "CartPole-v1"

@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
+from sb3_a2c_td.algorithms.trained_on import recorded_env
 from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
@@ -51,6 +52,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     """processes that train the model together, and count their steps together"""
     _moves: MoveDetector | None = None
     """notices when something else steps or resets the environments"""
+    trained_on: dict[str, Any] | None = None
+    """id and arguments of the environment of the last training, see :mod:`sb3_a2c_td.algorithms.trained_on`"""
     _longest_learn: int = 0
     """steps of the longest call of ``learn`` in this training, whether it was interrupted or not"""
 
@@ -89,6 +92,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             self._longest_learn = max(
                 total_timesteps - self.num_timesteps, self._longest_learn if self.num_timesteps else 0
             )
+            assert self.env is not None
+            self.trained_on = recorded_env(self.env)
             was_reset = self._last_obs is not last_obs
             if was_reset or self._moves is None or self._moves.env is not self.env:
                 self._detect_moves()

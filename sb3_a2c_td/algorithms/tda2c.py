@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.callbacks import with_progress_bar
 from sb3_a2c_td.algorithms.collecting import CollectingAlgorithm, compiled_if_possible
@@ -25,6 +26,7 @@ from sb3_a2c_td.algorithms.compiled_training import (
 )
 from sb3_a2c_td.algorithms.constructor_arguments import explain_errors
 from sb3_a2c_td.algorithms.logs import record_progress
+from sb3_a2c_td.algorithms.trained_on import recorded_env
 from sb3_a2c_td.arguments import (
     check_at_least_one,
     check_number,
@@ -240,6 +242,9 @@ class TDA2C(CollectingAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        # a trusted zip may hold the name of an environment
+        if isinstance(self.env, VecEnv) and self.trained_on is None:
+            self.trained_on = recorded_env(self.env)
         self._set_up_normalization()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)

@@ -1,63 +1,74 @@
-"""The command line: ``python -m sb3_a2c_td`` and ``sb3-a2c-td``."""
+"""The command line: ``python -m sb3_a2c_td`` and ``sb3-a2c-td``.
 
+The modules of the commands hold their options. They import what they run when they run it, since importing PyTorch and
+SB3 takes seconds: help appears at once.
+"""
+
+import os
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
+from cyclopts import App, Parameter
+from rich.console import Console
 
-from sb3_a2c_td.cli import compare, evaluate, export, inspect, train
+from sb3_a2c_td.cli import compare, evaluate, export, inspect, train, watch, zoo
 from sb3_a2c_td.version import __version__
 
-VERSION = "--version"
+EXIT_CODE_OF_SIGPIPE = 141
+OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion")
+"""options without a command that are not those of train"""
+app = App(
+    name="sb3-a2c-td",
+    version=__version__,
+    version_flags="--version",
+    help="TDA2C, an advantage actor-critic on one-step TD targets, from the command line.\n\n"
+    "Each command has its own --help. Options without a command are those of train.",
+    # the commands' help has examples, whose rendering takes longer to import
+    help_format="plaintext",
+    error_formatter=lambda error: f"Error: {error}",
+    # a message is one line, as those of the commands themselves
+    error_console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
+    # flags have no --no-FLAG unless they say so
+    default_parameter=Parameter(negative_bool=()),
+)
+app.command(train.train, config=train.options_of_file, help_format="markdown", sort_key=0)
+app.command(watch.watch, help_format="markdown")
+app.command(evaluate.evaluate, help_format="markdown")
+app.command(compare.compare, help_format="markdown")
+app.command(inspect.inspect, help_format="markdown")
+app.command(export.export, help_format="markdown")
+# RL Zoo's scripts have their own help
+app.command(zoo.zoo, help_flags=())
+app.register_install_completion_command()
 
 
-class TrainByDefault(TyperGroup):
-    """A group of commands that runs ``train`` if no command is named."""
+def with_command(tokens: Sequence[str]) -> list[str]:
+    """Add what a command line leaves out: ``--help`` if it is empty, and ``train`` if it starts with an option.
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Insert ``train`` if the arguments begin with one of its options, or if there are none.
-
-        :param ctx: the context of the call
-        :param args: the arguments of the process
-        :return: the remaining arguments, for the command
-        """
-        group_options = {*self.get_help_option_names(ctx), VERSION}
-        names_no_command = not args or (args[0].startswith("-") and args[0] not in group_options)
-        return super().parse_args(ctx, ["train", *args] if names_no_command else args)
-
-
-app = typer.Typer(cls=TrainByDefault, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(compare.compare)
-app.command()(inspect.inspect)
-app.command()(export.export)
-
-
-def print_version(wanted: bool) -> None:
-    """Print the package's version and exit, if the option was given.
-
-    :param wanted: whether it was given
-    :raises typer.Exit: after printing
+    :param tokens: the arguments of the command line
     """
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
+    if not tokens:
+        return ["--help"]
+    if tokens[0].startswith("-") and tokens[0] not in OWN_OPTIONS:
+        # as in the reference program
+        return ["train", *tokens]
+    return list(tokens)
 
 
-@app.callback()
-def describe(
-    version: Annotated[
-        bool, typer.Option(VERSION, callback=print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """TDA2C, an advantage actor-critic on one-step TD targets, from the command line.
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run the command line.
 
-    Without a command, train runs: `--env CartPole-v1` means `train --env CartPole-v1`. Each command has its own
-    `--help`.
+    :param tokens: the arguments; ``None``: those of the process
     """
+    given = with_command(sys.argv[1:] if tokens is None else tokens)
     if isinstance(sys.stdout, TextIOWrapper):
         # as for standard error: results that cannot be encoded must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app(given)
+    except BrokenPipeError:
+        # Python would write the rest when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("The program that reads this output has ended, so this one ends, too.", file=sys.stderr)
+        sys.exit(EXIT_CODE_OF_SIGPIPE)

@@ -1,34 +1,16 @@
 """``export``: write the actor of a saved model for other programs."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
-import typer
-
-from sb3_a2c_td.cli import usage_errors
-from sb3_a2c_td.cli.models import NoNormalize, Normalize, Trusted, Zip, detach_normalization, load
-from sb3_a2c_td.export import export_actor
-from sb3_a2c_td.export.checking import N_OBSERVATIONS
-
-
-class Format(StrEnum):
-    """The file formats."""
-
-    onnx = "onnx"
-    safetensors = "safetensors"
+from sb3_a2c_td.cli.options import NoNormalize, Normalize, Trusted, Zip
 
 
 def export(
     path: Zip,
-    to: Annotated[
-        Format,
-        typer.Option(help="onnx stores the computation, safetensors the named tensors.", show_default=False),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(help="The file to write; an existing one is replaced.", show_default="next to the zip"),
-    ] = None,
+    *,
+    to: Literal["onnx", "safetensors"],
+    output: Path | None = None,
     normalize: Normalize = None,
     no_normalize: NoNormalize = False,
     trusted: Trusted = False,
@@ -39,17 +21,26 @@ def export(
     predict(..., deterministic=True). It normalizes observations by the same statistics as evaluate does, with the same
     options. The file is written only if the actor acts as the model does on many observations.
 
-    \b
     Examples:
-      sb3-a2c-td export tda2c_CartPole-v1.zip --to onnx
-      sb3-a2c-td export models/pendulum.zip --to safetensors --output pendulum-actor.safetensors
-      sb3-a2c-td export hopper.zip --to onnx --normalize vecnormalize.pkl
+
+    ```
+    sb3-a2c-td export tda2c_CartPole-v1 --to onnx
+    sb3-a2c-td export models/pendulum.zip --to safetensors --output pendulum-actor.safetensors
+    sb3-a2c-td export hopper --to onnx --normalize vecnormalize.pkl
+    ```
+
+    :param to: onnx stores the computation, safetensors the named tensors
+    :param output: the file to write; an existing one is replaced. If none is named, it stands next to the zip
     """
+    from sb3_a2c_td.cli import models, usage_errors
+    from sb3_a2c_td.export import export_actor
+    from sb3_a2c_td.export.checking import N_OBSERVATIONS
+
     output = path.with_suffix(f".{to}") if output is None else output
     with usage_errors.reported():
         if output.exists() and output.samefile(path):
             raise ValueError(f"--output {output} is the model itself; name another file")
-        model = load(path, None, "cpu", trusted)
-        normalization = detach_normalization(model, path, normalize, no_normalize, trusted)
-        export_actor(model, output, to.value, normalization)
+        model = models.load(path, None, "cpu", trusted)
+        normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
+        export_actor(model, output, to, normalization)
     print(f"Saved to {output}, which acts as the model does on {N_OBSERVATIONS} observations")

@@ -1,39 +1,124 @@
-"""Options that several commands share, and loading a model by them."""
+"""Models and environments that commands name."""
 
+import os
 import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+from sb3_contrib.common.maskable import evaluation as maskable_evaluation
+from stable_baselines3.common import evaluation
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C, UntrustedCheckpointError
+from sb3_a2c_td import (
+    TDA2C,
+    MaskableTDA2C,
+    RecurrentTDA2C,
+    SeparateMaskablePolicy,
+    SeparateRecurrentPolicy,
+    UntrustedCheckpointError,
+    registration,
+)
 from sb3_a2c_td.algorithms.normalizing import TRAINED
 from sb3_a2c_td.arguments import is_missing_gpu
+from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.export import Normalization, read_normalization
+from sb3_a2c_td.hyperparams.tda2c import hyperparams, recommended_wrapper
+from sb3_a2c_td.saving.checkpoints import read_attributes
+from sb3_a2c_td.saving.errors import MAX_MESSAGE, printable
 from sb3_a2c_td.saving.normalization import records_environments, saved_normalization_of
 
-N_EVAL_EPISODES = 20
 
-Zip = Annotated[Path, typer.Argument(metavar="ZIP", exists=True, dir_okay=False, help="The saved model.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of all random generators.")]
-Trusted = Annotated[
-    bool, typer.Option("--trusted", help="Also load what could run code. Use it only for files that you made.")
-]
-Normalize = Annotated[
-    Path | None,
-    typer.Option(
-        "--normalize",
-        metavar="PKL",
-        exists=True,
-        dir_okay=False,
-        help="Statistics that VecNormalize.save() wrote.",
-        show_default="those in the zip",
-    ),
-]
-NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Do not normalize observations.")]
+def has_tuned_settings(env_id: str, env_kwargs: dict[str, Any]) -> bool:
+    """Check whether settings were tuned for an environment, rather than for all.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments; settings were tuned without any
+    """
+    return env_id in hyperparams and not env_kwargs.keys() - {"render_mode"}
+
+
+def make_env(
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    n_envs: int | None = None,
+    seed: int | None = None,
+    is_tuned: bool = False,
+    **more: Any,
+) -> VecEnv:
+    """Make environments, compiled ones if the id is that of a compiled environment.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments
+    :param n_envs: how many copies; ``None``: 1, or for tuned settings the number that they were tuned with
+    :param seed: seed of the first copy
+    :param is_tuned: whether they are for recommended settings, so that they have their wrapper
+    :param more: more arguments of SB3's ``make_vec_env``
+    """
+    _let_modules_here_be_imported(env_id)
+    registration.register_for(env_id)
+    if is_tuned and has_tuned_settings(env_id, env_kwargs):
+        n_envs = n_envs or hyperparams[env_id]["n_envs"]
+        more["wrapper_class"] = recommended_wrapper(env_id)
+    elif is_compiled(env_id) and not env_kwargs and not more:
+        return make_compiled_vec_env(env_id, n_envs or 1, seed)
+    return make_vec_env(env_id, n_envs or 1, seed, env_kwargs=env_kwargs, **more)
+
+
+def _let_modules_here_be_imported(env_id: str) -> None:
+    """Find the module of ``module:id`` in the current folder, as ``python -m`` does, unless Python shall not."""
+    if ":" in env_id and not sys.flags.safe_path and os.getcwd() not in sys.path:
+        # at the end: no file here takes the place of an installed module
+        sys.path.append(os.getcwd())
+
+
+def make_recorded_env(
+    path: Path,
+    env_id: str | None,
+    env_kwargs: dict[str, Any] | None,
+    trusted: bool,
+    is_tuned: bool,
+    render_mode: str | None = None,
+) -> VecEnv:
+    """Make the environment that a zip records, or another one.
+
+    :param path: the zip
+    :param env_id: the id of another environment
+    :param env_kwargs: other arguments
+    :param trusted: whether the file is trusted
+    :param is_tuned: whether the model has recommended settings, whose environment may have a wrapper
+    :param render_mode: how to show the environment
+    :raises ValueError: if no id is given, and the zip records none, or one that imports a module and is not trusted
+    """
+    shown = {} if render_mode is None else {"render_mode": render_mode}
+    if env_id is not None:
+        return make_env(env_id, (env_kwargs or {}) | shown, 1, is_tuned=is_tuned)
+    recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
+    if not recorded:
+        raise ValueError(
+            f"{path} records no environment that Gymnasium can make without more code: name it with --env, and with "
+            "--tuned if it was trained so"
+        )
+    recorded_id, recorded_kwargs = str(recorded.get("id")), recorded.get("kwargs") or {}
+    if not trusted and (":" in recorded_id or _names_file(recorded_kwargs)):
+        raise ValueError(
+            f"{path} records the environment {printable(recorded_id, MAX_MESSAGE)} with the arguments "
+            f"{printable(repr(recorded_kwargs), MAX_MESSAGE)}, which name a module or a file: confirm them with --env "
+            "and --env-kwargs, or with --trusted"
+        )
+    kwargs = recorded_kwargs if env_kwargs is None else env_kwargs
+    return make_env(recorded_id, kwargs | shown, 1, is_tuned=is_tuned)
+
+
+def _names_file(value: Any) -> bool:
+    """Check whether text in an argument may name a file or a module."""
+    if isinstance(value, dict):
+        return any(map(_names_file, [*value.keys(), *value.values()]))
+    if isinstance(value, list):
+        return any(map(_names_file, value))
+    return isinstance(value, str) and any(character in value for character in "/\\.:")
 
 
 def available_device(device: str) -> str:
@@ -61,9 +146,39 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
         with warnings.catch_warnings():
             # detach_normalization() prints it
             warnings.filterwarnings("ignore", f".*{TRAINED}")
-            return TDA2C.load(path, env, device, trusted=trusted, verbose=0, tensorboard_log=None)
+            algorithm = _algorithm_of(path, trusted)
+            return algorithm.load(path, env, device, trusted=trusted, verbose=0, tensorboard_log=None)
     except UntrustedCheckpointError as error:
         raise ValueError(f"{error} (on the command line: --trusted)") from error
+
+
+def _algorithm_of(path: Path, trusted: bool) -> type[TDA2C]:
+    """Choose the algorithm that fits the saved policy."""
+    try:
+        policy = read_attributes(path, ["policy_class"], trusted).get("policy_class")
+    except UntrustedCheckpointError:
+        # a policy of the user's own
+        return TDA2C
+    if isinstance(policy, type) and issubclass(policy, SeparateMaskablePolicy):
+        return MaskableTDA2C
+    if isinstance(policy, type) and issubclass(policy, SeparateRecurrentPolicy):
+        return RecurrentTDA2C
+    return TDA2C
+
+
+def evaluate(model: TDA2C, env: VecEnv, n_episodes: int, deterministic: bool = True) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a model's returns.
+
+    :param model: the model
+    :param env: the environments
+    :param n_episodes: how many episodes
+    :param deterministic: whether to take the most likely actions
+    """
+    run_episodes = maskable_evaluation if isinstance(model, MaskableTDA2C) else evaluation
+    mean, std = run_episodes.evaluate_policy(model, env, n_episodes, deterministic)
+    assert isinstance(mean, float)
+    assert isinstance(std, float)
+    return mean, std
 
 
 def detach_normalization(

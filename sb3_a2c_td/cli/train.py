@@ -1,176 +1,122 @@
-"""``train``: train TDA2C with the flags of the reference program."""
+"""``train``: train a model, evaluate it and save it."""
 
-import os
-import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from functools import partial
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Annotated
 
-import typer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv
+from cyclopts import App, ArgumentCollection, Parameter
+from cyclopts.types import ExistingFile
 
-from sb3_a2c_td import TDA2C
-from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
-from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import N_EVAL_EPISODES, Seed, available_device
-from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
-from sb3_a2c_td.engines.compilation import announced_compilation
-from sb3_a2c_td.faults import interrupts
-from sb3_a2c_td.hyperparams.tda2c import policy_for
+from sb3_a2c_td.cli import usage_errors
+from sb3_a2c_td.cli.options import (
+    N_EVAL_EPISODES,
+    Algorithm,
+    Constructor,
+    Count,
+    EnvKwargs,
+    Episodes,
+    Flag,
+    Steps,
+    given,
+    read_config,
+)
 
-SAVE_FREQ = 10_000
-"""the number of steps between two saves under torchrun; restarted processes resume from the last one"""
+NOT_WRITTEN = ("config", "constructor", "resume", "save")
+"""options that are not in the file next to the zip"""
+
+
+def options_of_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take the options that the command line lacks from the file that ``--config`` names.
+
+    :param app: the command line
+    :param commands: the command
+    :param arguments: the options, with the values that the command line gives
+    """
+    for argument in arguments:
+        if argument.name == "--config" and argument.tokens:
+            from cyclopts.config import Dict
+
+            path = Path(argument.tokens[0].value)
+            with usage_errors.reported():
+                options = read_config(path)
+            Dict(options, source=str(path), use_commands_as_keys=False)(app, commands, arguments)
 
 
 def train(
-    env: Annotated[str, typer.Option(help="The environment's name.")] = "CartPole-v1",
-    gamma: Annotated[float, typer.Option(min=0.0, max=1.0, help="Discount factor.")] = 0.99,
-    update_interval: Annotated[
-        int, typer.Option("--update_interval", "--update-interval", min=1, help="Steps of a rollout.")
-    ] = 5,
-    actor_lr: Annotated[
-        float, typer.Option("--actor_lr", "--actor-lr", min=0.0, help="The actor's learning rate.")
-    ] = 0.0005,
-    critic_lr: Annotated[
-        float, typer.Option("--critic_lr", "--critic-lr", min=0.0, help="The critic's learning rate.")
-    ] = 0.001,
-    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps to train for.")] = 100_000,
-    n_envs: Annotated[int, typer.Option("--n_envs", "--n-envs", min=1, help="Number of parallel environments.")] = 1,
-    seed: Seed = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    save: Annotated[
-        Path | None,
-        typer.Option(help="The zip to write; an existing one is replaced.", show_default="a new file in this folder"),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither a progress bar nor the episodes.")] = False,
+    env: str = "CartPole-v1",
+    *,
+    timesteps: Steps = 100_000,
+    algo: Algorithm = "tda2c",
+    policy: str | None = None,
+    tuned: Flag = False,
+    n_envs: Count | None = None,
+    env_kwargs: EnvKwargs = None,
+    constructor: Annotated[Constructor | None, Parameter(name="*", group="Settings of TDA2C")] = None,  # type: ignore[valid-type]
+    n_seeds: Count = 1,
+    save: Path | None = None,
+    save_freq: Steps | None = None,
+    resume: bool = False,
+    eval_freq: Steps | None = None,
+    eval_episodes: Episodes = N_EVAL_EPISODES,
+    track: Flag = False,
+    config: ExistingFile | None = None,
+    quiet: Flag = False,
 ) -> None:
-    """Train TDA2C on a Gymnasium environment, evaluate it and save it.
+    """Train a model, evaluate it and save it.
 
-    The default settings are those of the reference program. Ctrl-C and SIGTERM stop training early and save the model.
+    The settings are those of the reference program, unless --tuned or other options change them. Ctrl-C and SIGTERM
+    stop training early and save the model. A file next to the zip holds the options; --config takes it to train again.
     Under torchrun, each process has its own environments, and --timesteps counts the steps of all processes.
 
-    \b
     Examples:
-      sb3-a2c-td train
-      sb3-a2c-td train --env Acrobot-v1 --gamma 0.99 --update_interval 5 --actor_lr 0.0005 --critic_lr 0.001
-      sb3-a2c-td train --env Pendulum-v1 --n-envs 4 --timesteps 200000 --seed 1 --save models/pendulum.zip
-      torchrun --nproc-per-node 2 -m sb3_a2c_td train --env CartPole-v1 --n-envs 8 --save cartpole.zip
+
+    ```
+    sb3-a2c-td train
+    sb3-a2c-td train LunarLander-v3 --tuned --seed 1
+    sb3-a2c-td train Acrobot-v1 --gamma 0.99 --update-interval 5 --actor-lr 0.0005 --critic-lr 0.001
+    sb3-a2c-td train Pendulum-v1 --n-envs 4 --timesteps 2e5 --save models/pendulum
+    torchrun --nproc-per-node 2 -m sb3_a2c_td train CartPole-v1 --n-envs 8 --save cartpole
+    ```
+
+    :param env: the environment's id; module:id imports a module first
+    :param timesteps: environment steps to train for
+    :param algo: the algorithm; the others are for environments with action masks, and with LSTMs
+    :param policy: the policy; if none is named, one that fits the observations
+    :param tuned: use the settings that a study chose, for the environment or for all, as recommended() does in Python
+    :param n_envs: number of parallel environments; if none is given, 1, or the number that --tuned chooses
+    :param env_kwargs: the environment's arguments, in YAML or JSON, such as '{continuous: true}'
+    :param n_seeds: number of trainings, one after another, with consecutive seeds
+    :param save: the zip to write; an existing one is replaced. If none is named, a new file in this folder
+    :param save_freq: steps between two saves during training
+    :param resume: continue the training that --save names, if the zip exists
+    :param eval_freq: steps between two evaluations during training, of which the best model is kept
+    :param eval_episodes: episodes of each evaluation; 0: no evaluation
+    :param track: log to Weights & Biases
+    :param config: take options from a file, in YAML or TOML
+    :param quiet: print neither a progress bar nor the episodes
     """
-    with ExitStack() as contexts:
-        with usage_errors.reported():
-            device = available_device(device)
-            wanted = None if save is None else _writable_zip(save)
-            make_model: Callable[..., TDA2C] = TDA2C
-            rank: int | None = None
-            if "TORCHELASTIC_RUN_ID" in os.environ:
-                from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
+    options = {name: value for name, value in locals().items() if name not in NOT_WRITTEN and value is not None}
+    arguments = given(constructor)
 
-                rank = contexts.enter_context(ranks.process_group(device, wanted))
-                make_model = partial(ranks.make_or_continue, wanted)
-            contexts.enter_context(interrupts.handled())
-            path: Path | None = None
-            if rank is None or rank == 0:
-                path = contexts.enter_context(_reserved_zip(wanted, env))
-            make_envs = make_compiled_vec_env if is_compiled(env) else make_vec_env
-            vec_env = make_envs(env, n_envs=n_envs, seed=seed)
-            model = make_model(
-                policy_for(vec_env.observation_space),
-                vec_env,
-                learning_rate=actor_lr,
-                critic_learning_rate=critic_lr,
-                n_steps=update_interval,
-                gamma=gamma,
-                seed=seed,
-                device=device,
-            )
-            eval_env = make_envs(env, seed=seed)
-        saved_to = _train_and_save(model, path, timesteps, rank, quiet)
-        if rank is not None:
-            ranks.leave_together()
-        if saved_to is not None:
-            _evaluate(model, eval_env, saved_to)
-        if saved_to != path:
-            raise typer.Exit(1)
+    from sb3_a2c_td.cli.training import Training, run
 
-
-def _reserved_zip(wanted: Path | None, env_id: str) -> AbstractContextManager[Path]:
-    if wanted is not None:
-        return outputs.replaced_file(wanted, "--save")
-    return outputs.new_file(f"tda2c_{outputs.name_in_files(env_id)}", ".zip")
-
-
-def _train_and_save(model: TDA2C, path: Path | None, timesteps: int, rank: int | None, quiet: bool) -> Path | None:
-    """Train a model and save it, even if a stop signal or an error ends training.
-
-    :param path: the zip; ``None`` on ranks other than 0, which save and print nothing
-    :return: the zip that was written
-    """
-    callbacks: list[BaseCallback] = []
-    prints = path is not None and not quiet
-    if prints:
-        callbacks.append(PrintEpisodes())
-    if path is not None and rank is not None:
-        callbacks.append(SaveEvery(SAVE_FREQ, partial(model.save, path)))
-    steps_left = max(0, timesteps - model.num_timesteps)
-    progress_bar = sys.stdout.isatty() and not quiet
-    with interrupts.handled_once(), announced_compilation() if prints else nullcontext():
-        try:
-            model.learn(steps_left, callbacks, reset_num_timesteps=steps_left == timesteps, progress_bar=progress_bar)
-            return None if path is None else _save(model, path)
-        except BaseException:
-            interrupts.ignore()
-            # the model is as it was after its last update
-            if path is not None and (rank is None or model.num_timesteps > 0):
-                saved_to = _save(model, path)
-                _report(f"\nStopped after {model.num_timesteps:,} steps. Saved to {saved_to}")
-            raise
-
-
-def _save(model: TDA2C, path: Path) -> Path:
-    """Save a model, in another place if it cannot be saved in the given one.
-
-    :param path: the zip
-    :return: the zip that was written
-    :raises OSError: if the model cannot be saved anywhere
-    """
-    try:
-        model.save(path)
-        return path
-    except OSError as error:
-        for find_folder in (Path.cwd, Path.home, gettempdir):
-            # a user may have no home
-            with (
-                suppress(OSError, RuntimeError),
-                outputs.new_file(path.stem, path.suffix, Path(find_folder())) as other_path,
-            ):
-                model.save(other_path)
-                _report(f"\n{error}. Saving in another place instead.")
-                return other_path
-        raise
-
-
-def _report(message: str) -> None:
-    # the terminal may be closed
-    with suppress(OSError):
-        print(message, file=sys.stderr)
-
-
-def _evaluate(model: TDA2C, env: VecEnv, path: Path) -> None:
-    try:
-        mean, std = evaluate_policy(model, env, n_eval_episodes=N_EVAL_EPISODES)
-        print(f"Mean return of {N_EVAL_EPISODES} evaluation episodes: {mean:.2f} +/- {std:.2f}")
-    finally:
-        print(f"Saved to {path}")
-
-
-def _writable_zip(save: Path) -> Path:
-    outputs.writable_folder(save.parent, "--save")
-    if save.is_dir():
-        raise ValueError(f"--save {save} is a folder; name a file in it")
-    return save if save.suffix == ".zip" else save.with_name(f"{save.name}.zip")
+    run(
+        Training(
+            env_id=env,
+            env_kwargs=env_kwargs or {},
+            timesteps=timesteps,
+            algorithm=algo,
+            policy=policy,
+            is_tuned=tuned,
+            arguments=arguments,
+            n_envs=n_envs,
+            n_seeds=n_seeds,
+            save=save,
+            save_freq=save_freq,
+            resumes=resume,
+            eval_freq=eval_freq,
+            n_eval_episodes=eval_episodes,
+            is_tracked=track,
+            is_quiet=quiet,
+            options=options | arguments,
+        )
+    )

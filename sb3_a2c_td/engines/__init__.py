@@ -10,6 +10,7 @@
 import math
 from collections.abc import Callable
 
+from sb3_a2c_td import extras
 from sb3_a2c_td.engines.auto import AutoEngine
 from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine
@@ -70,7 +71,7 @@ def _make_numba_engine(policy: SeparateNetworks) -> Engine:
     try:
         from sb3_a2c_td.engines.numba_mlp import NumbaEngine  # numba is an extra, and slow to import
     except ImportError as error:
-        raise ValueError("engine='numba' needs numba: pip install 'sb3-a2c-td[fast]'") from error
+        raise ValueError(f"engine='numba' needs numba: {extras.install('fast')}") from error
     except RuntimeError as error:
         raise UnsupportedPolicyError("numba", f"numba failed: {error}") from error
     return NumbaEngine(policy)

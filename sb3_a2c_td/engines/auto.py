@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sb3_a2c_td import extras
 from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.interface import Engine, GradientReducer, LossConfig, UnsupportedPolicyError, Update
 from sb3_a2c_td.engines.mlp_parameters import unsupported_reason
@@ -117,5 +118,5 @@ def _numba_unsupported_reason(reducer: GradientReducer | None) -> str | None:
     if reducer is not None:
         return "numba does not combine gradients of several processes"
     if importlib.util.find_spec("numba") is None:
-        return "numba is not installed: pip install 'sb3-a2c-td[fast]'"
+        return f"numba is not installed: {extras.install('fast')}"
     return None

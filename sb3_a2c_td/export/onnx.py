@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch as th
 
-from sb3_a2c_td.export import packages
+from sb3_a2c_td import extras
 from sb3_a2c_td.export.actor import Actor, inputs_of
 from sb3_a2c_td.export.checking import sampled_observations
 from sb3_a2c_td.export.errors import ExportError
@@ -29,7 +29,7 @@ def to_onnx(actor: Actor) -> bytes:
         output is called "action"
     :raises ExportError: if PyTorch cannot convert a custom network, or if a key of the observations is "action"
     """
-    with packages.explain_missing():
+    with extras.needed("export", "exporting"):
         import onnx
         import onnxscript  # noqa: F401  PyTorch's exporter imports it
     if ACTION in actor.inputs:
@@ -92,7 +92,7 @@ def acting_onnx(content: bytes) -> Callable[[Observations], np.ndarray]:
 
     :param content: the content of the file
     """
-    with packages.explain_missing():
+    with extras.needed("export", "exporting"):
         import onnxruntime
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import nn
 
-from sb3_a2c_td.export import packages
+from sb3_a2c_td import extras
 from sb3_a2c_td.export.actor import Actor, Architecture, inputs_of
 from sb3_a2c_td.export.errors import ExportError
 from sb3_a2c_td.export.metadata import metadata_of, n_bytes_of, space_of
@@ -34,7 +34,7 @@ def to_safetensors(actor: Actor) -> bytes:
     :return: the content of the file
     :raises ExportError: if its networks are of classes other than PyTorch's or SB3's
     """
-    with packages.explain_missing():
+    with extras.needed("export", "exporting"):
         import safetensors.torch
     architecture = actor.architecture
     networks = {
@@ -85,7 +85,7 @@ def load_actor(path: str | pathlib.Path) -> Actor:
 
 
 def _actor(content: bytes) -> Actor:
-    with packages.explain_missing():
+    with extras.needed("export", "exporting"):
         import safetensors.torch
     try:
         tensors = safetensors.torch.load(content)

@@ -5,6 +5,7 @@ mean of such areas on 13 environments: see the studies in ``benchmarks/results/s
 A2C and was not tuned.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from pkgutil import resolve_name
 from typing import Any
@@ -16,7 +17,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from sb3_a2c_td.envs import registration
+from sb3_a2c_td import registration
 from sb3_a2c_td.vec_env.normalization import normalizable_keys
 
 _FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}
@@ -204,8 +205,7 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
         return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
     if not isinstance(env, str):
         return general_setting(env.observation_space, env.action_space)
-    if name.startswith(registration.MINATAR_PREFIX):
-        registration.register_minatar()
+    registration.register_for(name)
     made = gym.make(name)
     made.close()
     return general_setting(made.observation_space, made.action_space)
@@ -239,11 +239,18 @@ def recommended_env(env_id: str, seed: int | None = None) -> VecEnv:
             "with SB3's make_vec_env and take the general setting, recommended(), or search for settings with "
             "python -m sb3_a2c_td.zoo train --optimize"
         )
-    settings = hyperparams[env_id]
-    if env_id.startswith(registration.MINATAR_PREFIX):
-        registration.register_minatar()
-    wrapper = resolve_name(settings["env_wrapper"]) if "env_wrapper" in settings else None
-    return make_vec_env(env_id, settings["n_envs"], seed, wrapper_class=wrapper)
+    registration.register_for(env_id)
+    return make_vec_env(env_id, hyperparams[env_id]["n_envs"], seed, wrapper_class=recommended_wrapper(env_id))
+
+
+def recommended_wrapper(env_id: str) -> Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None:
+    """Return the wrapper of the environment that the settings were tuned in.
+
+    :param env_id: an environment in :data:`hyperparams`
+    :return: the wrapper; ``None`` if there is none
+    """
+    name = hyperparams[env_id].get("env_wrapper")
+    return None if name is None else resolve_name(name)
 
 
 def policy_for(observation_space: spaces.Space[Any]) -> str:

@@ -46,6 +46,8 @@ STATE = frozenset(
     }
 )
 """public attributes of SB3's models that are not settings, or repeat one"""
+NOT_OF_TDA2C = frozenset({"action_noise", "gae_lambda", "rollout_buffer_class", "rollout_buffer_kwargs", "vf_coef"})
+"""settings of SB3's base classes that TDA2C does not have"""
 
 VERSION = re.compile("- ([^:]+): (.*)")
 """a line of SB3's system information"""
@@ -93,7 +95,8 @@ class Contents:
     @property
     def settings(self) -> dict[str, Any]:
         """The attributes that are settings of the algorithm."""
-        return {key: value for key, value in self.attributes.items() if not (key.startswith("_") or key in STATE)}
+        others = STATE | NOT_OF_TDA2C if self.is_of_tda2c else STATE
+        return {key: value for key, value in self.attributes.items() if not (key.startswith("_") or key in others)}
 
     @property
     def network_sizes(self) -> dict[str, int]:

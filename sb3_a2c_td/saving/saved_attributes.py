@@ -67,6 +67,7 @@ TYPES: dict[str, Types] = {
     "_last_lstm_states": (np.ndarray,),
     "ep_info_buffer": EPISODES,
     "ep_success_buffer": EPISODES,
+    "trained_on": (dict, NoneType),
     "normalization": (RunningNormalization, NoneType),
     "rollout_buffer": (TransitionBuffer,),
     "lr_schedule": (FloatSchedule,),

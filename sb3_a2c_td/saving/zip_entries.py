@@ -168,7 +168,7 @@ def check_format(files: dict[str, bytes]) -> None:
     if version > FORMAT:
         raise UnreadableCheckpointError(
             f"a newer version of this package saved it, in format {version}; this one reads up to {FORMAT}: "
-            "pip install -U sb3-a2c-td"
+            "install a newer version of sb3-a2c-td"
         )
     if version < FORMAT:
         raise UnreadableCheckpointError(

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from sb3_a2c_td.envs import registration
+from sb3_a2c_td import extras, registration
 from sb3_a2c_td.zoo import masks, shown
 
 ALGORITHMS = {
@@ -32,26 +32,29 @@ COMMANDS = {
     "plots.plot_from_file": "plots.plot_from_file",
 }
 """command: RL Zoo's module"""
+LOG_INTERVAL = 1000
+"""rollouts between two tables of the log; they are short, and SB3's 100 print hundreds of tables"""
 EXAMPLES = """\
 examples:
-  python -m sb3_a2c_td.zoo train --algo tda2c --env CartPole-v1
-  python -m sb3_a2c_td.zoo train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0
-  python -m sb3_a2c_td.zoo enjoy --algo tda2c --env CartPole-v1 -f logs
-  python -m sb3_a2c_td.zoo plots plot_train -a tda2c -e CartPole-v1 -f logs
-  python -m sb3_a2c_td.zoo train --help
+  {program} train --algo tda2c --env CartPole-v1
+  {program} train --algo tda2c_lstm --env sb3_a2c_td/TMaze-v0
+  {program} enjoy --algo tda2c --env CartPole-v1 -f logs
+  {program} plots plot_train -a tda2c -e CartPole-v1 -f logs
+  {program} train --help
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, program: str = "python -m sb3_a2c_td.zoo") -> None:
     """Run one of RL Zoo's scripts.
 
     :param argv: the command and its arguments; ``None``: those of the process
+    :param program: the name of this program in its help
     :raises SystemExit: for an unknown command, and if a package is missing
     """
     parser = argparse.ArgumentParser(
-        prog="python -m sb3_a2c_td.zoo",
+        prog=program,
         description=f"RL Zoo's scripts, with --algo {', '.join(ALGORITHMS)} in addition to its own.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.format(program=program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, help="'plots NAME' is the same as 'plots.NAME'")
@@ -59,12 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         register()
-        if any(registration.MINATAR_PREFIX in argument for argument in args.arguments):
-            registration.register_minatar()
+        for argument in args.arguments:
+            registration.register_for(argument.rpartition("=")[2])
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        needed = "minatar" if missing == "minatar" else "'sb3-a2c-td[zoo]'"
-        parser.exit(2, f"{parser.prog}: {missing} is not installed: pip install {needed}\n")
+        command = "pip install minatar" if missing == "minatar" else extras.install("zoo")
+        parser.exit(2, f"{parser.prog}: {missing} is not installed: {command}\n")
     arguments = with_our_settings(args.arguments) if args.command == "train" else args.arguments
     _run(f"rl_zoo3.{COMMANDS[args.command]}", arguments)
 
@@ -92,18 +95,21 @@ def register() -> None:
 
 
 def with_our_settings(arguments: Sequence[str]) -> list[str]:
-    """Add ``--conf-file`` with the algorithm's settings to the arguments of ``train``.
+    """Add ``--conf-file`` with the algorithm's settings, and ``--log-interval``, to the arguments of ``train``.
 
     :param arguments: the arguments of ``train``
-    :return: the arguments, unchanged for RL Zoo's own algorithms and if they name a file
+    :return: the arguments, without additions for RL Zoo's own algorithms, and for what they name themselves
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--algo")
     parser.add_argument("-conf", "--conf-file")
+    parser.add_argument("--log-interval")
     known, _ = parser.parse_known_args(arguments)
-    if known.algo in ALGORITHMS and known.conf_file is None:
-        return [*arguments, "--conf-file", ALGORITHMS[known.algo][1]]
-    return list(arguments)
+    if known.algo not in ALGORITHMS:
+        return list(arguments)
+    conf_file = [] if known.conf_file else ["--conf-file", ALGORITHMS[known.algo][1]]
+    log_interval = [] if known.log_interval else ["--log-interval", str(LOG_INTERVAL)]
+    return [*arguments, *conf_file, *log_interval]
 
 
 def _run(module: str, arguments: Sequence[str]) -> None:

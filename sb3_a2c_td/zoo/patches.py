@@ -20,7 +20,7 @@ from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_m
 from stable_baselines3.common import callbacks
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_a2c_td import MaskableTDA2C
+from sb3_a2c_td import MaskableTDA2C, extras
 from sb3_a2c_td.schedules import linear_schedule
 from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD
 from sb3_a2c_td.zoo import masks, shown
@@ -43,7 +43,7 @@ def _save_card(path: Path, metadata: dict[str, Any]) -> None:
     """Save a model card's metadata, and replace RL Zoo's commands in the card by ones that support TDA2C."""
     card = path.read_text(encoding="utf-8")
     card = card.replace("python -m rl_zoo3.", "python -m sb3_a2c_td.zoo ")
-    card = card.replace("pip install rl_zoo3", "pip install 'sb3-a2c-td[zoo]'")
+    card = card.replace("pip install rl_zoo3", extras.install("zoo"))
     path.write_text(card, encoding="utf-8")
     _metadata_save(path, metadata)
 

@@ -1,67 +1,95 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
-from typer.testing import CliRunner
 
-from sb3_a2c_td import TDA2C, cli
+from sb3_a2c_td import TDA2C, __main__, cli
 from sb3_a2c_td.version import __version__
 from tests.cli.processes import COMMAND, ENVIRONMENT
+from tests.cli.running import run
 
-COMMANDS = sorted(get_command(cli.app).commands)
+COMMANDS = ("compare", "evaluate", "export", "inspect", "train", "watch", "zoo")
 
 
 def test_help_lists_the_commands_and_the_default() -> None:
-    done = CliRunner().invoke(cli.app, "--help")
-    assert done.exit_code == 0
-    listed = [line.split()[0] for line in done.stdout.split("Commands:\n")[1].splitlines() if line.strip()]
-    assert sorted(listed) == COMMANDS
-    assert {"train", "evaluate", "compare"} <= set(COMMANDS)
-    assert "Without a command, train runs" in done.stdout
+    for arguments in ("", "--help"):
+        done = run(arguments)
+        assert done.exit_code == 0
+        assert all(f"│ {command} " in done.stdout for command in COMMANDS)
+        assert "Options without a command are those of train" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_examples(command: str) -> None:
-    done = CliRunner().invoke(cli.app, f"{command} --help")
+    done = run(f"{command} --help")
     assert done.exit_code == 0
-    assert f"\n  Examples:\n    sb3-a2c-td {command}" in done.stdout
+    assert re.search(rf"\n +sb3-a2c-td {command}", done.stdout)
+
+
+def test_options_without_a_command_are_those_of_train() -> None:
+    assert cli.with_command(["--gamma", "0.9"]) == ["train", "--gamma", "0.9"]
+    for option in ("--help", "-h", "--version", "--install-completion"):
+        assert cli.with_command([option]) == [option]
 
 
 def test_an_unknown_command_is_an_error() -> None:
-    done = CliRunner().invoke(cli.app, "evalate model.zip")
+    done = run("evalate model.zip")
     assert done.exit_code == 2
-    assert "No such command 'evalate'" in done.stderr
+    assert 'Unknown command "evalate". Did you mean "evaluate"?' in done.stderr
 
 
 def test_help_without_a_command_is_that_of_train() -> None:
-    done = CliRunner().invoke(cli.app, "--env CartPole-v1 --help")
+    done = run("--env CartPole-v1 --help")
     assert done.exit_code == 0
-    assert "--update_interval" in done.stdout
+    assert "--update-interval" in done.stdout
 
 
 def test_the_console_script_runs_the_command_line() -> None:
     (script,) = entry_points(group="console_scripts", name="sb3-a2c-td")
-    assert script.load() is cli.app
+    assert script.load() is __main__.main
+
+
+@pytest.mark.parametrize(
+    ("code", "missing", "extra"),
+    [
+        ("import sb3_a2c_td.__main__ as program; program.main()", "cyclopts", "cli"),
+        ("import sb3_a2c_td.plotting.learning_curves", "pandas", "plots"),
+        ("from sb3_a2c_td.cli import main; main(['compare', 'CartPole-v1'])", "matplotlib", "plots"),
+    ],
+)
+def test_missing_extras_are_named(code: str, missing: str, extra: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None; {code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode != 0
+    assert f"needs it, pip install '.[{extra}]'" in done.stderr
 
 
 def test_a_usage_error_prints_no_traceback_in_a_process(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, "--env", "Nope-v0"], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[0] == "Usage: python -m sb3_a2c_td train [OPTIONS]"
+    assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
 
 
-def test_packages_of_single_commands_are_not_imported_at_once() -> None:
-    code = "import sys, sb3_a2c_td.cli; print(*{name.split('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
-    assert not {"matplotlib", "pandas", "onnx", "onnxruntime", "safetensors"} & set(done.stdout.split())
+@pytest.mark.parametrize("arguments", ["", "train --help", "--gamma much"])
+def test_help_and_errors_come_without_pytorch(arguments: str) -> None:
+    """Importing it takes seconds."""
+    code = (
+        "import sys, sb3_a2c_td.cli\n"
+        f"try: sb3_a2c_td.cli.main({arguments.split()})\n"
+        "finally: print('MODULES', *{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+    modules = set(done.stdout.split("MODULES")[1].split())
+    assert "sb3_a2c_td" in modules
+    assert not {"torch", "stable_baselines3", "matplotlib", "pandas", "onnx"} & modules
 
 
 def test_version_prints_the_version() -> None:
-    done = CliRunner().invoke(cli.app, "--version")
+    done = run("--version")
     assert (done.exit_code, done.stdout) == (0, f"{__version__}\n")
 
 
@@ -73,7 +101,7 @@ def test_results_are_printed_in_any_encoding(encoding: str, arguments: str, tmp_
     """An ASCII terminal shows other characters of names as escape sequences."""
     path = tmp_path / "modèle.zip"
     TDA2C("MlpPolicy", "CartPole-v1", device="cpu").save(path)
-    done = CliRunner(charset=encoding).invoke(cli.app, arguments.format(path))
+    done = run(arguments.format(path), encoding)
     assert done.exit_code == 0, done.output
     shown = "mod\\xe8le" if encoding == "ascii" else "modèle"
     assert arguments.startswith("evaluate") or shown in done.stdout

@@ -12,15 +12,20 @@ from typing import Any
 import psutil
 import pytest
 import torch as th
+from PIL import Image
 from stable_baselines3 import A2C
 from stable_baselines3.common.monitor import load_results
-from typer.testing import CliRunner
 
 from sb3_a2c_td import TDA2C, recommended
-from sb3_a2c_td.cli import app, compare
+from sb3_a2c_td.cli import comparing
+from tests.cli import running
 from tests.cli.processes import COMMAND, ENVIRONMENT
 
+MAX_SECONDS = 120
+"""until a test fails"""
 ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
+DEFAULT_ARMS = ("general", "reference", "a2c")
+LABELS = [comparing.ARMS[name].label for name in DEFAULT_ARMS]
 ALGORITHMS = {"tda2c": TDA2C, "tda2c_reference": TDA2C, "a2c": A2C}
 
 
@@ -51,43 +56,64 @@ def _handlers_are_restored() -> Iterator[None]:
 def test_results_are_shown_even_if_a_signal_came(
     signals: list[int], exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train_all(env_id: str, timesteps: int, seeds: range, folder: Path, stop: Any) -> list[compare.Run]:
+    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> list[comparing.Run]:
         for signum in signals:
             signal.raise_signal(signum)
         assert stop.is_set() == bool(signals)
-        assert (env_id, timesteps, seeds) == ("CartPole-v1", 7_000, range(3, 5))
+        assert comparison == comparing.Comparison("CartPole-v1", {}, 7_000, DEFAULT_ARMS, range(3, 5))
         for name in ("tda2c_3", "tda2c_4"):
-            log = f'#{{"t_start": 0.0, "env_id": "{env_id}"}}\nr,l,t\n20.0,20,0.5\n'
-            (folder / f"{name}.monitor.csv").write_text(log)
+            log = '#{"t_start": 0.0, "env_id": "CartPole-v1"}\nr,l,t\n20.0,20,0.5\n'
+            (folder / name).mkdir()
+            (folder / name / "0.monitor.csv").write_text(log)
+        TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(folder / "tda2c_3")
         return [
-            compare.Run("TDA2C, general setting", 3, 7_000, 1, 2.0, 123.456),
-            compare.Run("TDA2C, general setting", 4, 7_000, 1, 1.0, 100.0),
-            compare.Run("SB3's A2C", 3, 6_000, 0, 4.0, 99.0),
+            comparing.Run("general", 3, 7_000, 1, 2.0, 123.456),
+            comparing.Run("general", 4, 7_000, 1, 1.0, 100.0),
+            comparing.Run("a2c", 3, 6_000, 0, 4.0, 99.0),
         ]
 
-    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", train_all)
-    done = CliRunner().invoke(app, "compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", train_all)
+    done = running.run("compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
     assert done.exit_code == exit_code, done.output
     assert ROW.findall(done.stdout) == [
         ("TDA2C, general setting", "111.7", "123.5, 100.0", "7,000", "5,250"),
         ("SB3's A2C", "99.0", "99.0", "6,000", "1,500"),
     ]
     assert all(line.strip() for line in done.stdout.splitlines())
-    assert done.stdout.splitlines()[-3:] == [
+    *lines, episode, recorded = done.stdout.splitlines()
+    assert lines[-4:] == [
         "A few seeds: an impression, not a benchmark.",
         "Models: compare_CartPole-v1/*.zip",
         "Learning curves: compare_CartPole-v1/learning_curves.png",
+        "Best model: compare_CartPole-v1/tda2c_3.zip",
     ]
+    steps = int(episode.split()[-2])
+    with Image.open("compare_CartPole-v1/best.gif") as picture:
+        assert 1 < picture.n_frames <= steps
+    assert recorded == "Recorded in compare_CartPole-v1/best.gif"
     assert done.stderr == ("Stopping ...\n" if signals else "")
     assert Path("compare_CartPole-v1/learning_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_environment_that_cannot_be_shown_is_compared_without_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> list[comparing.Run]:
+        TDA2C("MlpPolicy", env_id, device="cpu").save(folder / "tda2c_0")
+        return [comparing.Run("general", 0, 10, 0, 1.0, 9.0)]
+
+    env_id = "sb3_a2c_td/Chain-v0"
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", train_all)
+    done = running.run(f"compare {env_id} --env-kwargs '{{observation: one_hot}}' --output out")
+    assert done.exit_code == 0, done.output
+    assert "Best model: out/tda2c_0.zip\nIt cannot be recorded: " in done.stdout
+    assert os.listdir("out") == ["tda2c_0.zip"]
 
 
 def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
     Path("out/learning_curves.png").write_bytes(b"of an earlier comparison")
-    runs = [compare.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in compare.ARMS]
-    monkeypatch.setattr("sb3_a2c_td.cli.compare._train_all", lambda *_: runs)
-    done = CliRunner().invoke(app, "compare CartPole-v1 --output out")
+    runs = [comparing.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in DEFAULT_ARMS]
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", lambda *_: runs)
+    done = running.run("compare CartPole-v1 --output out")
     assert done.exit_code == 0, done.output
     assert "there are no learning curves: train for longer" in done.stdout
     assert not list(Path("out").iterdir())
@@ -96,17 +122,19 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "Missing argument 'ENV'"),
+        ("", "--env requires an argument"),
         ("Nope-v0", "Nope"),
         ("Blackjack-v1", "observation_space=Tuple.* is not supported"),
         ("CartPole-v1 --timesteps 0", "--timesteps.*1"),
         ("CartPole-v1 --seed=-1", "--seed.*0"),
         ("CartPole-v1 --seeds 0", "--seeds.*1"),
+        ("MountainCarContinuous-v0 --tuned", "no settings were tuned for MountainCarContinuous-v0"),
+        ("CartPole-v1 --arms", "--arms"),
         (f"CartPole-v1 --output {__file__}", "--output .*test_compare.py: this folder cannot be written to"),
     ],
 )
 def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
-    done = CliRunner().invoke(app, f"compare {arguments}")
+    done = running.run(f"compare {arguments}")
     assert done.exit_code == 2
     assert re.search(f"Error: .*{message}", done.stderr)
     assert not list(Path().iterdir())
@@ -120,9 +148,9 @@ def test_trains_all_arms_and_saves_everything() -> None:
     command = [*COMMAND, "compare", "CartPole-v1", "--timesteps", "1000", "--seed", "3", "--seeds", "2"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     rows = ROW.findall(done.stdout)
-    assert [(row[0], row[3]) for row in rows] == [(arm, "1,000") for arm in compare.ARMS]
+    assert [(row[0], row[3]) for row in rows] == [(label, "1,000") for label in LABELS]
     assert all(9 <= float(each) <= 500 for row in rows for each in row[2].split(", "))
-    trainings = [f"{arm}, seed {seed}" for arm in compare.ARMS for seed in (3, 4)]
+    trainings = [f"{label}, seed {seed}" for label in LABELS for seed in (3, 4)]
     reports = [f"{training}: {steps:,} steps" for training in trainings for steps in range(200, 1001, 200)]
     assert sorted(done.stderr.splitlines()) == sorted(reports)
     folder = Path("compare_CartPole-v1")
@@ -134,7 +162,7 @@ def test_trains_all_arms_and_saves_everything() -> None:
         again = algorithm(env="CartPole-v1", seed=4, device="cpu", **settings[name]).learn(1000)
         for parameter, trained in model.policy.state_dict().items():
             assert th.equal(trained, again.policy.state_dict()[parameter]), parameter
-    lengths = load_results(str(folder))["l"].sum()
+    lengths = sum(load_results(str(logs))["l"].sum() for logs in folder.iterdir() if logs.is_dir())
     assert 4000 < lengths <= 6000
     assert (folder / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
@@ -154,7 +182,7 @@ gymnasium.register("Unblocking-v0", "gymnasium.envs.classic_control:CartPoleEnv"
 def test_a_signal_to_all_processes_stops_all_and_keeps_their_results(signum: int) -> None:
     Path("unblocking.py").write_text(UNBLOCKING)
     with _compare("unblocking:Unblocking-v0", timesteps=1_000_000) as process:
-        log = Path("out/tda2c_0.monitor.csv")
+        log = Path("out/tda2c_0/0.monitor.csv")
         _wait(process, lambda: log.exists() and log.read_text().count("\n") >= 10)
         os.killpg(process.pid, signum)
         _wait(process, lambda: "Stopping ..." in Path("err").read_text())
@@ -182,8 +210,8 @@ def test_a_signal_while_the_processes_start_stops_all(signum: int) -> None:
 def test_a_killed_process_ends_the_command() -> None:
     """The others are ended, too, although they leave signals to their parent."""
     with _compare("CartPole-v1", timesteps=100_000_000) as process:
-        _wait(process, Path("out/tda2c_0.monitor.csv").exists)
-        _wait(process, Path("out/tda2c_reference_0.monitor.csv").exists)
+        _wait(process, Path("out/tda2c_0/0.monitor.csv").exists)
+        _wait(process, Path("out/tda2c_reference_0/0.monitor.csv").exists)
         trainings = [each for each in psutil.Process(process.pid).children() if "spawn_main" in str(each.cmdline())]
         trainings[0].kill()
         process.communicate(timeout=60)
@@ -199,7 +227,10 @@ def _compare(env: str, timesteps: int) -> subprocess.Popen[str]:
 
 
 def _wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    end = time.monotonic() + MAX_SECONDS
     while not until():
+        if time.monotonic() > end:
+            os.killpg(process.pid, signal.SIGKILL)
         assert process.poll() is None
         time.sleep(0.005)
 
@@ -210,9 +241,10 @@ def _check_stopped(process: subprocess.Popen[str], out: str, before: int, exit_c
     assert err.count("Stopping ...") == 1
     assert "Traceback" not in err
     rows = ROW.findall(out)
-    assert 1 <= len(rows) <= len(compare.ARMS)
-    for arm, _, _, steps, _ in rows:
-        name = compare.FILES[arm]
+    assert 1 <= len(rows) <= len(LABELS)
+    files = {arm.label: arm.file for arm in comparing.ARMS.values()}
+    for label, _, _, steps, _ in rows:
+        name = files[label]
         models = [ALGORITHMS[name].load(zip, device="cpu") for zip in Path("out").glob(f"{name}_?.zip")]
         assert max(model.num_timesteps for model in models) == int(steps.replace(",", "")) < before
     assert "Models: out/*.zip" in out

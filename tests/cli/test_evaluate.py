@@ -1,6 +1,8 @@
 import pickle
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -9,10 +11,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
-from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
+from tests.cli import running
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +28,15 @@ def model() -> TDA2C:
     return model
 
 
-def run(command_line: str) -> Result:
-    return CliRunner().invoke(app, f"evaluate {command_line}")
+def run(command_line: str) -> running.Done:
+    return running.run(f"evaluate {command_line}")
 
 
 def evaluated(command_line: str) -> tuple[str, float, float]:
     """Return what the command prints about the actions, and the mean and the standard deviation."""
     done = run(command_line)
     assert done.exit_code == 0, done.output
-    return tuple(re.search(r"^Mean return of (.*) evaluation episodes: (\S+) \+/- (\S+)$", done.stdout, re.M).groups())
+    return tuple(re.search(r"^Mean return of (.*) evaluation episodes?: (\S+) \+/- (\S+)$", done.stdout, re.M).groups())
 
 
 def returns(predict, env_id: str, n_episodes: int, seed: int) -> list[float]:
@@ -164,13 +165,43 @@ def test_code_is_loaded_only_if_trusted() -> None:
     assert evaluated("model.zip --env CartPole-v1 --episodes 1 --trusted")[0] == "1 deterministic"
 
 
+def test_the_zip_records_the_environment(model: TDA2C) -> None:
+    assert evaluated("model --episodes 1")[0] == "1 deterministic"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": "antigravity:CartPole-v1", "kwargs": {}},
+        {"id": "HalfCheetah-v5", "kwargs": {"xml_file": "other.xml"}},
+        {"id": "CartPole-v1", "kwargs": {"of": [{"a": "other:Class"}]}},
+    ],
+)
+def test_a_record_that_names_a_module_or_a_file_needs_a_confirmation(record: dict[str, Any], model: TDA2C) -> None:
+    model.trained_on = record
+    model.save("model")
+    done = run("model --episodes 1")
+    assert done.exit_code == 2
+    assert "confirm them with --env and --env-kwargs, or with --trusted" in done.stderr
+    assert run("model --episodes 1 --env CartPole-v1").exit_code == 0
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("record", [None, {}, {"id": 5, "kwargs": []}, {"id": "CartPole-v1", "kwargs": [1]}])
+def test_without_a_valid_record_an_environment_must_be_named(record: Any, model: TDA2C) -> None:
+    model.trained_on = record
+    model.save("model")
+    done = run("model --episodes 1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("nothing.zip --env CartPole-v1", "nothing.zip' does not exist"),
-        (". --env CartPole-v1", "is a directory"),
-        ("model.zip", "Missing option '--env'"),
-        ("--env CartPole-v1", "Missing argument 'ZIP'"),
+        ("nothing --env CartPole-v1", "there is no file nothing.zip"),
+        (". --env CartPole-v1", "there is no file"),
+        ("--env CartPole-v1", "--path requires an argument"),
         ("model.zip --env Nope-v0", "Nope"),
         (
             "model.zip --env Acrobot-v1",

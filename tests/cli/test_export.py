@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
-from typer.testing import CliRunner, Result
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
 from sb3_a2c_td.export import load_actor
+from tests.cli.running import run
 from tests.environments import CountingEnv
 from tests.export.models import Contrary, Doubling
 from tests.export.running import run_loaded, run_onnx
@@ -22,10 +21,6 @@ OBSERVATIONS = np.array([[0, 1], [2, 3], [90, 0.5]], np.float32)
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def run(command_line: str) -> Result:
-    return CliRunner().invoke(app, command_line)
 
 
 def saved(**kwargs: object) -> TDA2C:
@@ -147,17 +142,17 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     done = run("export model.zip --to onnx")
     assert done.exit_code == 2
-    assert "pip install 'sb3-a2c-td[export]'" in done.stderr
+    assert "pip install '.[export]'" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("nowhere.zip --to onnx", "'nowhere.zip' does not exist"),
+        ("nowhere.zip --to onnx", "there is no file nowhere.zip"),
         ("damaged.zip --to onnx", "damaged.zip: it is damaged"),
-        ("model.zip", "Missing option '--to'"),
-        ("model.zip --to pickle", "'pickle' is not one of"),
-        ("model.zip --to onnx --normalize nowhere.pkl", "'nowhere.pkl' does not exist"),
+        ("model.zip", "parameter --to requires an argument"),
+        ("model.zip --to pickle", 'Invalid value "pickle" for --to'),
+        ("model.zip --to onnx --normalize nowhere.pkl", '"nowhere.pkl" does not exist'),
         ("model.zip --to onnx --normalize damaged.zip", "damaged.zip: it is damaged, or not a file of VecNormalize"),
         ("model.zip --to safetensors --output damaged.zip/actor", "damaged.zip/actor"),
     ],

@@ -15,11 +15,10 @@ from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.utils import LinearSchedule
-from typer.testing import CliRunner, Result
 
 import sb3_a2c_td
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.cli import app
+from tests.cli import running
 from tests.environments import CountingEnv
 from tests.saving.models import tensors
 from tests.saving.pickles import PAYLOADS, SERIALIZED, attributes_of, dumps, with_file, with_json, with_pickle
@@ -31,11 +30,11 @@ def zip_path(tmp_path: Path) -> Path:
     return tmp_path / "model.zip"
 
 
-def inspect(path: Path) -> Result:
-    return CliRunner().invoke(app, ["inspect", str(path)])
+def inspect(path: Path) -> running.Done:
+    return running.run(["inspect", str(path)])
 
 
-def row(result: Result, name: str) -> list[str]:
+def row(result: running.Done, name: str) -> list[str]:
     """Return the cells of the one row that begins with a name."""
     assert result.exit_code == 0, result.output
     (line,) = (line for line in result.stdout.splitlines() if line.split()[:1] == [name])
@@ -185,7 +184,7 @@ def test_piped_tables_are_not_cut(zip_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "No such file"), (b"", "damaged"), (b"PK\x03\x04 and so on", "damaged")]
+    ("content", "message"), [(None, "there is no file"), (b"", "damaged"), (b"PK\x03\x04 and so on", "damaged")]
 )
 def test_usage_errors_end_with_a_message(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "model.zip"

@@ -13,7 +13,7 @@ import sb3_a2c_td
 from sb3_a2c_td import TDA2C
 
 COMMANDS = ([sys.executable, "-I", "-m", "sb3_a2c_td"], [str(Path(sys.executable).with_name("sb3-a2c-td"))])
-PRINTED_VERSIONS = ("stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "pandas", "matplotlib", "typer")
+PRINTED_VERSIONS = ("stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "pandas", "cyclopts")
 
 
 def main(version: str) -> None:

@@ -1,5 +1,6 @@
 """Contents and metadata of the wheel and the sdist."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -17,8 +18,10 @@ from sb3_a2c_td.version import __version__
 
 ROOT = Path(__file__).parents[2]
 STEM = f"sb3_a2c_td-{__version__}"
-MODULES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sb3_a2c_td").rglob("*.py")}
-EXTRAS = {"fast", "export", "zoo", "docs", "bench", "test", "dev"}
+MODULES = {
+    path.relative_to(ROOT).as_posix() for ending in ("py", "pyi") for path in (ROOT / "sb3_a2c_td").rglob(f"*.{ending}")
+}
+EXTRAS = {"all", "bench", "cli", "dev", "docs", "export", "fast", "plots", "test", "zoo"}
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +65,16 @@ def test_metadata_names_version_licence_and_extras(metadata: Message) -> None:
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata.get_all("Provides-Extra", [])) == EXTRAS
-    assert metadata.get_payload() == (ROOT / "README.md").read_text()
+
+
+def test_readme_of_the_package_needs_no_other_file(metadata: Message) -> None:
+    text = str(metadata.get_payload())
+    assert text.startswith("# sb3-a2c-td\n\n**TDA2C** is")
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert targets
+    assert all(target.startswith("https://") for target in targets)
+    assert "$$" not in text
+    assert "| learning | " in text
 
 
 def test_requirements_have_no_urls(metadata: Message) -> None:

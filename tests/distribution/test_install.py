@@ -60,7 +60,7 @@ def test_wheel_and_sdist_install_and_work(constraints: list[str], folder: Path) 
     (folder / "constraints.txt").write_text("\n".join(constraints))
     wheel, sdist = PACKAGES
     pip = [python, "-I", "-m", "pip", "--quiet"]
-    run([*pip, "install", "--constraint", folder / "constraints.txt", wheel], folder)
+    run([*pip, "install", "--constraint", folder / "constraints.txt", f"{wheel}[cli,plots]"], folder)
     run([*pip, "check"], folder)
     smoke = [python, "-I", ROOT / "tests" / "distribution" / "smoke.py", __version__]
     run(smoke, folder)

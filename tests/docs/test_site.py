@@ -200,3 +200,29 @@ def test_browser_requests_only_files_of_the_site(browser: Page, site: Path) -> N
         assert browser.evaluate(broken) == []
     assert all(address.startswith((site.as_uri(), "data:")) for address in requested)
     assert len(requested) > 3
+
+
+def test_formulas_and_verdicts_fit_a_phone(browser: Page, site: Path) -> None:
+    for name in ("theory", "tda2c", "recurrent", "benchmarks"):
+        browser.goto((site / f"{name}.html").as_uri(), wait_until="load")
+        wide = (
+            "[...document.querySelectorAll('div.maths, .table-wrapper')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        )
+        assert browser.evaluate(f"{wide}.length") == 0, name
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("TDA2C", "tda2c.html"),
+        ("recommended", f"{API}.hyperparams.tda2c.html#sb3_a2c_td.hyperparams.tda2c.recommended"),
+        ("maskabletda2c", f"{API}.algorithms.maskable.html#sb3_a2c_td.algorithms.maskable.MaskableTDA2C"),
+    ],
+)
+def test_search_finds_the_public_name_first(query: str, found: str, browser: Page, site: Path) -> None:
+    browser.goto(f"{(site / 'search.html').as_uri()}?q={query}", wait_until="load")
+    browser.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+    first = browser.query_selector("ul.search li a")
+    assert first is not None
+    address = urlsplit(str(first.get_attribute("href")))
+    assert f"{address.path}#{address.fragment}".rstrip("#") == found

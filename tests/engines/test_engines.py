@@ -285,7 +285,7 @@ def test_without_numba_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
     for name in ["numba", *(name for name in sys.modules if name.startswith("numba."))]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "sb3_a2c_td.engines.numba_mlp", raising=False)
-    with pytest.raises(ValueError, match=r"engine='numba' needs numba: pip install 'sb3-a2c-td\[fast\]'"):
+    with pytest.raises(ValueError, match=r"engine='numba' needs numba: pip install '.\[fast\]'"):
         TDA2C("MlpPolicy", CountingEnv(), engine="numba", device="cpu")
 
 

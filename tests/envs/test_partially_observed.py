@@ -17,7 +17,7 @@ from sb3_a2c_td.envs.partially_observed import (
     RIGHT,
     WALL_COLOR,
 )
-from sb3_a2c_td.envs.registration import PARTIALLY_OBSERVED
+from sb3_a2c_td.registration import PARTIALLY_OBSERVED
 
 
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version.*:UserWarning")

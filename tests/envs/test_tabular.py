@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from sb3_a2c_td import TDA2C
-from sb3_a2c_td.envs import registration
+from sb3_a2c_td import TDA2C, registration
 from sb3_a2c_td.envs.tabular import TabularEnv, TabularVectorEnv
 from sb3_a2c_td.tabular import problems
 from sb3_a2c_td.tabular.mdp import TabularMDP

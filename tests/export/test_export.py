@@ -75,7 +75,7 @@ def test_a_missing_package_is_named(to: Any, missing: str, tmp_path: Path, monke
     for name in [*sys.modules]:
         if name.split(".")[0] == missing:
             monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=rf"{missing}.*pip install 'sb3-a2c-td\[export\]'"):
+    with pytest.raises(ImportError, match=rf"{missing}.*pip install '.\[export\]'"):
         export_actor(MODELS["discrete"](), tmp_path / "actor", to)
     assert not list(tmp_path.iterdir())
 

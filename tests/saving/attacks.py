@@ -28,14 +28,13 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from typer.testing import CliRunner
 
 # the profiles of hypothesis, for test_damage
 import tests.conftest  # noqa: F401
 from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C, UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.cli import app
 from sb3_a2c_td.export.normalization import read_normalization
 from sb3_a2c_td.rollout.transitions import MaskedTransitions
+from tests.cli import running
 from tests.environments import CountingEnv
 from tests.saving import test_damage
 from tests.saving.models import (
@@ -217,7 +216,7 @@ def same_weights(archive: bytes) -> Callable[[], None]:
 def command(name: str, archive: bytes) -> Callable[[], None]:
     def run() -> None:
         Path("model.zip").write_bytes(archive)
-        done = CliRunner().invoke(app, [*name.split(), "model.zip"])
+        done = running.run([*name.split(), "model.zip"])
         require("\x1b" not in done.output, "it controls the terminal")
         crash = done.exception
         require(crash is None or isinstance(crash, SystemExit), f"it crashes with {type(crash).__name__}: {crash}")

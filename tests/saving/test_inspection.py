@@ -1,5 +1,6 @@
 """Saved models are inspected through ``read_contents``."""
 
+import inspect
 import io
 import os
 from pathlib import Path
@@ -51,6 +52,8 @@ def test_reads_the_attributes() -> None:
         "critic_learning_rate": 1e-3,
     }
     assert contents.settings["policy_class"] is sb3_a2c_td.MlpPolicy
+    arguments = inspect.signature(sb3_a2c_td.TDA2C).parameters
+    assert contents.settings.keys() - arguments == {"policy_class", "n_envs", "trained_on"}
     assert not {"num_timesteps", "observation_space", "_last_obs", "rollout_buffer"} & contents.settings.keys()
     assert contents.sizes == {name: len(content) for name, content in files_of(ARCHIVE).items()}
 

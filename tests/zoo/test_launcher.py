@@ -27,7 +27,7 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("env", "missing", "message"),
     [
-        ("CartPole-v1", ["rl_zoo3"], "rl_zoo3 is not installed: pip install 'sb3-a2c-td[zoo]'"),
+        ("CartPole-v1", ["rl_zoo3"], "rl_zoo3 is not installed: pip install '.[zoo]'"),
         ("MinAtar/Breakout-v1", ["minatar", "minatar.gym"], "minatar is not installed: pip install minatar"),
     ],
 )
@@ -45,27 +45,31 @@ def test_a_missing_package_is_named(
     assert message in capsys.readouterr().err
 
 
+FILE = "--conf-file sb3_a2c_td.hyperparams.tda2c"
+TABLES = "--log-interval 1000"
+
+
 @pytest.mark.parametrize(
     ("arguments", "added"),
     [
-        ("--algo tda2c", True),
-        ("--algo=tda2c --env CartPole-v1 -params gamma:0.9", True),
-        ("--env CartPole-v1", False),
-        ("--algo ppo", False),
-        ("--algo tda2c --conf-file mine.yml", False),
-        ("--algo tda2c -conf mine.yml", False),
-        ("--conf-file=mine.yml --algo tda2c", False),
+        ("--algo tda2c", f"{FILE} {TABLES}"),
+        ("--algo=tda2c --env CartPole-v1 -params gamma:0.9", f"{FILE} {TABLES}"),
+        ("--env CartPole-v1", ""),
+        ("--algo ppo", ""),
+        ("--algo tda2c --log-interval 10", FILE),
+        ("--algo tda2c --conf-file mine.yml", TABLES),
+        ("--algo tda2c -conf mine.yml", TABLES),
+        ("--conf-file=mine.yml --algo tda2c", TABLES),
     ],
 )
-def test_settings_are_added_unless_a_file_is_named(arguments: str, added: bool) -> None:
-    ours = ["--conf-file", "sb3_a2c_td.hyperparams.tda2c"] if added else []
-    assert launcher.with_our_settings(arguments.split()) == arguments.split() + ours
+def test_settings_are_added_unless_others_are_named(arguments: str, added: str) -> None:
+    assert launcher.with_our_settings(arguments.split()) == f"{arguments} {added}".split()
 
 
 @pytest.mark.parametrize("algo", launcher.ALGORITHMS)
 def test_the_settings_of_each_algorithm_are_its_arguments(algo: str) -> None:
     algorithm, module = launcher.ALGORITHMS[algo]
-    assert launcher.with_our_settings(["--algo", algo])[-2:] == ["--conf-file", module]
+    assert launcher.with_our_settings(["--algo", algo])[2:4] == ["--conf-file", module]
     for settings in importlib.import_module(module).hyperparams.values():
         arguments = settings.keys() - {"n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack"}
         assert arguments <= inspect.signature(algorithm).parameters.keys()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.learning import statistics
-from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
+from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS, label
 from benchmarks.learning.curves import curve_grid, curve_window, final_score, learning_curve, steps_to_threshold
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.records import Record, load_all
@@ -356,9 +356,11 @@ def _comparison_checks(findings: Sequence[EnvironmentFindings], planned: Plan) -
 
 def _better_check(verdicts: Mapping[tuple[str, str], Verdict], wanted: Sequence[tuple[str, str]]) -> Check:
     compared = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in wanted}
-    missed = [f"{name} against `{baseline}`: {v}" for (name, baseline), v in compared.items() if v != Verdict.BETTER]
+    missed = [
+        f"{name} against {label(baseline)}: {v}" for (name, baseline), v in compared.items() if v != Verdict.BETTER
+    ]
     return Check(
-        f"`{TUNED}` is better than {_listed(GOAL_BASELINES[:2])} on {', '.join(GOAL_ENVIRONMENTS)}",
+        f"{label(TUNED)} is better than {_listed(GOAL_BASELINES[:2])} on {', '.join(GOAL_ENVIRONMENTS)}",
         "; ".join(missed) or "better in all these comparisons",
         _reached(not missed, undecided=set(compared.values()) <= {Verdict.BETTER, Verdict.INCOMPLETE}),
     )
@@ -366,10 +368,12 @@ def _better_check(verdicts: Mapping[tuple[str, str], Verdict], wanted: Sequence[
 
 def _not_beaten_check(verdicts: Mapping[tuple[str, str], Verdict], pairs: Sequence[tuple[str, str]]) -> Check:
     compared = {pair: verdicts.get(pair, Verdict.INCOMPLETE) for pair in pairs}
-    beaten = [f"worse than `{baseline}` on {name}" for (name, baseline), v in compared.items() if v == Verdict.WORSE]
+    beaten = [
+        f"worse than {label(baseline)} on {name}" for (name, baseline), v in compared.items() if v == Verdict.WORSE
+    ]
     n_known = sum(v != Verdict.INCOMPLETE for v in compared.values())
     return Check(
-        f"`{TUNED}` is not worse than any of {_listed(GOAL_BASELINES)} on any environment",
+        f"{label(TUNED)} is not worse than any of {_listed(GOAL_BASELINES)} on any environment",
         "; ".join(beaten) or f"not worse in any of {n_known} comparisons ({len(compared)} planned)",
         _reached(not beaten and n_known == len(compared), undecided=not beaten),
     )
@@ -380,7 +384,7 @@ def _cartpole_checks(runs: Runs, planned: Plan) -> list[Check]:
 
 
 def _cartpole_check(runs: Sequence[Record], planned: Plan, step: int, goal: float) -> Check:
-    description = f"`{TUNED}` on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
+    description = f"{label(TUNED)} on CartPole-v1: final score at least {goal:.0f} after {step:,} steps"
     if not runs:
         return Check(description, "no runs", None)
     at_step = np.array([final_score(run.episode_ends, run.episode_returns, step) for run in runs])
@@ -400,7 +404,7 @@ def _reached(reached: bool, undecided: bool) -> bool | None:
 
 
 def _listed(arms: Sequence[str]) -> str:
-    return " and ".join(f"`{arm}`" for arm in arms) if len(arms) < 3 else ", ".join(f"`{arm}`" for arm in arms)
+    return (" and " if len(arms) < 3 else ", ").join(map(label, arms))
 
 
 def _conditions(records: Sequence[Record]) -> dict[str, dict[str, int]]:

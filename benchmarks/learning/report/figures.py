@@ -10,26 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.learning.arms import label
 from benchmarks.learning.report.findings import Band, EnvironmentFindings, Findings, Overview, StudyFindings
 from benchmarks.learning.report.overview import RANDOM, REFERENCE, TUNED, TUNED_A2C
 from benchmarks.learning.statistics import Estimate
 from benchmarks.speed import throughput
 
-LABELS = {
-    "tda2c-general": "TDA2C, general setting",
-    "tda2c-tuned": "TDA2C, tuned",
-    "tda2c-tuned-first": "TDA2C, first study",
-    "tda2c": "TDA2C, reference settings",
-    "tda2c-double-softmax": "TDA2C, double softmax",
-    "a2c": "A2C",
-    "a2c-tuned": "A2C, tuned",
-    "a2c-matched": "A2C, TDA2C's tuned settings",
-    "a2c-zoo": "A2C, RL Zoo",
-    "a2c-td0": "A2C, λ = 0",
-    "ppo": "PPO",
-    "ppo-zoo": "PPO, RL Zoo",
-}
-"""names of arms in figures"""
 # the colour-blind can distinguish Okabe & Ito's colours; every arm also has its own line style
 LINE_STYLES: Mapping[str, Mapping[str, Any]] = {
     "tda2c-general": {"color": "#0072b2", "linestyle": "-", "linewidth": 2.8},
@@ -158,8 +144,8 @@ def studies(compared: Mapping[str, Sequence[StudyFindings]]) -> Figure:
     panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
     for panel, (name, both) in zip(panels, compared.items(), strict=False):
         for study in both:
-            label = LABELS[study.arm] if panel is figure.axes[0] else None
-            panel.plot(np.arange(1, study.n_trials + 1), study.best_of, label=label, **LINE_STYLES[study.arm])
+            in_legend = label(study.arm) if panel is figure.axes[0] else None
+            panel.plot(np.arange(1, study.n_trials + 1), study.best_of, label=in_legend, **LINE_STYLES[study.arm])
         panel.set(title=name, xlabel="trials", ylabel="area")
     for unused in figure.axes[len(compared) :]:
         unused.set_axis_off()
@@ -187,9 +173,9 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 def _draw_bands(axes: Axes, bands: Sequence[Band], labelled: bool = True) -> None:
     for band in bands:
         style = LINE_STYLES[band.arm]
-        label = f"{LABELS[band.arm]} ({band.n_runs})" if labelled else None
+        in_legend = f"{label(band.arm)} ({band.n_runs})" if labelled else None
         axes.fill_between(band.at, band.low, band.high, color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(band.at, band.value, label=label, **style)
+        axes.plot(band.at, band.value, label=in_legend, **style)
 
 
 def _draw_estimates(axes: Axes, estimates: Mapping[float, Estimate], color: str, marker: str) -> None:

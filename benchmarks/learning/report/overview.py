@@ -87,25 +87,25 @@ def held_out_checks(found: Overview) -> list[Check]:
 
     return [
         Check(
-            f"on the held-out environments together, a run of `{GENERAL}` is better than one of `{A2C}` with a "
-            f"probability of at least {MIN_IMPROVEMENT}, whose interval lies above a half",
+            "on the held-out environments together, a run of TDA2C with the general setting is better than one of A2C "
+            f"with a probability of at least {MIN_IMPROVEMENT}, whose interval lies above a half",
             _improvement(found, A2C),
             decided(lambda: found.improvement[A2C].value >= MIN_IMPROVEMENT and found.improvement[A2C].low > 0.5),
         ),
         Check(
-            f"`{GENERAL}` is worse than `{A2C}` on none of them",
+            "TDA2C with the general setting is worse than A2C on none of them",
             f"worse on {', '.join(worse)}" if worse else f"worse on none of {len(rows)}",
             False if worse else decided(lambda: True),
         ),
         Check(
-            f"on them together, the interval of the probability that a run of `{GENERAL}` is better than one of "
-            f"`{PPO}` does not lie below a half",
+            "on them together, the interval of the probability that a run of TDA2C with the general setting is better "
+            "than one of PPO does not lie below a half",
             _improvement(found, PPO),
             decided(lambda: found.improvement[PPO].high >= 0.5),
         ),
         Check(
-            f"`{GENERAL}` needs fewer seconds than `{A2C}` and `{PPO}` to nine tenths of what PPO learned, on most of "
-            "those on which PPO learned",
+            "TDA2C with the general setting needs fewer seconds than A2C and PPO to nine tenths of what PPO learned, "
+            "on most of those on which PPO learned",
             f"on {len(faster)} of {len(timed)}",
             decided(lambda: 2 * len(faster) > len(timed)) if timed else None,
         ),

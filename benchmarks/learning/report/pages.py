@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from benchmarks.learning import curves
-from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS
+from benchmarks.learning.arms import ARMS, LABELS, MATCHED_ARMS, VARIED_ARMS, label
 from benchmarks.learning.report import analysis, figures, overview
 from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, has_interval
 from benchmarks.learning.statistics import Estimate
@@ -128,17 +128,10 @@ def p_value(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
-def code(name: str) -> str:
-    """Format a name as code."""
-    return f"`{name}`"
-
-
-def names(listed: Sequence[str]) -> str:
-    """List names as code, with "and" before the last."""
-    as_code = [code(name) for name in listed]
-    if len(as_code) == 1:
-        return as_code[0]
-    return f"{', '.join(as_code[:-1])} and {as_code[-1]}"
+def arm_names(listed: Sequence[str]) -> str:
+    """List the names of arms, with "and" before the last."""
+    *others, last = map(label, listed)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _decimals(size: float) -> int:
@@ -188,8 +181,8 @@ def _templates() -> Environment:
         "steps": steps,
         "seconds": seconds,
         "p_value": p_value,
-        "code": code,
-        "names": names,
+        "names": arm_names,
+        "label": label,
         "anchor": _anchor,
         "json": lambda value: json.dumps(value, sort_keys=True),
         "file_name": figures.file_name,
@@ -200,6 +193,7 @@ def _templates() -> Environment:
         "suites": [suite.name for suite in (*analysis.REPORTED, analysis.FRESH)],
         "COMPARISONS": analysis.COMPARISONS,
         "OTHER_METRICS": ("second half", "final score"),
+        "LABELS": LABELS,
         "MATCHED": list(MATCHED_ARMS),
         "VARIED": list(VARIED_ARMS),
         "REFERENCE": overview.REFERENCE,

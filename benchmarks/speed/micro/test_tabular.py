@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sb3_a2c_td.envs.registration import TABULAR
+from sb3_a2c_td.registration import TABULAR
 from sb3_a2c_td.tabular import exact
 from sb3_a2c_td.tabular.problems import garnet
 

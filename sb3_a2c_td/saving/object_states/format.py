@@ -26,6 +26,7 @@ import struct
 from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
@@ -57,6 +58,8 @@ NO_STATE: dict[type, tuple[str, ...]] = {
     Monitor: ("episode_returns", "episode_lengths", "episode_times"),
     # a list of the attributes of the class
     VecEnvWrapper: ("class_attributes",),
+    # reading an environment's spec writes it
+    gym.Wrapper: ("_cached_spec",),
 }
 """attributes that are left alone, by the class that has them"""
 ALL_STATE: dict[type, tuple[str, ...]] = {

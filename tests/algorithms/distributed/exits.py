@@ -13,7 +13,7 @@ from collections import Counter
 
 import torch as th
 
-from sb3_a2c_td.cli import app
+from sb3_a2c_td.cli import main
 
 N_RANKS = 2
 HOLD_STORE = """
@@ -49,8 +49,8 @@ def start_rank(rank: int, run: int, port: str, folder: str) -> int:
         TORCHELASTIC_MAX_RESTARTS="0",
         TORCHELASTIC_USE_AGENT_STORE="True",
     )
-    app(["--timesteps", "40", "--device", "cpu", "--save", "model", "--quiet"])
-    raise AssertionError("app exits")
+    main(["--timesteps", "40", "--device", "cpu", "--save", "model", "--quiet"])
+    raise AssertionError("main() exits")
 
 
 def count(n_runs: int) -> Counter[int]:

@@ -75,7 +75,7 @@ def test_processes_train_one_model(tmp_path: Path) -> None:
     train = "train --env CartPole-v1 --n-envs 3 --timesteps 1000"
     with started(f"--nproc-per-node 2 -m sb3_a2c_td {train}", tmp_path) as torchrun:
         output = output_of(torchrun)
-    assert [path.name for path in tmp_path.iterdir()] == ["tda2c_CartPole-v1.zip"]
+    assert sorted(os.listdir(tmp_path)) == ["tda2c_CartPole-v1.options.yaml", "tda2c_CartPole-v1.zip"]
     model = TDA2C.load(tmp_path / "tda2c_CartPole-v1", device="cpu")
     assert (model.num_timesteps, model.n_envs, model.update_on_episode_end) == (1_002, 3, False)
     assert output.count("Mean return of 20 evaluation episodes: ") == output.count("Saved to ") == 1
@@ -106,7 +106,7 @@ def test_restarted_processes_continue_from_the_last_save(tmp_path: Path) -> None
         saved_at = TDA2C.load(path, device="cpu").num_timesteps
         output = output_of(torchrun)
     assert 10_000 <= saved_at < n_steps
-    assert [found.name for found in tmp_path.iterdir()] == ["model.zip"]
+    assert sorted(os.listdir(tmp_path)) == ["model.options.yaml", "model.zip"]
     model = TDA2C.load(path, device="cpu")
     assert model.num_timesteps == n_steps
     # a rollout that was not complete at the save has no update
@@ -130,7 +130,7 @@ def test_killed_process_ends_training(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
         assert not remaining.is_running()
     assert "Signal 9 (SIGKILL)" in output
-    assert [found.name for found in tmp_path.iterdir()] == ["model.zip"]
+    assert sorted(os.listdir(tmp_path)) == ["model.options.yaml", "model.zip"]
     assert TDA2C.load(path, device="cpu").num_timesteps >= 10_000
 
 
@@ -148,7 +148,7 @@ def test_a_signal_ends_all_processes_and_saves_the_model(signum: int, tmp_path: 
         assert time.monotonic() - began < 25
     assert [process.is_running() for process in processes] == [False, False]
     assert output.count("Saved to tda2c_CartPole-v1.zip") == 1
-    assert [found.name for found in tmp_path.iterdir()] == ["tda2c_CartPole-v1.zip"]
+    assert sorted(os.listdir(tmp_path)) == ["tda2c_CartPole-v1.options.yaml", "tda2c_CartPole-v1.zip"]
     assert TDA2C.load(tmp_path / "tda2c_CartPole-v1", device="cpu").num_timesteps > 0
 
 

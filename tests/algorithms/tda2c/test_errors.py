@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
-from sb3_a2c_td.cli.train import PrintEpisodes
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes
 from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
 from tests.environments import CountingEnv, FaultyEnv, RandomEnv

@@ -95,7 +95,7 @@ def test_report_writes_the_pages(tmp_path: Path) -> None:
     save_with_current_settings(runs_at("CartPole-v1", "a2c", [100.0, 101.0]), tmp_path / "runs")
     run("report", "--results", str(tmp_path), "--output", str(tmp_path / "docs"))
     page = (tmp_path / "docs/benchmark_details.md").read_text()
-    assert "| `a2c` | 2 of 20 |" in page
+    assert "| A2C | 2 of 20 |" in page
     assert "Not measured." in page
     assert (tmp_path / "docs/report.html").exists()
 

@@ -204,9 +204,11 @@ def test_cartpole_goals(at_40k: float, at_100k: float, n_runs: int, reached: tup
 def test_comparison_goals(findings: Findings) -> None:
     better, not_beaten = findings.checks[4:6]
     assert better.reached is False
-    assert better.found.startswith("Acrobot-v1 against `a2c-zoo`: no difference shown; LunarLander-v3 against `a2c`:")
+    assert better.found.startswith(
+        "Acrobot-v1 against A2C with RL Zoo's settings: no difference shown; LunarLander-v3 against A2C:"
+    )
     assert not_beaten.reached is False
-    assert not_beaten.found == "worse than `a2c-zoo` on Pendulum-v1"
+    assert not_beaten.found == "worse than A2C with RL Zoo's settings on Pendulum-v1"
     cartpole = [record for record in all_records() if record.environment == "CartPole-v1"]
     better, not_beaten = analyse_runs(cartpole).checks[4:6]
     assert better.reached is None

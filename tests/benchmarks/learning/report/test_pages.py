@@ -38,7 +38,7 @@ def test_first_page_has_a_row_for_each_environment_with_runs(report: Path) -> No
     # on the others, the general setting has no runs
     assert len(rows) == 2
     n_planned = sum(PLAN.values())
-    assert f"**This page shows {n_planned - 13} of {n_planned} planned runs.**" in page
+    assert f"{n_planned - 13} of {n_planned} runs are finished" in page
 
 
 def test_page_states_the_verdicts_by_each_metric() -> None:
@@ -48,7 +48,7 @@ def test_page_states_the_verdicts_by_each_metric() -> None:
     ]
     findings = analyse_runs(falling + runs_at("CartPole-v1", "a2c", around(100.0)))
     page = pages.markdown(DETAILS, findings, [])
-    (row,) = [line for line in page.splitlines() if line.startswith("| `tda2c-tuned` | `a2c` | 8, 8")]
+    (row,) = [line for line in page.splitlines() if line.startswith("| tuned TDA2C | A2C | 8, 8")]
     verdict, second_half, final = row.strip("| ").split(" | ")[6:]
     assert verdict == "better"
     assert second_half.startswith("worse: −")
@@ -60,10 +60,10 @@ def test_page_states_the_verdicts_by_each_metric() -> None:
 def test_page_lists_missing_runs(report: Path) -> None:
     page = (report / DETAILS).read_text()
     missing = page[page.index("### Missing runs") : page.index("## Results on each environment")]
-    assert "- CartPole-v1: 3 of 10 runs of `ppo-zoo`\n" in missing
-    assert "- FrozenLake-v1: 2 of 8 runs of `tda2c-tuned`\n" in missing
+    assert "- CartPole-v1: 3 of 10 runs of PPO with RL Zoo's settings\n" in missing
+    assert "- FrozenLake-v1: 2 of 8 runs of tuned TDA2C\n" in missing
     assert "Acrobot-v1:" not in missing
-    assert "| `ppo-zoo` | 3 of 10 |" in page
+    assert "| PPO with RL Zoo's settings | 3 of 10 |" in page
 
 
 def test_page_lists_ablations(report: Path) -> None:
@@ -93,12 +93,12 @@ def test_pages_show_studies_and_equal_settings(tmp_path: Path) -> None:
     first, details, _ = pages.write(analyse_runs(all_records() + matched, planned, studies=studies), tmp_path)
     assert "which keeps its own returns of five steps: TDA2C is better on CartPole-v1. [More" in first.read_text()
     page = details.read_text()
-    assert "| `tda2c-tuned` | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
-    assert "| `a2c-tuned` | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
+    assert "| tuned TDA2C | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
+    assert "| tuned A2C | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
     assert "](figures/benchmarks/studies.svg)" in page
     assert (tmp_path / pages.FIGURES / "studies.svg").exists()
     rows = page[page.index("## Settings or algorithm?") : page.index("## Tuning")]
-    assert "| `a2c-matched` | 300 [297, 303] | – | – |" in rows
+    assert "| A2C with TDA2C's tuned settings | 300 [297, 303] | – | – |" in rows
 
 
 def test_unplanned_arm_is_not_compared() -> None:
@@ -114,7 +114,7 @@ def test_single_run_has_no_interval() -> None:
     assert pages.estimate(result.area) == "−900"
     assert not findings_on(findings, "Pendulum-v1").curves
     assert result.steps_to_threshold == np.inf
-    assert "| `a2c` | 1 of 8 | −900 | −900 | never | 0 | 60.0 | never |" in pages.markdown(DETAILS, findings, [])
+    assert "| A2C | 1 of 8 | −900 | −900 | never | 0 | 60.0 | never |" in pages.markdown(DETAILS, findings, [])
 
 
 def test_page_has_the_settings_and_conditions_of_the_records(report: Path) -> None:

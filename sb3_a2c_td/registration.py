@@ -1,8 +1,9 @@
-"""Gymnasium ids of the environments: those of this package, and MinAtar's."""
+"""Gymnasium ids of the environments: those of this package, and MinAtar's.
+
+This module imports Gymnasium only, since importing the package runs it.
+"""
 
 import gymnasium as gym
-
-from sb3_a2c_td.compiled import making
 
 TABULAR = {
     "sb3_a2c_td/RandomWalk-v0": ("random_walk", None),
@@ -17,13 +18,15 @@ PARTIALLY_OBSERVED = {
 }
 """id: (name in :mod:`sb3_a2c_td.envs.partially_observed`, steps until truncation; CartPole truncates by itself)"""
 
-REWARD_THRESHOLDS = {
-    "sb3_a2c_td/CartPole-v1": 475.0,
-    "sb3_a2c_td/Acrobot-v1": -100.0,
-    "sb3_a2c_td/MountainCar-v0": -110.0,
-    "sb3_a2c_td/MountainCarContinuous-v0": 90.0,
+COMPILED = {
+    "sb3_a2c_td/CartPole-v1": (500, 475.0),
+    "sb3_a2c_td/Acrobot-v1": (500, -100.0),
+    "sb3_a2c_td/MountainCar-v0": (200, -110.0),
+    "sb3_a2c_td/MountainCarContinuous-v0": (999, 90.0),
+    "sb3_a2c_td/Pendulum-v1": (200, None),
+    "sb3_a2c_td/Inventory-v0": (100, None),
 }
-"""mean returns at which a task counts as solved, as Gymnasium has them"""
+"""id: (steps until truncation, mean return at which the task counts as solved, as Gymnasium has it)"""
 
 MINATAR_PREFIX = "MinAtar/"
 """prefix of the ids of the MinAtar games"""
@@ -43,25 +46,28 @@ def register() -> None:
     for env_id, (name, max_episode_steps) in PARTIALLY_OBSERVED.items():
         if env_id not in gym.registry:
             gym.register(env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=max_episode_steps)
-    for env_id, env in making.ENVS.items():
+    for env_id, (steps, reward_threshold) in COMPILED.items():
         if env_id not in gym.registry:
             gym.register(
                 env_id,
                 entry_point="sb3_a2c_td.compiled.making:make_env",
                 vector_entry_point="sb3_a2c_td.compiled.making:make_vector_env",
-                reward_threshold=REWARD_THRESHOLDS.get(env_id),
-                max_episode_steps=env.max_episode_steps,
+                reward_threshold=reward_threshold,
+                max_episode_steps=steps,
                 kwargs={"env_id": env_id},
             )
 
 
-def register_minatar() -> None:
-    """Register the ids of the MinAtar games, unless Gymnasium already knows them.
+def register_for(env_id: str) -> None:
+    """Register the MinAtar games if an id names one: they do not register themselves.
 
-    :raises ImportError: if the package ``minatar`` is not installed
+    :param env_id: the id
+    :raises ImportError: if it is that of a MinAtar game, and the package ``minatar`` is not installed
     """
+    if not env_id.startswith(MINATAR_PREFIX):
+        return
     # an optional dependency
     from minatar.gym import register_envs
 
-    if not any(env_id.startswith(MINATAR_PREFIX) for env_id in gym.registry):
+    if not any(known.startswith(MINATAR_PREFIX) for known in gym.registry):
         register_envs()

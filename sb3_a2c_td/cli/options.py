@@ -1,0 +1,184 @@
+"""Types of the command line's options."""
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, Token, validators
+from cyclopts.types import ExistingFile
+from docstring_parser import parse
+
+N_EVAL_EPISODES = 20
+
+SOURCE = Path(__file__).parents[1] / "algorithms" / "tda2c.py"
+"""the file of TDA2C, whose constructor's arguments are options"""
+NOT_OPTIONS = ("self", "policy", "env", "_init_setup_model")
+"""arguments of the constructor that are no options, or have other names"""
+OTHER_NAMES = {
+    "learning_rate": ("--actor-lr", "--lr"),
+    "critic_learning_rate": ("--critic-lr",),
+    "n_steps": ("--update-interval",),
+}
+"""names that the reference program gives to options, and a common one"""
+
+
+def _integer(_: Any, tokens: Sequence[Token]) -> int:
+    """Convert ``100000`` and ``1e5``."""
+    number = float(tokens[0].value)
+    if not number.is_integer():
+        raise ValueError(f"{tokens[0].value} is not an integer")
+    return int(number)
+
+
+def _mapping(_: Any, tokens: Sequence[Token]) -> dict[str, Any]:
+    """Convert ``{net_arch: [64, 64]}``, in YAML or JSON."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(tokens[0].value)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(f"{tokens[0].value} is not a mapping: write '{{name: value}}', in YAML or JSON")
+    return value
+
+
+Integer = Annotated[int, Parameter(converter=_integer, metavar="N")]
+Mapping = Annotated[dict[str, Any], Parameter(converter=_mapping, accepts_keys=False, n_tokens=1, metavar="MAPPING")]
+Number = Annotated[float, Parameter(metavar="NUMBER")]
+
+
+def _zip(_: Any, tokens: Sequence[Token]) -> Path:
+    """Convert the name of a file, with or without ``.zip``, as SB3's ``load`` takes it."""
+    path = Path(tokens[0].value)
+    if path.suffix != ".zip" and not path.is_file():
+        path = Path(f"{path}.zip")
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+Algorithm = Literal["tda2c", "maskable", "recurrent"]
+Steps = Annotated[Integer, Parameter(validator=validators.Number(gte=1), metavar="STEPS")]
+Count = Annotated[Integer, Parameter(validator=validators.Number(gte=1))]
+Episodes = Annotated[Integer, Parameter(validator=validators.Number(gte=0))]
+EnvKwargs = Mapping | None
+Seed = Annotated[
+    Integer | None, Parameter(validator=validators.Number(gte=0, lt=2**32), help="seed of all random generators")
+]
+FirstSeed = Annotated[Integer, Parameter(validator=validators.Number(gte=0, lt=2**32))]
+Zip = Annotated[Path, Parameter(converter=_zip, help="the saved model, with or without .zip")]
+Device = Annotated[str, Parameter(help="cpu, cuda or auto")]
+Normalize = Annotated[ExistingFile | None, Parameter(help="statistics that VecNormalize.save() wrote")]
+NoNormalize = Annotated[bool, Parameter(help="do not normalize observations")]
+Flag = Annotated[bool, Parameter(negative_bool="no-")]
+"""an option that a file may set, and the command line take back"""
+Tuned = Annotated[bool, Parameter(help="the model was trained with --tuned: the environment has the wrapper of that")]
+Trusted = Annotated[bool, Parameter(help="also load what could run code; use it only for files that you made")]
+TYPES: dict[str, Any] = {
+    "bool": bool,
+    "bool | None": bool,
+    "dict[str, Any] | None": Mapping,
+    "float": Number,
+    "float | None": Number,
+    "float | str | Schedule": Annotated[float | str, Parameter(metavar="RATE")],
+    "int": Integer,
+    "int | None": Integer,
+    "str": str,
+    "str | None": str,
+    "th.device | str": str,
+}
+"""types of the options, by the annotation of the argument"""
+CHOICES: dict[str, Any] = {"engine": Literal["auto", "autograd", "numpy", "numba", "cuda"]}
+"""arguments of type ``str`` that have few values"""
+SHOWN = {
+    r"\gamma": "γ",
+    r"\lambda": "λ",
+    r"\pi": "π",
+    r"\tilde r": "r",
+    r"\log": "log",
+    r"\theta": "θ",
+    "``None``:": "without it,",
+    "None:": "without it,",
+}
+"""symbols and Python's values in docstrings, as the help shows them"""
+
+
+def constructor_options() -> type[Any]:
+    """Make a dataclass with a field for each argument of TDA2C's constructor, ``None`` if it is not given.
+
+    Types, defaults and descriptions are read from the constructor's source.
+    """
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+    algorithm = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TDA2C")
+    constructor = next(node for node in algorithm.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    described = {
+        each.arg_name: _plain(each.description or "") for each in parse(ast.get_docstring(algorithm) or "").params
+    }
+    arguments = constructor.args
+    defaults = [*arguments.defaults, *arguments.kw_defaults]
+    fields = [
+        (argument.arg, _option(argument, ast.literal_eval(default), described[argument.arg]), field(default=None))
+        # arguments without a default come first
+        for argument, default in zip([*arguments.args, *arguments.kwonlyargs][-len(defaults) :], defaults, strict=True)
+        if argument.arg not in NOT_OPTIONS and default is not None
+    ]
+    made = make_dataclass("ConstructorOptions", fields, frozen=True)
+    made.__module__ = __name__
+    return made
+
+
+def _option(argument: ast.arg, default: Any, description: str) -> Any:
+    assert argument.annotation is not None
+    parameter = Parameter(
+        help=description,
+        alias=OTHER_NAMES.get(argument.arg, ()),
+        negative_bool="no-",
+        show_default=lambda _: default,
+    )
+    kind = CHOICES.get(argument.arg, TYPES[ast.unparse(argument.annotation)])
+    return Annotated[kind | None, parameter]
+
+
+def _plain(text: str) -> str:
+    """Remove the markup of a docstring."""
+    without_roles = re.sub(r":[a-z:]+:`~?(?:sb3_a2c_td\.)?([^`]+)`", r"\1", text)
+    for code, shown in SHOWN.items():
+        without_roles = without_roles.replace(code, shown)
+    return " ".join(without_roles.replace("``", "").split())
+
+
+Constructor = constructor_options()
+"""the options of TDA2C's constructor"""
+
+
+def given(constructor: Any) -> dict[str, Any]:
+    """Return the arguments of the constructor that were given, by name.
+
+    :param constructor: a :data:`Constructor`, or ``None``
+    """
+    return {name: value for name, value in vars(constructor or Constructor()).items() if value is not None}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read options from a file.
+
+    :param path: a file in TOML, or else in YAML
+    :return: options by name; mappings as JSON, since an option takes them as text
+    :raises ValueError: if it cannot be read, or holds no mapping
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {path} holds no options: write one 'name: value' in a line")
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in content.items()}

@@ -1,0 +1,400 @@
+"""What ``train`` runs: make the environments and the model, train, save, evaluate."""
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from tempfile import gettempdir
+from typing import Any
+
+import torch as th
+import yaml
+from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, train_resumably
+from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
+from sb3_a2c_td.cli import outputs, usage_errors
+from sb3_a2c_td.cli.models import available_device, evaluate, make_env
+from sb3_a2c_td.engines.compilation import announced_compilation
+from sb3_a2c_td.faults import interrupts
+from sb3_a2c_td.hyperparams.tda2c import policy_for
+from sb3_a2c_td.saving import atomic
+from sb3_a2c_td.version import __version__
+
+ALGORITHMS: dict[str, type[TDA2C]] = {"tda2c": TDA2C, "maskable": MaskableTDA2C, "recurrent": RecurrentTDA2C}
+SAVE_FREQ = 10_000
+"""steps between two saves under torchrun and with --resume, unless --save-freq says another number"""
+WANDB_PROJECT = "sb3-a2c-td"
+EVALUATIONS = ".evaluations"
+"""the end of the name of the folder next to the zip"""
+OPTIONS = ".options.yaml"
+"""the end of the name of the file next to the zip"""
+LOGS = "runs"
+"""the folder of the logs that Weights & Biases copies"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that the command line asks for.
+
+    :param env_id: the environment's id
+    :param env_kwargs: its arguments
+    :param timesteps: environment steps
+    :param algorithm: one of :data:`ALGORITHMS`
+    :param policy: the policy; ``None``: one that fits the observations
+    :param is_tuned: whether to use recommended settings
+    :param arguments: arguments of the algorithm's constructor that take precedence over these
+    :param n_envs: number of parallel environments; ``None``: that of the recommended settings, or 1
+    :param n_seeds: number of trainings with consecutive seeds
+    :param save: the zip; ``None``: a new file in this folder
+    :param save_freq: steps between two saves during training; ``None``: none
+    :param resumes: whether to continue the training in ``save``
+    :param eval_freq: steps between two evaluations during training; ``None``: none
+    :param n_eval_episodes: episodes of an evaluation; 0: no evaluation
+    :param is_tracked: whether to log to Weights & Biases
+    :param is_quiet: whether to print results only
+    :param options: all options of the command line, for the file next to the zip
+    """
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    timesteps: int
+    algorithm: str
+    policy: str | None
+    is_tuned: bool
+    arguments: dict[str, Any]
+    n_envs: int | None
+    n_seeds: int
+    save: Path | None
+    save_freq: int | None
+    resumes: bool
+    eval_freq: int | None
+    n_eval_episodes: int
+    is_tracked: bool
+    is_quiet: bool
+    options: dict[str, Any]
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the model and of its environments."""
+        return self.arguments.get("seed")
+
+    @property
+    def name(self) -> str:
+        """The name of the zip if the command line gives none."""
+        of_seed = "" if self.n_seeds == 1 else f"_seed{self.seed}"
+        return f"tda2c_{outputs.name_in_files(self.env_id)}{of_seed}"
+
+    def with_seed(self, seed: int) -> "Training":
+        """Return one of several trainings.
+
+        :param seed: its seed
+        """
+        return replace(
+            self,
+            arguments=self.arguments | {"seed": seed},
+            save=self.save and self.save.with_name(f"{self.save.name.removesuffix('.zip')}_seed{seed}"),
+            options=self.options | {"n_seeds": 1, "seed": seed},
+        )
+
+    def check(self) -> None:
+        """Check that the options fit together.
+
+        :raises ValueError: if they do not, naming them
+        """
+        if self.resumes and self.save is None:
+            raise ValueError("--resume needs --save, the name of the training to continue")
+        if self.eval_freq is not None and self.n_eval_episodes == 0:
+            raise ValueError("--eval-freq needs at least one of --eval-episodes")
+        if self.is_tuned and self.algorithm == "recurrent":
+            raise ValueError("--tuned: no settings were tuned for --algo recurrent; leave one out")
+        if is_under_torchrun() and (self.is_tuned or self.resumes or self.algorithm != "tda2c"):
+            raise ValueError(
+                "under torchrun, leave out --algo, --tuned and --resume; restarted processes continue anyway"
+            )
+
+    def make_envs(self, n_envs: int | None = None) -> VecEnv:
+        """Make environments.
+
+        :param n_envs: how many; ``None``: as many as to train in
+        """
+        return make_env(self.env_id, self.env_kwargs, n_envs or self.n_envs, self.seed, is_tuned=self.is_tuned)
+
+    def make_model(self, make: Callable[..., TDA2C], env: VecEnv) -> TDA2C:
+        """Make the model.
+
+        :param make: the algorithm
+        :param env: the environments
+        """
+        arguments = (recommended(env) if self.is_tuned else {}) | self.arguments
+        policy = self.policy or arguments.pop("policy", policy_for(env.observation_space))
+        if self.algorithm == "recurrent" and "Lstm" not in policy:
+            policy = policy.replace("Policy", "LstmPolicy")
+        if self.is_tracked:
+            arguments.setdefault("tensorboard_log", LOGS)
+        arguments["policy_kwargs"] = with_classes(arguments.get("policy_kwargs") or {})
+        return make(policy, env, **arguments)
+
+
+def run(training: Training) -> None:
+    """Train, evaluate and save one model, or one for each seed.
+
+    :param training: what to train
+    """
+    if training.n_seeds == 1:
+        _run_one(training)
+        return
+    first = training.seed or 0
+    for seed in range(first, first + training.n_seeds):
+        print(f"Seed {seed}")
+        _run_one(training.with_seed(seed))
+
+
+def with_classes(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Replace the names of classes by the classes: those of ``torch.nn`` and ``torch.optim``, or ``module.Class``.
+
+    :param policy_kwargs: arguments of a policy
+    """
+    return {
+        name: _class(value) if isinstance(value, str) and name.endswith(("_fn", "_class")) else value
+        for name, value in policy_kwargs.items()
+    }
+
+
+def is_under_torchrun() -> bool:
+    """Check whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _class(name: str) -> Any:
+    if "." in name:
+        try:
+            return resolve_name(name)
+        except (AttributeError, ImportError, ValueError) as error:
+            raise ValueError(f"--policy-kwargs: {name} cannot be imported: {error}") from error
+    for module in (th.nn, th.optim):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise ValueError(f"--policy-kwargs: {name} is no class of torch.nn or torch.optim; write module.{name}")
+
+
+def _run_one(training: Training) -> None:
+    with ExitStack() as contexts:
+        with usage_errors.reported():
+            training.check()
+            training = _with_seed_and_device(training)
+            wanted = None if training.save is None else _writable_zip(training.save)
+            if training.is_tracked:
+                contexts.enter_context(_tracked(training))
+            make: Callable[..., TDA2C] = ALGORITHMS[training.algorithm]
+            rank: int | None = None
+            if is_under_torchrun():
+                from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
+
+                device = training.arguments.get("device", "auto")
+                rank = contexts.enter_context(ranks.process_group(device, wanted))
+                make = partial(ranks.make_or_continue, wanted)
+            contexts.enter_context(interrupts.handled())
+            path: Path | None = None
+            if rank is None or rank == 0:
+                # train_resumably() reserves it itself
+                reservation = nullcontext(wanted) if training.resumes else _reserved_zip(wanted, training.name)
+                path = contexts.enter_context(reservation)
+            model = training.make_model(make, training.make_envs())
+            callbacks = _callbacks(training, model, path, rank)
+            eval_env = training.make_envs(1)
+        saved_to: Path | None
+        if training.resumes:
+            assert path is not None
+            model, saved_to = _resume(training, model, path, callbacks), path
+            _write_options(training, path)
+        else:
+            saved_to = _train_and_save(training, model, path, rank, callbacks)
+        if rank is not None:
+            ranks.leave_together()
+        if saved_to is not None:
+            _evaluate(model, eval_env, training.n_eval_episodes, saved_to)
+        if saved_to != path:
+            raise SystemExit(1)
+
+
+def _with_seed_and_device(training: Training) -> Training:
+    """Draw a seed if none is given, so that the file of options trains the same model, and choose the device."""
+    arguments, options = training.arguments, training.options
+    if training.seed is None and not training.resumes and not is_under_torchrun():
+        drawn = {"seed": secrets.randbelow(2**31)}
+        arguments, options = arguments | drawn, options | drawn
+    device = available_device(arguments.get("device", "auto"))
+    return replace(training, arguments=arguments | {"device": device}, options=options)
+
+
+@contextmanager
+def _tracked(training: Training) -> Iterator[None]:
+    """Log to Weights & Biases what is logged to TensorBoard."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise ValueError("--track needs two packages: pip install wandb tensorboard") from error
+    try:
+        run = wandb.init(project=WANDB_PROJECT, config=training.options, sync_tensorboard=True)
+    except wandb.Error as error:
+        raise ValueError(f"--track: {error}") from error
+    with run:
+        yield
+
+
+def _write_options(training: Training, path: Path) -> None:
+    """Write the options next to the zip, so that --config can train again; if that fails, say so."""
+    file = path.with_suffix(OPTIONS)
+    comment = f"# options of sb3-a2c-td {__version__}: sb3-a2c-td train --config {file.name}\n"
+    try:
+        atomic.write((comment + yaml.safe_dump(training.options, sort_keys=False)).encode(), file)
+    except OSError as error:
+        _report(f"The options are not saved: {error}")
+
+
+def _reserved_zip(wanted: Path | None, name: str) -> AbstractContextManager[Path]:
+    if wanted is not None:
+        return outputs.replaced_file(wanted, "--save")
+    return outputs.new_file(name, ".zip")
+
+
+def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | None) -> list[BaseCallback]:
+    """Return the callbacks of a training; ranks other than 0 have none."""
+    if path is None:
+        return []
+    callbacks: list[BaseCallback] = []
+    if not training.is_quiet:
+        callbacks.append(PrintEpisodes())
+    save_freq = training.save_freq or (None if rank is None else SAVE_FREQ)
+    if training.resumes:
+        # train_resumably() saves the model itself
+        callbacks.append(SaveEvery(training.save_freq or SAVE_FREQ, partial(_write_options, training, path)))
+    elif save_freq is not None:
+        callbacks.append(SaveEvery(save_freq, partial(_save_model_and_options, training, model, path)))
+    if training.eval_freq is not None:
+        folder = str(path.with_suffix(EVALUATIONS))
+        evaluate_often = MaskableEvalCallback if training.algorithm == "maskable" else EvalCallback
+        callbacks.append(
+            evaluate_often(
+                training.make_envs(1),
+                n_eval_episodes=training.n_eval_episodes,
+                # it counts its calls
+                eval_freq=max(1, training.eval_freq // model.n_envs),
+                log_path=folder,
+                best_model_save_path=folder,
+                verbose=not training.is_quiet,
+            )
+        )
+    return callbacks
+
+
+def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> TDA2C:
+    """Train in a way that the same command line continues after a kill."""
+    try:
+        return train_resumably(
+            lambda: model,
+            training.timesteps,
+            path,
+            training.save_freq or SAVE_FREQ,
+            callbacks,
+            progress_bar=_shows_bar(training),
+        )
+    except SystemExit:
+        # after a stop signal
+        _report(f"\nStopped. Saved to {path}. The same command line continues.")
+        raise
+
+
+def _shows_bar(training: Training) -> bool:
+    return sys.stdout.isatty() and not training.is_quiet
+
+
+def _train_and_save(
+    training: Training, model: TDA2C, path: Path | None, rank: int | None, callbacks: list[BaseCallback]
+) -> Path | None:
+    """Train a model and save it, even if a stop signal or an error ends training.
+
+    :param training: what to train
+    :param model: the model
+    :param path: the zip; ``None`` on ranks other than 0, which save and print nothing
+    :param rank: the rank under torchrun
+    :param callbacks: the callbacks
+    :return: the zip that was written
+    """
+    steps_left = max(0, training.timesteps - model.num_timesteps)
+    is_new = steps_left == training.timesteps
+    announced = announced_compilation() if path is not None and not training.is_quiet else nullcontext()
+    with interrupts.handled_once(), announced:
+        try:
+            model.learn(steps_left, callbacks, reset_num_timesteps=is_new, progress_bar=_shows_bar(training))
+            return None if path is None else _save(training, model, path)
+        except BaseException:
+            interrupts.ignore()
+            # the model is as it was after its last update
+            if path is not None and (rank is None or model.num_timesteps > 0):
+                saved_to = _save(training, model, path)
+                _report(f"\nStopped after {model.num_timesteps:,} steps. Saved to {saved_to}")
+            raise
+
+
+def _save(training: Training, model: TDA2C, path: Path) -> Path:
+    """Save a model, in another place if it cannot be saved in the given one, with the options.
+
+    :param training: what was trained
+    :param model: the model
+    :param path: the zip
+    :return: the zip that was written
+    :raises OSError: if the model cannot be saved anywhere
+    """
+    try:
+        model.save(path)
+    except OSError as error:
+        for find_folder in (Path.cwd, Path.home, gettempdir):
+            # a user may have no home
+            with (
+                suppress(OSError, RuntimeError),
+                outputs.new_file(path.stem, path.suffix, Path(find_folder())) as other_path,
+            ):
+                model.save(other_path)
+                _write_options(training, other_path)
+                _report(f"\n{error}. Saving in another place instead.")
+                return other_path
+        raise
+    _write_options(training, path)
+    return path
+
+
+def _save_model_and_options(training: Training, model: TDA2C, path: Path) -> None:
+    model.save(path)
+    _write_options(training, path)
+
+
+def _report(message: str) -> None:
+    # the terminal may be closed
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+
+
+def _evaluate(model: TDA2C, env: VecEnv, n_episodes: int, path: Path) -> None:
+    try:
+        if n_episodes > 0:
+            mean, std = evaluate(model, env, n_episodes)
+            noun = "episode" if n_episodes == 1 else "episodes"
+            print(f"Mean return of {n_episodes} evaluation {noun}: {mean:.2f} +/- {std:.2f}")
+    finally:
+        print(f"Saved to {path}")
+
+
+def _writable_zip(save: Path) -> Path:
+    outputs.writable_folder(save.parent, "--save")
+    if save.is_dir():
+        raise ValueError(f"--save {save} is a folder; name a file in it")
+    return save if save.suffix == ".zip" else save.with_name(f"{save.name}.zip")

@@ -1,0 +1,61 @@
+"""``watch``: show a saved model in its environment, or record it."""
+
+from pathlib import Path
+
+from sb3_a2c_td.cli.options import Count, Device, EnvKwargs, NoNormalize, Normalize, Seed, Trusted, Tuned, Zip
+
+
+def watch(
+    path: Zip,
+    *,
+    record: Path | None = None,
+    env: str | None = None,
+    env_kwargs: EnvKwargs = None,
+    tuned: Tuned = False,
+    episodes: Count = 1,
+    stochastic: bool = False,
+    normalize: Normalize = None,
+    no_normalize: NoNormalize = False,
+    seed: Seed = None,
+    device: Device = "auto",
+    trusted: Trusted = False,
+) -> None:
+    """Show a saved model in a window, or record it as a GIF or a video.
+
+    Examples:
+
+    ```
+    sb3-a2c-td watch tda2c_CartPole-v1
+    sb3-a2c-td watch tda2c_LunarLander-v3 --record lander.gif
+    ```
+
+    :param record: a file to write in place of a window: .gif, or .mp4 (with moviepy)
+    :param env: the environment's id; if none is named, the one that the zip records
+    :param env_kwargs: the environment's arguments, in YAML or JSON
+    :param episodes: episodes to show
+    :param stochastic: sample actions instead of taking the most likely ones
+    """
+    from stable_baselines3.common.utils import set_random_seed
+
+    from sb3_a2c_td.cli import models, outputs, usage_errors, watching
+
+    with usage_errors.reported():
+        if record is not None:
+            if record.suffix.lower() not in watching.SUFFIXES:
+                raise ValueError(f"--record {record}: end the name with {' or '.join(watching.SUFFIXES)}")
+            outputs.writable_folder(record.parent, "--record")
+        render_mode = "human" if record is None else watching.picture_mode()
+        vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, tuned, render_mode)
+        model = models.load(path, vec_env, models.available_device(device), trusted)
+        normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
+        if normalization is not None:
+            vec_env = normalization.around(vec_env)
+    vec_env.seed(seed)
+    if seed is not None:
+        set_random_seed(seed)
+    pictures = [each for each in watching.frames(model, vec_env, episodes, not stochastic) if each is not None]
+    if record is not None:
+        with usage_errors.reported():
+            watching.write(pictures, record, watching.fps_of(vec_env))
+        print(f"Saved to {record}")
+    vec_env.close()

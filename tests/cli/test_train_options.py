@@ -1,0 +1,237 @@
+"""Options of ``train`` that the reference program does not have."""
+
+import dataclasses
+import inspect
+import json
+import re
+import subprocess
+from pathlib import Path
+from subprocess import PIPE
+from typing import get_args
+
+import gymnasium as gym
+import pytest
+import yaml
+from gymnasium.envs.registration import EnvSpec
+from sb3_contrib.common.envs import InvalidActionEnvDiscrete
+from torch import nn
+
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, recommended_env
+from sb3_a2c_td.cli.options import CHOICES, NOT_OPTIONS, Constructor
+from sb3_a2c_td.engines import ENGINES
+from tests.algorithms.comparing import assert_same_parameters
+from tests.cli.processes import COMMAND, ENVIRONMENT
+from tests.cli.running import run
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def succeed(command_line: str) -> str:
+    done = run(f"train --timesteps 200 --eval-episodes 0 --quiet --device cpu {command_line}")
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def load(path: str) -> TDA2C:
+    return TDA2C.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("algorithm", [TDA2C, MaskableTDA2C, RecurrentTDA2C])
+def test_every_argument_of_the_constructor_is_an_option(algorithm: type[TDA2C]) -> None:
+    arguments = inspect.signature(algorithm).parameters
+    assert [field.name for field in dataclasses.fields(Constructor)] == [
+        name for name in arguments if name not in NOT_OPTIONS
+    ]
+
+
+def test_help_has_the_defaults_and_descriptions_of_the_constructor() -> None:
+    shown = " ".join(run("train --help").stdout.replace("│", " ").split())
+    assert "--reward-scale FLOAT the factor of the rewards in the targets; the returns in the logs are not" in shown
+    for name, argument in inspect.signature(TDA2C).parameters.items():
+        if isinstance(argument.default, float):
+            option = shown[shown.rindex(f" --{name.replace('_', '-')} ") :]
+            assert option[option.index("[default: ") :].startswith(f"[default: {argument.default}]"), name
+
+
+def test_the_options_reach_the_constructor() -> None:
+    options = "--reward-scale 1 --no-update-on-episode-end --max-grad-norm 0.5 --learning-rate lin_1e-3 --n-steps 1e1"
+    succeed(f"{options} --policy-kwargs '{{net_arch: [8], activation_fn: Tanh}}' --save model")
+    model = load("model")
+    assert (model.reward_scale, model.update_on_episode_end, model.max_grad_norm) == (1.0, False, 0.5)
+    assert (model.lr_schedule(1.0), model.lr_schedule(0.5), model.n_steps) == (1e-3, 5e-4, 10)
+    assert model.policy_kwargs == {"net_arch": [8], "activation_fn": nn.Tanh}
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "toml"])
+def test_a_file_of_options_trains_the_same_model(suffix: str) -> None:
+    succeed("Pendulum-v1 --env-kwargs '{g: 5.0}' --seed 3 --gamma 0.9 --policy-kwargs '{net_arch: [8]}' --save first")
+    if suffix == "toml":
+        options = yaml.safe_load(Path("first.options.yaml").read_text())
+        assert options.pop("env_kwargs") == {"g": 5.0}
+        assert options.pop("policy_kwargs") == {"net_arch": [8]}
+        # numbers, text and booleans are written in TOML as in JSON
+        lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+        Path("first.toml").write_text(
+            "\n".join([*lines, "[env_kwargs]", "g = 5.0", "[policy_kwargs]", "net_arch = [8]"])
+        )
+    file = "first.options.yaml" if suffix == "yaml" else "first.toml"
+    done = run(f"train --config {file} --save second")
+    assert done.exit_code == 0, done.output
+    assert_same_parameters(load("first"), load("second"))
+    assert load("second").trained_on == {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
+    # the command line wins
+    assert run(f"train --config {file} --gamma 0.8 --save third").exit_code == 0
+    assert load("third").gamma == 0.8
+
+
+def test_an_unknown_option_in_a_file_is_an_error() -> None:
+    Path("options.yaml").write_text("gama: 0.9\n")
+    done = run("train --config options.yaml")
+    assert done.exit_code == 2
+    assert 'Unknown option: "[gama]" from' in done.stderr
+
+
+@pytest.mark.parametrize("env_id", ["Acrobot-v1", "MountainCarContinuous-v0"])
+def test_tuned_takes_the_recommended_settings(env_id: str) -> None:
+    succeed(f"{env_id} --tuned --save model --gamma 0.5")
+    model = load("model")
+    settings = recommended(env_id)
+    assert (model.gamma, model.n_steps, model.n_envs) == (0.5, settings["n_steps"], 1)
+    assert model.normalize_observations == settings.get("normalize_observations", False)
+
+
+def test_several_seeds_have_a_file_each() -> None:
+    succeed("--n-seeds 2 --seed 5 --save model")
+    succeed("--n-seeds 2")
+    for name, seed in (("model_seed5", 5), ("model_seed6", 6), ("tda2c_CartPole-v1_seed1", 1)):
+        assert load(name).seed == seed
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode")
+@pytest.mark.parametrize(
+    ("options", "algorithm"),
+    [
+        ("CartPole-v1", TDA2C),
+        ("CartPole-v1 --algo recurrent", RecurrentTDA2C),
+        ("InvalidActions-v0 --algo maskable", MaskableTDA2C),
+    ],
+)
+def test_models_are_evaluated_in_their_environment_by_their_algorithm(
+    options: str, algorithm: type[TDA2C], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gym.registry, "InvalidActions-v0", EnvSpec("InvalidActions-v0", InvalidActionEnvDiscrete))
+    succeed(f"{options} --save model")
+    assert type(algorithm.load("model", device="cpu")) is algorithm
+    done = run("evaluate model --episodes 1 --device cpu --trusted")
+    assert done.exit_code == 0, done.output
+
+
+def test_resume_continues_a_training() -> None:
+    succeed("--seed 0 --save half --resume")
+    options = "--timesteps 400 --eval-episodes 0 --quiet --device cpu --seed 0"
+    for save in ("half --resume", "whole"):
+        assert run(f"train {options} --save {save}").exit_code == 0
+    assert load("half").num_timesteps == 400
+    assert_same_parameters(load("half"), load("whole"))
+
+
+def test_evaluations_during_training_keep_the_best_model() -> None:
+    done = run("train --timesteps 300 --eval-freq 100 --eval-episodes 1 --quiet --save model --device cpu")
+    assert done.exit_code == 0, done.output
+    assert load("model.evaluations/best_model").num_timesteps in (100, 200, 300)
+    assert Path("model.evaluations/evaluations.npz").exists()
+
+
+def test_a_broken_pipe_ends_the_training_with_a_line() -> None:
+    command = [*COMMAND, "train", "--timesteps", "100000000", "--device", "cpu", "--save", "half"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
+        assert next(process.stdout).startswith("EP0 ")
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == 141
+    assert err.endswith("The program that reads this output has ended, so this one ends, too.\n")
+    assert "Saved to half.zip" in err
+    assert "Traceback" not in err
+
+
+def test_environments_of_the_current_folder_are_found() -> None:
+    Path("my_envs.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv as Corridor\n"
+        'gymnasium.register("Corridor-v0", "my_envs:Corridor", max_episode_steps=20)\n'
+    )
+    command = [*COMMAND, "train", "my_envs:Corridor-v0", "--timesteps", "50", "--eval-episodes", "0", "--quiet"]
+    subprocess.run(command, check=True, env=ENVIRONMENT)
+    for arguments in ("--trusted", "--env my_envs:Corridor-v0"):
+        evaluation = [*COMMAND, "evaluate", "tda2c_my_envs-Corridor-v0", "--episodes", "1", *arguments.split()]
+        subprocess.run(evaluation, check=True, env=ENVIRONMENT)
+
+
+def test_an_unknown_environment_has_a_hint() -> None:
+    done = run("train Corridor-v0")
+    assert done.exit_code == 2
+    assert "Modules in the current folder are found, too: my_envs:Corridor-v0" in done.stderr
+
+
+@pytest.mark.parametrize("env_id", ["FrozenLake-v1", "MinAtar/Breakout-v1"])
+def test_tuned_settings_have_the_wrapper_that_they_were_tuned_with(env_id: str) -> None:
+    if env_id.startswith("MinAtar"):
+        pytest.importorskip("minatar")
+    done = run(f"train {env_id} --tuned --timesteps 20 --eval-freq 10 --eval-episodes 1 --quiet --save model")
+    assert done.exit_code == 0, done.output
+    assert load("model").observation_space.shape == recommended_env(env_id).observation_space.shape
+    done = run(f"evaluate model --env {env_id} --tuned --episodes 1")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--resume", "--resume needs --save"),
+        ("--eval-freq 10 --eval-episodes 0", "--eval-freq needs at least one of --eval-episodes"),
+        ("--tuned --algo recurrent", "no settings were tuned for --algo recurrent"),
+        ("--timesteps inf", "inf is not an integer"),
+        ("--timesteps 1.5", "1.5 is not an integer"),
+        ("--policy-kwargs '{a'", "{a is not a mapping"),
+        ("--policy-kwargs '{activation_fn: torch.nn.Tahn}'", "torch.nn.Tahn cannot be imported"),
+        ("--policy-kwargs '{activation_fn: Tahn}'", "Tahn is no class"),
+        ("--config nothing.yaml", "--config nothing.yaml cannot be read"),
+        ("--engine warp", "--engine"),
+    ],
+)
+def test_options_that_cannot_be_used_end_with_a_message(options: str, message: str) -> None:
+    done = run(f"train {options}")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("options", ["--algo maskable", "--tuned", "--resume --save model"])
+def test_torchrun_has_one_algorithm(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    done = run(f"train {options}")
+    assert done.exit_code == 2
+    assert "under torchrun, leave out --algo, --tuned and --resume" in done.stderr
+
+
+def test_a_drawn_seed_is_in_the_file_of_options() -> None:
+    succeed("--save first")
+    assert run("train --config first.options.yaml --save second").exit_code == 0
+    assert_same_parameters(load("first"), load("second"))
+
+
+def test_files_of_others_are_not_replaced() -> None:
+    Path("model.yaml").write_text("gamma: 0.9  # chosen by hand\n")
+    succeed("--config model.yaml --save model")
+    assert Path("model.yaml").read_text() == "gamma: 0.9  # chosen by hand\n"
+
+
+def test_help_shows_no_markup() -> None:
+    assert not re.search(r"\\|:math:|``", run("train --help").stdout)
+
+
+def test_engines_are_those_of_the_package() -> None:
+    assert get_args(CHOICES["engine"]) == ENGINES

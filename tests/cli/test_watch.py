@@ -1,0 +1,53 @@
+"""``watch``, recording; a window needs a screen."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sb3_a2c_td import TDA2C
+from tests.cli.running import run
+
+
+@pytest.fixture(autouse=True)
+def _a_model_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save("model")
+
+
+def test_each_step_is_a_picture() -> None:
+    done = run("watch model --record episodes.GIF --episodes 2 --seed 1")
+    assert done.exit_code == 0, done.output
+    first, second, saved = done.stdout.splitlines()
+    n_steps = sum(int(line.split()[-2]) for line in (first, second))
+    with Image.open("episodes.GIF") as picture:
+        # pictures that are equal are stored once
+        assert n_steps / 2 < picture.n_frames <= n_steps
+        assert picture.size == (600, 400)
+    assert saved == "Saved to episodes.GIF"
+
+
+@pytest.mark.filterwarnings("ignore:.*render_fps", "ignore:.*RGB-array rendering")
+def test_tiny_pictures_of_floats_are_enlarged() -> None:
+    pytest.importorskip("minatar")
+    arguments = "--env MinAtar/Breakout-v1 --tuned"
+    assert run(f"train {arguments} --timesteps 10 --eval-episodes 0 --quiet --save breakout").exit_code == 0
+    done = run(f"watch breakout {arguments} --record breakout.gif")
+    assert done.exit_code == 0, done.output
+    with Image.open("breakout.gif") as picture:
+        assert picture.size == (160, 160)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("model --record picture.png", "--record picture.png: end the name with .gif or .mp4"),
+        ("model --record model.zip/picture.gif", "--record model.zip: this folder cannot be written to"),
+        ("model --env sb3_a2c_td/TMaze-v0 --record maze.gif", "Observation spaces do not match"),
+    ],
+)
+def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
+    done = run(f"watch {arguments}")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert [path.name for path in Path().iterdir()] == ["model.zip"]
