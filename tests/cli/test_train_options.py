@@ -49,7 +49,7 @@ def test_every_argument_of_the_constructor_is_an_option(algorithm: type[TDA2C]) 
 
 def test_help_has_the_defaults_and_descriptions_of_the_constructor() -> None:
     shown = " ".join(run("train --help").stdout.replace("│", " ").split())
-    assert "--reward-scale FLOAT the factor of the rewards in the targets; the returns in the logs are not" in shown
+    assert "--reward-scale NUMBER the factor of the rewards in the targets; the returns in the logs are not" in shown
     for name, argument in inspect.signature(TDA2C).parameters.items():
         if isinstance(argument.default, float):
             option = shown[shown.rindex(f" --{name.replace('_', '-')} ") :]
