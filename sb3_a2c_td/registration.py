@@ -3,6 +3,8 @@
 This module imports Gymnasium only, since importing the package runs it.
 """
 
+from typing import Any
+
 import gymnasium as gym
 
 TABULAR = {
@@ -34,28 +36,25 @@ MINATAR_PREFIX = "MinAtar/"
 
 def register() -> None:
     """Register this package's ids, except those that Gymnasium already knows."""
-    for env_id, (problem, max_episode_steps) in TABULAR.items():
+    for env_id, (problem, steps) in TABULAR.items():
+        _register(env_id, "envs.tabular", steps, kwargs={"problem": problem})
+    for env_id, (steps, threshold) in COMPILED.items():
+        _register(env_id, "compiled.making", steps, kwargs={"env_id": env_id}, reward_threshold=threshold)
+    for env_id, (name, steps) in PARTIALLY_OBSERVED.items():
         if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point="sb3_a2c_td.envs.tabular:make_env",
-                vector_entry_point="sb3_a2c_td.envs.tabular:make_vector_env",
-                max_episode_steps=max_episode_steps,
-                kwargs={"problem": problem},
-            )
-    for env_id, (name, max_episode_steps) in PARTIALLY_OBSERVED.items():
-        if env_id not in gym.registry:
-            gym.register(env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=max_episode_steps)
-    for env_id, (steps, reward_threshold) in COMPILED.items():
-        if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point="sb3_a2c_td.compiled.making:make_env",
-                vector_entry_point="sb3_a2c_td.compiled.making:make_vector_env",
-                reward_threshold=reward_threshold,
-                max_episode_steps=steps,
-                kwargs={"env_id": env_id},
-            )
+            gym.register(env_id, f"sb3_a2c_td.envs.partially_observed:{name}", max_episode_steps=steps)
+
+
+def _register(env_id: str, module: str, max_episode_steps: int | None, **more: Any) -> None:
+    """Register an id, unless it is known, whose module makes single and vector environments."""
+    if env_id not in gym.registry:
+        gym.register(
+            env_id,
+            entry_point=f"sb3_a2c_td.{module}:make_env",
+            vector_entry_point=f"sb3_a2c_td.{module}:make_vector_env",
+            max_episode_steps=max_episode_steps,
+            **more,
+        )
 
 
 def register_for(env_id: str) -> None:

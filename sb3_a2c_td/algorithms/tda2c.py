@@ -82,7 +82,7 @@ class TDA2C(CollectingAlgorithm):
     :param gamma: discount factor :math:`\gamma`
     :param critic_learning_rate: the critic's learning rate, given like ``learning_rate``
     :param reward_scale: the factor of the rewards in the targets; the returns in the logs are not scaled
-    :param update_on_episode_end: whether the end of an episode ends the rollout. ``None``: yes with one environment,
+    :param update_on_episode_end: whether the end of an episode ends the rollout; ``None``: yes with one environment,
         as in the reference; no with several, where each end would cut the batch of the others. One-step targets never
         cross the end of an episode, so this changes only where batches are cut
     :param bootstrap_on_truncation: whether :math:`y = \tilde r + \gamma V(s')` where a time limit truncated the

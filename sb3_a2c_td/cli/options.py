@@ -78,7 +78,7 @@ Normalize = Annotated[ExistingFile | None, Parameter(help="statistics that VecNo
 NoNormalize = Annotated[bool, Parameter(help="do not normalize observations")]
 Flag = Annotated[bool, Parameter(negative_bool="no-")]
 """an option that a file may set, and the command line take back"""
-Tuned = Annotated[bool, Parameter(help="the model was trained with --tuned: the environment has the wrapper of that")]
+Tuned = Annotated[bool, Parameter(help="wrap the environment as train --tuned does")]
 Trusted = Annotated[bool, Parameter(help="also load what could run code; use it only for files that you made")]
 TYPES: dict[str, Any] = {
     "bool": bool,
@@ -104,9 +104,9 @@ SHOWN = {
     r"\log": "log",
     r"\theta": "θ",
     "``None``:": "without it,",
-    "None:": "without it,",
+    ", or a function of the progress remaining (from 1 to 0)": "",
 }
-"""symbols and Python's values in docstrings, as the help shows them"""
+"""what docstrings say for Python, and what the help says for the command line"""
 
 
 def constructor_options() -> type[Any]:
@@ -117,9 +117,7 @@ def constructor_options() -> type[Any]:
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
     algorithm = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TDA2C")
     constructor = next(node for node in algorithm.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    described = {
-        each.arg_name: _plain(each.description or "") for each in parse(ast.get_docstring(algorithm) or "").params
-    }
+    described = {each.arg_name: each.description or "" for each in parse(ast.get_docstring(algorithm) or "").params}
     arguments = constructor.args
     defaults = [*arguments.defaults, *arguments.kw_defaults]
     fields = [
@@ -136,7 +134,7 @@ def constructor_options() -> type[Any]:
 def _option(argument: ast.arg, default: Any, description: str) -> Any:
     assert argument.annotation is not None
     parameter = Parameter(
-        help=description,
+        help=_plain(description, default),
         alias=OTHER_NAMES.get(argument.arg, ()),
         negative_bool="no-",
         show_default=lambda _: default,
@@ -145,8 +143,10 @@ def _option(argument: ast.arg, default: Any, description: str) -> Any:
     return Annotated[kind | None, parameter]
 
 
-def _plain(text: str) -> str:
-    """Remove the markup of a docstring."""
+def _plain(text: str, default: Any) -> str:
+    """Return an argument's description for the command line, without markup, and without a value that no option has."""
+    if default is not None:
+        text = re.sub(r"; ``None``: [^;.]*", "", text)
     without_roles = re.sub(r":[a-z:]+:`~?(?:sb3_a2c_td\.)?([^`]+)`", r"\1", text)
     for code, shown in SHOWN.items():
         without_roles = without_roles.replace(code, shown)

@@ -201,7 +201,9 @@ def _run_one(training: Training) -> None:
                 device = training.arguments.get("device", "auto")
                 rank = contexts.enter_context(ranks.process_group(device, wanted))
                 make = partial(ranks.make_or_continue, wanted)
-            contexts.enter_context(interrupts.handled())
+            if not training.resumes:
+                # train_resumably() handles signals itself, unless something else does
+                contexts.enter_context(interrupts.handled())
             path: Path | None = None
             if rank is None or rank == 0:
                 # train_resumably() reserves it itself
@@ -307,9 +309,11 @@ def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCa
             callbacks,
             progress_bar=_shows_bar(training),
         )
-    except SystemExit:
+    except (KeyboardInterrupt, SystemExit):
         # after a stop signal
-        _report(f"\nStopped. Saved to {path}. The same command line continues.")
+        if path.exists():
+            _write_options(training, path)
+            _report(f"\nStopped. Saved to {path}. The same command line continues.")
         raise
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 from subprocess import PIPE
@@ -217,6 +218,20 @@ def test_torchrun_has_one_algorithm(options: str, monkeypatch: pytest.MonkeyPatc
     assert "under torchrun, leave out --algo, --tuned and --resume" in done.stderr
 
 
+def test_a_signal_saves_a_training_that_resumes() -> None:
+    command = [*COMMAND, "train", "--timesteps", "100000000", "--resume", "--save", "half", "--seed", "0"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert next(process.stdout).startswith("EP0 ")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped. Saved to half.zip. The same command line continues." in err
+    assert Path("half.options.yaml").exists()
+    # before the first regular save
+    assert 0 < load("half").num_timesteps < 10_000
+
+
 def test_a_drawn_seed_is_in_the_file_of_options() -> None:
     succeed("--save first")
     assert run("train --config first.options.yaml --save second").exit_code == 0
@@ -230,7 +245,7 @@ def test_files_of_others_are_not_replaced() -> None:
 
 
 def test_help_shows_no_markup() -> None:
-    assert not re.search(r"\\|:math:|``", run("train --help").stdout)
+    assert not re.search(r"\\|:math:|``|None|a function", run("train --help").stdout)
 
 
 def test_engines_are_those_of_the_package() -> None:
