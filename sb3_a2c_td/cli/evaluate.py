@@ -49,20 +49,12 @@ def evaluate(
     :param episodes: episodes to run
     :param deterministic: take the most likely actions, or sample them
     """
-    from stable_baselines3.common.utils import set_random_seed
-
     from sb3_a2c_td.cli import models, usage_errors
 
     with usage_errors.reported():
         vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, tuned)
-        model = models.load(path, vec_env, models.available_device(device), trusted)
-        normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
-        if normalization is not None:
-            vec_env = normalization.around(vec_env)
-    # load() has seeded the environment with the seed of the training
-    vec_env.seed(seed)
-    if seed is not None:
-        set_random_seed(seed)
+        model, vec_env = models.load_with_env(path, vec_env, device, normalize, no_normalize, trusted)
+    models.seed_episodes(vec_env, seed)
     mean, std = models.evaluate(model, vec_env, episodes, deterministic)
     actions = "deterministic" if deterministic else "stochastic"
     noun = "episode" if episodes == 1 else "episodes"

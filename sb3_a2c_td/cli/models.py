@@ -10,6 +10,7 @@ from typing import Any
 from sb3_contrib.common.maskable import evaluation as maskable_evaluation
 from stable_baselines3.common import evaluation
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import (
@@ -150,6 +151,35 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
             return algorithm.load(path, env, device, trusted=trusted, verbose=0, tensorboard_log=None)
     except UntrustedCheckpointError as error:
         raise ValueError(f"{error} (on the command line: --trusted)") from error
+
+
+def load_with_env(
+    path: Path, env: VecEnv, device: str, normalize: Path | None, no_normalize: bool, trusted: bool
+) -> tuple[TDA2C, VecEnv]:
+    """Load a model to run episodes, and normalize its environment's observations.
+
+    :param path: the zip
+    :param env: the environment
+    :param device: the value of ``--device``
+    :param normalize: see :func:`detach_normalization`
+    :param no_normalize: see there
+    :param trusted: whether the zip is trusted
+    :return: the model, and the environment, normalized if the model needs that
+    """
+    model = load(path, env, available_device(device), trusted)
+    normalization = detach_normalization(model, path, normalize, no_normalize, trusted)
+    return model, env if normalization is None else normalization.around(env)
+
+
+def seed_episodes(env: VecEnv, seed: int | None) -> None:
+    """Seed the episodes of a loaded model: loading has seeded its environment as for training.
+
+    :param env: the environment
+    :param seed: the seed; ``None``: random episodes
+    """
+    env.seed(seed)
+    if seed is not None:
+        set_random_seed(seed)
 
 
 def _algorithm_of(path: Path, trusted: bool) -> type[TDA2C]:

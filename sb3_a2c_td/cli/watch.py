@@ -35,8 +35,6 @@ def watch(
     :param episodes: episodes to show
     :param stochastic: sample actions instead of taking the most likely ones
     """
-    from stable_baselines3.common.utils import set_random_seed
-
     from sb3_a2c_td.cli import models, outputs, usage_errors, watching
 
     with usage_errors.reported():
@@ -46,13 +44,8 @@ def watch(
             outputs.writable_folder(record.parent, "--record")
         render_mode = "human" if record is None else watching.picture_mode()
         vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, tuned, render_mode)
-        model = models.load(path, vec_env, models.available_device(device), trusted)
-        normalization = models.detach_normalization(model, path, normalize, no_normalize, trusted)
-        if normalization is not None:
-            vec_env = normalization.around(vec_env)
-    vec_env.seed(seed)
-    if seed is not None:
-        set_random_seed(seed)
+        model, vec_env = models.load_with_env(path, vec_env, device, normalize, no_normalize, trusted)
+    models.seed_episodes(vec_env, seed)
     pictures = [each for each in watching.frames(model, vec_env, episodes, not stochastic) if each is not None]
     if record is not None:
         with usage_errors.reported():
