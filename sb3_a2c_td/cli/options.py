@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import KW_ONLY, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,14 +155,69 @@ def _plain(text: str, default: Any) -> str:
 
 Constructor = constructor_options()
 """the options of TDA2C's constructor"""
+NOT_WRITTEN = ("config", "constructor", "resume", "save")
+"""options of ``train`` that are not in the file next to the zip"""
 
 
-def given(constructor: Any) -> dict[str, Any]:
-    """Return the arguments of the constructor that were given, by name.
+@dataclass(frozen=True)
+class Training:
+    """The options of ``train``.
 
-    :param constructor: a :data:`Constructor`, or ``None``
+    :param env: the environment's id; module:id imports a module first
+    :param timesteps: environment steps to train for
+    :param algo: the algorithm; the others are for environments with action masks, and with LSTMs
+    :param policy: the policy; if none is named, one that fits the observations
+    :param tuned: use the settings that a study chose, for the environment or for all, as recommended() does in Python
+    :param n_envs: number of parallel environments; if none is given, 1, or the number that --tuned chooses
+    :param env_kwargs: the environment's arguments, in YAML or JSON, such as '{continuous: true}'
+    :param constructor: arguments of TDA2C's constructor
+    :param n_seeds: number of trainings, one after another, with consecutive seeds
+    :param save: the zip to write; an existing one is replaced. If none is named, a new file in this folder
+    :param save_freq: steps between two saves during training
+    :param resume: continue the training that --save names, if the zip exists
+    :param eval_freq: steps between two evaluations during training, of which the best model is kept
+    :param eval_episodes: episodes of each evaluation; 0: no evaluation
+    :param track: log to Weights & Biases
+    :param config: take options from a file, in YAML or TOML
+    :param quiet: print neither a progress bar nor the episodes
     """
-    return {name: value for name, value in vars(constructor or Constructor()).items() if value is not None}
+
+    env: str = "CartPole-v1"
+    _: KW_ONLY
+    timesteps: Steps = 100_000
+    algo: Algorithm = "tda2c"
+    policy: str | None = None
+    tuned: Flag = False
+    n_envs: Count | None = None
+    env_kwargs: EnvKwargs = None
+    constructor: Annotated[Constructor, Parameter(name="*", group="Settings of TDA2C")] = Constructor()  # type: ignore[valid-type]  # noqa: RUF009
+    n_seeds: Count = 1
+    save: Path | None = None
+    save_freq: Steps | None = None
+    resume: bool = False
+    eval_freq: Steps | None = None
+    eval_episodes: Episodes = N_EVAL_EPISODES
+    track: Flag = False
+    config: ExistingFile | None = None
+    quiet: Flag = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor that were given, by name."""
+        return {name: value for name, value in vars(self.constructor).items() if value is not None}
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The options in the file next to the zip, by name: those of one training."""
+        given = {name: value for name, value in vars(self).items() if name not in NOT_WRITTEN and value is not None}
+        return given | self.arguments | {"n_seeds": 1}
+
+    def with_seed(self, seed: int) -> "Training":
+        """Return this training with a seed.
+
+        :param seed: the seed
+        """
+        return replace(self, constructor=replace(self.constructor, seed=seed))
 
 
 def read_config(path: Path) -> dict[str, Any]:

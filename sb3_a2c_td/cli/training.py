@@ -5,7 +5,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -22,6 +22,7 @@ from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, train_
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import available_device, evaluate, make_env
+from sb3_a2c_td.cli.options import Training
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import policy_for
@@ -40,109 +41,6 @@ LOGS = "runs"
 """the folder of the logs that Weights & Biases copies"""
 
 
-@dataclass(frozen=True)
-class Training:
-    """A training that the command line asks for.
-
-    :param env_id: the environment's id
-    :param env_kwargs: its arguments
-    :param timesteps: environment steps
-    :param algorithm: one of :data:`ALGORITHMS`
-    :param policy: the policy; ``None``: one that fits the observations
-    :param is_tuned: whether to use recommended settings
-    :param arguments: arguments of the algorithm's constructor that take precedence over these
-    :param n_envs: number of parallel environments; ``None``: that of the recommended settings, or 1
-    :param n_seeds: number of trainings with consecutive seeds
-    :param save: the zip; ``None``: a new file in this folder
-    :param save_freq: steps between two saves during training; ``None``: none
-    :param resumes: whether to continue the training in ``save``
-    :param eval_freq: steps between two evaluations during training; ``None``: none
-    :param n_eval_episodes: episodes of an evaluation; 0: no evaluation
-    :param is_tracked: whether to log to Weights & Biases
-    :param is_quiet: whether to print results only
-    :param options: all options of the command line, for the file next to the zip
-    """
-
-    env_id: str
-    env_kwargs: dict[str, Any]
-    timesteps: int
-    algorithm: str
-    policy: str | None
-    is_tuned: bool
-    arguments: dict[str, Any]
-    n_envs: int | None
-    n_seeds: int
-    save: Path | None
-    save_freq: int | None
-    resumes: bool
-    eval_freq: int | None
-    n_eval_episodes: int
-    is_tracked: bool
-    is_quiet: bool
-    options: dict[str, Any]
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the model and of its environments."""
-        return self.arguments.get("seed")
-
-    @property
-    def name(self) -> str:
-        """The name of the zip if the command line gives none."""
-        of_seed = "" if self.n_seeds == 1 else f"_seed{self.seed}"
-        return f"tda2c_{outputs.name_in_files(self.env_id)}{of_seed}"
-
-    def with_seed(self, seed: int) -> "Training":
-        """Return one of several trainings.
-
-        :param seed: its seed
-        """
-        return replace(
-            self,
-            arguments=self.arguments | {"seed": seed},
-            save=self.save and self.save.with_name(f"{self.save.name.removesuffix('.zip')}_seed{seed}"),
-            options=self.options | {"n_seeds": 1, "seed": seed},
-        )
-
-    def check(self) -> None:
-        """Check that the options fit together.
-
-        :raises ValueError: if they do not, naming them
-        """
-        if self.resumes and self.save is None:
-            raise ValueError("--resume needs --save, the name of the training to continue")
-        if self.eval_freq is not None and self.n_eval_episodes == 0:
-            raise ValueError("--eval-freq needs at least one of --eval-episodes")
-        if self.is_tuned and self.algorithm == "recurrent":
-            raise ValueError("--tuned: no settings were tuned for --algo recurrent; leave one out")
-        if is_under_torchrun() and (self.is_tuned or self.resumes or self.algorithm != "tda2c"):
-            raise ValueError(
-                "under torchrun, leave out --algo, --tuned and --resume; restarted processes continue anyway"
-            )
-
-    def make_envs(self, n_envs: int | None = None) -> VecEnv:
-        """Make environments.
-
-        :param n_envs: how many; ``None``: as many as to train in
-        """
-        return make_env(self.env_id, self.env_kwargs, n_envs or self.n_envs, self.seed, is_tuned=self.is_tuned)
-
-    def make_model(self, make: Callable[..., TDA2C], env: VecEnv) -> TDA2C:
-        """Make the model.
-
-        :param make: the algorithm
-        :param env: the environments
-        """
-        arguments = (recommended(env) if self.is_tuned else {}) | self.arguments
-        policy = self.policy or arguments.pop("policy", policy_for(env.observation_space))
-        if self.algorithm == "recurrent" and "Lstm" not in policy:
-            policy = policy.replace("Policy", "LstmPolicy")
-        if self.is_tracked:
-            arguments.setdefault("tensorboard_log", LOGS)
-        arguments["policy_kwargs"] = with_classes(arguments.get("policy_kwargs") or {})
-        return make(policy, env, **arguments)
-
-
 def run(training: Training) -> None:
     """Train, evaluate and save one model, or one for each seed.
 
@@ -151,10 +49,39 @@ def run(training: Training) -> None:
     if training.n_seeds == 1:
         _run_one(training)
         return
-    first = training.seed or 0
+    first = _seed(training) or 0
     for seed in range(first, first + training.n_seeds):
         print(f"Seed {seed}")
-        _run_one(training.with_seed(seed))
+        save = training.save and training.save.with_name(f"{training.save.name.removesuffix('.zip')}_seed{seed}")
+        _run_one(replace(training.with_seed(seed), save=save))
+
+
+def make_envs(training: Training, n_envs: int | None = None) -> VecEnv:
+    """Make environments.
+
+    :param training: what to train
+    :param n_envs: how many; ``None``: as many as to train in
+    """
+    n_envs = n_envs or training.n_envs
+    return make_env(training.env, training.env_kwargs or {}, n_envs, _seed(training), is_tuned=training.tuned)
+
+
+def make_model(training: Training, make: Callable[..., TDA2C], env: VecEnv, device: str) -> TDA2C:
+    """Make the model.
+
+    :param training: what to train
+    :param make: the algorithm
+    :param env: the environments
+    :param device: its device
+    """
+    arguments = (recommended(env) if training.tuned else {}) | training.arguments
+    policy = training.policy or arguments.pop("policy", policy_for(env.observation_space))
+    if training.algo == "recurrent" and "Lstm" not in policy:
+        policy = policy.replace("Policy", "LstmPolicy")
+    if training.track:
+        arguments.setdefault("tensorboard_log", LOGS)
+    arguments["policy_kwargs"] = with_classes(arguments.get("policy_kwargs") or {})
+    return make(policy, env, **arguments | {"device": device})
 
 
 def with_classes(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -185,35 +112,55 @@ def _class(name: str) -> Any:
     raise ValueError(f"--policy-kwargs: {name} is no class of torch.nn or torch.optim; write module.{name}")
 
 
+def _seed(training: Training) -> int | None:
+    return training.arguments.get("seed")
+
+
+def _check(training: Training) -> None:
+    """Check that the options fit together.
+
+    :param training: what to train
+    :raises ValueError: if they do not, naming them
+    """
+    if training.resume and training.save is None:
+        raise ValueError("--resume needs --save, the name of the training to continue")
+    if training.eval_freq is not None and training.eval_episodes == 0:
+        raise ValueError("--eval-freq needs at least one of --eval-episodes")
+    if training.tuned and training.algo == "recurrent":
+        raise ValueError("--tuned: no settings were tuned for --algo recurrent; leave one out")
+    if is_under_torchrun() and (training.tuned or training.resume or training.algo != "tda2c"):
+        raise ValueError("under torchrun, leave out --algo, --tuned and --resume; restarted processes continue anyway")
+
+
 def _run_one(training: Training) -> None:
     with ExitStack() as contexts:
         with usage_errors.reported():
-            training.check()
-            training = _with_seed_and_device(training)
+            _check(training)
+            training = _with_drawn_seed(training)
+            device = available_device(training.arguments.get("device", "auto"))
             wanted = None if training.save is None else _writable_zip(training.save)
-            if training.is_tracked:
+            if training.track:
                 contexts.enter_context(_tracked(training))
-            make: Callable[..., TDA2C] = ALGORITHMS[training.algorithm]
+            make: Callable[..., TDA2C] = ALGORITHMS[training.algo]
             rank: int | None = None
             if is_under_torchrun():
                 from sb3_a2c_td.cli import ranks  # not every PyTorch has torch.distributed
 
-                device = training.arguments.get("device", "auto")
                 rank = contexts.enter_context(ranks.process_group(device, wanted))
                 make = partial(ranks.make_or_continue, wanted)
-            if not training.resumes:
+            if not training.resume:
                 # train_resumably() handles signals itself, unless something else does
                 contexts.enter_context(interrupts.handled())
             path: Path | None = None
             if rank is None or rank == 0:
                 # train_resumably() reserves it itself
-                reservation = nullcontext(wanted) if training.resumes else _reserved_zip(wanted, training.name)
+                reservation = nullcontext(wanted) if training.resume else _reserved_zip(wanted, _name(training))
                 path = contexts.enter_context(reservation)
-            model = training.make_model(make, training.make_envs())
+            model = make_model(training, make, make_envs(training), device)
             callbacks = _callbacks(training, model, path, rank)
-            eval_env = training.make_envs(1)
+            eval_env = make_envs(training, 1)
         saved_to: Path | None
-        if training.resumes:
+        if training.resume:
             assert path is not None
             model, saved_to = _resume(training, model, path, callbacks), path
             _write_options(training, path)
@@ -222,19 +169,22 @@ def _run_one(training: Training) -> None:
         if rank is not None:
             ranks.leave_together()
         if saved_to is not None:
-            _evaluate(model, eval_env, training.n_eval_episodes, saved_to)
+            _evaluate(model, eval_env, training.eval_episodes, saved_to)
         if saved_to != path:
             raise SystemExit(1)
 
 
-def _with_seed_and_device(training: Training) -> Training:
-    """Draw a seed if none is given, so that the file of options trains the same model, and choose the device."""
-    arguments, options = training.arguments, training.options
-    if training.seed is None and not training.resumes and not is_under_torchrun():
-        drawn = {"seed": secrets.randbelow(2**31)}
-        arguments, options = arguments | drawn, options | drawn
-    device = available_device(arguments.get("device", "auto"))
-    return replace(training, arguments=arguments | {"device": device}, options=options)
+def _with_drawn_seed(training: Training) -> Training:
+    """Draw a seed if none is given, so that the file of options trains the same model."""
+    if _seed(training) is not None or training.resume or is_under_torchrun():
+        return training
+    return training.with_seed(secrets.randbelow(2**31))
+
+
+def _name(training: Training) -> str:
+    """Return the name of the zip if the options give none."""
+    of_seed = "" if training.n_seeds == 1 else f"_seed{_seed(training)}"
+    return f"tda2c_{outputs.name_in_files(training.env)}{of_seed}"
 
 
 @contextmanager
@@ -245,7 +195,7 @@ def _tracked(training: Training) -> Iterator[None]:
     except ImportError as error:
         raise ValueError("--track needs two packages: pip install wandb tensorboard") from error
     try:
-        run = wandb.init(project=WANDB_PROJECT, config=training.options, sync_tensorboard=True)
+        run = wandb.init(project=WANDB_PROJECT, config=training.written, sync_tensorboard=True)
     except wandb.Error as error:
         raise ValueError(f"--track: {error}") from error
     with run:
@@ -257,7 +207,7 @@ def _write_options(training: Training, path: Path) -> None:
     file = path.with_suffix(OPTIONS)
     comment = f"# options of sb3-a2c-td {__version__}: sb3-a2c-td train --config {file.name}\n"
     try:
-        atomic.write((comment + yaml.safe_dump(training.options, sort_keys=False)).encode(), file)
+        atomic.write((comment + yaml.safe_dump(training.written, sort_keys=False)).encode(), file)
     except OSError as error:
         _report(f"The options are not saved: {error}")
 
@@ -273,26 +223,26 @@ def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | 
     if path is None:
         return []
     callbacks: list[BaseCallback] = []
-    if not training.is_quiet:
+    if not training.quiet:
         callbacks.append(PrintEpisodes())
     save_freq = training.save_freq or (None if rank is None else SAVE_FREQ)
-    if training.resumes:
+    if training.resume:
         # train_resumably() saves the model itself
         callbacks.append(SaveEvery(training.save_freq or SAVE_FREQ, partial(_write_options, training, path)))
     elif save_freq is not None:
         callbacks.append(SaveEvery(save_freq, partial(_save_model_and_options, training, model, path)))
     if training.eval_freq is not None:
         folder = str(path.with_suffix(EVALUATIONS))
-        evaluate_often = MaskableEvalCallback if training.algorithm == "maskable" else EvalCallback
+        evaluate_often = MaskableEvalCallback if training.algo == "maskable" else EvalCallback
         callbacks.append(
             evaluate_often(
-                training.make_envs(1),
-                n_eval_episodes=training.n_eval_episodes,
+                make_envs(training, 1),
+                n_eval_episodes=training.eval_episodes,
                 # it counts its calls
                 eval_freq=max(1, training.eval_freq // model.n_envs),
                 log_path=folder,
                 best_model_save_path=folder,
-                verbose=not training.is_quiet,
+                verbose=not training.quiet,
             )
         )
     return callbacks
@@ -318,7 +268,7 @@ def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCa
 
 
 def _shows_bar(training: Training) -> bool:
-    return sys.stdout.isatty() and not training.is_quiet
+    return sys.stdout.isatty() and not training.quiet
 
 
 def _train_and_save(
@@ -335,7 +285,7 @@ def _train_and_save(
     """
     steps_left = max(0, training.timesteps - model.num_timesteps)
     is_new = steps_left == training.timesteps
-    announced = announced_compilation() if path is not None and not training.is_quiet else nullcontext()
+    announced = announced_compilation() if path is not None and not training.quiet else nullcontext()
     with interrupts.handled_once(), announced:
         try:
             model.learn(steps_left, callbacks, reset_num_timesteps=is_new, progress_bar=_shows_bar(training))
