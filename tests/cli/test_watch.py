@@ -1,4 +1,4 @@
-"""``watch``, recording; a window needs a screen."""
+"""``watch``: in a window that no screen shows, and into files."""
 
 from pathlib import Path
 
@@ -13,6 +13,25 @@ from tests.cli.running import run
 def _a_model_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     TDA2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save("model")
+
+
+def test_a_window_shows_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    n_shown = 0
+    flip = pygame.display.flip
+
+    def count() -> None:
+        nonlocal n_shown
+        n_shown += 1
+        flip()
+
+    monkeypatch.setattr("pygame.display.flip", count)
+    done = run("watch model --seed 1")
+    assert done.exit_code == 0, done.output
+    (line,) = done.stdout.splitlines()
+    assert n_shown >= int(line.split()[-2])
+    assert not pygame.display.get_init()
 
 
 def test_each_step_is_a_picture() -> None:
