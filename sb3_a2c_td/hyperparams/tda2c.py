@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
@@ -183,9 +184,12 @@ _DEFAULTS = ("default", "atari")
 _TUNED = [name for name in hyperparams if name not in _DEFAULTS]
 NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
 """RL Zoo's settings that are not arguments of TDA2C"""
+_OF_MAKING = ("max_episode_steps", "num_envs", "render_mode", "vectorization_mode")
+"""arguments of ``make`` and ``make_vec`` that Gymnasium records among those of the environment"""
+Env = gym.Env[Any, Any] | VecEnv | VectorEnv[Any, Any, Any]
 
 
-def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, Any]:
+def recommended(env: str | Env = "default") -> dict[str, Any]:
     """Return settings for ``TDA2C(env=env, **recommended(env))``.
 
     For an environment in :data:`hyperparams` they are tuned, for ``hyperparams[env]["n_timesteps"]`` steps in what
@@ -202,9 +206,9 @@ def recommended(env: str | gym.Env[Any, Any] | VecEnv = "default") -> dict[str, 
         return _general(is_continuous=False)
     if name in hyperparams:
         arguments = _arguments(hyperparams[name])
-        return arguments if isinstance(env, str) else _fitted(arguments, env.observation_space)
+        return arguments if isinstance(env, str) else _fitted(arguments, _spaces(env)[0])
     if not isinstance(env, str):
-        return general_setting(env.observation_space, env.action_space)
+        return general_setting(*_spaces(env))
     registration.register_for(name)
     made = gym.make(name)
     made.close()
@@ -285,7 +289,14 @@ def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _name(env: gym.Env[Any, Any] | VecEnv) -> str:
+def _spaces(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Return the spaces of one environment's observations and actions."""
+    if isinstance(env, VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
+
+
+def _name(env: Env) -> str:
     """Return the name of an environment; an empty one if it has none, or was made with other arguments."""
     if isinstance(env, VecEnv) and not env.has_attr("spec"):
         # compiled environments
@@ -293,7 +304,7 @@ def _name(env: gym.Env[Any, Any] | VecEnv) -> str:
     spec = env.get_attr("spec")[0] if isinstance(env, VecEnv) else env.spec
     if spec is None:
         return ""
-    kwargs = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
+    kwargs = {name: value for name, value in spec.kwargs.items() if name not in _OF_MAKING}
     return spec.id if spec.id in gym.registry and kwargs == gym.spec(spec.id).kwargs else ""
 
 

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
@@ -191,8 +192,10 @@ def test_names_of_minatar_are_known_and_unknown_ones_an_error() -> None:
 
 
 def test_an_environment_gets_the_settings_of_its_name() -> None:
-    for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1")):
+    of_gymnasium = gym.make_vec("Acrobot-v1", num_envs=2, vectorization_mode="sync")
+    for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1"), of_gymnasium):
         assert recommended(env) == recommended("Acrobot-v1")
+    assert recommended(gym.make_vec("CartPole-v1", num_envs=2)) == recommended("CartPole-v1")
     assert recommended(make_compiled_vec_env("sb3_a2c_td/Acrobot-v1", 2, seed=0)) == recommended()
 
 
@@ -210,6 +213,11 @@ def test_general_setting_fits_the_observations(space: spaces.Space, policy: str,
     assert settings["policy"] == policy
     assert settings.get("normalize_observations", False) == normalizes
     assert TDA2C(env=env, **settings).learn(20).num_timesteps == 20
+
+
+def test_general_setting_fits_one_environment_of_several() -> None:
+    images = SyncVectorEnv([AtariLikeEnv, AtariLikeEnv])
+    assert recommended(images)["policy"] == "CnnPolicy"
 
 
 def test_tuned_environments_exist_for_the_benchmark_only() -> None:

@@ -18,13 +18,13 @@ from benchmarks.learning.report.findings import (
     Verdict,
 )
 from benchmarks.learning.report.metrics import Runs, generator, normalized, scores
+from benchmarks.learning.suites import OUT_OF_THE_BOX_ARMS
 
-GENERAL, REFERENCE, A2C, PPO = OUT_OF_THE_BOX = ("tda2c-general", "tda2c", "a2c", "ppo")
-"""arms with one setting for all environments"""
+RANDOM, *OUT_OF_THE_BOX = OUT_OF_THE_BOX_ARMS
+GENERAL, REFERENCE, A2C, PPO = OUT_OF_THE_BOX
 TIMED = (GENERAL, A2C, PPO)
 """arms whose seconds are shown"""
 TUNED, TUNED_A2C, MATCHED_A2C = "tda2c-tuned", "a2c-tuned", "a2c-matched"
-RANDOM = "random"
 FIRST_PAGE = ((GENERAL, A2C), (GENERAL, PPO), (TUNED, TUNED_A2C), (TUNED, MATCHED_A2C))
 """comparisons on the first page"""
 HELD_OUT = tuple(environment.name for environment in HELD_OUT_ENVIRONMENTS)
@@ -49,12 +49,13 @@ def overview(
     :param runs: runs by environment and arm
     :param planned: number of planned runs by environment and arm
     """
-    needed = (*OUT_OF_THE_BOX, RANDOM)
-    with_runs = [name for name in HELD_OUT if all(len(runs.get(name, {}).get(arm, ())) > 1 for arm in needed)]
+    with_runs = [
+        name for name in HELD_OUT if all(len(runs.get(name, {}).get(arm, ())) > 1 for arm in OUT_OF_THE_BOX_ARMS)
+    ]
     is_complete = all(
         (name, arm) in planned and len(runs.get(name, {}).get(arm, ())) == planned[name, arm]
         for name in HELD_OUT
-        for arm in needed
+        for arm in OUT_OF_THE_BOX_ARMS
     )
     aggregated = {name: environments[name] for name in with_runs}
     areas = {arm: [scores("area", runs[name][arm]) for name in with_runs] for arm in OUT_OF_THE_BOX}
