@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -423,3 +423,71 @@ VARIED_ARMS = {
     for name in [f"{argument}-x{factor:g}"]
 }
 """the general setting with one number changed"""
+
+
+def _with_part(name: str, summary: str, change: Callable[[Environment], dict[str, Any] | None]) -> Arm:
+    """Return the general setting with one part changed.
+
+    :param name: name of the arm
+    :param summary: the new part
+    :param change: returns the new arguments on an environment, or ``None`` if it lacks the part
+    """
+
+    def settings_on(environment: Environment) -> Settings | None:
+        general = general_setting(environment)
+        changes = change(environment)
+        if changes is None:
+            return None
+        policy_kwargs = general.arguments["policy_kwargs"] | changes.get("policy_kwargs", {})
+        return replace(general, arguments={**general.arguments, **changes, "policy_kwargs": policy_kwargs})
+
+    return Arm(
+        name,
+        f"the general setting with {summary}",
+        settings_of={each.name: settings_on(each) for each in DEVELOPMENT_ENVIRONMENTS},
+    )
+
+
+def _to(**changes: Any) -> Callable[[Environment], dict[str, Any]]:
+    return lambda _: changes
+
+
+def _for_continuous_actions(**changes: Any) -> Callable[[Environment], dict[str, Any] | None]:
+    return lambda environment: changes if environment.is_continuous else None
+
+
+def _constant_rates(environment: Environment) -> dict[str, float]:
+    arguments = general_setting(environment).arguments
+    return {name: _number(arguments[name]) for name in ("learning_rate", "critic_learning_rate")}
+
+
+PART_ARMS = {
+    arm.name: arm
+    for arm in (
+        _with_part("raw-observations", "raw observations", _to(normalize_observations=False)),
+        _with_part("raw-rewards", "raw rewards", _to(normalize_rewards=False)),
+        _with_part("constant-rates", "learning rates that do not decay", _constant_rates),
+        _with_part("relu", "ReLU instead of tanh", _to(policy_kwargs={"activation_fn": "ReLU"})),
+        _with_part("pytorch-init", "PyTorch's initial weights", _to(policy_kwargs={"ortho_init": False})),
+        _with_part("normalized-advantages", "normalized advantages", _to(normalize_advantage=True)),
+        _with_part("clipped-gradients", "gradients clipped to a norm of 0.5", _to(max_grad_norm=0.5)),
+        _with_part(
+            "layer-norm",
+            "layer normalization before each tanh",
+            _to(policy_kwargs={"activation_fn": "LayerNormTanh"}),
+        ),
+        _with_part(
+            "discrete-rate",
+            "the actor's learning rate of discrete actions for continuous ones",
+            _for_continuous_actions(learning_rate=tda2c_hyperparams.hyperparams["default"]["learning_rate"]),
+        ),
+        _with_part(
+            "std-1",
+            "an initial standard deviation of 1",
+            _for_continuous_actions(policy_kwargs={"log_std_init": 0.0}),
+        ),
+        _with_part("gsde", "gSDE", _for_continuous_actions(use_sde=True)),
+    )
+}
+"""the general setting with one part changed"""
+GENERAL_VARIANTS = VARIED_ARMS | PART_ARMS

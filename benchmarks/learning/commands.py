@@ -13,7 +13,7 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.learning import running
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, VARIED_ARMS
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, GENERAL_VARIANTS, MATCHED_ARMS
 from benchmarks.learning.curves import area_under_curve, final_score
 from benchmarks.learning.environments import MASKED_ENVIRONMENTS, PARTIALLY_OBSERVED_ENVIRONMENTS
 from benchmarks.learning.records import Record, load_all
@@ -43,7 +43,7 @@ def list_all() -> None:
     ]
     arms = [
         [arm.name, arm.summary]
-        for arm in (*ARMS.values(), *MATCHED_ARMS.values(), *VARIED_ARMS.values(), *CONTRIB_ARMS.values())
+        for arm in (*ARMS.values(), *MATCHED_ARMS.values(), *GENERAL_VARIANTS.values(), *CONTRIB_ARMS.values())
     ]
     environments = [
         [environment.name, f"{environment.n_steps:,}", str(environment.n_seeds), f"{environment.solved:g}"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, VARIED_ARMS, Arm
+from benchmarks.learning.arms import ARMS, CONTRIB_ARMS, MATCHED_ARMS, PART_ARMS, VARIED_ARMS, Arm
 from benchmarks.learning.environments import (
     DEVELOPMENT_ENVIRONMENTS,
     ENVIRONMENTS,
@@ -86,6 +86,7 @@ MAIN_ARMS = (
 )
 ABLATION_ARMS = tuple(name for name in ARMS if name not in (*OUT_OF_THE_BOX_ARMS, *MAIN_ARMS))
 ABLATION_ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "FrozenLake-v1")
+COMPILED_ENVIRONMENTS = tuple(each for each in DEVELOPMENT_ENVIRONMENTS if f"sb3_a2c_td/{each.name}" in ENVS)
 
 SUITES = {
     suite.name: suite
@@ -145,7 +146,13 @@ SUITES = {
             "sensitivity",
             "the general setting with one number changed, on the compiled environments",
             tuple(VARIED_ARMS.values()),
-            tuple(environment for environment in DEVELOPMENT_ENVIRONMENTS if f"sb3_a2c_td/{environment.name}" in ENVS),
+            COMPILED_ENVIRONMENTS,
+        ),
+        Suite(
+            "parts",
+            "the general setting with one part changed, on the compiled environments",
+            tuple(PART_ARMS.values()),
+            tuple(replace(environment, n_seeds=5) for environment in COMPILED_ENVIRONMENTS),
         ),
         Suite(
             "recurrent",

@@ -18,6 +18,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits
 from torch import nn
+from torch.nn import functional
 
 from benchmarks.conditions import conditions
 from benchmarks.learning.environments import Environment
@@ -29,6 +30,15 @@ from sb3_a2c_td.algorithms.callbacks import Episode, EpisodeCallback
 from sb3_a2c_td.policies.minatar import MinAtarCnn
 from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
 
+
+class LayerNormTanh(nn.Tanh):
+    """Layer normalization without weights, as in streaming reinforcement learning, and tanh."""
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        """Normalize each row, ``(..., n_units)``, and take tanh."""
+        return super().forward(functional.layer_norm(x, x.shape[-1:]))
+
+
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     algorithm.__name__: algorithm
     for algorithm in (TDA2C, MaskableTDA2C, RecurrentTDA2C, A2C, PPO, MaskablePPO, RecurrentPPO)
@@ -37,6 +47,7 @@ RECURRENT_ALGORITHMS = ("RecurrentTDA2C", "RecurrentPPO")
 CLASSES: dict[str, type] = {
     "ReLU": nn.ReLU,
     "Tanh": nn.Tanh,
+    "LayerNormTanh": LayerNormTanh,
     "Adam": th.optim.Adam,
     "RMSpropTFLike": RMSpropTFLike,
     "MinAtarCnn": MinAtarCnn,

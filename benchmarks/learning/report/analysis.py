@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.learning import statistics
-from benchmarks.learning.arms import ARMS, MATCHED_ARMS, VARIED_ARMS, label
+from benchmarks.learning.arms import ARMS, GENERAL_VARIANTS, MATCHED_ARMS, label
 from benchmarks.learning.curves import curve_grid, curve_window, final_score, learning_curve, steps_to_threshold
 from benchmarks.learning.environments import ENVIRONMENTS, Environment
 from benchmarks.learning.records import Record, load_all
@@ -198,7 +198,7 @@ def _by_arm(records: Sequence[Record], environment: str) -> Runs:
                     f"{environment}, {arm}: the runs of seeds {same[0].seed} and {record.seed} differ in their "
                     f"settings ({same[0].settings} and {record.settings}): delete the outdated runs and run them again"
                 )
-    return {arm: runs[arm] for arm in {**ARMS, **MATCHED_ARMS, **VARIED_ARMS} if arm in runs}
+    return {arm: runs[arm] for arm in {**ARMS, **MATCHED_ARMS, **GENERAL_VARIANTS} if arm in runs}
 
 
 def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> EnvironmentFindings:
@@ -209,7 +209,7 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
         environment=environment,
         level=LEVELS.get(name),
         results=tuple(
-            _result(environment, same, planned[name, arm]) for arm, same in runs.items() if arm not in VARIED_ARMS
+            _result(environment, same, planned[name, arm]) for arm, same in runs.items() if arm not in GENERAL_VARIANTS
         ),
         curves=tuple(_curve(same) for arm, same in several.items() if arm in CURVES),
         comparisons=tuple(
@@ -224,10 +224,10 @@ def _on_environment(environment: Environment, runs: Runs, planned: Plan) -> Envi
         ),
         variations=tuple(
             _ablate(several[arm], several[GENERAL], is_complete=complete >= {arm, GENERAL})
-            for arm in VARIED_ARMS
+            for arm in GENERAL_VARIANTS
             if several.keys() >= {arm, GENERAL}
         ),
-        settings={arm: same[0].settings for arm, same in runs.items() if arm not in VARIED_ARMS},
+        settings={arm: same[0].settings for arm, same in runs.items() if arm not in GENERAL_VARIANTS},
     )
 
 

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from benchmarks.learning import curves
-from benchmarks.learning.arms import ARMS, LABELS, MATCHED_ARMS, VARIED_ARMS, label
+from benchmarks.learning.arms import ARMS, LABELS, MATCHED_ARMS, PART_ARMS, VARIED_ARMS, label
 from benchmarks.learning.report import analysis, figures, overview
 from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, has_interval
 from benchmarks.learning.statistics import Estimate
@@ -195,7 +195,8 @@ def _templates() -> Environment:
         "OTHER_METRICS": ("second half", "final score"),
         "LABELS": LABELS,
         "MATCHED": list(MATCHED_ARMS),
-        "VARIED": list(VARIED_ARMS),
+        "VARIED": list(VARIED_ARMS.values()),
+        "PARTS": list(PART_ARMS.values()),
         "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,
         "TIMED": overview.TIMED,

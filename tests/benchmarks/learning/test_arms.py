@@ -2,8 +2,11 @@ import inspect
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
+from numpy.testing import assert_allclose
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
@@ -13,6 +16,7 @@ from benchmarks.learning.arms import (
     ARMS,
     CONTRIB_ARMS,
     MATCHED_ARMS,
+    PART_ARMS,
     VARIED_ARMS,
     matched_to,
     power_law_from,
@@ -27,7 +31,7 @@ from benchmarks.learning.environments import (
 )
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.suites import ABLATION_ARMS, MAIN_ARMS, OUT_OF_THE_BOX_ARMS, SUITES
-from benchmarks.learning.training import ALGORITHMS, make_env, make_model, train
+from benchmarks.learning.training import ALGORITHMS, LayerNormTanh, make_env, make_model, train
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.hyperparams.recurrent import hyperparams as recurrent_hyperparams
 from sb3_a2c_td.hyperparams.tda2c import general_setting
@@ -138,6 +142,31 @@ def test_varied_arms_change_one_number() -> None:
             assert numbers[1] == pytest.approx(float(factor) * numbers[0], rel=0.01)
             assert type(varied.arguments[argument]) is type(general.arguments[argument])
             assert replace(varied, arguments={**varied.arguments, argument: general.arguments[argument]}) == general
+
+
+def test_arms_change_one_part_of_the_general_setting() -> None:
+    for environment in DEVELOPMENT_ENVIRONMENTS:
+        general = ARMS["tda2c-general"].settings_of[environment.name]
+        assert general is not None
+        before = general.arguments | general.arguments["policy_kwargs"]
+        for name, arm in PART_ARMS.items():
+            changed = arm.settings_of[environment.name]
+            if changed is None:
+                assert name in ("discrete-rate", "std-1", "gsde")
+                assert not environment.is_continuous
+                continue
+            assert_valid(changed)
+            after = changed.arguments | changed.arguments["policy_kwargs"]
+            names = {key for key in after if key != "policy_kwargs" and after[key] != before.get(key)}
+            assert len(names) == (2 if name == "constant-rates" else 1)
+
+
+def test_layer_normalization_comes_before_tanh() -> None:
+    layer = LayerNormTanh()
+    x = 3.0 + 5.0 * th.randn(4, 64, generator=th.Generator().manual_seed(0))
+    before = th.atanh(layer(x))
+    assert_allclose(before.mean(dim=1), np.zeros(4), atol=1e-5)
+    assert_allclose(before.std(dim=1, correction=0), np.ones(4), rtol=1e-4)
 
 
 def test_matched_arms_differ_from_the_tuned_one_in_the_returns() -> None:
