@@ -1,5 +1,6 @@
 """The report's first page: verdicts and seconds on each environment, and curves over the held-out ones together."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -80,8 +81,7 @@ def held_out_checks(found: Overview) -> list[Check]:
     """Check the goals that were set for the held-out environments before the general setting ran on them."""
     rows = [row for row in found.rows if row.environment in found.held_out]
     worse = [row.environment for row in rows if row.against_a2c == Verdict.WORSE]
-    timed = [row for row in rows if row.seconds]
-    faster = [row.environment for row in timed if row.seconds[GENERAL] < min(row.seconds[A2C], row.seconds[PPO])]
+    by_seconds = _by_seconds(rows)
 
     def decided(is_reached: Callable[[], bool]) -> bool | None:
         return is_reached() if found.is_complete else None
@@ -107,9 +107,39 @@ def held_out_checks(found: Overview) -> list[Check]:
         Check(
             "TDA2C with the general setting needs fewer seconds than A2C and PPO to nine tenths of what PPO learned, "
             "on most of those on which PPO learned",
-            f"on {len(faster)} of {len(timed)}",
-            decided(lambda: 2 * len(faster) > len(timed)) if timed else None,
+            f"on {by_seconds.count(Verdict.BETTER)} of {len(by_seconds)}",
+            decided(lambda: 2 * by_seconds.count(Verdict.BETTER) > len(by_seconds)) if by_seconds else None,
         ),
+    ]
+
+
+def tallies(found: Overview) -> dict[str, Counter[Verdict]]:
+    """Count the verdicts of the first page by what TDA2C is compared with; comparisons without verdicts are left out.
+
+    :param found: the first page
+    """
+    held_out = [row for row in found.rows if row.is_held_out]
+    others = [row for row in found.rows if not row.is_held_out]
+    verdicts: dict[str, Sequence[Verdict | None]] = {
+        "A2C out of the box, on held-out environments": [row.against_a2c for row in held_out],
+        "PPO out of the box, on held-out environments": [row.against_ppo for row in held_out],
+        "both by the seconds to what PPO learned": _by_seconds(held_out),
+        "A2C out of the box, on the environments of the study": [row.against_a2c for row in others],
+        "A2C with equal tuning": [row.against_tuned_a2c for row in others],
+    }
+    counts = {
+        compared: Counter[Verdict](verdict for verdict in each if verdict not in (None, Verdict.INCOMPLETE))
+        for compared, each in verdicts.items()
+    }
+    return {compared: count for compared, count in counts.items() if count}
+
+
+def _by_seconds(rows: Sequence[OverviewRow]) -> list[Verdict]:
+    """Say on which environments the general setting needs fewer seconds than A2C and PPO, where PPO learned."""
+    return [
+        Verdict.BETTER if row.seconds[GENERAL] < min(row.seconds[A2C], row.seconds[PPO]) else Verdict.WORSE
+        for row in rows
+        if row.seconds
     ]
 
 

@@ -15,7 +15,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from benchmarks.learning import curves
 from benchmarks.learning.arms import ARMS, LABELS, MATCHED_ARMS, PART_ARMS, VARIED_ARMS, label
 from benchmarks.learning.report import analysis, figures, overview
-from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, has_interval
+from benchmarks.learning.report.findings import MIN_IMPROVEMENT, SIGNIFICANCE, Ablation, Findings, Verdict, has_interval
 from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import ABLATION_ENVIRONMENTS
 
@@ -183,6 +183,7 @@ def _templates() -> Environment:
         "p_value": p_value,
         "names": arm_names,
         "label": label,
+        "tallies": overview.tallies,
         "anchor": _anchor,
         "json": lambda value: json.dumps(value, sort_keys=True),
         "file_name": figures.file_name,
@@ -197,6 +198,7 @@ def _templates() -> Environment:
         "MATCHED": list(MATCHED_ARMS),
         "VARIED": list(VARIED_ARMS.values()),
         "PARTS": list(PART_ARMS.values()),
+        "VERDICTS": Verdict,
         "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,
         "TIMED": overview.TIMED,
