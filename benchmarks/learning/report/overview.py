@@ -123,7 +123,7 @@ def tallies(found: Overview) -> dict[str, Counter[Verdict]]:
     verdicts: dict[str, Sequence[Verdict | None]] = {
         "A2C out of the box, on held-out environments": [row.against_a2c for row in held_out],
         "PPO out of the box, on held-out environments": [row.against_ppo for row in held_out],
-        "both by the seconds to what PPO learned": _by_seconds(held_out),
+        "A2C and PPO by wall time, on held-out environments": _by_seconds(held_out),
         "A2C out of the box, on the environments of the study": [row.against_a2c for row in others],
         "A2C with equal tuning": [row.against_tuned_a2c for row in others],
     }
@@ -135,7 +135,7 @@ def tallies(found: Overview) -> dict[str, Counter[Verdict]]:
 
 
 def _by_seconds(rows: Sequence[OverviewRow]) -> list[Verdict]:
-    """Say on which environments the general setting needs fewer seconds than A2C and PPO, where PPO learned."""
+    """Compare the seconds of the general setting with those of A2C and PPO, on environments on which PPO learned."""
     return [
         Verdict.BETTER if row.seconds[GENERAL] < min(row.seconds[A2C], row.seconds[PPO]) else Verdict.WORSE
         for row in rows

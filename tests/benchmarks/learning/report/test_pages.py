@@ -32,7 +32,7 @@ def test_first_page_has_a_row_for_each_environment_with_runs(report: Path) -> No
         "| TDA2C compared with | better on | no difference shown | worse on |",
         "| A2C out of the box, on held-out environments | 2 | 0 | 1 |",
         "| PPO out of the box, on held-out environments | 2 | 1 | 0 |",
-        "| both by the seconds to what PPO learned | 2 | 0 | 0 |",
+        "| A2C and PPO by wall time, on held-out environments | 2 | 0 | 0 |",
         "| A2C out of the box, on the environments of the study | 1 | 0 | 0 |",
         "| | against A2C | against PPO | seconds: TDA2C | seconds: A2C | seconds: PPO |",
         "| InvertedDoublePendulum-v5 | better | better | 0.135 | never | 0.535 |",
@@ -179,6 +179,12 @@ def test_numbers_are_formatted(value: float, written: str) -> None:
 
 def test_estimate_has_the_decimals_of_its_largest_number() -> None:
     assert pages.estimate(Estimate(-9.5, -120.0, 4.25)) == "−10 [−120, 4]"
+
+
+def test_readme_has_the_table_of_the_first_page() -> None:
+    page, readme = ((ROOT / name).read_text() for name in ("docs/benchmarks.md", "README.md"))
+    first_table = page[page.index("| TDA2C compared with") :]
+    assert first_table[: first_table.index("\n\n") + 1] in readme
 
 
 @pytest.mark.slow
