@@ -265,6 +265,11 @@ class Overview:
     over_seconds: tuple[Band, ...]
     matched: dict[Verdict, list[str]]
 
+    @property
+    def lacks_runs(self) -> bool:
+        """Whether a comparison of the page has no verdict yet."""
+        return any(Verdict.INCOMPLETE in (row.against_a2c, row.against_ppo, row.against_tuned_a2c) for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Check:

@@ -10,6 +10,7 @@ from benchmarks.learning.report.figures import draw_all
 from benchmarks.learning.report.findings import StudyFindings
 from benchmarks.learning.statistics import Estimate
 from tests.benchmarks.learning.report.made_up_runs import (
+    HELD_OUT_PLAN,
     LEVELS,
     N_RUNS,
     PLAN,
@@ -18,6 +19,7 @@ from tests.benchmarks.learning.report.made_up_runs import (
     analyse_runs,
     around,
     findings_on,
+    held_out_records,
     run_of,
     runs_at,
 )
@@ -43,8 +45,15 @@ def test_first_page_has_a_row_for_each_environment_with_runs(report: Path) -> No
     assert rows[1] == "| CartPole-v1 | better | – |"
     # on the others, the general setting has no runs
     assert len(rows) == 2
-    n_planned = sum(PLAN.values())
-    assert f"{n_planned - 13} of {n_planned} runs are finished" in page
+
+
+def test_first_page_says_when_its_verdicts_lack_runs() -> None:
+    records = held_out_records()
+    complete, without_one = (
+        pages.markdown("benchmarks.md", analyse_runs(each, HELD_OUT_PLAN), []) for each in (records, records[:-1])
+    )
+    assert "Runs are missing" not in complete
+    assert "[Runs are missing](benchmark_details.md#missing-runs)" in without_one
 
 
 def test_page_states_the_verdicts_by_each_metric() -> None:
@@ -66,6 +75,8 @@ def test_page_states_the_verdicts_by_each_metric() -> None:
 def test_page_lists_missing_runs(report: Path) -> None:
     page = (report / DETAILS).read_text()
     missing = page[page.index("### Missing runs") : page.index("## Results on each environment")]
+    n_planned = sum(PLAN.values())
+    assert f"{n_planned - 13} of {n_planned} planned runs are finished" in missing
     assert "- CartPole-v1: 3 of 10 runs of PPO with RL Zoo's settings\n" in missing
     assert "- FrozenLake-v1: 2 of 8 runs of tuned TDA2C\n" in missing
     assert "Acrobot-v1:" not in missing
