@@ -148,6 +148,11 @@ ARMS = {
         ),
         Arm("a2c", "SB3's A2C with its defaults", Settings("A2C")),
         Arm(
+            "a2c-tuned",
+            "SB3's A2C with settings tuned in the same way as those of `tda2c-tuned`",
+            settings_of=tuned_settings(STUDIES / "a2c"),
+        ),
+        Arm(
             "a2c-zoo",
             "SB3's A2C with RL Zoo's tuned settings",
             settings_of=A2C_ZOO,
@@ -426,7 +431,7 @@ VARIED_ARMS = {
 
 
 def _with_part(name: str, summary: str, change: Callable[[Environment], dict[str, Any] | None]) -> Arm:
-    """Return the general setting with one part changed.
+    """Return an arm with the general setting but for one part.
 
     :param name: name of the arm
     :param summary: the new part
@@ -466,9 +471,9 @@ PART_ARMS = {
     for arm in (
         _with_part("raw-observations", "raw observations", _to(normalize_observations=False)),
         _with_part("raw-rewards", "raw rewards", _to(normalize_rewards=False)),
-        _with_part("constant-rates", "learning rates that do not decay", _constant_rates),
+        _with_part("constant-rates", "learning rates that stay as they begin", _constant_rates),
         _with_part("relu", "ReLU instead of tanh", _to(policy_kwargs={"activation_fn": "ReLU"})),
-        _with_part("pytorch-init", "PyTorch's initial weights", _to(policy_kwargs={"ortho_init": False})),
+        _with_part("keras-init", "Keras's initial weights", _to(policy_kwargs={"ortho_init": False})),
         _with_part("normalized-advantages", "normalized advantages", _to(normalize_advantage=True)),
         _with_part("clipped-gradients", "gradients clipped to a norm of 0.5", _to(max_grad_norm=0.5)),
         _with_part(
@@ -486,7 +491,7 @@ PART_ARMS = {
             "an initial standard deviation of 1",
             _for_continuous_actions(policy_kwargs={"log_std_init": 0.0}),
         ),
-        _with_part("gsde", "gSDE", _for_continuous_actions(use_sde=True)),
+        _with_part("gsde", "gSDE, with the same initial `log_std`", _for_continuous_actions(use_sde=True)),
     )
 }
 """the general setting with one part changed"""

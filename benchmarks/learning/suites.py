@@ -80,6 +80,7 @@ MAIN_ARMS = (
     "tda2c-tuned-first",
     "tda2c-double-softmax",
     "a2c",
+    "a2c-tuned",
     "a2c-zoo",
     "a2c-td0",
     "ppo-zoo",

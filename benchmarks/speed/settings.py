@@ -19,7 +19,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
 from sb3_a2c_td.compiled import CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.engines.auto import N_NUMPY_UPDATES
 from sb3_a2c_td.hyperparams.tda2c import hyperparams
@@ -101,8 +101,11 @@ class Setting:
         models: dict[str, BaseAlgorithm] = {BASELINE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
         plain = "numpy" if self.policy == "MlpPolicy" and device == "cpu" else "autograd"
         for engine in (plain, "cuda" if device == "cuda" else "auto"):
-            models[f'TDA2C, engine="{engine}"'] = TDA2C(self.policy, self.make_env(), engine=engine, device=device)
+            models[f'TDA2C, engine="{engine}"'] = self._tda2c(self.make_env(), engine=engine, device=device)
         return models
+
+    def _tda2c(self, env: VecEnv | VectorEnv[Any, Any, Any], **arguments: Any) -> TDA2C:
+        return TDA2C(self.policy, env, **arguments)
 
     def make_compiled_models(self) -> dict[str, TDA2C]:
         """Make the model of :data:`COMPILED`, on the CPU.
@@ -110,7 +113,7 @@ class Setting:
         :return: models by arm; none if there is no compiled environment
         """
         env = self.make_compiled_env()
-        return {} if env is None else {COMPILED: TDA2C(self.policy, env, device="cpu")}
+        return {} if env is None else {COMPILED: self._tda2c(env, device="cpu")}
 
     def warm_up_steps(self, model: BaseAlgorithm) -> int:
         """Return the number of environment steps after which everything is compiled.
@@ -121,6 +124,14 @@ class Setting:
         if self.policy == "MlpPolicy":
             n_updates = 20 + (N_NUMPY_UPDATES if isinstance(model, TDA2C) else 0)
         return n_updates * 5 * model.n_envs
+
+
+@dataclass(frozen=True)
+class GeneralSetting(Setting):
+    """TDA2C's general setting, compared with A2C's defaults."""
+
+    def _tda2c(self, env: VecEnv | VectorEnv[Any, Any, Any], **arguments: Any) -> TDA2C:
+        return TDA2C(env=env, **recommended(), **arguments)
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,7 @@ SETTINGS = {
         Setting("cartpole-1", "CartPole-v1", n_envs=1, compiled_env="sb3_a2c_td/CartPole-v1"),
         Setting("cartpole-16", "CartPole-v1", n_envs=16, compiled_env="sb3_a2c_td/CartPole-v1"),
         NativeSetting("cartpole-1024", "CartPole-v1", n_envs=1024, compiled_env="sb3_a2c_td/CartPole-v1"),
+        GeneralSetting("cartpole-general-1", "CartPole-v1", n_envs=1, compiled_env="sb3_a2c_td/CartPole-v1"),
         TunedSetting("cartpole-tuned-1", "CartPole-v1", n_envs=1, compiled_env="sb3_a2c_td/CartPole-v1"),
         Setting("pendulum-1", "Pendulum-v1", n_envs=1, compiled_env="sb3_a2c_td/Pendulum-v1"),
         Setting("pendulum-16", "Pendulum-v1", n_envs=16, compiled_env="sb3_a2c_td/Pendulum-v1"),
@@ -258,6 +270,7 @@ DEFAULTS = {
         "cartpole-1",
         "cartpole-16",
         "cartpole-1024",
+        "cartpole-general-1",
         "cartpole-tuned-1",
         "pendulum-1",
         "pendulum-16",

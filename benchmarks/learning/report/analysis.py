@@ -300,7 +300,8 @@ def _corrected(findings: Sequence[EnvironmentFindings], planned: Plan) -> list[E
         pair
         for environment in environments
         for pair in _pairs(environment)
-        if all((environment, arm) in planned for arm in pair)
+        # A2C is to be tuned on all environments that TDA2C is tuned on
+        if all((environment, arm) in planned or arm == TUNED_A2C for arm in pair)
     ]
     corrected = {}
     for is_on_first_page in (True, False):

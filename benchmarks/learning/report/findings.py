@@ -232,6 +232,7 @@ class OverviewRow:
     :param against_a2c: verdict on the general setting, against A2C's defaults; ``None`` without runs
     :param against_ppo: the same, against PPO's defaults
     :param against_tuned_a2c: verdict on tuned settings, against A2C tuned in the same way
+    :param final_scores: verdicts on the general setting by the final score, by baseline
     :param seconds: median seconds until nine tenths of what PPO learned, by arm; empty if that is nothing
     """
 
@@ -240,6 +241,7 @@ class OverviewRow:
     against_a2c: Verdict | None
     against_ppo: Verdict | None
     against_tuned_a2c: Verdict | None
+    final_scores: dict[str, Verdict]
     seconds: dict[str, float]
 
 
@@ -267,7 +269,7 @@ class Overview:
 
     @property
     def lacks_runs(self) -> bool:
-        """Whether a comparison of the page has no verdict yet."""
+        """Whether some of the runs of a comparison on the page are missing."""
         return any(Verdict.INCOMPLETE in (row.against_a2c, row.against_ppo, row.against_tuned_a2c) for row in self.rows)
 
 

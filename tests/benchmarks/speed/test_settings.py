@@ -20,3 +20,10 @@ def test_tuned_setting_normalizes_every_arm() -> None:
     assert {tuned.gamma, *(model.gamma for model in ours)} == {0.995}  # type: ignore[attr-defined]
     # A2C's optimizer stays in A2C
     assert {type(model.policy.optimizer).__name__ for model in ours} == {"AdamTFLike"}
+
+
+def test_general_setting_compares_the_default_a2c_with_recommended_settings() -> None:
+    setting = SETTINGS["cartpole-general-1"]
+    a2c, *ours = (setting.make_models("cpu") | setting.make_compiled_models()).values()
+    assert (a2c.n_steps, a2c.get_vec_normalize_env()) == (5, None)  # type: ignore[attr-defined]
+    assert [(model.n_steps, model.normalize_observations) for model in ours] == [(2, True)] * 3  # type: ignore[attr-defined]
