@@ -171,7 +171,7 @@ class Training:
     :param n_envs: number of parallel environments; if none is given, 1, or the number that --tuned chooses
     :param env_kwargs: the environment's arguments, in YAML or JSON, such as '{continuous: true}'
     :param constructor: arguments of TDA2C's constructor
-    :param n_seeds: number of trainings, one after another, with consecutive seeds
+    :param n_seeds: number of trainings, one after another, with consecutive seeds: the first is --seed, or 0
     :param save: the zip to write; an existing one is replaced. If none is named, a new file in this folder
     :param save_freq: steps between two saves during training
     :param resume: continue the training that --save names, if the zip exists

@@ -22,7 +22,7 @@ from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, train_
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import available_device, evaluate, make_env
-from sb3_a2c_td.cli.options import Training
+from sb3_a2c_td.cli.options import Training, read_config
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import policy_for
@@ -46,6 +46,8 @@ def run(training: Training) -> None:
 
     :param training: what to train
     """
+    with usage_errors.reported():
+        _check(training)
     if training.n_seeds == 1:
         _run_one(training)
         return
@@ -135,10 +137,9 @@ def _check(training: Training) -> None:
 def _run_one(training: Training) -> None:
     with ExitStack() as contexts:
         with usage_errors.reported():
-            _check(training)
-            training = _with_drawn_seed(training)
             device = available_device(training.arguments.get("device", "auto"))
             wanted = None if training.save is None else _writable_zip(training.save)
+            training = _with_drawn_seed(training, wanted)
             if training.track:
                 contexts.enter_context(_tracked(training))
             make: Callable[..., TDA2C] = ALGORITHMS[training.algo]
@@ -174,10 +175,18 @@ def _run_one(training: Training) -> None:
             raise SystemExit(1)
 
 
-def _with_drawn_seed(training: Training) -> Training:
-    """Draw a seed if none is given, so that the file of options trains the same model."""
-    if _seed(training) is not None or training.resume or is_under_torchrun():
+def _with_drawn_seed(training: Training, path: Path | None) -> Training:
+    """Draw a seed if none is given, so that the file of options trains the same model.
+
+    :param training: what to train
+    :param path: the zip; a training that continues in it keeps the seed in its file
+    """
+    if _seed(training) is not None or is_under_torchrun():
         return training
+    if training.resume and path is not None and path.exists():
+        file = path.with_suffix(OPTIONS)
+        seed = read_config(file).get("seed") if file.exists() else None
+        return training if seed is None else training.with_seed(seed)
     return training.with_seed(secrets.randbelow(2**31))
 
 

@@ -305,7 +305,9 @@ def _name(env: Env) -> str:
     if spec is None:
         return ""
     kwargs = {name: value for name, value in spec.kwargs.items() if name not in _OF_MAKING}
-    return spec.id if spec.id in gym.registry and kwargs == gym.spec(spec.id).kwargs else ""
+    limit = spec.kwargs.get("max_episode_steps", spec.max_episode_steps)
+    registered = gym.registry.get(spec.id)
+    return spec.id if registered and (kwargs, limit) == (registered.kwargs, registered.max_episode_steps) else ""
 
 
 def _fitted(arguments: dict[str, Any], observation_space: spaces.Space[Any]) -> dict[str, Any]:

@@ -139,6 +139,13 @@ def test_resume_continues_a_training() -> None:
     assert_same_parameters(load("half"), load("whole"))
 
 
+def test_a_resumed_training_keeps_the_seed_that_was_drawn() -> None:
+    succeed("--save half --resume")
+    for arguments in ("--save half --resume", "--config half.options.yaml --save whole"):
+        assert run(f"train --timesteps 400 --eval-episodes 0 --quiet --device cpu {arguments}").exit_code == 0
+    assert_same_parameters(load("half"), load("whole"))
+
+
 def test_evaluations_during_training_keep_the_best_model() -> None:
     done = run("train --timesteps 300 --eval-freq 100 --eval-episodes 1 --quiet --save model --device cpu")
     assert done.exit_code == 0, done.output
@@ -192,6 +199,7 @@ def test_tuned_settings_have_the_wrapper_that_they_were_tuned_with(env_id: str) 
     ("options", "message"),
     [
         ("--resume", "--resume needs --save"),
+        ("--n-seeds 2 --resume", "--resume needs --save"),
         ("--eval-freq 10 --eval-episodes 0", "--eval-freq needs at least one of --eval-episodes"),
         ("--tuned --algo recurrent", "no settings were tuned for --algo recurrent"),
         ("--timesteps inf", "inf is not an integer"),

@@ -182,6 +182,9 @@ def test_an_environment_with_other_arguments_gets_the_general_setting() -> None:
     assert recommended(gym.make("LunarLander-v3")) == recommended("LunarLander-v3")
     continuous = gym.make("LunarLander-v3", continuous=True, render_mode="rgb_array")
     assert recommended(continuous) == for_continuous_actions()
+    short = [gym.make("Acrobot-v1", max_episode_steps=50)]
+    short += [gym.make_vec("Acrobot-v1", num_envs=2, vectorization_mode="sync", max_episode_steps=50)]
+    assert [recommended(env) for env in short] == [recommended()] * 2
     assert recommended(gym.make("FrozenLake-v1", map_name="8x8"))["learning_rate"] == recommended()["learning_rate"]
 
 

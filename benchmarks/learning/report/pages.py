@@ -200,6 +200,7 @@ def _templates() -> Environment:
         "VARIED": list(VARIED_ARMS.values()),
         "PARTS": list(PART_ARMS.values()),
         "VERDICTS": Verdict,
+        "GENERAL": overview.GENERAL,
         "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,
         "TIMED": overview.TIMED,

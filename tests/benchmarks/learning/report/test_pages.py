@@ -32,10 +32,11 @@ def test_first_page_has_a_row_for_each_environment_with_runs(report: Path) -> No
     held_out, others = page.split("## On the environments that settings were chosen on")
     assert [line for line in held_out.splitlines() if line.startswith("| ")] == [
         "| TDA2C compared with | better on | no difference shown | worse on |",
-        "| A2C out of the box, on held-out environments | 2 | 0 | 1 |",
-        "| PPO out of the box, on held-out environments | 2 | 1 | 0 |",
-        "| A2C and PPO by wall time, on held-out environments | 2 | 0 | 0 |",
-        "| A2C out of the box, on the environments of the study | 1 | 0 | 0 |",
+        "| A2C out of the box: area under the learning curve | 2 | 0 | 1 |",
+        "| A2C out of the box: final score | 2 | 0 | 1 |",
+        "| PPO out of the box: area under the learning curve | 2 | 1 | 0 |",
+        "| PPO out of the box: final score | 2 | 1 | 0 |",
+        "| A2C out of the box, on the environments of the study: area | 1 | 0 | 0 |",
         "| | against A2C | against PPO | seconds: TDA2C | seconds: A2C | seconds: PPO |",
         "| InvertedDoublePendulum-v5 | better | better | 0.135 | never | 0.535 |",
         "| Reacher-v5 | better | no difference shown | 0.135 | never | 0.535 |",
@@ -54,6 +55,12 @@ def test_first_page_says_when_its_verdicts_lack_runs() -> None:
     )
     assert "Runs are missing" not in complete
     assert "[Runs are missing](benchmark_details.md#missing-runs)" in without_one
+
+
+def test_first_page_shows_seconds_only_with_runs_of_all() -> None:
+    records = [record for record in held_out_records() if record.arm != "a2c"]
+    page = pages.markdown("benchmarks.md", analyse_runs(records, HELD_OUT_PLAN), [])
+    assert "| InvertedDoublePendulum-v5 | – | better | – | – | – |" in page
 
 
 def test_page_states_the_verdicts_by_each_metric() -> None:
@@ -108,7 +115,7 @@ def test_pages_show_studies_and_equal_settings(tmp_path: Path) -> None:
     matched = runs_at("CartPole-v1", "a2c-matched", around(300.0))
     planned = PLAN | {("CartPole-v1", "a2c-matched"): N_RUNS}
     first, details, _ = pages.write(analyse_runs(all_records() + matched, planned, studies=studies), tmp_path)
-    assert "which keeps its own returns of five steps: TDA2C is better on CartPole-v1. [More" in first.read_text()
+    assert "and its own returns of five steps: better on CartPole-v1. [More" in first.read_text()
     page = details.read_text()
     assert "| tuned TDA2C | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
     assert "| tuned A2C | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
@@ -192,10 +199,14 @@ def test_estimate_has_the_decimals_of_its_largest_number() -> None:
     assert pages.estimate(Estimate(-9.5, -120.0, 4.25)) == "−10 [−120, 4]"
 
 
-def test_readme_has_the_table_of_the_first_page() -> None:
+def test_readme_has_the_results_of_the_first_page() -> None:
     page, readme = ((ROOT / name).read_text() for name in ("docs/benchmarks.md", "README.md"))
-    first_table = page[page.index("| TDA2C compared with") :]
-    assert first_table[: first_table.index("\n\n") + 1] in readme
+    results = page[page.index("| TDA2C compared with") : page.index("## Out of the box")]
+    table, seconds, improvement, _ = results.split("\n\n")
+    assert table in readme
+    assert seconds in readme
+    for estimate in re.findall(r"0\.\d\d \[.*?\]", improvement):
+        assert estimate in readme
 
 
 @pytest.mark.slow
