@@ -50,9 +50,13 @@ maximum_signature_line_length = 80
 api_package = "sb3_a2c_td"
 # pages write names as code without these prefixes
 api_prefixes = ["", *(f"sb3_a2c_td.{folder}" for folder in ("", "tabular.", "envs.", "saving.", "export."))]
-# references to other packages need a network, and type variables are not documented
+# references to other packages need a network; type variables, and the class of the options made from a signature, are
+# not documented
 TYPE_VARIABLES = "ArrayT|Batch|EngineT|Model|Result|Sample|T"
-nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_a2c_td\b).*"), (r"py:.*", rf".*\.({TYPE_VARIABLES})")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!sb3_a2c_td\b).*"),
+    (r"py:.*", rf".*\.({TYPE_VARIABLES}|Annotated|ConstructorOptions)"),
+]
 
 # HTML
 # dashes, no curly quotes
