@@ -187,6 +187,7 @@ NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_sta
 _OF_MAKING = ("max_episode_steps", "num_envs", "render_mode", "vectorization_mode")
 """arguments of ``make`` and ``make_vec`` that Gymnasium records among those of the environment"""
 Env = gym.Env[Any, Any] | VecEnv | VectorEnv[Any, Any, Any]
+"""what TDA2C takes as an environment, but for a name"""
 
 
 def recommended(env: str | Env = "default") -> dict[str, Any]:

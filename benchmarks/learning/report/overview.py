@@ -22,6 +22,7 @@ from benchmarks.learning.report.metrics import Runs, generator, normalized, scor
 from benchmarks.learning.suites import OUT_OF_THE_BOX_ARMS
 
 RANDOM, *OUT_OF_THE_BOX = OUT_OF_THE_BOX_ARMS
+"""random actions, and arms with one setting for all environments"""
 GENERAL, REFERENCE, A2C, PPO = OUT_OF_THE_BOX
 TIMED = (GENERAL, A2C, PPO)
 """arms whose seconds are shown"""

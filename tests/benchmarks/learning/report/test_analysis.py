@@ -6,7 +6,7 @@ import pytest
 from benchmarks.learning.environments import ENVIRONMENTS
 from benchmarks.learning.report.analysis import CARTPOLE_GOALS, analyse, plan
 from benchmarks.learning.report.findings import Findings, Verdict
-from benchmarks.learning.report.overview import seconds_to
+from benchmarks.learning.report.overview import n_faster, seconds_to
 from tests.benchmarks.learning.report.made_up_runs import (
     EPISODE_LENGTH,
     HELD_OUT_PLAN,
@@ -55,6 +55,21 @@ def test_rows_of_the_first_page(findings: Findings) -> None:
     # the curves are flat: their level is reached after a hundredth of the steps, or never
     assert double_pendulum.seconds == {"tda2c-general": 0.135, "a2c": np.inf, "ppo": 0.535}
     assert walker.seconds == {}
+
+
+def test_rows_have_verdicts_by_the_final_score_too() -> None:
+    # high returns at first and low ones later
+    name = "InvertedDoublePendulum-v5"
+    others = [run for run in held_out_records() if (run.environment, run.arm) != (name, "tda2c-general")]
+    falling = [run_of(name, "tda2c-general", seed, [9000.0] * 150 + [level]) for seed, level in enumerate(around(10.0))]
+    row, *_ = [each for each in analyse_runs(others + falling, HELD_OUT_PLAN).overview.rows if each.environment == name]
+    assert (row.against_a2c, row.final_scores["a2c"]) == (Verdict.BETTER, Verdict.WORSE)
+
+
+def test_faster_by_a_factor(findings: Findings) -> None:
+    # 0.135 seconds, never and 0.535 on two environments
+    rows = [row for row in findings.overview.rows if row.seconds]
+    assert [n_faster(rows, factor) for factor in (1.0, 3.9, 4.0)] == [2, 2, 0]
 
 
 def test_held_out_environments_together(findings: Findings) -> None:

@@ -112,17 +112,18 @@ def test_pages_show_studies_and_equal_settings(tmp_path: Path) -> None:
         StudyFindings(arm, ("CartPole-v1",), 3, 12, hours, 450.0, np.array([100.0, 200.0, 300.0]))
         for arm, hours in (("tda2c-tuned", None), ("a2c-tuned", 1.25))
     ]
-    matched = runs_at("CartPole-v1", "a2c-matched", around(300.0))
-    planned = PLAN | {("CartPole-v1", "a2c-matched"): N_RUNS}
+    levels = {"CartPole-v1": 300.0, "Acrobot-v1": -90.0}
+    matched = [run for name, level in levels.items() for run in runs_at(name, "a2c-matched", around(level))]
+    planned = PLAN | {(name, "a2c-matched"): N_RUNS for name in levels}
     first, details, _ = pages.write(analyse_runs(all_records() + matched, planned, studies=studies), tmp_path)
-    assert "and its own returns of five steps: better on CartPole-v1. [More" in first.read_text()
+    assert "five steps: better on CartPole-v1; no difference shown on Acrobot-v1. [More returns]" in first.read_text()
     page = details.read_text()
     assert "| tuned TDA2C | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
     assert "| tuned A2C | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
     assert "](figures/benchmarks/studies.svg)" in page
     assert (tmp_path / pages.FIGURES / "studies.svg").exists()
     rows = page[page.index("## Settings or algorithm?") : page.index("## Tuning")]
-    assert "| A2C with TDA2C's tuned settings | 300 [297, 303] | – | – |" in rows
+    assert "| A2C with TDA2C's tuned settings | 300 [297, 303] | −90.0 [−92.9, −87.1] | – |" in rows
 
 
 def test_unplanned_arm_is_not_compared() -> None:
