@@ -47,8 +47,13 @@ dist: $(VENV)/installed
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/pytest -n 0 -m dist tests/distribution
 
+# what benchmarks/gpu.sh installs on a machine that has PyTorch for CUDA and the usual packages, but no network
+gpu_wheels: $(VENV)/installed
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --constraint $(CONSTRAINTS) --dest $@ \
+		stable-baselines3 sb3-contrib gymnasium farama-notifications
+
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build docs/api/generated dist lowest.txt newest.txt
+	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build docs/api/generated dist gpu_wheels gpu_results lowest.txt newest.txt
 
 $(VENV)/installed: EXTRA := dev
 $(DEMO_VENV)/installed: EXTRA := cli,fast,plots

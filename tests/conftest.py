@@ -1,9 +1,12 @@
 import os
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
 import torch as th
 from hypothesis import settings
+
+from sb3_a2c_td.engines.cuda_graph import CudaEngine
 
 # the same examples in every run, without time limits; HYPOTHESIS_PROFILE=thorough for the slow tier
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
@@ -15,6 +18,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def _one_thread() -> None:
     """Small networks are fastest, and sums always in the same order, on one thread."""
     th.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--gpu", default="cuda", choices=["cuda", "cpu"], help='cpu: rehearse the tests marked "cuda" on the CPU'
+    )
+
+
+@pytest.fixture
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the device of a test marked ``cuda``: a GPU, or the CPU, where ``engine="cuda"`` records nothing."""
+    device: str = request.config.getoption("--gpu")
+    if device == "cpu":
+        monkeypatch.setattr("sb3_a2c_td.engines.CudaEngine", partial(CudaEngine, record=lambda compute: compute))
+    elif not th.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return device
 
 
 # the extra [test] does not bring what these folders test

@@ -22,6 +22,7 @@ from torch import nn
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
 from sb3_a2c_td.compiled import CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.engines.auto import N_NUMPY_UPDATES
+from sb3_a2c_td.engines.cuda_graph import CudaEngine
 from sb3_a2c_td.hyperparams.tda2c import hyperparams
 
 BASELINE = "A2C"
@@ -64,6 +65,15 @@ class Images(gym.Env[np.ndarray, np.int64]):
         return self._frames[self._n_steps % len(self._frames)]  # type: ignore[no-any-return]
 
 
+def make_native(env: Any, n_envs: int) -> VectorEnv[Any, Any, Any]:
+    """Make the vector environment that Gymnasium registers with an id, with all environments in one.
+
+    :param env: the id
+    :param n_envs: number of environments
+    """
+    return gym.make_vec(env, n_envs, vectorization_mode="vector_entry_point")
+
+
 @dataclass(frozen=True)
 class Setting:
     """An environment and a policy to train with each algorithm's defaults.
@@ -100,7 +110,7 @@ class Setting:
         """
         models: dict[str, BaseAlgorithm] = {BASELINE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
         plain = "numpy" if self.policy == "MlpPolicy" and device == "cpu" else "autograd"
-        for engine in (plain, "cuda" if device == "cuda" else "auto"):
+        for engine in (plain, "auto"):
             models[f'TDA2C, engine="{engine}"'] = self._tda2c(self.make_env(), engine=engine, device=device)
         return models
 
@@ -145,8 +155,7 @@ class NativeSetting(Setting):
 
     def make_env(self) -> VectorEnv[Any, Any, Any]:
         """Make the native vector environment."""
-        assert isinstance(self.env, str)
-        return gym.make_vec(self.env, self.n_envs, vectorization_mode="vector_entry_point")
+        return make_native(self.env, self.n_envs)
 
     def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
         """Make A2C for each number of environments in a DummyVecEnv, and TDA2C for the native environment.
@@ -160,6 +169,45 @@ class NativeSetting(Setting):
         }
         models['TDA2C, engine="auto"'] = TDA2C(self.policy, self.make_env(), device=device)
         return models
+
+
+@dataclass(frozen=True)
+class GpuSetting(Setting):
+    """Both engines of a GPU, compared with A2C there. On the CPU, for a rehearsal, ``engine="cuda"`` records nothing.
+
+    :param native: whether TDA2C steps the native vector environment, which A2C does not support
+    """
+
+    native: bool = False
+
+    def make_env(self) -> VecEnv | VectorEnv[Any, Any, Any]:
+        """Make the environments that TDA2C steps."""
+        return make_native(self.env, self.n_envs) if self.native else super().make_env()
+
+    def make_models(self, device: str) -> dict[str, BaseAlgorithm]:
+        """Make A2C and a model of each engine.
+
+        :param device: device of the policies
+        :return: models by arm
+        """
+        models: dict[str, BaseAlgorithm] = {BASELINE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
+        models['TDA2C, engine="autograd"'] = TDA2C(self.policy, self.make_env(), engine="autograd", device=device)
+        models['TDA2C, engine="cuda"'] = self._with_graphs(device)
+        return models
+
+    def _with_graphs(self, device: str) -> TDA2C:
+        if device != "cpu":
+            return TDA2C(self.policy, self.make_env(), engine="cuda", device=device)
+        model = TDA2C(self.policy, self.make_env(), engine="autograd", device=device)
+        model._engine = CudaEngine(model.policy, record=lambda compute: compute)
+        return model
+
+    def warm_up_steps(self, model: BaseAlgorithm) -> int:
+        """Return the steps of a few updates, in which graphs are recorded.
+
+        :param model: the model to warm up
+        """
+        return 4 * 5 * model.n_envs
 
 
 @dataclass(frozen=True)
@@ -258,7 +306,12 @@ SETTINGS = {
         Setting("pendulum-1", "Pendulum-v1", n_envs=1, compiled_env="sb3_a2c_td/Pendulum-v1"),
         Setting("pendulum-16", "Pendulum-v1", n_envs=16, compiled_env="sb3_a2c_td/Pendulum-v1"),
         Setting("images-8", Images, n_envs=8, policy="CnnPolicy"),
-        Setting("images-64", Images, n_envs=64, policy="CnnPolicy"),
+        GpuSetting("gpu-mlp-16", "CartPole-v1", n_envs=16, native=True),
+        GpuSetting("gpu-mlp-256", "CartPole-v1", n_envs=256, native=True),
+        GpuSetting("gpu-mlp-4096", "CartPole-v1", n_envs=4096, native=True),
+        GpuSetting("gpu-images-8", Images, n_envs=8, policy="CnnPolicy"),
+        GpuSetting("gpu-images-64", Images, n_envs=64, policy="CnnPolicy"),
+        GpuSetting("gpu-images-256", Images, n_envs=256, policy="CnnPolicy"),
         ContribSetting("masked-8", masked_cartpole, n_envs=8, ours=MaskableTDA2C, theirs=MaskablePPO),
         ContribSetting(
             "recurrent-8", "CartPole-v1", n_envs=8, policy="MlpLstmPolicy", ours=RecurrentTDA2C, theirs=RecurrentPPO
@@ -276,7 +329,7 @@ DEFAULTS = {
         "pendulum-16",
         "images-8",
     ],
-    "cuda": ["cartpole-16", "images-64"],
+    "cuda": [name for name, setting in SETTINGS.items() if isinstance(setting, GpuSetting)],
 }
 """default settings by device"""
 

@@ -1,5 +1,6 @@
 """Training steps per second, relative to SB3's A2C and to the speed of the environments alone."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,18 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.speed.compiled_stepping import compiled_steps
-from benchmarks.speed.settings import AS_A2C, BASELINE, COMPILED, Setting, learn, start_long_training
+from benchmarks.speed.settings import AS_A2C, BASELINE, COMPILED, GpuSetting, Setting, learn, start_long_training
 from benchmarks.tables import markdown_table
+from sb3_a2c_td import TDA2C
 from sb3_a2c_td.compiled import CompiledVecEnv
 
 ENVIRONMENT = "the environments alone"
 COMPILED_ENVIRONMENT = "the compiled environments alone"
+PROFILED_SECONDS = 0.2
+"""duration of a training under the profiler, if it did not slow it down"""
 N_ACTIONS = 500
 """steps of each environment for which random actions are drawn beforehand"""
 
@@ -38,6 +44,8 @@ class Measurement:
     """speed divided by A2C's in the same round (by that of the fastest A2C, if there are several)"""
     share: float
     """speed divided by that of the same environments alone in the same round"""
+    busy: float | None = None
+    """share of the time in which the GPU computes or copies; ``None``: there is none"""
 
     @property
     def speed(self) -> float:
@@ -54,46 +62,70 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     :param seconds: approximate duration of a turn
     :return: a measurement per arm, and of the environments alone
     """
-    turns, n_envs = _turns(setting, device, seconds)
+    models, compiled_models = setting.make_models(device), setting.make_compiled_models()
+    turns = _turns(setting, models, compiled_models, seconds)
     speeds: dict[str, list[float]] = {arm: [] for arm in turns}
     for _ in range(rounds):
         for arm, turn in turns.items():
             speeds[arm].append(turn())
     a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in turns if is_baseline(arm)), strict=True)]
+    profiled = models if isinstance(setting, GpuSetting) else {}
+    busy = {arm: _busy_share(model, statistics.median(speeds[arm])) for arm, model in profiled.items()}
     return [
         Measurement(
             setting.name,
-            n_envs[arm],
+            setting.n_envs if arm in (ENVIRONMENT, COMPILED_ENVIRONMENT) else (models | compiled_models)[arm].n_envs,
             arm,
             values,
             _median_ratio(values, a2c),
             _median_ratio(values, speeds[COMPILED_ENVIRONMENT if is_compiled(arm) else ENVIRONMENT]),
+            busy.get(arm),
         )
         for arm, values in speeds.items()
     ]
 
 
-def _turns(setting: Setting, device: str, seconds: float) -> tuple[dict[str, Callable[[], float]], dict[str, int]]:
-    """Warm everything up; return what measures the speed of each arm once, and the numbers of environments."""
-    models, compiled_models = setting.make_models(device), setting.make_compiled_models()
+def _turns(
+    setting: Setting, models: dict[str, BaseAlgorithm], compiled_models: dict[str, TDA2C], seconds: float
+) -> dict[str, Callable[[], float]]:
+    """Warm everything up; return what measures the speed of each arm once."""
     for model in models.values():
         start_long_training(model, setting.warm_up_steps(model))
     for model in compiled_models.values():
         # a callback for each step would prevent compiled code
         learn(model, setting.warm_up_steps(model))
-    all_models = models | compiled_models
-    n_envs = {arm: model.n_envs for arm, model in all_models.items()}
     turns: dict[str, Callable[[], float]] = {}
-    for arm, model in all_models.items():
+    for arm, model in (models | compiled_models).items():
         budget = _budget(model, setting.warm_up_steps(model) // 10, seconds)
         turns[arm] = partial(_learning_speed, model, budget)
     turns[ENVIRONMENT] = partial(_environment_speed, setting, seconds)
-    n_envs[ENVIRONMENT] = setting.n_envs
     env = setting.make_compiled_env()
     if env is not None:
         turns[COMPILED_ENVIRONMENT] = partial(_compiled_environment_speed, env, seconds)
-        n_envs[COMPILED_ENVIRONMENT] = setting.n_envs
-    return turns, n_envs
+    return turns
+
+
+def _busy_share(model: BaseAlgorithm, speed: float) -> float:
+    """Return the share of the time in which the GPU computes or copies.
+
+    The GPU's time for a step comes from PyTorch's profiler, and the whole time from turns without it, since it slows
+    the CPU down.
+
+    :param model: the model; on the CPU, the share is 0
+    :param speed: its steps per second
+    """
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        n_taken = learn(model, math.ceil(PROFILED_SECONDS * speed))
+        if model.device.type == "cuda":
+            th.cuda.synchronize()
+    microseconds = sum(
+        event.time_range.elapsed_us()
+        for event in profiler.events() or ()
+        # the span of an annotation includes pauses
+        if event.device_type.name == "CUDA" and not event.is_user_annotation
+    )
+    share: float = 1e-6 * microseconds / n_taken * speed
+    return share
 
 
 def is_compiled(arm: str) -> bool:
@@ -168,6 +200,9 @@ def table(measurements: list[Measurement]) -> str:
     rows = [
         [m.setting, m.arm, str(m.n_envs), f"{m.speed:,.0f}", f"{m.ratio:.2f}", f"{m.share:.1%}"] for m in measurements
     ]
+    if any(m.busy is not None for m in measurements):
+        header.append("GPU busy")
+        rows = [[*row, "–" if m.busy is None else f"{m.busy:.0%}"] for row, m in zip(rows, measurements, strict=True)]
     return markdown_table(header, rows)
 
 

@@ -8,6 +8,7 @@
 """
 
 import math
+import warnings
 from collections.abc import Callable
 
 from sb3_a2c_td import extras
@@ -64,7 +65,7 @@ def make_engine(
         return NumpyEngine(policy, reducer)
     if reducer is not None:
         raise UnsupportedPolicyError(name, "it does not combine gradients of several processes")
-    return _make_numba_engine(policy) if name == "numba" else CudaEngine(policy)
+    return _make_numba_engine(policy) if name == "numba" else _make_cuda_engine(policy)
 
 
 def _make_numba_engine(policy: SeparateNetworks) -> Engine:
@@ -75,3 +76,12 @@ def _make_numba_engine(policy: SeparateNetworks) -> Engine:
     except RuntimeError as error:
         raise UnsupportedPolicyError("numba", f"numba failed: {error}") from error
     return NumbaEngine(policy)
+
+
+def _make_cuda_engine(policy: SeparateNetworks) -> Engine:
+    engine = CudaEngine(policy)
+    warnings.warn(
+        "engine='cuda' is experimental: it has never run on a GPU. Compare its results with those of engine='autograd'",
+        stacklevel=2,
+    )
+    return engine

@@ -30,7 +30,7 @@ class RandomStreams:
 
         :param seed: the model's seed; ``None``: PyTorch's global generator draws one, as it draws the initial weights
         """
-        entropy = int(th.randint(2**62, ())) if seed is None else seed
+        entropy = int(th.randint(2**62, (), device="cpu")) if seed is None else seed
         # its children, since environments draw from SeedSequence(seed)
         children = np.random.SeedSequence(entropy).spawn(2)
         return cls(*map(np.random.default_rng, children))

@@ -31,7 +31,7 @@ class StaticMemory:
         for name, size in sizes.items():
             places[name] = slice(end, end + size)
             end += -(-size // ALIGNMENT) * ALIGNMENT
-        self._host_block = th.zeros(end, dtype=th.uint8, pin_memory=device.type == "cuda")
+        self._host_block = th.zeros(end, dtype=th.uint8, device="cpu", pin_memory=device.type == "cuda")
         self._device_block = th.zeros(end, dtype=th.uint8, device=device)
         self.host, self.device = {}, {}
         for name, (shape, dtype) in layout.items():

@@ -24,13 +24,12 @@ def test_models_return_different_actions() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.filterwarnings("ignore:You are trying to run .* on the GPU")
 @pytest.mark.parametrize("to", ["onnx", "safetensors"])
-def test_models_on_a_gpu_are_exported_to_the_cpu(to: Any, tmp_path: Path) -> None:
-    model = model_on(DICT, BOX, "MultiInputPolicy", device="cuda")
+def test_models_on_a_gpu_are_exported_to_the_cpu(to: Any, gpu: str, tmp_path: Path) -> None:
+    model = model_on(DICT, BOX, "MultiInputPolicy", device=gpu)
     export_actor(model, tmp_path / "actor", to)
-    assert model.policy.device.type == "cuda"
+    assert model.policy.device.type == gpu
     on_cpu = model_on(DICT, BOX, "MultiInputPolicy")
     on_cpu.policy.load_state_dict(model.policy.state_dict())
     observations = drawn(DICT)
