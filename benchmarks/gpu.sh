@@ -11,8 +11,8 @@ device=${1:-cuda} folder=$(realpath -m "${2:-gpu_results}") python=${PYTHON:-pyt
 shift $(($# < 2 ? $# : 2))
 wanted="$*" failed=0
 case $device in
-    cuda) turns=(--rounds 3 --seconds 1) patience=1 ;;
-    cpu) turns=(--rounds 1 --seconds 0.1) patience=8 ;;
+    cuda) turns=(--rounds 3 --seconds 1) slack=1 ;;
+    cpu) turns=(--rounds 1 --seconds 0.1) slack=8 ;;
     *) sed -n '4s/# *//p' "$0" >&2; exit 2 ;;
 esac
 cd "$(dirname "$0")/.." && mkdir -p "$folder" || exit
@@ -25,7 +25,7 @@ fi
 
 # part NAME SECONDS COMMAND ...
 part() {
-    local name=$1 limit=$(($2 * patience)) start=$SECONDS
+    local name=$1 limit=$(($2 * slack)) start=$SECONDS
     [[ -z $wanted || " $wanted " == *" $name "* ]] || return
     shift 2
     echo "== $name" | tee --append "$folder/log"

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,12 @@ def test_a_cpu_is_refused() -> None:
     with pytest.raises(
         ValueError, match="engine='cuda' does not support this model: the device is cpu, not the current GPU"
     ):
+        TDA2C("MlpPolicy", "CartPole-v1", engine="cuda", device="cpu")
+
+
+def test_it_warns_that_it_has_not_run_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_a2c_td.engines.CudaEngine", partial(CudaEngine, record=Recorder()))
+    with pytest.warns(UserWarning, match="engine='cuda' is experimental: it has never run on a GPU"):
         TDA2C("MlpPolicy", "CartPole-v1", engine="cuda", device="cpu")
 
 

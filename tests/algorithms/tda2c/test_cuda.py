@@ -67,6 +67,10 @@ def test_models_move_between_devices(
     assert model.num_timesteps == 100
 
 
+def test_auto_does_not_choose_the_experimental_engine(gpu: str) -> None:
+    assert str(make("image", "discrete", device=gpu)._engine).startswith("autograd")
+
+
 def test_gsde(gpu: str) -> None:
     assert_is_on(gpu, make("float32", "box", device=gpu, use_sde=True, sde_sample_freq=2).learn(40))
 
