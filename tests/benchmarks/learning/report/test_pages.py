@@ -210,6 +210,29 @@ def test_readme_has_the_results_of_the_first_page() -> None:
         assert estimate in readme
 
 
+def rows_by_environment(details: str, arm: str) -> list[dict[str, str]]:
+    """Read the table of an arm's comparisons: for each environment, a cell by baseline."""
+    table = details[details.index(f"| {arm} compared with |") :].split("\n\n")[0]
+    header, _, *rows = ([cell.strip() for cell in line.split("|")[2:-1]] for line in table.splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_readme_counts_the_verdicts_of_the_details() -> None:
+    details, readme = ((ROOT / name).read_text() for name in ("docs/benchmark_details.md", "README.md"))
+    numbers = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
+    tuned = [row["A2C"].split(":")[0] for row in rows_by_environment(details, "tuned TDA2C")]
+    better, worse = (numbers[tuned.count(verdict)] for verdict in ("better", "worse"))
+    assert (
+        f"with tuned settings better than A2C on {better} of {numbers[len(tuned)]} environments, worse on {worse}"
+        in readme
+    )
+    variants = ("A2C", "A2C with RL Zoo's settings", "A2C with λ = 0")
+    reference = rows_by_environment(details, "TDA2C with reference settings")
+    worse = numbers[sum(any(row[name].startswith("worse") for name in variants) for row in reference)]
+    claim = f"worse than one of three variants of A2C on {worse} of {numbers[len(reference)]} environments"
+    assert claim in " ".join(readme.split())
+
+
 @pytest.mark.slow
 def test_committed_report_matches_the_committed_records() -> None:
     findings = analyse_folder(ROOT / "benchmarks/results")
