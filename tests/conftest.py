@@ -6,7 +6,7 @@ import pytest
 import torch as th
 from hypothesis import settings
 
-from sb3_a2c_td.engines.cuda_graph import CudaEngine
+from sb3_a2c_td.engines.cuda_graph import CudaEngine, without_recording
 
 # the same examples in every run, without time limits; HYPOTHESIS_PROFILE=thorough for the slow tier
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
@@ -22,19 +22,23 @@ def _one_thread() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--gpu", default="cuda", choices=["cuda", "cpu"], help='cpu: rehearse the tests marked "cuda" on the CPU'
+        "--gpu",
+        default="auto",
+        choices=["auto", "cuda", "cpu"],
+        help='for tests marked "cuda". auto: skip them without a GPU; cuda: fail; cpu: rehearse them on the CPU',
     )
 
 
 @pytest.fixture
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the device of a test marked ``cuda``: a GPU, or the CPU, where ``engine="cuda"`` records nothing."""
-    device: str = request.config.getoption("--gpu")
+    device = request.config.getoption("--gpu")
     if device == "cpu":
-        monkeypatch.setattr("sb3_a2c_td.engines.CudaEngine", partial(CudaEngine, record=lambda compute: compute))
-    elif not th.cuda.is_available():
-        pytest.skip("needs a GPU")
-    return device
+        monkeypatch.setattr("sb3_a2c_td.engines.CudaEngine", partial(CudaEngine, record=without_recording))
+        return "cpu"
+    if not th.cuda.is_available():
+        (pytest.skip if device == "auto" else pytest.fail)("PyTorch finds no GPU")
+    return "cuda"
 
 
 # the extra [test] does not bring what these folders test

@@ -22,7 +22,7 @@ from torch import nn
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
 from sb3_a2c_td.compiled import CompiledVecEnv, make_compiled_vec_env
 from sb3_a2c_td.engines.auto import N_NUMPY_UPDATES
-from sb3_a2c_td.engines.cuda_graph import CudaEngine
+from sb3_a2c_td.engines.cuda_graph import CudaEngine, without_recording
 from sb3_a2c_td.hyperparams.tda2c import hyperparams
 
 BASELINE = "A2C"
@@ -199,7 +199,7 @@ class GpuSetting(Setting):
         if device != "cpu":
             return TDA2C(self.policy, self.make_env(), engine="cuda", device=device)
         model = TDA2C(self.policy, self.make_env(), engine="autograd", device=device)
-        model._engine = CudaEngine(model.policy, record=lambda compute: compute)
+        model._engine = CudaEngine(model.policy, without_recording)
         return model
 
     def warm_up_steps(self, model: BaseAlgorithm) -> int:

@@ -100,8 +100,9 @@ class TDA2C(CollectingAlgorithm):
     :param normalize_rewards: whether the model scales rewards in training, as ``VecNormalize`` does with ``gamma``
     :param engine: what draws actions and takes updates, all with the same results up to rounding: ``"autograd"``, the
         reference, for any policy; ``"numpy"`` and ``"numba"`` (compiled) for plain MLP policies on the CPU;
-        ``"cuda"``, recorded in CUDA graphs; ``"auto"``, the fastest of the first three that supports the policy, where
-        ``"numba"`` is used on compiled environments, and on others if training is long enough for compiling to pay off
+        ``"cuda"``, experimental, recorded in CUDA graphs; ``"auto"``, the fastest of the first three that supports the
+        policy, where ``"numba"`` is used on compiled environments, and on others if training is long enough for
+        compiling to pay off
     :param use_sde: whether to use generalized State Dependent Exploration (gSDE) instead of action noise
     :param sde_sample_freq: sample a new noise matrix every n steps when using gSDE; -1: only at the start of a rollout
     :param stats_window_size: the number of episodes over which the rollout logging is averaged; ``None``: all

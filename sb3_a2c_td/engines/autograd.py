@@ -12,7 +12,12 @@ from sb3_a2c_td import losses
 from sb3_a2c_td.engines.action_sampling import draw_actions
 from sb3_a2c_td.engines.finite_step import take_finite_step
 from sb3_a2c_td.engines.interface import GradientReducer, LossConfig, UnsupportedPolicyError, Update
-from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
+from sb3_a2c_td.engines.policy_outputs import (
+    action_distribution,
+    keeping_last_distribution,
+    log_prob_and_entropy,
+    state_values,
+)
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.single_threaded import single_threaded_if_small
 from sb3_a2c_td.engines.stateless_modules import is_stateless
@@ -134,8 +139,9 @@ class AutogradEngine:
 
     def _log_prob_and_entropy(self, batch: Transitions[th.Tensor], double_softmax: bool) -> tuple[th.Tensor, th.Tensor]:
         r"""Compute :math:`\log \pi(a|s)` and the entropy, each ``(N,)``."""
-        distribution = action_distribution(self.policy, batch.observations, batch.action_masks)
-        return log_prob_and_entropy(self.policy, distribution, batch.actions, double_softmax)
+        with keeping_last_distribution(self.policy):
+            distribution = action_distribution(self.policy, batch.observations, batch.action_masks)
+            return log_prob_and_entropy(self.policy, distribution, batch.actions, double_softmax)
 
     def _normalize(self, advantages: th.Tensor) -> th.Tensor:
         return losses.normalized(advantages) if self._reducer is None else self._reducer.normalize(advantages)

@@ -14,7 +14,12 @@ from torch import nn
 from sb3_a2c_td import losses
 from sb3_a2c_td.engines.change_detection import ModuleSnapshot, OptimizerSnapshot, unsupported_training_reasons
 from sb3_a2c_td.engines.interface import INFINITE_STEP, DivergenceError, LossConfig, UnsupportedPolicyError, Update
-from sb3_a2c_td.engines.policy_outputs import action_distribution, log_prob_and_entropy, state_values
+from sb3_a2c_td.engines.policy_outputs import (
+    action_distribution,
+    keeping_last_distribution,
+    log_prob_and_entropy,
+    state_values,
+)
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.engines.static_memory import Layout, StaticMemory
@@ -56,8 +61,16 @@ def in_a_cuda_graph(compute: Computation) -> Computation:
     return replay
 
 
+def without_recording(compute: Computation) -> Computation:
+    """Compute again in place of a replay, for tests and measurements without a GPU.
+
+    :param compute: see :func:`in_a_cuda_graph`
+    """
+    return compute
+
+
 class CudaEngine:
-    """See :class:`~sb3_a2c_td.engines.interface.Engine`.
+    """See :class:`~sb3_a2c_td.engines.interface.Engine`. Experimental: it has not run on a GPU yet.
 
     A batch is padded to the buffer's capacity, so that one recording fits rollouts of every length. What changes
     the computation (another layer or tensor, another loss or shape) is recorded again.
@@ -241,7 +254,7 @@ class _Updating:
             advantages = td_errors = losses.td_error(targets, values)
             if config.normalize_advantage:
                 advantages = _normalized(td_errors, is_row, n)
-        with _without_validation():
+        with _without_validation(), keeping_last_distribution(self._policy):
             log_prob, entropy = log_prob_and_entropy(
                 self._policy,
                 action_distribution(self._policy, observations),

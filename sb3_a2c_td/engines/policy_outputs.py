@@ -38,6 +38,19 @@ def action_distribution(policy: SeparateNetworks, observations: PyTorchObs, acti
 
 
 @contextmanager
+def keeping_last_distribution(policy: SeparateNetworks) -> Iterator[None]:
+    """Restore at the end what SB3 keeps of the last distribution: with its autograd graph, no policy can be copied.
+
+    :param policy: the policy, which computes distributions in the context
+    """
+    before = dict(vars(policy.action_dist))
+    try:
+        yield
+    finally:
+        vars(policy.action_dist).update(before)
+
+
+@contextmanager
 def reporting_divergence() -> Iterator[None]:
     """Raise a :class:`DivergenceError` where PyTorch refuses the parameters of a distribution; other errors pass."""
     try:

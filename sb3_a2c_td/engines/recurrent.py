@@ -11,7 +11,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_a2c_td.engines.action_sampling import draw_actions
 from sb3_a2c_td.engines.autograd import AutogradEngine
-from sb3_a2c_td.engines.policy_outputs import log_prob_and_entropy, reporting_divergence
+from sb3_a2c_td.engines.policy_outputs import keeping_last_distribution, log_prob_and_entropy, reporting_divergence
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.sequences import Sequences, split_into_sequences
 from sb3_a2c_td.engines.single_threaded import single_threaded_if_small
@@ -92,8 +92,9 @@ class RecurrentEngine(AutogradEngine):
         # the actor does not read the observation after a sequence: padding repeats the last row instead
         rows = sequences.padded_rows[:, :-1] % len(batch.rewards)
         observations = map_arrays(lambda obs: obs[rows.ravel()], batch.observations)
-        distribution, _ = self._distribution(observations, states.pi, rows.size)
-        by_step = log_prob_and_entropy(self.policy, distribution, batch.actions[rows.ravel()], double_softmax)
+        with keeping_last_distribution(self.policy):
+            distribution, _ = self._distribution(observations, states.pi, rows.size)
+            by_step = log_prob_and_entropy(self.policy, distribution, batch.actions[rows.ravel()], double_softmax)
         log_prob, entropy = (each.reshape(rows.shape)[sequences.sequence, sequences.step] for each in by_step)
         return log_prob, entropy
 

@@ -1,30 +1,23 @@
-"""What can be tested of models on a GPU without one: where tensors are made, and what waits for the device.
-
-PyTorch's device ``meta`` has no data. An operation on tensors of ``meta`` and of the CPU fails, and so does whatever
-needs a value: ``item()``, ``cpu()``, ``numpy()``, the condition of an ``if``.
-"""
+"""What can be tested of models on a GPU without one: where tensors are, and what waits for the device."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.vec_env import DummyVecEnv
-from torch import nn
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
-from sb3_a2c_td.engines import cuda_graph
-from sb3_a2c_td.engines.cuda_graph import CudaEngine, in_a_cuda_graph
+from sb3_a2c_td.engines.cuda_graph import CudaEngine, in_a_cuda_graph, without_recording
+from sb3_a2c_td.engines.random_streams import RandomStreams
 from tests.engines.test_cuda_graph import IMAGE, VECTOR, make
 from tests.environments import RandomEnv
-from tests.faults.test_divergence import with_eager_cuda_engine
 
 DICT = spaces.Dict({"image": IMAGE, "vector": VECTOR, "number": spaces.Discrete(3)})
 
@@ -38,16 +31,87 @@ def make_recurrent() -> TDA2C:
     return RecurrentTDA2C("MlpLstmPolicy", env, seed=0, device="cpu")
 
 
-MODELS: dict[str, Callable[[], TDA2C]] = {
-    "vector": lambda: make("MlpPolicy", VECTOR, spaces.Discrete(3)),
+RECORDABLE: dict[str, Callable[[], TDA2C]] = {
+    "vector": lambda: make("MlpPolicy", VECTOR, spaces.Discrete(3), max_grad_norm=0.5, normalize_advantage=True),
     "image": lambda: make("CnnPolicy", IMAGE, VECTOR),
-    "dict": lambda: make("MultiInputPolicy", DICT, spaces.MultiDiscrete([3, 2])),
+    "dict": lambda: make("MultiInputPolicy", DICT, spaces.Discrete(3), normalize_observations=True),
+}
+MODELS: dict[str, Callable[[], TDA2C]] = {
+    **RECORDABLE,
+    "components": lambda: make("MlpPolicy", VECTOR, spaces.MultiDiscrete([3, 2])),
     "gsde": lambda: make("MlpPolicy", VECTOR, VECTOR, use_sde=True, sde_sample_freq=2),
-    "normalizing": lambda: make("MlpPolicy", VECTOR, VECTOR, normalize_observations=True, normalize_advantage=True),
     "masked": make_masked,
     "recurrent": make_recurrent,
-    "cuda": lambda: with_eager_cuda_engine(make("MlpPolicy", VECTOR, VECTOR)),
 }
+
+
+class PretendedGpu(TorchDispatchMode):
+    """Uses PyTorch's device ``meta``, whose tensors have no values, as a GPU.
+
+    What is copied from it is zeros, and a number that is read from it is 1. Operations on tensors of two devices fail.
+    While something is recorded, so do copies between the devices, and reading a number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: Counter[str] = Counter()
+        self._is_recording = False
+
+    def record(self, compute: Callable[[], th.Tensor]) -> Callable[[], th.Tensor]:
+        """Compute once; as in a CUDA graph, no Python runs in a replay."""
+        self._is_recording = True
+        output = compute()
+        self._is_recording = False
+        return lambda: output
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, th.Tensor)]
+        devices = {tensor.device.type for tensor in tensors}
+        is_copy = func in (th.ops.aten._to_copy.default, th.ops.aten.copy_.default)
+        assert not (self._is_recording and "cpu" in devices), f"{func} of a tensor on the CPU in a recording"
+        assert is_copy or len(devices) <= 1, f"{func} of tensors on two devices"
+        if "meta" in devices and is_copy and th.device(kwargs.get("device") or "meta").type == "cpu":
+            self._wait("copy")
+            return th.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+        if "meta" in devices and func is th.ops.aten._local_scalar_dense.default:
+            self._wait("number")
+            return th.ones((), dtype=args[0].dtype).item()
+        if func in (th.ops.aten._fused_adam_.default, th.ops.aten._fused_adam_.tensor_lr):
+            return None  # meta does not have it
+        return func(*args, **kwargs)
+
+    def _wait(self, what: str) -> None:
+        assert not self._is_recording, f"a {what} is read in a recording"
+        self.waits[what] += 1
+
+
+def moved_to_meta(model: TDA2C) -> TDA2C:
+    policy = model.policy
+    names = {id(param): name for name, param in policy.named_parameters()}
+    policy.to("meta")
+    moved = dict(policy.named_parameters())
+    for group in policy.optimizer.param_groups:
+        group["params"] = [moved[names[id(param)]] for param in group["params"]]
+    model.device = th.device("meta")
+    return model
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_tensor_is_moved_to_the_device(name: str) -> None:
+    model = moved_to_meta(MODELS[name]())
+    with PretendedGpu():
+        model.learn(45)
+    assert model._n_updates > 0
+
+
+@pytest.mark.parametrize("name", RECORDABLE)
+def test_what_is_recorded_stays_on_the_device_and_waits_for_nothing(name: str) -> None:
+    model = moved_to_meta(RECORDABLE[name]())
+    with PretendedGpu() as gpu:
+        model._engine = CudaEngine(model.policy, gpu.record)
+        model.learn(45)
+    assert model._n_updates > 0
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -58,69 +122,42 @@ def test_no_tensor_is_made_on_the_default_device(name: str) -> None:
     assert model._n_updates > 0
 
 
-def move_to_meta(policy: nn.Module) -> None:
-    """Move a policy to ``meta``. Its parameters stay the same objects, since its optimizer holds them."""
-    for param in policy.parameters():
-        th.utils.swap_tensors(param, nn.Parameter(th.empty_like(param, device="meta")))
+def test_memory_and_seeds_do_not_depend_on_the_default_device() -> None:
+    model = RECORDABLE["vector"]()
+    with th.device("meta"):
+        RandomStreams.from_seed(None)
+        model._engine = CudaEngine(model.policy, without_recording)
+        model.learn(45)
+    assert model._n_updates > 0
 
 
-def fused_adam_on_meta(tensors: Any, betas: Any, alpha_t: th.Tensor, eps: float, found_inf: Any = None) -> None:
-    """Check where the arguments of PyTorch's kernel are, which ``meta`` does not have."""
-    assert {tensor.device.type for tensor in chain(*tensors, [alpha_t], [found_inf] * (found_inf is not None))} == {
-        "meta"
-    }
+@pytest.fixture
+def _without_validation() -> Iterator[None]:
+    """Turn off PyTorch's check that the parameters of a distribution are finite, which reads a number for each."""
+    th.distributions.Distribution.set_default_validate_args(False)
+    yield
+    th.distributions.Distribution.set_default_validate_args(True)
 
 
-def without_values(compute: Callable[[], th.Tensor]) -> Callable[[], th.Tensor]:
-    """Compute on ``meta``; a replay returns zeros."""
-    output = compute()
-    assert output.device.type == "meta"
-    return lambda: th.zeros_like(output, device="cpu")
+@pytest.mark.usefixtures("_without_validation")
+@pytest.mark.parametrize("name", MODELS)
+def test_acting_waits_for_the_actions_only(name: str) -> None:
+    model = moved_to_meta(MODELS[name]())
+    with PretendedGpu() as gpu:
+        model.learn(45)
+        gpu.waits.clear()
+        model.sample_actions(model._last_obs)
+    # an LSTM's state is kept on the CPU, with the transitions, and sb3-contrib asks whether an episode starts
+    assert gpu.waits == ({"copy": 2, "number": 2} if name == "recurrent" else {"copy": 1})
 
 
-@pytest.mark.parametrize(
-    ("policy", "space", "action_space"),
-    [
-        ("MlpPolicy", VECTOR, spaces.Discrete(3)),
-        ("CnnPolicy", IMAGE, VECTOR),
-        ("MultiInputPolicy", DICT, spaces.Discrete(3)),
-    ],
-)
-def test_recorded_computations_stay_on_the_device_and_wait_for_nothing(
-    policy: str, space: spaces.Space, action_space: spaces.Space, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cuda_graph, "fused_adam", fused_adam_on_meta)
-    model = make(policy, space, action_space, max_grad_norm=0.5, normalize_advantage=True).learn(12)
-    move_to_meta(model.policy)
-    engine = CudaEngine(model.policy, without_values)
-    engine.act(model._last_obs, model._streams)
-    engine.update(model.rollout_buffer, model._loss_config(), model._streams)
-
-
-class CountWaits(TorchFunctionMode):
-    """Counts the calls that would wait for a GPU."""
-
-    WAITS = ("item", "tolist", "cpu", "nonzero", "__bool__", "__float__", "__int__", "__index__")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.__name__ in self.WAITS:
-            self.counts[func.__name__] += 1
-        return func(*args, **(kwargs or {}))
-
-
-# autograd's other one is PyTorch's check of the distribution's parameters, which finds those that are not finite
-@pytest.mark.parametrize(("name", "waits"), [("cuda", {"cpu": 1}), ("vector", {"cpu": 1, "__bool__": 1})])
-def test_acting_waits_for_the_actions_only(name: str, waits: dict[str, int]) -> None:
-    model = MODELS[name]()
-    observations = np.zeros((3, 2), np.float32)
-    model.sample_actions(observations)
-    with CountWaits() as waited:
-        model.sample_actions(observations)
-    assert waited.counts == waits
+@pytest.mark.parametrize("name", RECORDABLE)
+def test_acting_with_a_recording_waits_for_the_actions_only(name: str) -> None:
+    model = moved_to_meta(RECORDABLE[name]())
+    with PretendedGpu() as gpu:
+        model._engine = CudaEngine(model.policy, gpu.record)
+        model.sample_actions(model.env.reset())
+    assert gpu.waits == {"copy": 1}
 
 
 class Graph:

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_a2c_td import TDA2C
-from sb3_a2c_td.engines.cuda_graph import CudaEngine
+from sb3_a2c_td.engines.cuda_graph import CudaEngine, without_recording
 from tests.engines import CPU_ENGINES
 from tests.faults.scenarios import (
     FaultyEnv,
@@ -18,7 +18,7 @@ from tests.faults.scenarios import (
 
 def with_eager_cuda_engine(model: TDA2C) -> TDA2C:
     """Run the CUDA engine without graphs, on the CPU."""
-    model._engine = CudaEngine(model.policy, lambda compute: compute)
+    model._engine = CudaEngine(model.policy, without_recording)
     return model
 
 
