@@ -49,11 +49,13 @@ dist: $(VENV)/installed
 
 # what benchmarks/gpu.sh installs on a machine that has PyTorch for CUDA and the usual packages, but no network
 gpu_wheels: $(VENV)/installed
-	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --constraint $(CONSTRAINTS) --dest $@ \
+	rm -rf $@ $@.part
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --constraint $(CONSTRAINTS) --dest $@.part \
 		stable-baselines3 sb3-contrib gymnasium farama-notifications
+	mv $@.part $@
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build docs/api/generated dist gpu_wheels gpu_results lowest.txt newest.txt
+	rm -rf $(VENV) $(DEMO_VENV) demo_output docs/_build docs/api/generated dist gpu_wheels* lowest.txt newest.txt
 
 $(VENV)/installed: EXTRA := dev
 $(DEMO_VENV)/installed: EXTRA := cli,fast,plots

@@ -30,6 +30,7 @@ from benchmarks.speed import (
 )
 from benchmarks.speed.settings import DEFAULTS, SETTINGS
 from benchmarks.tables import markdown_table
+from sb3_a2c_td.saving.atomic import write
 
 app = typer.Typer()
 
@@ -312,7 +313,7 @@ def _check_name(name: str, known: Iterable[str], option: str) -> None:
 
 def _save(path: Path, facts: dict[str, Any], results: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")
+    write(f"{json.dumps({**facts, 'results': results}, indent=2)}\n".encode(), path)
 
 
 def _replace(path: Path, facts: dict[str, Any], results: list[dict[str, Any]], key: str) -> None:

@@ -1,7 +1,9 @@
 """Training steps per second, relative to SB3's A2C and to the speed of the environments alone."""
 
+import json
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,8 +15,10 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from gymnasium.vector.utils import batch_space
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.speed.compiled_stepping import compiled_steps
@@ -68,6 +72,9 @@ def measure(setting: Setting, device: str, rounds: int, seconds: float) -> list[
     for _ in range(rounds):
         for arm, turn in turns.items():
             speeds[arm].append(turn())
+            # what a stopped measurement leaves
+            line = {"setting": setting.name, "arm": arm, "steps_per_second": round(speeds[arm][-1])}
+            print(json.dumps(line), file=sys.stderr, flush=True)
     a2c = [max(speeds) for speeds in zip(*(speeds[arm] for arm in turns if is_baseline(arm)), strict=True)]
     profiled = models if isinstance(setting, GpuSetting) else {}
     busy = {arm: _busy_share(model, statistics.median(speeds[arm])) for arm, model in profiled.items()}
@@ -118,14 +125,17 @@ def _busy_share(model: BaseAlgorithm, speed: float) -> float:
         n_taken = learn(model, math.ceil(PROFILED_SECONDS * speed))
         if model.device.type == "cuda":
             th.cuda.synchronize()
-    microseconds = sum(
-        event.time_range.elapsed_us()
-        for event in profiler.events() or ()
-        # the span of an annotation includes pauses
-        if event.device_type.name == "CUDA" and not event.is_user_annotation
-    )
-    share: float = 1e-6 * microseconds / n_taken * speed
-    return share
+    return 1e-6 * gpu_microseconds(profiler.events() or ()) / n_taken * speed
+
+
+def gpu_microseconds(events: Iterable[FunctionEvent]) -> float:
+    """Add up the durations of computations and copies on a GPU.
+
+    :param events: what PyTorch's profiler recorded
+    """
+    # the span of an annotation includes pauses
+    spans = [each.time_range for each in events if each.device_type.name == "CUDA" and not each.is_user_annotation]
+    return float(sum(span.elapsed_us() for span in spans))
 
 
 def is_compiled(arm: str) -> bool:
@@ -191,7 +201,8 @@ def _compiled_environment_speed(env: CompiledVecEnv, seconds: float) -> float:
 
 
 def _random_actions(space: spaces.Space[Any], n_envs: int) -> np.ndarray:
-    return np.array([[space.sample() for _ in range(n_envs)] for _ in range(N_ACTIONS)])
+    """Draw actions of all environments, ``(N_ACTIONS, n_envs, *action_shape)``."""
+    return np.array(batch_space(batch_space(space, n_envs), N_ACTIONS).sample())
 
 
 def table(measurements: list[Measurement]) -> str:

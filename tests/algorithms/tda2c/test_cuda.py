@@ -28,9 +28,9 @@ pytestmark = [
 ENGINES = ["autograd", "cuda"]
 
 
-def make(observation_space: str, action_space: str, kind: type[TDA2C] = TDA2C, **kwargs: Any) -> TDA2C:
+def make(observation_space: str, action_space: str, kind: type[TDA2C] = TDA2C, n_envs: int = 2, **kwargs: Any) -> TDA2C:
     observations, actions = OBSERVATION_SPACES[observation_space], ACTION_SPACES[action_space]
-    envs = [lambda seed=seed: RandomEnv(observations, actions, seed=seed) for seed in range(2)]
+    envs = [lambda seed=seed: RandomEnv(observations, actions, seed=seed) for seed in range(n_envs)]
     return kind(policy_name(observations), DummyVecEnv(envs), seed=0, **kwargs)
 
 
@@ -84,28 +84,43 @@ def test_lstm(gpu: str) -> None:
     assert_is_on(gpu, RecurrentTDA2C("MlpLstmPolicy", env, device=gpu).learn(40))
 
 
-def trained_on(device: str, action_space: str, n_updates: int, **kwargs: Any) -> TDA2C:
-    """Take updates on the same transitions, from the same weights."""
+def trained_on(
+    device: str, observation_space: str, action_space: str, n_updates: int, n_envs: int = 2, **kwargs: Any
+) -> TDA2C:
+    """Take at least so many updates on the same transitions, from the same weights."""
     space = ACTION_SPACES[action_space]
     space.seed(0)
-    model = make("float32", action_space, GivenActions, device=device, **kwargs)
-    model.given = [np.array([space.sample() for _ in range(2)]) for _ in range(5 * n_updates)]
-    model.policy.load_state_dict(make("float32", action_space, device="cpu").policy.state_dict())
-    model.learn(10 * n_updates)
-    assert model._n_updates == n_updates
+    model = make(observation_space, action_space, GivenActions, n_envs, device=device, **kwargs)
+    model.given = [np.array([space.sample() for _ in range(n_envs)]) for _ in range(5 * n_updates)]
+    model.policy.load_state_dict(make(observation_space, action_space, device="cpu").policy.state_dict())
+    model.learn(5 * n_envs * n_updates)
+    assert model._n_updates >= n_updates
     return model
 
 
 @pytest.mark.parametrize(("engine", "double_softmax"), [("autograd", False), ("cuda", False), ("cuda", True)])
 def test_the_gpu_computes_what_the_cpu_computes(gpu: str, engine: str, double_softmax: bool) -> None:
-    on_cpu = trained_on("cpu", "discrete", 100, double_softmax=double_softmax, engine="autograd")
-    on_gpu = trained_on(gpu, "discrete", 100, double_softmax=double_softmax, engine=engine)
+    on_cpu = trained_on("cpu", "float32", "discrete", 100, double_softmax=double_softmax, engine="autograd")
+    on_gpu = trained_on(gpu, "float32", "discrete", 100, double_softmax=double_softmax, engine=engine)
     th.testing.assert_close(weights(on_gpu).cpu(), weights(on_cpu), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("action_space", ["discrete", "box"])
-def test_graphs_compute_what_autograd_computes(gpu: str, action_space: str) -> None:
-    models = [trained_on(gpu, action_space, 300, engine=engine) for engine in ENGINES]
+@pytest.mark.parametrize(
+    ("observation_space", "action_space", "n_updates", "n_envs"),
+    [
+        ("float32", "discrete", 300, 2),
+        ("float32", "box", 300, 2),
+        # one environment, since then a rollout ends with an episode: a recording for rollouts of every length
+        ("float32", "discrete", 300, 1),
+        # more updates would show how rounding grows where a ReLU's input is nearly 0
+        ("image", "discrete", 5, 1),
+    ],
+)
+def test_graphs_compute_what_autograd_computes(
+    gpu: str, observation_space: str, action_space: str, n_updates: int, n_envs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(th.backends.cudnn, "allow_tf32", False)
+    models = [trained_on(gpu, observation_space, action_space, n_updates, n_envs, engine=engine) for engine in ENGINES]
     assert_same_parameters(*models, atol=1e-5)
 
 
@@ -159,8 +174,10 @@ def test_outputs_that_are_not_finite_are_an_error(gpu: str, engine: str, action_
     model = make("float32", action_space, device=gpu, engine=engine).learn(20)
     with th.no_grad():
         model.policy.action_net.bias.fill_(th.nan)
+    before = weights(model)
     with pytest.raises(ValueError, match="action distribution is not finite"):
         model.learn(10, reset_num_timesteps=False)
+    th.testing.assert_close(weights(model), before, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")

@@ -1,3 +1,6 @@
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
+
 from benchmarks.speed import throughput
 from tests.benchmarks.speed import rows_of
 
@@ -18,3 +21,25 @@ def test_summary_has_the_ratios_of_each_setting() -> None:
         ["`one`", "600", "2,000.0", "–"],
         ["`two`", "1,000", "–", "50.0"],
     ]
+
+
+def event(device: DeviceType, start: int, end: int, is_user_annotation: bool = False) -> FunctionEvent:
+    return FunctionEvent(
+        id=0,
+        name="",
+        thread=0,
+        start_us=start,
+        end_us=end,
+        device_type=device,
+        is_user_annotation=is_user_annotation,
+    )
+
+
+def test_a_gpu_is_busy_with_computations_and_copies() -> None:
+    events = [
+        event(DeviceType.CPU, 0, 100),
+        event(DeviceType.CUDA, 10, 30),
+        event(DeviceType.CUDA, 50, 55),
+        event(DeviceType.CUDA, 10, 55, is_user_annotation=True),
+    ]
+    assert throughput.gpu_microseconds(events) == 25
