@@ -220,8 +220,11 @@ def rows_by_environment(details: str, arm: str) -> list[dict[str, str]]:
 def test_readme_counts_the_verdicts_of_the_details() -> None:
     details, readme = ((ROOT / name).read_text() for name in ("docs/benchmark_details.md", "README.md"))
     numbers = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
-    tuned = [row["A2C"].split(":")[0] for row in rows_by_environment(details, "tuned TDA2C")]
+    rows = rows_by_environment(details, "tuned TDA2C")
+    tuned = [row["A2C"].split(":")[0] for row in rows]
     better, worse = (numbers[tuned.count(verdict)] for verdict in ("better", "worse"))
+    matched = [row["A2C with TDA2C's tuned settings"].split(":")[0] for row in rows]
+    assert f"better than A2C with the same settings on {numbers[matched.count('better')]} |" in readme
     assert (
         f"with tuned settings better than A2C on {better} of {numbers[len(tuned)]} environments, worse on {worse}"
         in readme
