@@ -129,6 +129,8 @@ def check(words: list[str]) -> None:
             check_module(arguments[1], arguments[2:])
         case "python":
             assert (ROOT / arguments[0]).is_file()
+        case _ if "/" in program:
+            assert os.access(ROOT / program, os.X_OK)
         case _:
             check_module(SCRIPTS.get(program, program), arguments)
 

@@ -109,7 +109,8 @@ def test_weights_equal_those_of_tda2c_after_every_update(run: Run, engine: str) 
     assert len(model.history) == len(run.weights) > N_UPDATES
     for ours, theirs in zip(run.weights, model.history, strict=True):
         for weight, expected in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
+            # rounding adds up, in another way on each processor
+            np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-5)
     assert min(run.returns) < max(run.returns) == 25
     assert run.returns == [info["r"] for info in model.ep_info_buffer]
 
