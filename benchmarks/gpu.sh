@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that docs/gpu.md reports, in less than 8 minutes: the tests marked "cuda" and the training speed.
+# Everything that docs/gpu.md reports, limited to 8 minutes: the tests marked "cuda" and the training speed.
 #
 #   benchmarks/gpu.sh cuda|cpu FOLDER [PART ...]
 #
@@ -8,7 +8,7 @@
 # rehearses: it records no graphs, and its figures mean nothing. Without PART, all parts run.
 set -u
 settings=$(echo gpu-mlp-{16,256,4096} gpu-images-{8,64,256})
-known="versions autograd graphs $settings"
+known="machine versions autograd graphs $settings"
 usage() {
     sed -n '4s/# *//p' "$0"
     echo "parts: $known"
@@ -35,6 +35,7 @@ if [ -d gpu_wheels ]; then # from `make gpu_wheels`, for a machine without a net
 fi
 if [ "$device" = cuda ]; then
     "$python" -c 'import sys, torch; torch.cuda.is_available() or sys.exit("PyTorch finds no GPU")' || exit
+    "$python" -c 'import gymnasium, sb3_contrib, stable_baselines3' || { echo "see docs/gpu.md" >&2; exit 1; }
 fi
 
 # part NAME SECONDS COMMAND ...
@@ -53,16 +54,17 @@ part() {
 
 # tests NAME EXPRESSION; other versions of the packages may warn (-W), which is no failure of a test
 tests() {
-    part "$1" 80 "$python" -m pytest -m cuda --gpu "$device" -k "$2" -n 0 -v -rs -W default -p no:cacheprovider \
+    part "$1" 70 "$python" -m pytest -m cuda --gpu "$device" -k "$2" -n 0 -v -rs -W default -p no:cacheprovider \
         -o faulthandler_timeout=30 tests/algorithms/tda2c/test_cuda.py tests/export/test_export.py
 }
 
+part machine 20 "$python" -m torch.utils.collect_env
 part versions 20 "$python" -c 'import json; from benchmarks.conditions import conditions; print(json.dumps(conditions()))'
 # in two processes, since a failure of a graph may break what follows
-tests autograd "not graph and not cuda]"
-tests graphs "graph or cuda]"
+tests autograd "not (graph or [cuda or -cuda)"
+tests graphs "graph or [cuda or -cuda"
 for setting in $settings; do
-    part "$setting" 45 "$python" -m benchmarks.speed throughput --device "$device" --setting "$setting" "${turns[@]}" \
+    part "$setting" 40 "$python" -m benchmarks.speed throughput --device "$device" --setting "$setting" "${turns[@]}" \
         --output "$folder"
 done
 exit $failed

@@ -110,7 +110,7 @@ class Setting:
         """
         models: dict[str, BaseAlgorithm] = {BASELINE: A2C(self.policy, self._make_vec_env(self.n_envs), device=device)}
         plain = "numpy" if self.policy == "MlpPolicy" and device == "cpu" else "autograd"
-        for engine in (plain, "auto"):
+        for engine in (plain, "auto") if device == "cpu" else (plain,):
             models[f'TDA2C, engine="{engine}"'] = self._tda2c(self.make_env(), engine=engine, device=device)
         return models
 

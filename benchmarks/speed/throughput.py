@@ -121,8 +121,9 @@ def _busy_share(model: BaseAlgorithm, speed: float) -> float:
     :param model: the model; on the CPU, the share is 0
     :param speed: its steps per second
     """
+    four_rollouts = 20 * model.n_envs
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-        n_taken = learn(model, math.ceil(PROFILED_SECONDS * speed))
+        n_taken = learn(model, four_rollouts * math.ceil(PROFILED_SECONDS * speed / four_rollouts))
         if model.device.type == "cuda":
             th.cuda.synchronize()
     return 1e-6 * gpu_microseconds(profiler.events() or ()) / n_taken * speed

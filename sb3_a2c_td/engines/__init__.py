@@ -81,7 +81,8 @@ def _make_numba_engine(policy: SeparateNetworks) -> Engine:
 def _make_cuda_engine(policy: SeparateNetworks) -> Engine:
     engine = CudaEngine(policy)
     warnings.warn(
-        "engine='cuda' is experimental: it has never run on a GPU. Compare its results with those of engine='autograd'",
+        "engine='cuda' is experimental: its developers have not run it on a GPU yet. Compare its results with those of "
+        "engine='autograd'",
         stacklevel=2,
     )
     return engine

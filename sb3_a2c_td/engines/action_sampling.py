@@ -92,4 +92,5 @@ def _draw_categorical(categorical: th.distributions.Categorical, rng: np.random.
 
 
 def _like(outputs: th.Tensor, noise: np.ndarray) -> th.Tensor:
-    return th.from_numpy(noise).to(outputs.device, outputs.dtype)
+    # a blocking copy would wait until the network is computed
+    return th.from_numpy(noise).to(outputs.device, outputs.dtype, non_blocking=True)

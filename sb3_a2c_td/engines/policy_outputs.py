@@ -39,7 +39,9 @@ def action_distribution(policy: SeparateNetworks, observations: PyTorchObs, acti
 
 @contextmanager
 def keeping_last_distribution(policy: SeparateNetworks) -> Iterator[None]:
-    """Restore at the end what SB3 keeps of the last distribution: with its autograd graph, no policy can be copied.
+    """Restore at the end what SB3 keeps of the last distribution.
+
+    A distribution with an autograd graph cannot be deep-copied, and neither can the policy that keeps it.
 
     :param policy: the policy, which computes distributions in the context
     """

@@ -249,7 +249,7 @@ def test_a_cpu_is_refused() -> None:
 
 def test_it_warns_that_it_has_not_run_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sb3_a2c_td.engines.CudaEngine", partial(CudaEngine, record=Recorder()))
-    with pytest.warns(UserWarning, match="engine='cuda' is experimental: it has never run on a GPU"):
+    with pytest.warns(UserWarning, match="engine='cuda' is experimental: its developers have not run it on a GPU yet"):
         TDA2C("MlpPolicy", "CartPole-v1", engine="cuda", device="cpu")
 
 

@@ -1,4 +1,4 @@
-"""What can be tested of models on a GPU without one: where tensors are, and what waits for the device."""
+"""What can be tested of models on a GPU without one: where tensors are, and what is read from the device."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
+from sb3_a2c_td.engines.auto import AutoEngine
+from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.cuda_graph import CudaEngine, in_a_cuda_graph, without_recording
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from tests.engines.test_cuda_graph import IMAGE, VECTOR, make
@@ -54,7 +56,7 @@ class PretendedGpu(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.waits: Counter[str] = Counter()
+        self.reads: Counter[str] = Counter()
         self._is_recording = False
 
     def record(self, compute: Callable[[], th.Tensor]) -> Callable[[], th.Tensor]:
@@ -72,18 +74,18 @@ class PretendedGpu(TorchDispatchMode):
         assert not (self._is_recording and "cpu" in devices), f"{func} of a tensor on the CPU in a recording"
         assert is_copy or len(devices) <= 1, f"{func} of tensors on two devices"
         if "meta" in devices and is_copy and th.device(kwargs.get("device") or "meta").type == "cpu":
-            self._wait("copy")
+            self._read("copy")
             return th.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
         if "meta" in devices and func is th.ops.aten._local_scalar_dense.default:
-            self._wait("number")
+            self._read("number")
             return th.ones((), dtype=args[0].dtype).item()
         if func in (th.ops.aten._fused_adam_.default, th.ops.aten._fused_adam_.tensor_lr):
             return None  # meta does not have it
         return func(*args, **kwargs)
 
-    def _wait(self, what: str) -> None:
+    def _read(self, what: str) -> None:
         assert not self._is_recording, f"a {what} is read in a recording"
-        self.waits[what] += 1
+        self.reads[what] += 1
 
 
 def moved_to_meta(model: TDA2C) -> TDA2C:
@@ -106,7 +108,7 @@ def test_every_tensor_is_moved_to_the_device(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDABLE)
-def test_what_is_recorded_stays_on_the_device_and_waits_for_nothing(name: str) -> None:
+def test_what_is_recorded_stays_on_the_device_and_reads_nothing(name: str) -> None:
     model = moved_to_meta(RECORDABLE[name]())
     with PretendedGpu() as gpu:
         model._engine = CudaEngine(model.policy, gpu.record)
@@ -131,33 +133,30 @@ def test_memory_and_seeds_do_not_depend_on_the_default_device() -> None:
     assert model._n_updates > 0
 
 
-@pytest.fixture
-def _without_validation() -> Iterator[None]:
-    """Turn off PyTorch's check that the parameters of a distribution are finite, which reads a number for each."""
-    th.distributions.Distribution.set_default_validate_args(False)
-    yield
-    th.distributions.Distribution.set_default_validate_args(True)
+def test_auto_does_not_choose_the_experimental_engine() -> None:
+    assert isinstance(AutoEngine(moved_to_meta(RECORDABLE["image"]()).policy).current(), AutogradEngine)
 
 
-@pytest.mark.usefixtures("_without_validation")
 @pytest.mark.parametrize("name", MODELS)
-def test_acting_waits_for_the_actions_only(name: str) -> None:
+def test_acting_reads_the_actions_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apart from PyTorch's checks of a distribution's parameters, which read a number for each."""
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", False)
     model = moved_to_meta(MODELS[name]())
     with PretendedGpu() as gpu:
         model.learn(45)
-        gpu.waits.clear()
+        gpu.reads.clear()
         model.sample_actions(model._last_obs)
     # an LSTM's state is kept on the CPU, with the transitions, and sb3-contrib asks whether an episode starts
-    assert gpu.waits == ({"copy": 2, "number": 2} if name == "recurrent" else {"copy": 1})
+    assert gpu.reads == ({"copy": 2, "number": 2} if name == "recurrent" else {"copy": 1})
 
 
 @pytest.mark.parametrize("name", RECORDABLE)
-def test_acting_with_a_recording_waits_for_the_actions_only(name: str) -> None:
+def test_acting_with_a_recording_reads_the_actions_only(name: str) -> None:
     model = moved_to_meta(RECORDABLE[name]())
     with PretendedGpu() as gpu:
         model._engine = CudaEngine(model.policy, gpu.record)
         model.sample_actions(model.env.reset())
-    assert gpu.waits == {"copy": 1}
+    assert gpu.reads == {"copy": 1}
 
 
 class Graph:

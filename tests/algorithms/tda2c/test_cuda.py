@@ -1,5 +1,6 @@
 """On a GPU. Without one, every test is skipped; ``--gpu cpu`` rehearses them on the CPU, see ``tests/conftest.py``."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ ENGINES = ["autograd", "cuda"]
 
 
 def make(observation_space: str, action_space: str, kind: type[TDA2C] = TDA2C, n_envs: int = 2, **kwargs: Any) -> TDA2C:
-    observations, actions = OBSERVATION_SPACES[observation_space], ACTION_SPACES[action_space]
-    envs = [lambda seed=seed: RandomEnv(observations, actions, seed=seed) for seed in range(n_envs)]
+    # RandomEnv seeds its spaces
+    observations, actions = copy.deepcopy((OBSERVATION_SPACES[observation_space], ACTION_SPACES[action_space]))
+    envs = [lambda seed=seed: RandomEnv(copy.deepcopy(observations), actions, seed=seed) for seed in range(n_envs)]
     return kind(policy_name(observations), DummyVecEnv(envs), seed=0, **kwargs)
 
 
@@ -88,7 +90,7 @@ def trained_on(
     device: str, observation_space: str, action_space: str, n_updates: int, n_envs: int = 2, **kwargs: Any
 ) -> TDA2C:
     """Take at least so many updates on the same transitions, from the same weights."""
-    space = ACTION_SPACES[action_space]
+    space = copy.deepcopy(ACTION_SPACES[action_space])
     space.seed(0)
     model = make(observation_space, action_space, GivenActions, n_envs, device=device, **kwargs)
     model.given = [np.array([space.sample() for _ in range(n_envs)]) for _ in range(5 * n_updates)]

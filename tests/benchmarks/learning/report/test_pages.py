@@ -116,7 +116,10 @@ def test_pages_show_studies_and_equal_settings(tmp_path: Path) -> None:
     matched = [run for name, level in levels.items() for run in runs_at(name, "a2c-matched", around(level))]
     planned = PLAN | {(name, "a2c-matched"): N_RUNS for name in levels}
     first, details, _ = pages.write(analyse_runs(all_records() + matched, planned, studies=studies), tmp_path)
-    assert "five steps: better on CartPole-v1; no difference shown on Acrobot-v1. [More returns]" in first.read_text()
+    assert (
+        "five steps: better on CartPole-v1; no difference shown on Acrobot-v1. The settings were tuned for TDA2C. [More returns]"
+        in first.read_text()
+    )
     page = details.read_text()
     assert "| tuned TDA2C | CartPole-v1 | 3 | 12 | not recorded | 450 |" in page
     assert "| tuned A2C | CartPole-v1 | 3 | 12 | 1.25 | 450 |" in page
@@ -224,7 +227,7 @@ def test_readme_counts_the_verdicts_of_the_details() -> None:
     tuned = [row["A2C"].split(":")[0] for row in rows]
     better, worse = (numbers[tuned.count(verdict)] for verdict in ("better", "worse"))
     matched = [row["A2C with TDA2C's tuned settings"].split(":")[0] for row in rows]
-    assert f"better than A2C with the same settings on {numbers[matched.count('better')]} |" in readme
+    assert f"better than A2C with TDA2C's tuned settings on {numbers[matched.count('better')]} |" in readme
     assert (
         f"with tuned settings better than A2C on {better} of {numbers[len(tuned)]} environments, worse on {worse}"
         in readme
