@@ -35,7 +35,7 @@ if [ -d gpu_wheels ]; then # from `make gpu_wheels`, for a machine without a net
 fi
 if [ "$device" = cuda ]; then
     "$python" -c 'import sys, torch; torch.cuda.is_available() or sys.exit("PyTorch finds no GPU")' || exit
-    "$python" -c 'import gymnasium, sb3_contrib, stable_baselines3' || { echo "see docs/gpu.md" >&2; exit 1; }
+    "$python" -c 'import gymnasium, sb3_contrib, stable_baselines3' || { echo "what to install: docs/gpu.md" >&2; exit 1; }
 fi
 
 # part NAME SECONDS COMMAND ...

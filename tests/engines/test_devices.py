@@ -47,7 +47,7 @@ MODELS: dict[str, Callable[[], TDA2C]] = {
 }
 
 
-class PretendedGpu(TorchDispatchMode):
+class SimulatedGpu(TorchDispatchMode):
     """Uses PyTorch's device ``meta``, whose tensors have no values, as a GPU.
 
     What is copied from it is zeros, and a number that is read from it is 1. Operations on tensors of two devices fail.
@@ -102,7 +102,7 @@ def moved_to_meta(model: TDA2C) -> TDA2C:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_tensor_is_moved_to_the_device(name: str) -> None:
     model = moved_to_meta(MODELS[name]())
-    with PretendedGpu():
+    with SimulatedGpu():
         model.learn(45)
     assert model._n_updates > 0
 
@@ -110,7 +110,7 @@ def test_every_tensor_is_moved_to_the_device(name: str) -> None:
 @pytest.mark.parametrize("name", RECORDABLE)
 def test_what_is_recorded_stays_on_the_device_and_reads_nothing(name: str) -> None:
     model = moved_to_meta(RECORDABLE[name]())
-    with PretendedGpu() as gpu:
+    with SimulatedGpu() as gpu:
         model._engine = CudaEngine(model.policy, gpu.record)
         model.learn(45)
     assert model._n_updates > 0
@@ -142,7 +142,7 @@ def test_acting_reads_the_actions_only(name: str, monkeypatch: pytest.MonkeyPatc
     """Apart from PyTorch's checks of a distribution's parameters, which read a number for each."""
     monkeypatch.setattr(th.distributions.Distribution, "_validate_args", False)
     model = moved_to_meta(MODELS[name]())
-    with PretendedGpu() as gpu:
+    with SimulatedGpu() as gpu:
         model.learn(45)
         gpu.reads.clear()
         model.sample_actions(model._last_obs)
@@ -153,7 +153,7 @@ def test_acting_reads_the_actions_only(name: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", RECORDABLE)
 def test_acting_with_a_recording_reads_the_actions_only(name: str) -> None:
     model = moved_to_meta(RECORDABLE[name]())
-    with PretendedGpu() as gpu:
+    with SimulatedGpu() as gpu:
         model._engine = CudaEngine(model.policy, gpu.record)
         model.sample_actions(model.env.reset())
     assert gpu.reads == {"copy": 1}
