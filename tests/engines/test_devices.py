@@ -57,6 +57,7 @@ class SimulatedGpu(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.reads: Counter[str] = Counter()
+        self.n_blocking_uploads = 0
         self._is_recording = False
 
     def record(self, compute: Callable[[], th.Tensor]) -> Callable[[], th.Tensor]:
@@ -76,6 +77,8 @@ class SimulatedGpu(TorchDispatchMode):
         if "meta" in devices and is_copy and th.device(kwargs.get("device") or "meta").type == "cpu":
             self._read("copy")
             return th.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+        if func is th.ops.aten._to_copy.default and th.device(kwargs.get("device") or "cpu").type == "meta":
+            self.n_blocking_uploads += "cpu" in devices and not kwargs.get("non_blocking")
         if "meta" in devices and func is th.ops.aten._local_scalar_dense.default:
             self._read("number")
             return th.ones((), dtype=args[0].dtype).item()
@@ -148,6 +151,14 @@ def test_acting_reads_the_actions_only(name: str, monkeypatch: pytest.MonkeyPatc
         model.sample_actions(model._last_obs)
     # an LSTM's state is kept on the CPU, with the transitions, and sb3-contrib asks whether an episode starts
     assert gpu.reads == ({"copy": 2, "number": 2} if name == "recurrent" else {"copy": 1})
+
+
+@pytest.mark.parametrize("name", ["vector", "image", "components"])
+def test_noise_is_uploaded_without_waiting_for_the_network(name: str) -> None:
+    model = moved_to_meta(MODELS[name]())
+    with SimulatedGpu() as gpu:
+        model.sample_actions(model.env.reset())
+    assert gpu.n_blocking_uploads == 1  # the observations
 
 
 @pytest.mark.parametrize("name", RECORDABLE)
