@@ -1,4 +1,4 @@
-"""Acting and updating on a GPU, each recorded once in a CUDA graph: one launch in place of about a hundred."""
+"""Acting and updating on a GPU, each recorded once in a CUDA graph: one launch in place of one for each operation."""
 
 import math
 from collections.abc import Callable, Iterator
