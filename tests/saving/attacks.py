@@ -51,7 +51,9 @@ from tests.saving.pickles import (
     PAYLOADS,
     SERIALIZED,
     TAKEN_FOR_OTHERS,
+    Dict,
     Reduced,
+    Set,
     attributes_of,
     dumps,
     files_of,
@@ -337,22 +339,23 @@ def huge_networks() -> Iterator[Attack]:
 
 def slow_keys() -> Iterator[Attack]:
     modulus = 2**61 - 1
-    colliding = [{modulus * i: None for i in range(16_000 * j, 16_000 * (j + 1))} for j in range(4)]
-    attributes = attributes_of(ARCHIVE)
-    pickled = {f"attribute{i}": {SERIALIZED: b64encode(pickle.dumps(d)).decode()} for i, d in enumerate(colliding)}
-    yield Attack("several attributes", trains(with_file(ARCHIVE, "data", json.dumps(attributes | pickled).encode())))
+    colliding = [modulus * i for i in range(64_000)]
+    pickled = {f"attribute{i}": {SERIALIZED: b64encode(dumps(Dict(colliding[i::4]))).decode()} for i in range(4)}
+    crafted = attributes_of(ARCHIVE) | pickled
+    yield Attack("several attributes", trains(with_file(ARCHIVE, "data", json.dumps(crafted).encode())))
     large, long = (1 << 200_000,), tuple(range(10_000))
     contents = {
-        "integers": colliding[0],
-        "tuples": {(modulus * i,): None for i in range(50_000)},
-        "a set": {modulus * i for i in range(50_000)},
-        "complex numbers": {complex(-1_000_003.0 * i, i): None for i in range(50_000)},
-        "a large integer": [{large: 1} for _ in range(100_000)],
-        "a long tuple": [{long: 1} for _ in range(100_000)],
+        "integers": Dict(colliding[:16_000]),
+        "tuples": Dict((key,) for key in colliding[:50_000]),
+        "a set": Set(colliding[:50_000]),
+        "complex numbers": Dict(complex(-1_000_003.0 * i, i) for i in range(50_000)),
+        "a large integer": [Dict([large])] * 100_000,
+        "a long tuple": [Dict([long])] * 100_000,
     }
     for name, content in contents.items():
-        yield Attack(name, trains(with_pickle(ARCHIVE, "attribute", pickle.dumps(content))))
-        yield Attack(f"{name}, in statistics", reads_statistics(pickle.dumps(content)))
+        pickled_content = dumps(content)
+        yield Attack(name, trains(with_pickle(ARCHIVE, "attribute", pickled_content)))
+        yield Attack(f"{name}, in statistics", reads_statistics(pickled_content))
 
 
 def long_outputs() -> Iterator[Attack]:

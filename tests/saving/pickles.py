@@ -8,7 +8,7 @@ import os
 import pickle
 import zipfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import cloudpickle
@@ -46,6 +46,20 @@ class Named:
         self.module, self.name = module, name
 
 
+class Dict:
+    """Pickles as a dict without being one: hashing some keys takes minutes.
+
+    :param keys: the keys; all values are ``None``
+    """
+
+    def __init__(self, keys: Iterable[Any]) -> None:
+        self.keys = keys
+
+
+class Set(Dict):
+    """Pickles as a set without being one."""
+
+
 class Pickler(pickle._Pickler):
     """Writes names of things that need not exist."""
 
@@ -57,6 +71,23 @@ class Pickler(pickle._Pickler):
         self.write(pickle.STACK_GLOBAL)
 
     dispatch[Named] = save_named
+
+    def save_dict_of_keys(self, made: Dict) -> None:
+        self.write(pickle.EMPTY_DICT + pickle.MARK)
+        for key in made.keys:
+            self.save(key)
+            self.save(None)
+        self.write(pickle.SETITEMS)
+
+    dispatch[Dict] = save_dict_of_keys
+
+    def save_set_of_keys(self, made: Set) -> None:
+        self.write(pickle.EMPTY_SET + pickle.MARK)
+        for key in made.keys:
+            self.save(key)
+        self.write(pickle.ADDITEMS)
+
+    dispatch[Set] = save_set_of_keys
 
     def save_reduced(self, reduced: Reduced) -> None:
         called, arguments, *state = reduced.reduction
