@@ -5,12 +5,33 @@ import pytest
 
 from benchmarks.learning.report import pages
 from benchmarks.learning.report.findings import Findings
-from tests.benchmarks.learning.report.made_up_runs import THROUGHPUT, all_records, analyse_runs
+from tests.benchmarks.learning.report.made_up_runs import (
+    HELD_OUT_PLAN,
+    STUDIES,
+    THROUGHPUT,
+    all_records,
+    analyse_runs,
+    held_out_records,
+)
 
 
 @pytest.fixture(scope="session")
 def findings() -> Findings:
-    return analyse_runs(all_records(), throughput=json.loads(THROUGHPUT.read_text()))
+    """Analyse all runs once, since that takes long."""
+    return analyse_runs(all_records(), throughput=json.loads(THROUGHPUT.read_text()), studies=STUDIES)
+
+
+@pytest.fixture(scope="session")
+def held_out_findings() -> Findings:
+    """Analyse runs on the held-out environments alone, of which none is missing."""
+    return analyse_runs(held_out_records(), HELD_OUT_PLAN)
+
+
+@pytest.fixture(scope="session")
+def findings_without_a_run() -> Findings:
+    """Analyse runs on them, but for one run and all on which TDA2C is worse."""
+    *records, _ = (record for record in held_out_records() if record.environment != "Walker2d-v5")
+    return analyse_runs(records, HELD_OUT_PLAN)
 
 
 @pytest.fixture(scope="session")
