@@ -89,9 +89,10 @@ def learning_curve(ends: np.ndarray, returns: np.ndarray, grid: np.ndarray, wind
     if window < 1:
         raise ValueError(f"window: expected at least one step, got {window}")
     stops = np.searchsorted(ends, grid, side="right")
-    starts = np.minimum(np.searchsorted(ends, grid - window, side="right"), stops - 1)
-    means = [returns[start:stop].mean() if stop else np.nan for start, stop in zip(starts, stops, strict=True)]
-    return np.array(means, dtype=np.float64)
+    starts = np.clip(np.searchsorted(ends, grid - window, side="right"), 0, np.maximum(stops - 1, 0))
+    # sums from starts to stops, and from stops to the next starts
+    sums = np.add.reduceat(np.append(returns, 0.0), np.column_stack([starts, stops]).ravel())[::2]
+    return np.where(stops > 0, sums / np.maximum(stops - starts, 1), np.nan)
 
 
 def steps_to_threshold(ends: np.ndarray, returns: np.ndarray, threshold: float) -> float:
