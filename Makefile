@@ -62,7 +62,7 @@ $(DEMO_VENV)/installed: EXTRA := cli,fast,plots
 $(VENV)/installed $(DEMO_VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRA)]'
+	$(@D)/bin/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[$(EXTRA)]'
 	touch $@
 
 # other versions of the requirements: make test-slow EXTRA=test CONSTRAINTS=lowest.txt

@@ -245,7 +245,9 @@ def interrupted(signals: list[int], seconds: float) -> int:
         _, err = process.communicate(timeout=300)
     assert process.returncode == EXIT_CODES[signals[0]]
     n_steps = TDA2C.load("half.zip", device="cpu").num_timesteps
-    assert STOPPED.fullmatch(err)[1] == f"{n_steps:,}"
+    stopped = STOPPED.fullmatch(err)
+    assert stopped is not None, err
+    assert stopped[1] == f"{n_steps:,}"
     assert sorted(path.name for path in Path().iterdir()) == ["half.options.yaml", "half.zip"]
     return n_steps
 
