@@ -146,13 +146,22 @@ def handled_once(handler: Handler = exit_process) -> Iterator[None]:
 
     :param handler: called at the first signal
     """
+    came = False
 
-    def ignore_next(signum: int, frame: FrameType | None) -> None:
-        ignore()
-        handler(signum, frame)
+    def handle_first(signum: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if not came:
+            came = True
+            handler(signum, frame)
 
-    with handled(ignore_next):
-        yield
+    with handled(handle_first):
+        try:
+            yield
+        finally:
+            # not in the handler: Python prints an error if it finds a signal ignored that came before, together with
+            # the handled one
+            if came:
+                ignore()
 
 
 def ignore() -> None:

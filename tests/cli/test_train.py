@@ -243,7 +243,8 @@ def interrupted(signals: list[int], seconds: float) -> int:
             process.send_signal(signum)
             time.sleep(seconds)
         _, err = process.communicate(timeout=300)
-    assert process.returncode == EXIT_CODES[signals[0]]
+    # if signals come together, Python handles that of the lowest number first
+    assert process.returncode in {EXIT_CODES[signum] for signum in signals}
     n_steps = TDA2C.load("half.zip", device="cpu").num_timesteps
     stopped = STOPPED.fullmatch(err)
     assert stopped is not None, err

@@ -3,8 +3,8 @@
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -185,7 +185,7 @@ def test_handlers_are_installed_in_the_main_thread_only(context: Callable[[], An
         with context():
             handlers.append(signal.getsignal(signal.SIGINT))
 
-    thread = Thread(target=look)
+    thread = threading.Thread(target=look)
     thread.start()
     thread.join()
     assert handlers == [record]
@@ -222,6 +222,18 @@ def test_only_the_first_ctrl_c_raises() -> None:
         interrupted_twice()
     signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_of_signals_that_come_together_one_is_handled() -> None:
+    """An error that Python prints about the other one would fail this test."""
+
+    def interrupted_twice() -> None:
+        with interrupts.handled_once(), interrupts.blocked():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.pthread_kill(threading.get_ident(), signum)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
 
 
 @each_signal
