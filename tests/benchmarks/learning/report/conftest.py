@@ -29,9 +29,8 @@ def held_out_findings() -> Findings:
 
 @pytest.fixture(scope="session")
 def findings_without_a_run() -> Findings:
-    """Analyse runs on them, but for one run and all on which TDA2C is worse."""
-    *records, _ = (record for record in held_out_records() if record.environment != "Walker2d-v5")
-    return analyse_runs(records, HELD_OUT_PLAN)
+    """Analyse the same runs, but for one."""
+    return analyse_runs(held_out_records()[:-1], HELD_OUT_PLAN)
 
 
 @pytest.fixture(scope="session")
