@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 demo: $(DEMO_VENV)/installed
 	$(DEMO_VENV)/bin/sb3-a2c-td compare CartPole-v1 --timesteps 40000 --output demo_output
 
-# must pass before each commit, in less than 5 minutes on 2 cores
+# must pass before each commit; takes about 7 minutes on 2 cores
 test: lint test-fast
 
-# the same and the slow tests, in less than 15 minutes
+# the same and the slow tests; about 20 minutes
 test-all: test test-slow
 
 test-fast: $(VENV)/installed
