@@ -98,16 +98,20 @@ def tuned_a2c(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: t
     rate = trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
     prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
     width = trial.suggest_categorical("width", [32, 64, 128])
+    n_steps = trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16])
+    copies, normalization = _environments(trial, n_envs)
+    # A2C diverges if it normalizes the advantage of a single transition
+    normalizes_advantage = trial.suggest_categorical("normalize_advantage", [False, True]) and n_steps * copies > 1
     arguments: dict[str, Any] = {
         "learning_rate": _schedule(prefix, rate),
         "gamma": trial.suggest_categorical("gamma", [0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
-        "n_steps": trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16]),
+        "n_steps": n_steps,
         "gae_lambda": _rounded(trial.suggest_float("gae_lambda", 0.0, 1.0)),
         "vf_coef": _rounded(trial.suggest_float("vf_coef", 0.1, 1.0)),
         "use_rms_prop": trial.suggest_categorical("use_rms_prop", [False, True]),
         "ent_coef": _rounded(trial.suggest_float("ent_coef", 1e-6, 0.1, log=True)),
         "max_grad_norm": trial.suggest_categorical("max_grad_norm", [NO_CLIPPING, 0.5]),
-        "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
+        "normalize_advantage": normalizes_advantage,
         "policy_kwargs": {
             "activation_fn": trial.suggest_categorical("activation_fn", ["ReLU", "Tanh"]),
             "net_arch": [width, width],
@@ -117,7 +121,7 @@ def tuned_a2c(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: t
     if environment.is_continuous:
         arguments["use_sde"] = trial.suggest_categorical("use_sde", [False, True])
         arguments["policy_kwargs"]["log_std_init"] = trial.suggest_categorical("log_std_init", [-2.0, -1.0, 0.0])
-    return Settings("A2C", *_environments(trial, n_envs), arguments)
+    return Settings("A2C", copies, normalization, arguments)
 
 
 def general(trial: optuna.trial.BaseTrial, environment: Environment) -> Settings:

@@ -58,6 +58,15 @@ def test_a2c_is_tuned_as_long_in_as_large_a_space(name: str) -> None:
     assert replace(ours, **unlike) == theirs
 
 
+@pytest.mark.parametrize(("n_envs", "normalizes"), [(1, False), (4, True)])
+def test_a2c_does_not_normalize_the_advantage_of_one_transition(n_envs: int, normalizes: bool) -> None:
+    study = STUDIES_OF["a2c/Acrobot-v1"]
+    optuna_study = optuna.create_study()
+    optuna_study.enqueue_trial({**study.guesses[0], "n_envs": n_envs, "n_steps": 1, "normalize_advantage": True})
+    settings = study.space(optuna_study.ask(), *study.environments)
+    assert settings.arguments["normalize_advantage"] is normalizes
+
+
 def test_studies_and_suites_have_different_seeds() -> None:
     n_seeds = max(environment.n_seeds for suite in SUITES.values() for environment in suite.environments)
     n_trial_seeds = max(max(study.n_seeds, study.n_final_seeds) for study in STUDIES_OF.values())
@@ -94,22 +103,23 @@ def test_study_of_several_environments_averages_scaled_areas(tmp_path: Path) -> 
 
 
 def test_stopped_study_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = []
+    study, trained = replace(SMALL, n_trials=4), []
 
     def train_or_stop(job: Job, first_seed: int) -> Record:
-        if len(trained) == 3:
+        if len(trained) == 5:
             raise KeyboardInterrupt
         trained.append(job)
         return train(job, first_seed)
 
     monkeypatch.setattr(tuning, "train", train_or_stop)
     with pytest.raises(KeyboardInterrupt):
-        tune(SMALL, n_jobs=1, folder=tmp_path)
+        tune(study, n_jobs=1, folder=tmp_path)
     monkeypatch.undo()
     assert not (tmp_path / "CartPole-v1.json").exists()
-    found = tune(SMALL, n_jobs=1, folder=tmp_path)
-    # another trial replaces the stopped one
-    assert [trial["state"] for trial in found["trials"]] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    found = tune(study, n_jobs=1, folder=tmp_path)
+    # another trial replaces the stopped one, and none is repeated
+    assert [trial["state"] for trial in found["trials"]] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert len({trial["params"]["learning_rate"] for trial in found["trials"]}) == 5
     assert found["trials"][0]["params"]["gamma"] == SMALL.guesses[0]["gamma"]
     assert list(tmp_path.iterdir()) == [tmp_path / "CartPole-v1.json"], "the journal is for unfinished studies"
 
