@@ -161,10 +161,10 @@ def tune(study: Study, n_jobs: int, folder: Path = STUDIES) -> dict[str, Any]:
         return finished
     for guess in study.guesses:
         _optuna_study(study, folder).enqueue_trial(dict(guess), skip_if_exists=True)
-    # a resumed study must not sample the same settings again
+    # a resumed study must not sample the same settings again: each start has other seeds, since each job begins a trial
     n_begun = sum(trial.state != TrialState.WAITING for trial in _optuna_study(study, folder).trials)
     joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_search)(study, folder, sampler_seed=n_begun * n_jobs + job) for job in range(n_jobs)
+        joblib.delayed(_search)(study, folder, sampler_seed=n_begun + job) for job in range(n_jobs)
     )
     trials = _optuna_study(study, folder).trials
     finalists, seconds = _finalists(study, trials, n_jobs)

@@ -158,8 +158,8 @@ def handled_once(handler: Handler = exit_process) -> Iterator[None]:
         try:
             yield
         finally:
-            # not in the handler: Python prints an error if it finds a signal ignored that came before, together with
-            # the handled one
+            # in the handler it would be too early: Python prints an error for a second signal that came together with
+            # the first one, if it is ignored by the time Python handles it
             if came:
                 ignore()
 
