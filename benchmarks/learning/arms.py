@@ -123,7 +123,7 @@ ARMS = {
         Arm("random", "uniformly random actions", Settings("random")),
         Arm(
             "tda2c-general",
-            "TDA2C with the general setting, recommended()",
+            "TDA2C with the general setting, recommended(env)",
             settings_of={
                 each.name: general_setting(each) for each in (*DEVELOPMENT_ENVIRONMENTS, *HELD_OUT_ENVIRONMENTS)
             },
@@ -336,7 +336,7 @@ CONTRIB_ARMS = {
 
 
 def matched_to(tuned: Settings, n_steps: int, gae_lambda: float) -> Settings:
-    """Return settings of A2C that differ from tuned ones of TDA2C in the returns only, as far as A2C can.
+    """Return settings of A2C that differ from tuned ones of TDA2C in rollouts and returns only, as far as A2C can.
 
     A2C has one learning rate: the geometric mean of the two. It has no reward scale: the entropy coefficient is divided
     by it instead, which leaves the direction of the gradients unchanged, and Adam ignores their length.

@@ -26,7 +26,7 @@ from benchmarks.learning.report.findings import (
     StudyFindings,
     Verdict,
 )
-from benchmarks.learning.report.metrics import METRICS, Runs, generator, scores
+from benchmarks.learning.report.metrics import METRICS, Runs, generator, median_seconds, scores
 from benchmarks.learning.report.overview import (
     A2C,
     FIRST_PAGE,
@@ -242,7 +242,7 @@ def _result(environment: Environment, runs: Sequence[Record], n_planned: int) ->
         area=_iqm(scores("area", runs), *key, "area"),
         steps_to_threshold=float(np.median(steps)),
         n_solved=int(np.isfinite(steps).sum()),
-        seconds=float(np.median([r.seconds for r in runs])),
+        seconds=median_seconds(runs),
         seconds_to_level=seconds_to(LEVELS[environment.name], runs) if environment.name in LEVELS else None,
     )
 

@@ -96,6 +96,13 @@ class Difference:
             return Verdict.BETTER
         return Verdict.WORSE if self.iqm.high < 0 else Verdict.OPEN
 
+    @property
+    def first_verdict(self) -> Verdict:
+        """Verdict by the rule before 29 November 2026: by the improvement and its interval, without a correction."""
+        if self.improvement.low > 0.5 and self.improvement.value >= MIN_IMPROVEMENT:
+            return Verdict.BETTER
+        return Verdict.WORSE if self.improvement.high < 0.5 else Verdict.OPEN
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -232,6 +239,8 @@ class OverviewRow:
     :param against_a2c: verdict on the general setting, against A2C's defaults; ``None`` without runs
     :param against_ppo: the same, against PPO's defaults
     :param against_tuned_a2c: verdict on tuned settings, against A2C tuned in the same way
+    :param beats_random: whether the interval of the difference between the areas of the general setting and of random
+        actions lies above zero; ``None`` without runs
     :param final_scores: verdicts on the general setting by the final score, by baseline
     :param seconds: median seconds until nine tenths of what PPO learned, by arm; empty if that is nothing
     """
@@ -241,6 +250,7 @@ class OverviewRow:
     against_a2c: Verdict | None
     against_ppo: Verdict | None
     against_tuned_a2c: Verdict | None
+    beats_random: bool | None
     final_scores: dict[str, Verdict]
     seconds: dict[str, float]
 
@@ -252,8 +262,9 @@ class Overview:
     :param rows: one row per environment
     :param held_out: the held-out environments on which all arms with one setting have runs
     :param is_complete: whether these are all held-out environments, with all planned runs
-    :param improvement: over these, the mean probability that a run with the general setting has a larger area than one
-        of a baseline, by baseline
+    :param improvement: over these, the mean probability that a run with the general setting is better than one of a
+        baseline, by metric (``"area"`` and ``"final score"``) and baseline
+    :param speedups: on each of these, by how much a run with the general setting takes less time than one of A2C
     :param over_steps: over these, the normalised learning curve of each arm with one setting
     :param over_seconds: the same over seconds
     :param matched: environments by the verdict on the tuned settings, against A2C with the same settings
@@ -262,7 +273,8 @@ class Overview:
     rows: tuple[OverviewRow, ...]
     held_out: tuple[str, ...]
     is_complete: bool
-    improvement: dict[str, Estimate]
+    improvement: dict[str, dict[str, Estimate]]
+    speedups: tuple[float, ...]
     over_steps: tuple[Band, ...]
     over_seconds: tuple[Band, ...]
     matched: dict[Verdict, list[str]]
@@ -340,8 +352,17 @@ class Findings:
 
     def differing_by(self, metric: str) -> list[Comparison]:
         """Return the comparisons whose verdict by another metric differs from that by the area."""
-        comparisons = [comparison for each in self.environments for comparison in each.comparisons]
-        return [each for each in comparisons if each.verdict_by(metric) != each.verdict]
+        return [each for each in self.comparisons if each.verdict_by(metric) != each.verdict]
+
+    @property
+    def differing_by_first_rule(self) -> list[Comparison]:
+        """The comparisons whose verdict by the rule before 29 November 2026 differs from that on the page."""
+        return [each for each in self.comparisons if each.is_complete and each.area.first_verdict != each.verdict]
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons on all environments."""
+        return [comparison for each in self.environments for comparison in each.comparisons]
 
 
 def has_interval(estimate: Estimate) -> bool:

@@ -26,6 +26,11 @@ def scores(metric: str, runs: Sequence[Record]) -> np.ndarray:
     return np.array([METRICS[metric](run) for run in runs])
 
 
+def median_seconds(runs: Sequence[Record]) -> float:
+    """Return the median wall time of runs."""
+    return float(np.median([run.seconds for run in runs]))
+
+
 def normalized(returns: np.ndarray, random: Sequence[Record], solved: float) -> np.ndarray:
     """Scale returns: 0 is the area of random actions, 1 the return from which an environment counts as solved.
 

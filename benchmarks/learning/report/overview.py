@@ -18,7 +18,8 @@ from benchmarks.learning.report.findings import (
     OverviewRow,
     Verdict,
 )
-from benchmarks.learning.report.metrics import Runs, generator, normalized, scores
+from benchmarks.learning.report.metrics import Runs, generator, median_seconds, normalized, scores
+from benchmarks.learning.statistics import Estimate
 from benchmarks.learning.suites import OUT_OF_THE_BOX_ARMS
 
 RANDOM, *OUT_OF_THE_BOX = OUT_OF_THE_BOX_ARMS
@@ -60,26 +61,33 @@ def overview(
         for arm in OUT_OF_THE_BOX_ARMS
     )
     aggregated = {name: environments[name] for name in with_runs}
-    areas = {arm: [scores("area", runs[name][arm]) for name in with_runs] for arm in OUT_OF_THE_BOX}
     return Overview(
         rows=tuple(_row(each, runs[each.environment.name]) for each in findings if each.results),
         held_out=tuple(with_runs),
         is_complete=is_complete,
         improvement={
-            baseline: statistics.probability_of_improvement(
-                areas[GENERAL], areas[baseline], generator("held-out", baseline)
-            )
-            for baseline in (A2C, PPO)
-            if with_runs
+            metric: {
+                baseline: _improvement_over(baseline, metric, [runs[name] for name in with_runs])
+                for baseline in (A2C, PPO)
+                if with_runs
+            }
+            for metric in ("area", "final score")
         },
+        speedups=tuple(median_seconds(runs[name][A2C]) / median_seconds(runs[name][GENERAL]) for name in with_runs),
         over_steps=tuple(_curve(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if with_runs),
         over_seconds=tuple(_curve_over_seconds(arm, aggregated, runs) for arm in OUT_OF_THE_BOX if with_runs),
         matched=_by_verdict(findings, TUNED, MATCHED_A2C),
     )
 
 
+def _improvement_over(baseline: str, metric: str, runs: Sequence[Runs]) -> Estimate:
+    ours, theirs = ([scores(metric, each[arm]) for each in runs] for arm in (GENERAL, baseline))
+    return statistics.probability_of_improvement(ours, theirs, generator("held-out", baseline, metric))
+
+
 def held_out_checks(found: Overview) -> list[Check]:
     """Check the goals that were set for the held-out environments before the general setting ran on them."""
+    areas = found.improvement["area"]
     rows = [row for row in found.rows if row.environment in found.held_out]
     worse = [row.environment for row in rows if row.against_a2c == Verdict.WORSE]
     timed = [row for row in rows if row.seconds]
@@ -92,7 +100,7 @@ def held_out_checks(found: Overview) -> list[Check]:
             "on the held-out environments together, a run of TDA2C with the general setting is better than one of A2C "
             f"with a probability of at least {MIN_IMPROVEMENT}, whose interval lies above a half",
             _improvement(found, A2C),
-            decided(lambda: found.improvement[A2C].value >= MIN_IMPROVEMENT and found.improvement[A2C].low > 0.5),
+            decided(lambda: areas[A2C].value >= MIN_IMPROVEMENT and areas[A2C].low > 0.5),
         ),
         Check(
             "TDA2C with the general setting is worse than A2C on none of them",
@@ -103,7 +111,7 @@ def held_out_checks(found: Overview) -> list[Check]:
             "on them together, the interval of the probability that a run of TDA2C with the general setting is better "
             "than one of PPO does not lie below a half",
             _improvement(found, PPO),
-            decided(lambda: found.improvement[PPO].high >= 0.5),
+            decided(lambda: areas[PPO].high >= 0.5),
         ),
         Check(
             "TDA2C with the general setting needs fewer seconds than A2C and PPO to nine tenths of what PPO learned, "
@@ -149,7 +157,7 @@ def _improvement(found: Overview, baseline: str) -> str:
     """Describe the probability of improvement over a baseline."""
     if not found.held_out:
         return "no runs"
-    estimate = found.improvement[baseline]
+    estimate = found.improvement["area"][baseline]
     text = f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
     return text if found.is_complete else f"{text} by the runs until now"
 
@@ -172,6 +180,7 @@ def _row(findings: EnvironmentFindings, runs: Runs) -> OverviewRow:
         against_a2c=verdicts[GENERAL, A2C],
         against_ppo=verdicts[GENERAL, PPO],
         against_tuned_a2c=verdicts[TUNED, TUNED_A2C],
+        beats_random=_beats_random(findings.environment, runs),
         final_scores={
             baseline: found.verdict_by("final score")
             for (arm, baseline), found in comparisons.items()
@@ -179,6 +188,13 @@ def _row(findings: EnvironmentFindings, runs: Runs) -> OverviewRow:
         },
         seconds={} if is_missing else _seconds(findings.environment, runs),
     )
+
+
+def _beats_random(environment: Environment, runs: Runs) -> bool | None:
+    if any(len(runs.get(arm, ())) < 2 for arm in (GENERAL, RANDOM)):
+        return None
+    ours, theirs = (scores("area", runs[arm]) for arm in (GENERAL, RANDOM))
+    return statistics.iqm_difference(ours, theirs, generator(environment.name, GENERAL, RANDOM)).low > 0
 
 
 def _by_verdict(findings: Sequence[EnvironmentFindings], arm: str, baseline: str) -> dict[Verdict, list[str]]:

@@ -204,6 +204,8 @@ def _templates() -> Environment:
         "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,
         "TIMED": overview.TIMED,
+        "A2C": overview.A2C,
+        "inf": math.inf,
         "MIN_LEARNED": overview.MIN_LEARNED,
         "CURVE_WINDOW": curves.WINDOW,
         "MIN_IMPROVEMENT": MIN_IMPROVEMENT,

@@ -65,6 +65,14 @@ def test_rows_have_verdicts_by_the_final_score_too() -> None:
     assert (row.against_a2c, row.final_scores["a2c"]) == (Verdict.BETTER, Verdict.WORSE)
 
 
+@pytest.mark.parametrize(("level", "beats_random"), [(60.0, True), (50.0, False), (40.0, False)])
+def test_rows_say_whether_random_actions_are_beaten(level: float, beats_random: bool) -> None:
+    name = "InvertedDoublePendulum-v5"
+    records = runs_at(name, "tda2c-general", around(level)) + runs_at(name, "random", around(50.0))
+    (row,) = analyse_runs(records, HELD_OUT_PLAN).overview.rows
+    assert row.beats_random is beats_random
+
+
 def test_faster_by_a_factor(findings: Findings) -> None:
     # 0.135 seconds, never and 0.535 on two environments
     rows = [row for row in findings.overview.rows if row.seconds]
@@ -74,8 +82,11 @@ def test_faster_by_a_factor(findings: Findings) -> None:
 def test_held_out_environments_together(findings: Findings) -> None:
     found = findings.overview
     # better with a probability of 1, 1 and 0 than A2C; of 1, a half and 1 than PPO
-    assert found.improvement["a2c"].value == pytest.approx(2 / 3)
-    assert found.improvement["ppo"].value == pytest.approx(2.5 / 3, abs=0.02)
+    for metric in ("area", "final score"):
+        assert found.improvement[metric]["a2c"].value == pytest.approx(2 / 3)
+        assert found.improvement[metric]["ppo"].value == pytest.approx(2.5 / 3, abs=0.02)
+    # median seconds of A2C and of TDA2C
+    assert found.speedups == pytest.approx([63.5 / 13.5] * 3)
     over_steps = {band.arm: band for band in found.over_steps}
     assert list(over_steps) == ["tda2c-general", "tda2c", "a2c", "ppo"]
     # the middle half of the runs, whose levels are around (8000 - 50) / (9100 - 50), 20 / 36.25 and 98 / 3998

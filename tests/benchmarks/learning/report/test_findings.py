@@ -27,3 +27,17 @@ def test_verdicts_follow_the_rule(
     assert comparison.verdict_by("final score") == Verdict.OPEN
     incomplete = Comparison("e", "x", "y", 9, 9, False, {"area": decisive})
     assert incomplete.verdict == Verdict.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("improvement", "verdict"),
+    [
+        (Estimate(0.75, 0.51, 1.0), Verdict.BETTER),
+        (Estimate(0.74, 0.51, 1.0), Verdict.OPEN),
+        (Estimate(0.75, 0.50, 1.0), Verdict.OPEN),
+        (Estimate(0.40, 0.20, 0.49), Verdict.WORSE),
+        (Estimate(0.40, 0.20, 0.50), Verdict.OPEN),
+    ],
+)
+def test_the_first_rule_looked_at_the_improvement_only(improvement: Estimate, verdict: Verdict) -> None:
+    assert Difference(improvement, Estimate(0, -1, 1), p_value=0.5).first_verdict == verdict
