@@ -20,6 +20,7 @@ from sb3_a2c_td.saving.zip_entries import (
     POLICY,
     SB3_VERSION,
     SYSTEM_INFO,
+    check_few_containers,
     is_tensor_entry,
     read_json,
     read_tensor_entry,
@@ -131,6 +132,7 @@ def read_contents(path: PathOrFile) -> Contents:
     content = read_zip(path)
     with naming_file(path):
         files = read_entries(content, OF_ANY_ALGORITHM)
+        check_few_containers(files)
         encoded = read_json(files, DATA)
         sizes = {name: len(entry) for name, entry in files.items()}
         versions = _versions(files)

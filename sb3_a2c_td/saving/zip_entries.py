@@ -41,6 +41,8 @@ TENSOR_FILE_NAMES = re.compile(r"[\w-]+/(data\.pkl|version|byteorder|data/\d+|\.
 in place of the checked ``data.pkl``"""
 
 
+MAX_CONTAINERS = 1_000_000
+"""maximum number of lists and dicts among the attributes in JSON of an untrusted file"""
 ORDINARY_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """how the entries of a zip from an ordinary tool are packed"""
 UNTRUSTED = Rules(
@@ -65,9 +67,12 @@ def read_model(content: bytes, trusted: bool = False, modules: Iterable[str] = (
     :param trusted: whether the file is trusted
     :param modules: the modules that models of a user's own class save, beyond those of this package
     :return: the contents by name
-    :raises UnreadableCheckpointError: if it is damaged, or not a saved model
+    :raises UnreadableCheckpointError: if it is damaged, not a saved model, or not trusted and would fill the memory
     """
-    return read_entries(content, TRUSTED if trusted else _with_modules(modules))
+    files = read_entries(content, TRUSTED if trusted else _with_modules(modules))
+    if not trusted:
+        check_few_containers(files)
+    return files
 
 
 def read_parameters(content: bytes, modules: Iterable[str] = ()) -> dict[str, bytes]:
@@ -122,6 +127,18 @@ def read_tensor_entry(name: str, content: bytes) -> dict[str, bytes]:
         return files
     except UnreadableCheckpointError as error:
         raise UnreadableCheckpointError(f"in its entry {name!r}, {error}") from error.__cause__
+
+
+def check_few_containers(files: dict[str, bytes]) -> None:
+    """Check that the attributes in JSON do not fill the memory: an empty list or dict takes many times its text.
+
+    :param files: the entries of an untrusted zip
+    :raises UnreadableCheckpointError: if they hold too many
+    """
+    if sum(map(files.get(DATA, b"").count, (b"[", b"{"))) > MAX_CONTAINERS:
+        raise UnreadableCheckpointError(
+            f"its entry {DATA!r} holds more than {MAX_CONTAINERS:,} lists and dicts; {UNTRUSTED.way_out}"
+        )
 
 
 def read_json(files: dict[str, bytes], name: str) -> dict[str, Any]:

@@ -358,6 +358,44 @@ def slow_keys() -> Iterator[Attack]:
         yield Attack(f"{name}, in statistics", reads_statistics(pickled_content))
 
 
+def repeated_instructions() -> Iterator[Attack]:
+    """Make pickles whose short instructions ask for much time or memory again and again."""
+
+    def named(module: str, name: str) -> bytes:
+        return b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name)) + b"\x93"
+
+    def repeated_call(called: bytes, argument: bytes, n: int) -> bytes:
+        return b"\x80\x04" + called + b"\x940" + argument + b"\x940](" + b"h\x00h\x01R" * n + b"e."
+
+    storage = io.BytesIO()
+    th.save(th.zeros(0)._typed_storage(), storage, _use_new_zipfile_serialization=False)
+    content = storage.getvalue()
+    # the third pickle, which describes the system
+    with_long_list = content.replace(b"u.", b"X\x01\x00\x00\x00x](" + b"K\x01" * 30_000 + b"esu.", 1)
+    assert with_long_list != content
+    read_tensor = named("torch.storage", "_load_from_bytes")
+    pickles = {
+        "a long path": repeated_call(named("pathlib", "PurePosixPath"), b"(" + b"\x8c\x00" * 20_000 + b"t", 20_000),
+        "tensors": repeated_call(read_tensor, b"B" + len(content).to_bytes(4, "little") + content + b"\x85", 100_000),
+        "described tensors": repeated_call(
+            read_tensor, b"B" + len(with_long_list).to_bytes(4, "little") + with_long_list + b"\x85", 20_000
+        ),
+        "a long decimal": repeated_call(
+            named("decimal", "Decimal"), b"X" + (60_000).to_bytes(4, "little") + b"0" * 60_000 + b"\x85", 20_000
+        ),
+        "deques": repeated_call(named("collections", "deque"), b")", 1_000_000),
+        "lists": b"\x80\x04](" + b"]" * 3_000_000 + b"e.",
+        "dicts": b"\x80\x04](" + b"}" * 3_000_000 + b"e.",
+        "sets": b"\x80\x04](" + b"\x8f" * 3_000_000 + b"e.",
+    }
+    for name, pickled in pickles.items():
+        yield Attack(name, trains(with_pickle(ARCHIVE, "attribute", pickled)))
+    for name, container in (("lists", []), ("dicts", {})):
+        archive = with_json(ARCHIVE, "attribute", [container] * 4_000_000)
+        yield Attack(f"{name} in JSON", trains(archive))
+        yield Attack(f"{name} in JSON, inspect", command("inspect", archive))
+
+
 def long_outputs() -> Iterator[Attack]:
     nested = pickle.dumps([[[0] * 40] * 40] * 40)
     many = attributes_of(ARCHIVE) | {f"attribute{i}": 0 for i in range(20_000)}
@@ -542,6 +580,7 @@ KINDS: dict[str, Callable[[], Iterator[Attack]]] = {
     "entries that PyTorch reads in place of checked ones": other_entries,
     "huge spaces and networks": huge_networks,
     "dict keys that take long to hash": slow_keys,
+    "short instructions that ask for much time or memory": repeated_instructions,
     "long outputs of `inspect`": long_outputs,
     "attributes that no model saves, of other types, or missing": other_attributes,
     "weights, moments and statistics that are not finite": numbers_that_are_not_finite,

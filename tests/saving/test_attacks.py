@@ -19,7 +19,7 @@ def test_attacks_do_no_harm() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("|")][2:]
-    assert len(rows) == 14
+    assert len(rows) == 15
     n_files = [int(row[2].replace(",", "")) for row in rows]
     assert min(n_files) >= 5
     assert sum(n_files) > 600

@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from io import BytesIO
+from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import NoneType
 from typing import Any
@@ -34,6 +35,8 @@ SEED_SEQUENCE = Token("numpy.random.bit_generator", "SeedSequence")
 
 NUMPY_NUMBERS = re.compile("b1|[iu][1248]|f[248]|c8|c16")
 MAX_DIMENSIONS = 64
+MAX_INSTRUCTIONS = 200
+"""maximum number of instructions for a tensor's storage in PyTorch's format; it needs about 60"""
 ZONES = (timezone, NoneType)
 MAX_ZONE_NAME = 100
 MAX_EXPONENT = 10_000
@@ -247,9 +250,10 @@ def make_storage(content: bytes) -> th.TypedStorage:
     require(type(content) is bytes and content.startswith(b"\x80\x02"), "a tensor without bytes")
     stream = BytesIO(content)
     # the format is five pickles in a row; reading one takes time in proportion to its length if it repeats nothing
-    for _ in range(5):
-        for instruction, *_ in pickletools.genops(stream):
-            require("GET" not in instruction.name, "a tensor named twice")
+    instructions = chain.from_iterable(pickletools.genops(stream) for _ in range(5))
+    for n_before, (instruction, *_) in enumerate(instructions):
+        require("GET" not in instruction.name, "a tensor named twice")
+        require(n_before < MAX_INSTRUCTIONS, "a tensor with more than numbers")
     try:
         storage: th.TypedStorage = th.load(BytesIO(content), "cpu", weights_only=True)
     except pickle.UnpicklingError:

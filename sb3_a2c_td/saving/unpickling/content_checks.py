@@ -4,6 +4,7 @@ Objects that contain themselves, lie very deep, or hold the same object many tim
 that prints, compares or copies them.
 """
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from datetime import date, time, timedelta, timezone
@@ -28,6 +29,9 @@ MAX_GROWTH = 20
 """maximum size of an object, in multiples of its pickle's; content that it holds twice counts twice"""
 SLACK = 5_000_000
 """bytes that an object may have beyond that"""
+
+STORAGE_SIZE = 1_000
+"""bytes that a tensor's storage takes besides its numbers; reading one takes as long as making many other objects"""
 
 SCALARS = frozenset({NoneType, bool, int, float, complex, str, bytes})
 SEQUENCES = (list, tuple, *TRANSITIONS, deque, set, frozenset)
@@ -128,7 +132,10 @@ def own_size(thing: Any) -> int:
         return 1 if len(thing) == 0 else _measure(thing.transitions(), {}, 0)[0]
     if isinstance(thing, th.TypedStorage):
         # its own nbytes() is deprecated, and warns
-        return int(thing._untyped_storage.nbytes())
+        return STORAGE_SIZE + int(thing._untyped_storage.nbytes())
+    if isinstance(thing, deque):
+        # it has room for some items at once
+        return sys.getsizeof(thing)
     if isinstance(thing, np.ndarray | np.generic | th.Tensor):
         return int(getattr(thing, "nbytes", 1))
     return 1

@@ -4,6 +4,7 @@ import io
 import pickle
 import pickletools
 import struct
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
@@ -23,7 +24,6 @@ NUMBERS = (pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.L
 TEXTS = (pickle.SHORT_BINUNICODE, pickle.BINUNICODE, pickle.BINUNICODE8)
 BYTES = (pickle.SHORT_BINBYTES, pickle.BINBYTES, pickle.BINBYTES8)
 TUPLES = (pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.TUPLE)
-EMPTY_CONTAINERS = (pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_SET)
 # both resolve names by find_class()
 GLOBALS = (pickle.GLOBAL, pickle.STACK_GLOBAL)
 
@@ -36,7 +36,6 @@ HARMLESS = (
     *TEXTS,
     *BYTES,
     *TUPLES,
-    *EMPTY_CONTAINERS,
     *GLOBALS,
 )
 """the instructions that Python's own methods execute: all that pickles of protocols 4 and 5 need besides those below"""
@@ -58,6 +57,12 @@ PICKLE_DAMAGE = (
     ValueError,
 )
 """the exceptions that instructions raise if they do not fit together"""
+
+
+OBJECT_SIZE = 100
+"""bytes that the result of a call takes besides its content"""
+SIZED = (str, bytes, bytearray, tuple, list, dict)
+"""arguments that a call may go through"""
 
 
 def restricted_loads(content: bytes) -> Any:
@@ -92,6 +97,12 @@ def loads(content: bytes, budget: Budget | None = None) -> Any:
     except PICKLE_DAMAGE as error:
         raise UnreadableCheckpointError(f"a damaged pickle ({type(error).__name__}: {error})") from error
     return thing
+
+
+def _length(arguments: Any) -> int:
+    """Count the items of arguments and those in each of them, which a call or a state may go through."""
+    parts = arguments if type(arguments) is tuple else (arguments,)
+    return len(parts) + sum(len(part) for part in parts if isinstance(part, SIZED))
 
 
 class Instructions(dict[int, Callable[[Any], None]]):
@@ -138,6 +149,8 @@ class Unpickler(pickle._Unpickler):
         if not isinstance(called, Token) or called.name not in self.calls:
             raise NotAllowedError(f"a call of {described(called)}")
         require(type(arguments) is tuple, "a call without arguments")
+        # a few bytes can pass the same long argument again and again
+        self._budget.spend(OBJECT_SIZE + _length(arguments))
         made = self.calls[called.name](*arguments)
         self.append(made)
         self._budget.spend(own_size(made))
@@ -147,6 +160,7 @@ class Unpickler(pickle._Unpickler):
     def _build(self) -> None:
         state = self.stack.pop()
         filled = self.stack[-1]
+        self._budget.spend(OBJECT_SIZE + _length(state))
         fill(filled, state)
         self._budget.spend(own_size(filled))
 
@@ -166,6 +180,25 @@ class Unpickler(pickle._Unpickler):
         self.append(content)
 
     dispatch[pickle.BYTEARRAY8[0]] = _bytearray
+
+    def _empty_list(self) -> None:
+        self._append_container([])
+
+    dispatch[pickle.EMPTY_LIST[0]] = _empty_list
+
+    def _empty_dict(self) -> None:
+        self._append_container({})
+
+    dispatch[pickle.EMPTY_DICT[0]] = _empty_dict
+
+    def _empty_set(self) -> None:
+        self._append_container(set())
+
+    dispatch[pickle.EMPTY_SET[0]] = _empty_set
+
+    def _append_container(self, container: Any) -> None:
+        self._budget.spend(sys.getsizeof(container))
+        self.append(container)
 
     def _append(self) -> None:
         self._extend([self.stack.pop()])
