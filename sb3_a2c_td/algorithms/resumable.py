@@ -66,22 +66,57 @@ def train_resumably(
     """
     total_timesteps = checked_steps("total_timesteps", total_timesteps)
     path = zip_path(path)
-    model = make_model()
-    request = StopRequest()
+    with reserved_and_loaded(make_model(), total_timesteps, path, trusted) as model:
+        continue_training(model, total_timesteps, path, save_freq, callback, **learn_arguments)
+    return model
+
+
+@contextmanager
+def reserved_and_loaded(model: Model, total_timesteps: int, path: Path, trusted: bool = False) -> Iterator[Model]:
+    """Load the model of an earlier training, and keep other processes from training it while the context lasts.
+
+    :param model: the model as for a first run
+    :param total_timesteps: environment steps of the whole training
+    :param path: the zip
+    :param trusted: as in :meth:`TDA2C.load`
+    :return: the model to train: the saved one with the environments of ``model``, or ``model`` if there is no zip
+    :raises ValueError: if the settings of the two models differ
+    :raises OSError: if the zip cannot be written
+    :raises LockedError: if another process trains the model in this file
+    """
     is_complete = _saved_timesteps(path, trusted) >= total_timesteps
     # a complete training may lie where nothing can be written
-    with request.installed(), nullcontext() if is_complete else _reserved(model, path):
-        if path.exists():
-            model = _load_to_continue(model, _newest_intact(path), trusted)
-        steps_left = total_timesteps - model.num_timesteps
-        if steps_left > 0:
-            save = partial(_save, model, path)
-            callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, save), StopOnRequest(request)])
+    with nullcontext() if is_complete else _reserved(model, path):
+        yield _load_to_continue(model, _newest_intact(path), trusted) if path.exists() else model
+
+
+def continue_training(
+    model: TDA2C,
+    total_timesteps: int,
+    path: Path,
+    save_freq: int,
+    callback: MaybeCallback = None,
+    **learn_arguments: Any,
+) -> None:
+    """Train a model for the steps that it lacks, and save it during training, at a stop signal and at the end.
+
+    :param model: the model
+    :param total_timesteps: environment steps of the whole training
+    :param path: the zip
+    :param save_freq: the number of environment steps between two saves
+    :param callback: callback(s) called at every step
+    :param learn_arguments: more arguments of :meth:`TDA2C.learn`
+    """
+    steps_left = total_timesteps - model.num_timesteps
+    request = StopRequest()
+    if steps_left > 0:
+        save = partial(_save, model, path)
+        callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, save), StopOnRequest(request)])
+        with request.installed():
             with _without_lost_workers(model, request):
                 model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)
             save()
     request.exit_if_set()
-    return model
 
 
 def _saved_timesteps(path: Path, trusted: bool) -> int:

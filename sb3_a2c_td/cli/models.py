@@ -103,23 +103,25 @@ def make_recorded_env(
             "--tuned if it was trained so"
         )
     recorded_id, recorded_kwargs = str(recorded.get("id")), recorded.get("kwargs") or {}
-    if not trusted and (":" in recorded_id or _names_file(recorded_kwargs)):
+    if not trusted and (":" in recorded_id or not _is_harmless(recorded_kwargs)):
         raise ValueError(
             f"{path} records the environment {printable(recorded_id, MAX_MESSAGE)} with the arguments "
-            f"{printable(repr(recorded_kwargs), MAX_MESSAGE)}, which name a module or a file: confirm them with --env "
-            "and --env-kwargs, or with --trusted"
+            f"{printable(repr(recorded_kwargs), MAX_MESSAGE)}, which may name a module or a file: confirm them with "
+            "--env and --env-kwargs, or with --trusted"
         )
     kwargs = recorded_kwargs if env_kwargs is None else env_kwargs
     return make_env(recorded_id, kwargs | shown, 1, is_tuned=is_tuned)
 
 
-def _names_file(value: Any) -> bool:
-    """Check whether text in an argument may name a file or a module."""
+def _is_harmless(value: Any) -> bool:
+    """Check whether an argument is made of what models record, without text that may name a file or a module."""
     if isinstance(value, dict):
-        return any(map(_names_file, [*value.keys(), *value.values()]))
+        return all(map(_is_harmless, [*value.keys(), *value.values()]))
     if isinstance(value, list):
-        return any(map(_names_file, value))
-    return isinstance(value, str) and any(character in value for character in "/\\.:")
+        return all(map(_is_harmless, value))
+    if isinstance(value, str):
+        return not any(character in value for character in "/\\.:")
+    return value is None or isinstance(value, bool | int | float)
 
 
 def available_device(device: str) -> str:

@@ -17,6 +17,8 @@ N_EVAL_EPISODES = 20
 
 SOURCE = Path(__file__).parents[1] / "algorithms" / "tda2c.py"
 """the file of TDA2C, whose constructor's arguments are options"""
+EXPONENTIAL = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+"""numbers with an exponent"""
 NOT_OPTIONS = ("self", "policy", "env", "_init_setup_model")
 """arguments of the constructor that are no options, or have other names"""
 OTHER_NAMES = {
@@ -37,15 +39,32 @@ def _integer(_: Any, tokens: Sequence[Token]) -> int:
 
 def _mapping(_: Any, tokens: Sequence[Token]) -> dict[str, Any]:
     """Convert ``{net_arch: [64, 64]}``, in YAML or JSON."""
-    import yaml
-
     try:
-        value = yaml.safe_load(tokens[0].value)
-    except yaml.YAMLError:
+        value = _parsed(tokens[0].value)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise ValueError(f"{tokens[0].value} is not a mapping: write '{{name: value}}', in YAML or JSON")
     return value
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON or YAML.
+
+    :raises ValueError: if it is neither
+    """
+    import yaml
+
+    # PyYAML reads YAML 1.1, where 1e-5 is a text
+    loader: Any = type("Loader", (yaml.SafeLoader,), {})
+    loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENTIAL, list("+-0123456789"))
+    try:
+        return json.loads(text)
+    except ValueError:
+        try:
+            return yaml.load(text, loader)
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
 
 
 Integer = Annotated[int, Parameter(converter=_integer, metavar="N")]
@@ -227,12 +246,10 @@ def read_config(path: Path) -> dict[str, Any]:
     :return: options by name; mappings as JSON, since an option takes them as text
     :raises ValueError: if it cannot be read, or holds no mapping
     """
-    import yaml
-
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = tomllib.loads(text) if path.suffix == ".toml" else _parsed(text)
+    except (OSError, ValueError) as error:
         raise ValueError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"--config {path} holds no options: write one 'name: value' in a line")

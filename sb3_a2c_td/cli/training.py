@@ -12,14 +12,16 @@ from pkgutil import resolve_name
 from tempfile import gettempdir
 from typing import Any
 
+import numpy as np
 import torch as th
 import yaml
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, train_resumably
+from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
+from sb3_a2c_td.algorithms.resumable import continue_training, reserved_and_loaded
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import available_device, evaluate, make_env
 from sb3_a2c_td.cli.options import Training, read_config
@@ -77,7 +79,8 @@ def make_model(training: Training, make: Callable[..., TDA2C], env: VecEnv, devi
     :param device: its device
     """
     arguments = (recommended(env) if training.tuned else {}) | training.arguments
-    policy = training.policy or arguments.pop("policy", policy_for(env.observation_space))
+    recommended_policy = arguments.pop("policy", policy_for(env.observation_space))
+    policy = training.policy or recommended_policy
     if training.algo == "recurrent" and "Lstm" not in policy:
         policy = policy.replace("Policy", "LstmPolicy")
     if training.track:
@@ -150,21 +153,23 @@ def _run_one(training: Training) -> None:
                 rank = contexts.enter_context(ranks.process_group(device, wanted))
                 make = partial(ranks.make_or_continue, wanted)
             if not training.resume:
-                # train_resumably() handles signals itself, unless something else does
+                # continue_training() handles signals itself, unless something else does
                 contexts.enter_context(interrupts.handled())
             path: Path | None = None
             if rank is None or rank == 0:
-                # train_resumably() reserves it itself
                 reservation = nullcontext(wanted) if training.resume else _reserved_zip(wanted, _name(training))
                 path = contexts.enter_context(reservation)
             model = make_model(training, make, make_envs(training), device)
+            if training.resume:
+                assert path is not None
+                model = contexts.enter_context(reserved_and_loaded(model, training.timesteps, path))
             callbacks = _callbacks(training, model, path, rank)
             eval_env = make_envs(training, 1)
         saved_to: Path | None
         if training.resume:
             assert path is not None
-            model, saved_to = _resume(training, model, path, callbacks), path
-            _write_options(training, path)
+            _resume(training, model, path, callbacks)
+            saved_to = path
         else:
             saved_to = _train_and_save(training, model, path, rank, callbacks)
         if rank is not None:
@@ -236,38 +241,67 @@ def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | 
         callbacks.append(PrintEpisodes())
     save_freq = training.save_freq or (None if rank is None else SAVE_FREQ)
     if training.resume:
-        # train_resumably() saves the model itself
+        # continue_training() saves the model itself
         callbacks.append(SaveEvery(training.save_freq or SAVE_FREQ, partial(_write_options, training, path)))
     elif save_freq is not None:
         callbacks.append(SaveEvery(save_freq, partial(_save_model_and_options, training, model, path)))
     if training.eval_freq is not None:
         folder = str(path.with_suffix(EVALUATIONS))
         evaluate_often = MaskableEvalCallback if training.algo == "maskable" else EvalCallback
-        callbacks.append(
-            evaluate_often(
-                make_envs(training, 1),
-                n_eval_episodes=training.eval_episodes,
-                # it counts its calls
-                eval_freq=max(1, training.eval_freq // model.n_envs),
-                log_path=folder,
-                best_model_save_path=folder,
-                verbose=not training.quiet,
-            )
+        evaluation = evaluate_often(
+            make_envs(training, 1),
+            n_eval_episodes=training.eval_episodes,
+            # it counts its calls
+            eval_freq=max(1, training.eval_freq // model.n_envs),
+            log_path=folder,
+            best_model_save_path=folder,
+            verbose=not training.quiet,
         )
+        if training.resume and model.num_timesteps > 0:
+            _continue_evaluations(evaluation, model.num_timesteps)
+        callbacks.append(evaluation)
     return callbacks
 
 
-def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> TDA2C:
+def _continue_evaluations(callback: EvalCallback, n_timesteps: int) -> None:
+    """Take over the evaluations of an earlier part of the training, so that its best model is kept.
+
+    :param callback: the callback of this part
+    :param n_timesteps: the steps after which it continues
+    :raises ValueError: if the earlier evaluations had another number of episodes
+    """
+    file = Path(f"{callback.log_path}.npz")
+    if not file.exists():
+        return
+    with np.load(file) as evaluations:
+        timesteps, returns = evaluations["timesteps"], evaluations["results"]
+        if returns.shape[1] != callback.n_eval_episodes:
+            raise ValueError(
+                f"--eval-episodes {callback.n_eval_episodes}: those in {file} have {returns.shape[1]} episodes each; "
+                "take the same number, or move the file"
+            )
+        # those after the last save are repeated, but their best model may be the one in the file
+        callback.best_mean_reward = returns.mean(axis=1).max()
+        kept = timesteps <= n_timesteps
+        callback.evaluations_timesteps = timesteps[kept].tolist()
+        callback.evaluations_results = returns[kept].tolist()
+        callback.evaluations_length = evaluations["ep_lengths"][kept].tolist()
+        if "successes" in evaluations:
+            callback.evaluations_successes = evaluations["successes"][kept].tolist()
+
+
+def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> None:
     """Train in a way that the same command line continues after a kill."""
     try:
-        return train_resumably(
-            lambda: model,
+        continue_training(
+            model,
             training.timesteps,
             path,
             training.save_freq or SAVE_FREQ,
             callbacks,
             progress_bar=_shows_bar(training),
         )
+        _write_options(training, path)
     except (KeyboardInterrupt, SystemExit):
         # after a stop signal
         if path.exists():
@@ -302,10 +336,18 @@ def _train_and_save(
         except BaseException:
             interrupts.ignore()
             # the model is as it was after its last update
-            if path is not None and (rank is None or model.num_timesteps > 0):
-                saved_to = _save(training, model, path)
-                _report(f"\nStopped after {model.num_timesteps:,} steps. Saved to {saved_to}")
+            if path is not None:
+                _save_stopped(training, model, path)
             raise
+
+
+def _save_stopped(training: Training, model: TDA2C, path: Path) -> None:
+    """Save a model whose training was stopped, unless it has learned nothing and would replace an earlier one."""
+    stopped = f"\nStopped after {model.num_timesteps:,} steps"
+    if model._n_updates == 0 and (model.num_timesteps == 0 or path.exists()):
+        _report(f"{stopped}, before the first update. Nothing is saved")
+    else:
+        _report(f"{stopped}. Saved to {_save(training, model, path)}")
 
 
 def _save(training: Training, model: TDA2C, path: Path) -> Path:

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -40,15 +40,6 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@pytest.fixture
-def _handlers_are_restored() -> Iterator[None]:
-    previous = {signum: signal.signal(signum, signal.SIG_DFL) for signum in SIGNALS}
-    yield
-    for signum, handler in previous.items():
-        signal.signal(signum, handler)
-
-
-@pytest.mark.usefixtures("_handlers_are_restored")
 @pytest.mark.parametrize(
     ("signals", "exit_code"),
     [([], 0), ([signal.SIGINT], 130), (SIGNALS, 130), ([signal.SIGTERM] * 2, 143), ([signal.SIGHUP], 129)],

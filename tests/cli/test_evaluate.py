@@ -1,7 +1,7 @@
 import pickle
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import gymnasium as gym
@@ -175,6 +175,9 @@ def test_the_zip_records_the_environment(model: TDA2C) -> None:
         {"id": "antigravity:CartPole-v1", "kwargs": {}},
         {"id": "HalfCheetah-v5", "kwargs": {"xml_file": "other.xml"}},
         {"id": "CartPole-v1", "kwargs": {"of": [{"a": "other:Class"}]}},
+        {"id": "CartPole-v1", "kwargs": {"of": PurePosixPath("/etc/passwd")}},
+        {"id": "CartPole-v1", "kwargs": {"of": b"/etc/passwd"}},
+        {"id": "CartPole-v1", "kwargs": {"of": ("/etc/passwd",)}},
     ],
 )
 def test_a_record_that_names_a_module_or_a_file_needs_a_confirmation(record: dict[str, Any], model: TDA2C) -> None:

@@ -34,16 +34,6 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def _default_handlers() -> Iterator[None]:
-    """Each test begins with Python's handlers, and ends with those of before."""
-    default = dict.fromkeys(EXIT_CODES, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
-    previous = {signum: signal.signal(signum, handler) for signum, handler in default.items()}
-    yield
-    for signum, handler in previous.items():
-        signal.signal(signum, handler)
-
-
 def succeed(command_line: str) -> str:
     done = run(command_line)
     assert done.exit_code == 0, done.output

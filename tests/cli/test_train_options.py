@@ -8,11 +8,13 @@ import signal
 import subprocess
 from pathlib import Path
 from subprocess import PIPE
-from typing import get_args
+from typing import Any, get_args
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import yaml
+from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.envs.registration import EnvSpec
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from torch import nn
@@ -151,6 +153,83 @@ def test_evaluations_during_training_keep_the_best_model() -> None:
     assert done.exit_code == 0, done.output
     assert load("model.evaluations/best_model").num_timesteps in (100, 200, 300)
     assert Path("model.evaluations/evaluations.npz").exists()
+
+
+def test_a_resumed_training_continues_its_evaluations() -> None:
+    options = "--quiet --device cpu --seed 0 --save model --resume --eval-freq 100 --eval-episodes 1"
+    assert run(f"train {options} --timesteps 400").exit_code == 0
+    best = load("model.evaluations/best_model")
+    # no later model is better than that
+    file = Path("model.evaluations/evaluations.npz")
+    evaluations = dict(np.load(file))
+    evaluations["results"][0] = 1_000.0
+    np.savez(file, **evaluations)
+    assert run(f"train {options} --timesteps 600").exit_code == 0
+    assert np.load(file)["timesteps"].tolist() == [100, 200, 300, 400, 500, 600]
+    assert_same_parameters(load("model.evaluations/best_model"), best)
+    done = run(f"train {options.removesuffix('1')}2 --timesteps 700")
+    assert done.exit_code == 2
+    assert "have 1 episodes each" in done.stderr
+
+
+def test_evaluations_after_the_last_save_are_repeated() -> None:
+    options = "--quiet --device cpu --seed 0 --save model --resume --eval-freq 100 --eval-episodes 1"
+    assert run(f"train {options} --timesteps 200").exit_code == 0
+    evaluations = dict(np.load("model.evaluations/evaluations.npz"))
+    evaluations["timesteps"] = np.array([100, 300])
+    np.savez("model.evaluations/evaluations.npz", **evaluations)
+    assert run(f"train {options} --timesteps 300").exit_code == 0
+    assert np.load("model.evaluations/evaluations.npz")["timesteps"].tolist() == [100, 300]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [("--gamma 0.5", "was saved with gamma="), ("--n-envs 2", "env: the model was saved with")],
+)
+def test_a_training_that_cannot_be_resumed_ends_with_a_message(options: str, message: str) -> None:
+    succeed("--seed 0 --save model --resume")
+    before = Path("model.zip").read_bytes()
+    done = run(f"train --timesteps 400 --seed 0 --save model --resume --device cpu {options}")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path("model.zip").read_bytes() == before
+
+
+def test_a_damaged_zip_is_not_resumed() -> None:
+    succeed("--seed 0 --save model --resume")
+    Path("model.zip").write_bytes(Path("model.zip").read_bytes()[:1_000])
+    done = run("train --timesteps 400 --seed 0 --save model --resume --device cpu")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
+
+
+def test_a_training_that_learns_nothing_replaces_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, seed: int | None = None, options: Any = None) -> None:
+        raise RuntimeError("the server is down")
+
+    succeed("--seed 0 --save model")
+    for method in ("reset", "step"):
+        with monkeypatch.context() as patched:
+            patched.setattr(CartPoleEnv, method, fail)
+            done = run("train --timesteps 400 --seed 0 --save model --device cpu")
+        assert isinstance(done.exception, RuntimeError)
+        assert "before the first update. Nothing is saved" in done.stderr
+        assert load("model").num_timesteps == 200
+
+
+@pytest.mark.parametrize("mapping", ['{"optimizer_kwargs": {"eps": 1e-5}}', "{optimizer_kwargs: {eps: 1e-5}}"])
+def test_small_numbers_in_mappings_are_numbers(mapping: str) -> None:
+    succeed(f"--save first --seed 0 --policy-kwargs '{mapping}'")
+    assert load("first").policy_kwargs["optimizer_kwargs"] == {"eps": 1e-5}
+    done = run("train --config first.options.yaml --save second")
+    assert done.exit_code == 0, done.output
+    assert_same_parameters(load("first"), load("second"))
+
+
+def test_a_policy_may_be_named_with_tuned_settings() -> None:
+    succeed("--tuned --policy MlpPolicy --save model")
+    assert load("model").gamma == recommended("CartPole-v1")["gamma"]
 
 
 def test_a_broken_pipe_ends_the_training_with_a_line() -> None:
