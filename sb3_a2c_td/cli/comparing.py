@@ -221,6 +221,9 @@ def _train(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run:
     """Train an arm on one thread, save the model and evaluate it."""
     th.set_num_threads(1)
     path = folder / f"{ARMS[arm].file}_{seed}"
+    for log in path.glob("*.monitor.csv"):
+        # of an earlier comparison, perhaps with more environments
+        log.unlink()
     env = comparison.make_env(arm, monitor_dir=str(path))
     model = ARMS[arm].make(env, seed)
     report = _ReportAndStop(f"{ARMS[arm].label}, seed {seed}", max(comparison.timesteps // N_REPORTS, 1))

@@ -106,9 +106,10 @@ def _curve(run: Path, over: Literal["steps", "seconds"], smoothing: int) -> pd.S
     log, _ = _of_monitor(run)
     if log.empty:
         raise ValueError(f"{run}: the run has no finished episode; train for longer")
-    ends = log[_LENGTH].cumsum() if over == "steps" else log[_TIME] - log["start"]
-    if not ends.is_monotonic_increasing:
+    if over == "seconds" and log["part"].any():
         raise ValueError(f"{run}: training was continued, and Monitor's clock restarted; plot over='steps'")
+    # each environment's log has its own start
+    ends = log[_LENGTH].cumsum() if over == "steps" else log[_TIME] - log["start"].min()
     return log.set_index(ends)[_RETURN].rolling(smoothing, min_periods=1).mean()
 
 

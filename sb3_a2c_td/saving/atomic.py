@@ -97,10 +97,12 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flush the folder to the disk, so that the renaming survives a power cut."""
+    """Flush the folder to the disk, so that the renaming survives a power cut, where the file system can do that."""
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # the new file is in place, so this is no reason to report a failure
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -41,6 +41,8 @@ def read_zip(path: PathOrFile) -> bytes:
     :raises FileNotFoundError: if there is no such file
     """
     if isinstance(path, str | pathlib.Path):
+        if pathlib.Path(path).is_dir() and pathlib.Path(f"{path}.zip").is_file():
+            path = f"{path}.zip"
         for candidate in (path, f"{path}.zip"):
             require_regular(candidate)
     file = open_path(path, "r", suffix="zip")

@@ -136,7 +136,12 @@ def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
 
 @pytest.mark.slow
 def test_trains_all_arms_and_saves_everything() -> None:
+    folder = Path("compare_CartPole-v1")
+    old_log = folder / "tda2c_4" / "1.monitor.csv"
+    old_log.parent.mkdir(parents=True)
+    old_log.write_text("of an earlier comparison")
     command = [*COMMAND, "compare", "CartPole-v1", "--timesteps", "1000", "--seed", "3", "--seeds", "2"]
+    command += ["--output", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     rows = ROW.findall(done.stdout)
     assert [(row[0], row[3]) for row in rows] == [(label, "1,000") for label in LABELS]
@@ -144,7 +149,7 @@ def test_trains_all_arms_and_saves_everything() -> None:
     trainings = [f"{label}, seed {seed}" for label in LABELS for seed in (3, 4)]
     reports = [f"{training}: {steps:,} steps" for training in trainings for steps in range(200, 1001, 200)]
     assert sorted(done.stderr.splitlines()) == sorted(reports)
-    folder = Path("compare_CartPole-v1")
+    assert not old_log.exists()
     default = {"policy": "MlpPolicy"}
     settings = {"tda2c": recommended(), "tda2c_reference": default, "a2c": default}
     for name, algorithm in ALGORITHMS.items():

@@ -221,6 +221,14 @@ def test_mean_curves_average_over_runs(tmp_path: Path) -> None:
     assert (smooth[0], smooth[-1]) == (0, 15)
 
 
+def test_episodes_of_several_environments_may_end_together(tmp_path: Path) -> None:
+    """The logs start at different moments, so a later end may have a smaller time in its log."""
+    write_log(tmp_path / "0.monitor.csv", [(0, 10, 1.0), (0, 10, 2.0)], t_start=100.0)
+    write_log(tmp_path / "1.monitor.csv", [(30, 10, 0.8), (30, 10, 1.8)], t_start=100.5)
+    ((seconds, _),) = drawn(plot_mean_curves({"one": [tmp_path]}, over="seconds", ax=Figure().subplots()))
+    assert (seconds[0], seconds[-1]) == pytest.approx((1.0, 2.3))
+
+
 def test_continued_trainings_have_no_curve_over_seconds(tmp_path: Path) -> None:
     log = write_log(tmp_path / "monitor.csv", [(0, 10, 1.0), (10, 10, 2.0), (20, 20, 0.5)])
     with pytest.raises(ValueError, match=r"monitor.csv: .*continued.*over='steps'"):

@@ -59,6 +59,20 @@ def test_permissions_are_kept(tmp_path: Path) -> None:
         os.umask(before)
 
 
+def test_folders_that_cannot_be_flushed_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file is in place by then."""
+    fsync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    atomic.write(b"content", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
 def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "file[1]"
     abandoned, other = tmp_path / ".file[1].abc.unfinished", tmp_path / ".file1.abc.unfinished"

@@ -85,6 +85,12 @@ def test_entries_with_other_names_need_trust(name: str, tmp_path: Path, monkeypa
     assert [*tmp_path.rglob("*")] == [folder]
 
 
+def test_a_folder_does_not_hide_the_zip_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model.zip").write_bytes(ARCHIVE)
+    assert_same_model(TDA2C.load(tmp_path / "model", device="cpu"), SMALL)
+
+
 def test_zips_that_were_packed_again_load() -> None:
     archive = zipped(files_of(ARCHIVE), zipfile.ZIP_DEFLATED)
     assert len(archive) < len(ARCHIVE)

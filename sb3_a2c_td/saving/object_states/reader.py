@@ -68,6 +68,8 @@ class Reader:
         self._size += OBJECT_SIZE
         if isinstance(thing, np.ndarray):
             self._size += thing.nbytes
+        elif isinstance(thing, str | bytes | bytearray):
+            self._size += len(thing)
         if self._size > MAX_SIZE:
             raise CannotRestoreError(where, f"is where the state grows beyond {MAX_SIZE >> 20} MiB")
 

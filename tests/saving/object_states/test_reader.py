@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Callable
 from enum import Flag
 from functools import partial
 from io import BytesIO
@@ -70,6 +71,7 @@ def test_objects_with_more_than_attributes_cannot_be_read(value: Any) -> None:
         Reader().read(Thing(list=[value]), "thing")
 
 
-def test_large_data_sets_cannot_be_read() -> None:
+@pytest.mark.parametrize("make", [partial(np.empty, dtype=np.uint8), bytes, "a".__mul__])
+def test_large_data_sets_cannot_be_read(make: Callable[[int], Any]) -> None:
     with pytest.raises(CannotRestoreError, match=r"^thing\.data is where the state grows beyond 64 MiB"):
-        Reader().read(Thing(data=np.empty(2**26, np.uint8)), "thing")
+        Reader().read(Thing(data=make(2**26)), "thing")
