@@ -20,13 +20,14 @@ from sb3_a2c_td.algorithms.normalizing import NormalizingAlgorithm
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
-from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint, read_parameters
+from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_attributes, read_checkpoint, read_parameters
 from sb3_a2c_td.saving.errors import MAX_MESSAGE, UnreadableCheckpointError, printable
 from sb3_a2c_td.saving.model_checks import check_finite_weights
 from sb3_a2c_td.saving.optimizer_checks import check_optimizer
 from sb3_a2c_td.saving.paths import file_name, zip_path
 from sb3_a2c_td.saving.plain_forms import plain_forms
 from sb3_a2c_td.saving.zip_entries import add_entries
+from sb3_a2c_td.vec_env.normalization import RunningNormalization
 
 Path = str | pathlib.Path | io.BufferedIOBase
 
@@ -206,10 +207,12 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
     ) -> None:
         """Replace the weights and the optimizer's state, without running code from a file.
 
-        After an error, the optimizer is as before; weights may have been replaced.
+        If both models normalize, the statistics in a file replace this model's, too. A dict from ``get_parameters`` has
+        none: take them by ``model.normalization.take(other.normalization)``. After an error, the optimizer is as
+        before; weights may have been replaced.
 
-        :param load_path_or_dict: a saved model as in :meth:`load`, of which only tensors are read, or a dict from
-            ``get_parameters``
+        :param load_path_or_dict: a saved model as in :meth:`load`, of which only tensors and statistics are read, or a
+            dict from ``get_parameters``
         :param exact_match: whether all parameters must be given
         :param device: the device on which a file is read
         :raises UntrustedCheckpointError: if the file holds something that could run code, naming it
@@ -217,7 +220,10 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
             optimizer cannot take a step with them
         :raises ValueError: if parameters of other names are given
         """
+        statistics: RunningNormalization | None = None
         if not isinstance(load_path_or_dict, dict):
+            statistics = _saved_statistics(load_path_or_dict)
+            self._check_statistics(statistics, file_name(load_path_or_dict))
             file = read_parameters(load_path_or_dict, type(self))
             _, load_path_or_dict, _ = load_from_zip_file(file, load_data=False, device=device)
         parts = [attrgetter(name)(self) for name in self._get_torch_save_params()[0]]
@@ -237,6 +243,8 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                     f"the optimizer's state or the weights do not fit this model ({type(error).__name__}: {error})"
                 ) from error
             raise
+        if statistics is not None and self.normalization is not None:
+            self.normalization.take(statistics)
 
     def _check_rollout(self) -> None:
         difference = self._rollout_mismatch()
@@ -260,6 +268,16 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 f"{path}: its policy is a {policy.__name__}, so {cls.__name__} did not save it: load it with the "
                 "algorithm that did"
             )
+
+
+def _saved_statistics(path: Path) -> RunningNormalization | None:
+    """Read the statistics of a saved model that normalizes; other zips of weights have none."""
+    try:
+        saved = read_attributes(path, ["normalization"]).get("normalization")
+    except UnreadableCheckpointError:
+        # what else is in the file does not matter
+        return None
+    return saved if isinstance(saved, RunningNormalization) else None
 
 
 def _forget_log_folder(checkpoint: Checkpoint, path: Path) -> None:

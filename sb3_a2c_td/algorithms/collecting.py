@@ -88,7 +88,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         last_obs = self._last_obs
         try:
-            total_timesteps, callback = super()._setup_learn(*args, **kwargs)
+            with self._normalizing():
+                total_timesteps, callback = super()._setup_learn(*args, **kwargs)
             self._longest_learn = max(
                 total_timesteps - self.num_timesteps, self._longest_learn if self.num_timesteps else 0
             )
@@ -129,7 +130,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         assert self._moves is not None
         if self._moves.has_moved():
             self._last_obs = None
-            self._store_first_obs(cast(Observations, env.reset()))
+            with self._normalizing():
+                self._store_first_obs(cast(Observations, env.reset()))
             self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
             self._moves.accept()
 
@@ -193,7 +195,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         # before the step, so that all errors in it name the same number
         self.num_timesteps += env.num_envs * self._n_ranks
         try:
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            with self._normalizing():
+                new_obs, rewards, dones, infos = env.step(clipped_actions)
             self._moves.accept()  # type: ignore[union-attr]
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool)

@@ -19,6 +19,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_a2c_td.algorithms.skippable_callbacks import EndedEpisodes, needing_every_step, skip, steps_until_due
+from sb3_a2c_td.compiled.env import compiled_dtype
 from sb3_a2c_td.compiled.gymnasium_env import CompiledGymnasiumEnv
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
@@ -164,7 +165,7 @@ class CompiledTraining:
         model, n = self._model, self._model.n_envs
         space = model.action_space
         observations = np.zeros((n, *cast(np.ndarray, model._last_observations).shape[1:]), np.float32)
-        actions = np.zeros((n, *cast(tuple[int, ...], space.shape)), space.dtype)
+        actions = np.zeros((n, *cast(tuple[int, ...], space.shape)), compiled_dtype(space))
         rewards, ends = np.zeros(n, np.float32), np.zeros(n, bool)
         return Transitions(observations, actions, rewards, observations, ends, ends)
 

@@ -1,6 +1,7 @@
 """Normalization inside the model, as TDA2C and its variants share it."""
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,34 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         """
         return super().predict(self._normalized(observation), state, episode_start, deterministic)
 
+    def _normalizing(self) -> AbstractContextManager[None]:
+        """Normalize what the environments return while the context lasts, if the model normalizes."""
+        return self.env.collecting() if isinstance(self.env, ModelVecNormalize) else nullcontext()
+
+    def _check_statistics(self, saved: RunningNormalization | None, name: str) -> None:
+        """Check that a file's statistics can take the place of this model's.
+
+        :param saved: the statistics; ``None``: the file has none
+        :param name: the file, for messages
+        :raises ValueError: if they are of other observations
+        """
+        if (saved is None) != (self.normalization is None):
+            trained, now = ("with", "without") if self.normalization is None else ("without", "with")
+            warnings.warn(
+                f"{name} holds the weights of a model {trained} normalization inside it, and this model is one {now}: "
+                "they fit other observations or rewards. Use load(), which keeps both",
+                stacklevel=3,
+            )
+        elif saved is not None and not (
+            saved.fits(self.observation_space) and saved.obs_rms.keys() == self._statistics.obs_rms.keys()
+        ):
+            raise ValueError(f"{name}: its statistics normalize other observations than this model's")
+
+    @property
+    def _statistics(self) -> RunningNormalization:
+        assert self.normalization is not None
+        return self.normalization
+
     @property
     def _normalizes(self) -> bool:
         return self.normalize_observations or self.normalize_rewards
@@ -99,14 +128,13 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         # the policy rejects tuples, in which reset() returns infos
         if not self.normalize_observations or isinstance(observation, tuple):
             return observation
-        assert self.normalization is not None
         observations: Observations = observation if isinstance(observation, dict) else np.asarray(observation)
         parts = dict(named_arrays(OBSERVATION, observations))
         for key, space in spaces_by_key(self.observation_space).items():
-            if key in self.normalization.obs_rms and key in parts:
+            if key in self._statistics.obs_rms and key in parts:
                 # numpy would broadcast other shapes
                 is_vectorized_observation(parts[key], space)
-        return self.normalization.of_observations.normalized(observations)
+        return self._statistics.of_observations.normalized(observations)
 
     def _set_up_normalization(self) -> None:
         """Put the environments into the model's ``VecNormalize``, if the model normalizes."""
@@ -162,8 +190,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         :raises ValueError: if another wrapper changes the normalized observations
         """
         if self.normalize_observations:
-            assert self.normalization is not None
-            return self.normalization.of_observations
+            return self._statistics.of_observations
         saved = self._statistics_of_env()
         if saved is None or not saved.norm_obs:
             return None

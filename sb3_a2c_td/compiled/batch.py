@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 
 from sb3_a2c_td.arguments import check_at_least_one
-from sb3_a2c_td.compiled.env import CompiledEnv, width
+from sb3_a2c_td.compiled.env import CompiledEnv, compiled_dtype, width
 from sb3_a2c_td.compiled.optional_numba import numba_modules
 
 NO_LIMIT = int(np.iinfo(np.int64).max)
@@ -60,7 +60,7 @@ class EnvBatch:
         self.functions: tuple[Any, Any, Any]
         self.functions, self.function_list = functions.compiled_functions(self.env)
         self._width = width(self.env.observation_space)
-        self._observation_dtype = _compiled_dtype(self.env.observation_space)
+        self._observation_dtype = compiled_dtype(self.env.observation_space)
         self.rngs = self._kernels.typed_list(self.generators)
         n_envs = len(self.generators)
         self.next_observations = self.new_observations()
@@ -79,7 +79,7 @@ class EnvBatch:
     def new_actions(self) -> np.ndarray:
         """Make an array for actions, int64 ``(n_envs,)`` or float32 ``(n_envs, action_width)``."""
         space = self.env.action_space
-        return np.zeros((len(self.generators), *space.shape), _compiled_dtype(space))  # type: ignore[misc]
+        return np.zeros((len(self.generators), *space.shape), compiled_dtype(space))  # type: ignore[misc]
 
     def seed(self, seeds: Sequence[int | None]) -> None:
         """Seed the generators as Gymnasium's ``reset(seed=...)`` does.
@@ -189,7 +189,3 @@ class EnvBatch:
             self.terminated,
             self.truncated,
         )
-
-
-def _compiled_dtype(space: spaces.Space[Any]) -> type[np.int64] | type[np.float32]:
-    return np.int64 if isinstance(space, spaces.Discrete) else np.float32

@@ -109,6 +109,14 @@ def width(space: spaces.Space[Any]) -> int:
     return int(np.prod(space.shape, dtype=np.int64))
 
 
+def compiled_dtype(space: spaces.Space[Any]) -> type[np.int64] | type[np.float32]:
+    """Return the dtype of observations or actions in compiled code, whatever integers the space has.
+
+    :param space: their space
+    """
+    return np.int64 if isinstance(space, spaces.Discrete) else np.float32
+
+
 def _check_space(name: str, space: spaces.Space[Any]) -> None:
     is_vector = isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == np.float32
     is_choice = isinstance(space, spaces.Discrete) and space.start == 0

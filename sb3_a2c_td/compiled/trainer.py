@@ -10,6 +10,7 @@ from numba import types
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sb3_a2c_td.compiled.env import compiled_dtype
 from sb3_a2c_td.compiled.functions import in_typed_list, load
 from sb3_a2c_td.compiled.running_normalization import CompiledNormalization
 from sb3_a2c_td.compiled.training_loop import (
@@ -73,7 +74,7 @@ def fits(
         return False
     of_rows: list[tuple[Any, Any]] = [
         ((n_inputs,), np.float32),
-        (space.shape, space.dtype),
+        (space.shape, compiled_dtype(space)),
         ((), np.float32),
         ((n_inputs,), np.float32),
         ((), np.bool_),
@@ -199,7 +200,7 @@ def _environments(env: CompiledVecEnv) -> Environments:
         low, high = space.low.copy(), space.high.copy()
     else:
         low, high = np.empty(0, np.float32), np.empty(0, np.float32)
-    actions = np.zeros((env.num_envs, *cast(tuple[int, ...], space.shape)), space.dtype)
+    actions = np.zeros((env.num_envs, *cast(tuple[int, ...], space.shape)), compiled_dtype(space))
     return Environments(env.states, env.n_steps, env.max_episode_steps, env.statistics.returns, low, high, actions)
 
 

@@ -78,8 +78,8 @@ class Optimizer(NamedTuple):
     """of actor and critic"""
     like_tensorflow: bool
     """whether it is ``AdamTFLike``, or else PyTorch's ``Adam``"""
-    n_steps: int
-    """steps taken before this call"""
+    n_steps: tuple[int, int]
+    """steps of actor and critic taken before this call"""
     rates: np.ndarray
     """learning rates of actor and critic for an update after each step, ``(2, max_steps)``"""
 
@@ -335,7 +335,7 @@ def adam_settings(optimizer, network, n_updates, n_steps):
     """
     beta1, beta2 = optimizer.betas[network]
     rate, eps = optimizer.rates[network, n_steps - 1], optimizer.eps[network]
-    t = optimizer.n_steps + n_updates + 1
+    t = optimizer.n_steps[network] + n_updates + 1
     if optimizer.like_tensorflow:
         return (beta1, beta2), step_size(rate, beta1, beta2, t), eps
     root = math.sqrt(1.0 - math.pow(beta2, float(t)))

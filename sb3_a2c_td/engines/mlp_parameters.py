@@ -147,9 +147,9 @@ class MlpParameters:
         return self._optimizer.param_groups
 
     @property
-    def n_steps(self) -> int:
-        """The steps that the optimizer's state counts."""
-        return int(self._states[0]["step"])
+    def n_steps(self) -> tuple[int, int]:
+        """The steps that the optimizer's state counts, of the actor and of the critic."""
+        return int(self._states[0]["step"]), int(self._states[-1]["step"])
 
 
 def unsupported_reason(policy: SeparateNetworks) -> str | None:

@@ -37,6 +37,21 @@ def _is_callable_without_arguments(value: Any) -> bool:
     return True
 
 
+def check_methods(policy: type) -> None:
+    """Check that a policy replaces no method of SB3's that TDA2C does not call.
+
+    :param policy: the class
+    :raises ValueError: if it does
+    """
+    for name in ("forward", "evaluate_actions"):
+        if not getattr(policy, name).__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
+            raise ValueError(
+                f"{policy.__name__}.{name} would have no effect: TDA2C acts by the policy's get_distribution(), and "
+                "learns by it and predict_values(). Put the code there, or, for other actions in training, into "
+                "sample_actions() of a subclass of TDA2C"
+            )
+
+
 def check_net_arch(net_arch: Any) -> None:
     """Check the hidden layers.
 

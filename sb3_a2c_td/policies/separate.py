@@ -27,7 +27,7 @@ from torch import nn
 
 from sb3_a2c_td.arguments import check_class
 from sb3_a2c_td.optimizers import AdamTFLike
-from sb3_a2c_td.policies.policy_arguments import check_activation, check_image_sizes, check_net_arch
+from sb3_a2c_td.policies.policy_arguments import check_activation, check_image_sizes, check_methods, check_net_arch
 from sb3_a2c_td.policies.threads import n_rows, one_thread_if_small
 
 NETWORKS = ("actor", "critic")
@@ -51,13 +51,13 @@ class SeparateNetworks(BasePolicy):
     :param activation_fn: activation function
     :param ortho_init: whether to use SB3's orthogonal initialization. Otherwise the layers after the features
         extractors are initialized as in Keras (Glorot-uniform weights, zero biases), and the extractors keep their own
-        weights
+        weights, as does what a subclass builds in place of SB3's ``mlp_extractor``
     :param features_extractor_class: features extractor; actor and critic get one each
     :param share_features_extractor: must be ``False``
     :param optimizer_class: optimizer
     :param kwargs: further arguments of the policy
-    :raises ValueError: if an argument is invalid, if images are too small for SB3's CNN, or if actor and critic share a
-        features extractor or any other parameter
+    :raises ValueError: if an argument is invalid, if images are too small for SB3's CNN, if actor and critic share a
+        features extractor or any other parameter, or if the class replaces ``forward`` or ``evaluate_actions``
     """
 
     action_dist: Any
@@ -94,6 +94,7 @@ class SeparateNetworks(BasePolicy):
                 "features extractor, since each is trained on its own loss with its own learning rate; "
                 "omit the argument"
             )
+        check_methods(type(self))
         check_class("features_extractor_class", features_extractor_class, "NatureCNN")
         check_class("optimizer_class", optimizer_class, "torch.optim.Adam")
         if net_arch is None and features_extractor_class is not NatureCNN:
@@ -188,7 +189,9 @@ class SeparateNetworks(BasePolicy):
             return super()._predict(observation, *args, **kwargs)  # type: ignore[safe-super]
 
     def _modules_like_keras(self) -> list[nn.Module]:
-        return [self.mlp_extractor, self.action_net, self.value_net]
+        # layers that a subclass builds keep their own weights
+        own = [self.mlp_extractor] if type(self.mlp_extractor) is MlpExtractor else []
+        return [*own, self.action_net, self.value_net]
 
     def split_groups(self) -> None:
         """Name the parameter groups of an optimizer that replaced the policy's own, and split those of both networks.

@@ -24,7 +24,7 @@ from sb3_a2c_td.vec_env.normalization import NEUTRAL_WRAPPERS, RunningNormalizat
 NEUTRAL_NAMES = frozenset(map(qualified_name, NEUTRAL_WRAPPERS))
 MAX_NAME = 80
 """maximum length of a class's name in messages"""
-SETTINGS = ("norm_obs", "norm_reward", "gamma", "clip_obs", "clip_reward", "epsilon")
+SETTINGS = ("norm_obs", "norm_reward", "gamma", "clip_obs", "clip_reward", "epsilon", "training")
 ATTRIBUTES = frozenset({*SETTINGS, "ret_rms"})
 """attributes that every ``VecNormalize`` has"""
 

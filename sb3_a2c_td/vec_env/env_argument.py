@@ -7,6 +7,9 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
+SB3 = "stable_baselines3."
+"""what the names of SB3's modules begin with"""
+
 
 def check_env(env: Any) -> None:
     """Check that an argument is an environment, or several.
@@ -21,8 +24,9 @@ def check_env(env: Any) -> None:
             "environment. Call a class or a function that makes one; make a DummyVecEnv from a list of such functions."
         )
     while isinstance(env, VecEnvWrapper):
-        wrapper, env = type(env).__name__, env.venv
-        if isinstance(env, VectorEnv):
+        is_of_sb3, wrapper, env = type(env).__module__.startswith(SB3), type(env).__name__, env.venv
+        # those of other packages may adapt it themselves
+        if is_of_sb3 and isinstance(env, VectorEnv):
             raise ValueError(
                 f"env: {wrapper} does not support the gymnasium.vector environment {env}; adapt it first: "
                 f"{wrapper}(GymnasiumVecEnv(env))"

@@ -2,7 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -137,6 +138,7 @@ class RunningNormalization:
     :param clip_obs: maximum absolute value of a normalized observation
     :param clip_reward: maximum absolute value of a normalized reward
     :param epsilon: avoids division by zero
+    :param training: whether training updates the statistics
     """
 
     obs_rms: dict[str, RunningMeanStd] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class RunningNormalization:
     clip_obs: float = 10.0
     clip_reward: float = 10.0
     epsilon: float = 1e-8
+    training: bool = True
 
     @classmethod
     def of(cls, vec_normalize: VecNormalize) -> Self:
@@ -161,8 +164,18 @@ class RunningNormalization:
         :param attributes: the attributes
         """
         rms = attributes["obs_rms"] if attributes["norm_obs"] else {}
-        settings = {name: float(attributes[name]) for name in ("gamma", "clip_obs", "clip_reward", "epsilon")}
-        return cls(rms if isinstance(rms, dict) else {OBSERVATION: rms}, attributes["ret_rms"], **settings)
+        by_key = rms if isinstance(rms, dict) else {OBSERVATION: rms}
+        numbers = {name: float(attributes[name]) for name in ("gamma", "clip_obs", "clip_reward", "epsilon")}
+        return cls(by_key, attributes["ret_rms"], **numbers, training=bool(attributes["training"]))
+
+    def take(self, other: "RunningNormalization") -> None:
+        """Take over the statistics of another normalization of the same observations, in place.
+
+        :param other: the other one
+        """
+        for key, rms in self.obs_rms.items():
+            vars(rms).update(deepcopy(vars(other.obs_rms[key])))
+        vars(self.ret_rms).update(deepcopy(vars(other.ret_rms)))
 
     @property
     def of_observations(self) -> Normalization:
@@ -217,16 +230,22 @@ def normalizable_keys(observation_space: spaces.Space[Any]) -> list[str]:
 class ModelVecNormalize(VecNormalize):
     """The ``VecNormalize`` that a model puts around its environments itself. The statistics are those of the model.
 
+    It normalizes only what the model itself collects, within :meth:`collecting`. Users who step ``model.env`` get
+    observations and rewards as ``get_env()`` returns them, since ``predict`` normalizes, and change no statistics.
+
     :param venv: the environments
     :param normalization: the model's statistics, which are updated in place
     :param norm_obs: whether to normalize observations
     :param norm_reward: whether to normalize rewards
     """
 
+    _is_collecting = False
+
     def __init__(self, venv: VecEnv, normalization: RunningNormalization, norm_obs: bool, norm_reward: bool) -> None:
         is_dict = isinstance(venv.observation_space, spaces.Dict)
         super().__init__(
             venv,
+            training=normalization.training,
             norm_obs=norm_obs,
             norm_reward=norm_reward,
             clip_obs=normalization.clip_obs,
@@ -239,6 +258,23 @@ class ModelVecNormalize(VecNormalize):
         if norm_obs:
             obs_rms = normalization.obs_rms
             self.obs_rms = obs_rms if is_dict else obs_rms[OBSERVATION]  # type: ignore[assignment]
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Normalize, and update the statistics, while the context lasts."""
+        outer, self._is_collecting = self._is_collecting, True
+        try:
+            yield
+        finally:
+            self._is_collecting = outer
+
+    def reset(self) -> Any:
+        """Reset the environments."""
+        return super().reset() if self._is_collecting else self.venv.reset()
+
+    def step_wait(self) -> Any:
+        """Return what a step of the environments returns."""
+        return super().step_wait() if self._is_collecting else self.venv.step_wait()
 
     # VecNormalize leaves its environments out, but a copy of a model needs them
 

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ ALL_OPTIONS = {
     "bootstrap_on_truncation": True,
     "update_on_episode_end": True,
 }
+
+
+def int32_choices(n: int) -> spaces.Discrete:
+    space = spaces.Discrete(n)
+    # older versions of Gymnasium have no argument for it
+    space.dtype = np.dtype(np.int32)
+    return space
 
 
 class EveryStep(BaseCallback):
@@ -157,6 +165,7 @@ CASES = {
     "VecNormalize, 131 environments": {"n_envs": 131, "wrap": VecNormalize},
     "VecNormalize, one dimension": {"env": INVENTORY, "n_envs": 11, "wrap": VecNormalize},
     "all episodes in the statistics": {"stats_window_size": None},
+    "actions of 32 bits": {"env": replace(CARTPOLE, action_space=int32_choices(2))},
 }
 
 
@@ -600,7 +609,7 @@ def test_step_sizes_equal_those_of_python(like_tensorflow: bool) -> None:
     for group, rate in zip(mlp.groups, rates[:, 0].tolist(), strict=True):
         group["lr"] = rate
     for t in range(3_000):
-        optimizer = Optimizer(((0.9, 0.999),) * 2, (mlp.groups[0]["eps"],) * 2, like_tensorflow, t, rates)
+        optimizer = Optimizer(((0.9, 0.999),) * 2, (mlp.groups[0]["eps"],) * 2, like_tensorflow, (t, t), rates)
         assert adam_settings(optimizer, 0, 0, 1) == mlp.actor_adam()
         assert adam_settings(optimizer, 1, 0, 1) == mlp.critic_adam()
         mlp.count_steps()
@@ -625,6 +634,17 @@ def after_a_move(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C
     return model.learn(53, extra, reset_num_timesteps=False)
 
 
+def after_cloning(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C:
+    """The actor has taken more steps than the critic."""
+    observations, actions = th.ones(8, 4), th.ones(8)
+    for _ in range(20):
+        _, log_prob, _ = model.policy.evaluate_actions(observations, actions)
+        model.policy.optimizer.zero_grad()
+        (-log_prob.mean()).backward()
+        model.policy.optimizer.step()
+    return model.learn(503, extra)
+
+
 def from_a_checkpoint(model: TDA2C, extra: list[BaseCallback], folder: Path) -> TDA2C:
     """Its rollout is complete, without an update."""
     model.learn(100 * model.n_envs, [CheckpointCallback(100, str(folder)), *extra])
@@ -635,7 +655,14 @@ def from_a_checkpoint(model: TDA2C, extra: list[BaseCallback], folder: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("train", "n_envs"), [(two_trainings, 1), (after_the_last_episode, 1), (after_a_move, 1), (from_a_checkpoint, 16)]
+    ("train", "n_envs"),
+    [
+        (two_trainings, 1),
+        (after_the_last_episode, 1),
+        (after_a_move, 1),
+        (after_cloning, 1),
+        (from_a_checkpoint, 16),
+    ],
 )
 def test_it_continues_as_step_by_step(train: Callable[..., TDA2C], n_envs: int, tmp_path: Path) -> None:
     states = []

@@ -256,6 +256,26 @@ def test_custom_network_is_split_by_its_outputs() -> None:
     }
 
 
+def test_networks_that_a_subclass_builds_keep_their_weights() -> None:
+    """They may be trained already. The layers after them are initialized as in Keras."""
+
+    class Trained(CustomPolicy):
+        def _build_mlp_extractor(self) -> None:
+            super()._build_mlp_extractor()
+            nn.init.constant_(self.mlp_extractor.first.weight, 0.5)
+
+    policy = build(Trained, VECTOR)
+    assert (policy.mlp_extractor.first.weight == 0.5).all()
+    assert (policy.value_net.bias == 0.0).all()
+
+
+@pytest.mark.parametrize("method", ["forward", "evaluate_actions"])
+def test_methods_that_are_never_called_are_rejected(method: str) -> None:
+    replaced = type("Replaced", (SeparateActorCriticPolicy,), {method: lambda self, *_: None})
+    with pytest.raises(ValueError, match=f"Replaced.{method} would have no effect: TDA2C acts by .*get_distribution"):
+        build(replaced, VECTOR)
+
+
 def test_shared_layer_is_rejected() -> None:
     class Sharing(CustomPolicy):
         shares = True

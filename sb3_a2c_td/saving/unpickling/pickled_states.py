@@ -45,6 +45,7 @@ ATTRIBUTES: dict[type, dict[str, Types]] = {
         "obs_rms": (dict,),
         "ret_rms": (RunningMeanStd,),
         **dict.fromkeys(("gamma", "clip_obs", "clip_reward", "epsilon"), NUMBER),
+        "training": (bool,),
     },
     spaces.Box: {
         **SPACE,
@@ -68,8 +69,8 @@ ATTRIBUTES: dict[type, dict[str, Types]] = {
 }
 """the attributes of each class, and their types"""
 
-NOT_IN_ALL_VERSIONS = frozenset({"sort_keys"})
-"""attributes that only newer versions of gymnasium have"""
+NOT_IN_ALL_VERSIONS = frozenset({"sort_keys", "training"})
+"""attributes that only newer versions of gymnasium, and of this package, have"""
 
 LABELS_WHEN_SHOWN = spaces.Box(0, 1).low_repr is None
 """whether boxes make these texts when they are printed, as in newer versions: a file can hold very many boxes"""

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
-from sb3_a2c_td import TDA2C, MlpPolicy, RecurrentTDA2C
+from sb3_a2c_td import TDA2C, GymnasiumVecEnv, MlpPolicy, RecurrentTDA2C
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes
 from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
@@ -121,6 +122,37 @@ def test_sb3s_wrappers_need_an_adapter_around_gymnasiums_vector_environments(wra
         ValueError, match=r"^env: Vec\w+ does not support .* CartPoleVectorEnv.*: Vec\w+\(GymnasiumVecEnv\(env"
     ):
         TDA2C("MlpPolicy", env, device="cpu")
+
+
+def test_wrappers_of_other_packages_may_adapt_vector_environments() -> None:
+    """As SuperSuit's wrapper of PettingZoo's environments does."""
+
+    class Adapter(VecEnvWrapper):
+        def __init__(self, venv: Any) -> None:
+            self.adapted = GymnasiumVecEnv(venv)
+            super().__init__(self.adapted)
+            self.venv = venv
+
+        def reset(self) -> Any:
+            return self.adapted.reset()
+
+        def step_async(self, actions: np.ndarray) -> None:
+            self.adapted.step_async(actions)
+
+        def step_wait(self) -> Any:
+            return self.adapted.step_wait()
+
+        def seed(self, seed: int | None = None) -> Any:
+            return self.adapted.seed(seed)
+
+        def get_attr(self, name: str, indices: Any = None) -> Any:
+            return self.adapted.get_attr(name, indices)
+
+        def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+            return self.adapted.env_is_wrapped(wrapper_class, indices)
+
+    env = Adapter(SyncVectorEnv([CountingEnv] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    assert TDA2C("MlpPolicy", env, device="cpu").learn(100).num_timesteps == 100
 
 
 def test_a_missing_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,10 @@ def predicted(model: TDA2C, observations: Any) -> list[int]:
     return model.predict(observations, deterministic=True)[0].tolist()
 
 
+def statistics_of(model: TDA2C) -> list[dict[str, Any]]:
+    return [vars(rms) for rms in (*model.normalization.obs_rms.values(), model.normalization.ret_rms)]
+
+
 def trained(env: VecEnv, **kwargs: Any) -> TDA2C:
     return TDA2C("MlpPolicy", env, seed=0, device="cpu", **kwargs).learn(300)
 
@@ -172,6 +176,51 @@ def test_sb3_evaluates_the_model_on_its_environments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.normalization.of_observations.mean["observation"], before)
 
 
+def test_the_models_own_wrapper_normalizes_for_training_only() -> None:
+    """As ``get_env()``, so that SB3's ``model.env`` scores the same. It changes no statistics."""
+    model = TDA2C("MlpPolicy", far(), seed=0, device="cpu", **BOTH).learn(300)
+    count = model.normalization.obs_rms["observation"].count
+    rewards: dict[str, list[float]] = {}
+    for name, env in (("env", model.env), ("get_env", model.get_env())):
+        env.seed(5)
+        rewards[name], _ = evaluate_policy(model, env, 5, return_episode_rewards=True)
+    assert rewards["env"] == rewards["get_env"]
+    assert FAR.contains(model.env.reset()[0])
+    assert model.normalization.obs_rms["observation"].count == count
+    model.learn(10, reset_num_timesteps=False)
+    assert model.normalization.obs_rms["observation"].count > count
+
+
+def test_set_parameters_takes_the_statistics_of_a_file(tmp_path: Path) -> None:
+    model = trained(far(), **BOTH)
+    model.save(tmp_path / "model")
+    other = trained(far(seed=9), **BOTH).learn(50)
+    assert statistics_of(other)[0]["count"] != statistics_of(model)[0]["count"]
+    other.set_parameters(tmp_path / "model")
+    assert predicted(other, OBSERVATIONS) == predicted(model, OBSERVATIONS)
+    np.testing.assert_equal(statistics_of(other), statistics_of(model))
+    # and trains on with them
+    assert other.env.obs_rms is other.normalization.obs_rms["observation"]
+
+
+@pytest.mark.parametrize("settings", [BOTH, {}])
+def test_set_parameters_warns_if_one_model_normalizes(settings: dict[str, bool], tmp_path: Path) -> None:
+    trained(far(), **settings).save(tmp_path / "model")
+    other = trained(far(), **({} if settings else BOTH))
+    with pytest.warns(UserWarning, match="they fit other observations or rewards. Use load") as caught:
+        other.set_parameters(tmp_path / "model")
+    assert caught[0].filename == __file__
+
+
+def test_set_parameters_refuses_statistics_of_other_observations(tmp_path: Path) -> None:
+    trained(far(), normalize_rewards=True).save(tmp_path / "model")
+    other = trained(far(), **BOTH)
+    before = predicted(other, OBSERVATIONS)
+    with pytest.raises(ValueError, match="its statistics normalize other observations than this model's"):
+        other.set_parameters(tmp_path / "model")
+    assert predicted(other, OBSERVATIONS) == before
+
+
 @pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
 def test_environments_for_evaluation_are_not_normalized_twice() -> None:
     model = TDA2C("MlpPolicy", far(), device="cpu", **BOTH)
@@ -283,6 +332,18 @@ def test_rewards_alone_move_without_a_warning() -> None:
     loaded = TDA2C.load(file, VecFrameStack(far(), 2), device="cpu")
     assert (loaded.normalize_observations, loaded.normalize_rewards) == (False, True)
     assert loaded.learn(20, reset_num_timesteps=False).normalization.ret_rms.count > 320
+
+
+def test_frozen_statistics_stay_frozen_when_they_move() -> None:
+    model = in_vec_normalize()
+    model.env.training = False
+    count = model.env.obs_rms.count
+    with pytest.warns(UserWarning, match="statistics are now inside"):
+        loaded = TDA2C.load(saved(model), env=far(), device="cpu")
+    with pytest.warns(UserWarning, match="statistics are now inside"):
+        model.set_env(far())
+    for moved in (model, loaded, TDA2C.load(saved(loaded), env=far(), device="cpu")):
+        assert moved.learn(100).normalization.obs_rms["observation"].count == count
 
 
 def test_training_continues_with_the_statistics_that_moved() -> None:
