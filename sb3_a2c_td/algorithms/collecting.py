@@ -46,6 +46,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     policy: SeparateActorCriticPolicy
     rollout_buffer: TransitionBuffer  # type: ignore[assignment]
     update_on_episode_end: bool | None
+    bootstrap_on_truncation: bool
     rows_class: ClassVar[type[Any]] = Transitions
     """the class of the transitions that it collects"""
     _n_ranks: int = 1
@@ -240,7 +241,16 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         infos: list[dict[str, Any]],
     ) -> Transitions[np.ndarray]:
         """Put together the rows that one step adds to the buffer."""
-        return step_transitions(self._last_observations, actions, new_obs, rewards, dones, infos, self.num_timesteps)
+        return step_transitions(
+            self._last_observations,
+            actions,
+            new_obs,
+            rewards,
+            dones,
+            infos,
+            self.num_timesteps,
+            self.bootstrap_on_truncation,
+        )
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         # the info that running episodes share reports no episode

@@ -1,12 +1,19 @@
 """Makes transitions of what a step of a vector environment returns."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
-from sb3_a2c_td.rollout.observations import Observations, map_arrays
+from sb3_a2c_td.rollout.observations import Observations, map_arrays, paired_arrays
 from sb3_a2c_td.rollout.transitions import Transitions
 from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, STOPPED, check_finite
+
+UNUSED = (
+    "the environment does not return the last observations of truncated episodes. Nothing is learned from them, since "
+    "bootstrap_on_truncation=False"
+)
+"""a warning with one text, so that it is shown once"""
 
 
 def step_transitions(
@@ -17,6 +24,7 @@ def step_transitions(
     dones: np.ndarray,
     infos: list[dict[str, Any]],
     step: int,
+    bootstraps: bool = True,
 ) -> Transitions[np.ndarray]:
     """Put together the transitions of one step of a ``VecEnv``, a row for each environment.
 
@@ -27,7 +35,9 @@ def step_transitions(
     :param dones: whether an episode ended, bool ``(n_envs,)``
     :param infos: the infos of the step, with SB3's keys ``TimeLimit.truncated`` and ``terminal_observation``
     :param step: the number of environment steps taken so far, for errors
-    :raises ValueError: if a truncated episode has no last observation, or it has another shape or is not finite
+    :param bootstraps: whether the last observations of truncated episodes are learned from
+    :raises ValueError: if the last observation of an episode has another shape or is not finite, or if it is learned
+        from and is missing or overwritten; it is only a warning if it is not
     """
     rewards = rewards.astype(np.float32, copy=False)
     if not np.count_nonzero(dones):
@@ -35,12 +45,17 @@ def step_transitions(
     truncated = dones.copy()
     for env in np.flatnonzero(dones).tolist():
         truncated[env] = infos[env].get("TimeLimit.truncated", False)
-    next_obs = with_terminal_observations(new_obs, dones, truncated, infos, step)
+    next_obs = with_terminal_observations(new_obs, dones, truncated, infos, step, bootstraps)
     return Transitions(observations, actions, rewards, next_obs, dones ^ truncated, truncated)
 
 
 def with_terminal_observations(
-    new_obs: Observations, dones: np.ndarray, truncated: np.ndarray, infos: list[dict[str, Any]], step: int
+    new_obs: Observations,
+    dones: np.ndarray,
+    truncated: np.ndarray,
+    infos: list[dict[str, Any]],
+    step: int,
+    bootstraps: bool,
 ) -> Observations:
     """Return a copy of observations in which the rows of ended episodes hold their last observations.
 
@@ -49,23 +64,39 @@ def with_terminal_observations(
     :param truncated: whether a time limit ended it, bool ``(n_envs,)``
     :param infos: the infos of the step
     :param step: the number of environment steps taken so far, for errors
-    :raises ValueError: if a truncated episode has no last observation, or it has another shape, is not finite, or
-        shares memory with the new observations
+    :param bootstraps: whether those of truncated episodes are learned from
+    :raises ValueError: as :func:`step_transitions` does
     """
     next_obs: Observations = map_arrays(np.copy, new_obs)
     for env in np.flatnonzero(dones).tolist():
         terminal_obs = infos[env].get("terminal_observation")
         if terminal_obs is not None:
             map_arrays(lambda rows, last, env=env: _overwrite(rows, env, last, step), next_obs, terminal_obs)
-            if truncated[env]:
-                map_arrays(lambda rows, last, env=env: _check_own_memory(rows, env, last, step), new_obs, terminal_obs)
-        elif truncated[env]:
-            raise ValueError(
-                f"infos[{env}] of step {step} has 'TimeLimit.truncated' but no 'terminal_observation': the environment "
-                "must return the last observation of an episode"
-            )
+        if truncated[env]:
+            _check_terminal_observation(new_obs, terminal_obs, env, step, bootstraps)
     check_finite(step, terminal_observation=next_obs)
     return next_obs
+
+
+def _check_terminal_observation(
+    new_obs: Observations, terminal_obs: Any, env: int, step: int, bootstraps: bool
+) -> None:
+    """Check the last observation of a truncated episode, which fast simulators often do not keep."""
+    if terminal_obs is None:
+        fault = (
+            f"infos[{env}] of step {step} has 'TimeLimit.truncated' but no 'terminal_observation': the environment "
+            "must return the last observation of an episode"
+        )
+    elif any(np.shares_memory(new, last) for new, last in paired_arrays(new_obs, terminal_obs)):
+        fault = (
+            f"terminal_observation of environment {env} at step {step} shares memory with the new observations, which "
+            f"have overwritten it: {STOPPED} Return a copy of it in the infos."
+        )
+    else:
+        return
+    if bootstraps:
+        raise ValueError(fault)
+    warnings.warn(UNUSED, stacklevel=2)
 
 
 def _overwrite(rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None:
@@ -76,11 +107,3 @@ def _overwrite(rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None
             f"{np.shape(terminal_obs)}; {FIX_ENVIRONMENT}."
         )
     rows[env] = terminal_obs
-
-
-def _check_own_memory(new_rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None:
-    if np.shares_memory(new_rows, terminal_obs):
-        raise ValueError(
-            f"terminal_observation of environment {env} at step {step} shares memory with the new observations, which "
-            f"have overwritten it: {STOPPED} Return a copy of it in the infos."
-        )

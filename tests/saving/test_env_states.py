@@ -285,6 +285,15 @@ class Visits(VecEnvWrapper):
         return self.venv.step_wait()
 
 
+def test_a_model_saved_without_environments_holds_none_of_their_attributes(tmp_path: Path) -> None:
+    env = CountingEnv()
+    env.key = b"a secret key"
+    TDA2C("MlpPolicy", env, device="cpu").save(tmp_path / "model")
+    TDA2C.load(tmp_path / "model", device="cpu").save(tmp_path / "to_share")
+    assert env.key in (tmp_path / "model.zip").read_bytes()
+    assert env.key not in (tmp_path / "to_share.zip").read_bytes()
+
+
 def test_wrappers_that_cannot_be_read_are_named() -> None:
     env = VecNormalize(Visits(make_vec_env("CartPole-v1", 2)))
     env.reset()

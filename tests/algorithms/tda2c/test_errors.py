@@ -314,12 +314,21 @@ class ForgetfulVecEnv(VecEnvWrapper):
         return observations, rewards, dones, infos
 
 
-@pytest.mark.parametrize("bootstrap_on_truncation", [False, True])
-def test_a_truncated_episode_needs_its_last_observation(bootstrap_on_truncation: bool) -> None:
+def test_a_truncated_episode_needs_its_last_observation() -> None:
     env = ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7, truncates=True)]))
-    model = TDA2C("MlpPolicy", env, bootstrap_on_truncation=bootstrap_on_truncation, device="cpu")
+    model = TDA2C("MlpPolicy", env, bootstrap_on_truncation=True, device="cpu")
     with pytest.raises(ValueError, match=r"infos\[0\] of step 7 .*'terminal_observation'"):
         model.learn(100)
+
+
+def test_without_bootstrapping_a_missing_last_observation_is_a_warning() -> None:
+    models = []
+    for wrap in (ForgetfulVecEnv, lambda env: env):
+        env = wrap(DummyVecEnv([lambda: CountingEnv(7, truncates=True)]))
+        models.append(TDA2C("MlpPolicy", env, seed=0, device="cpu"))
+    with pytest.warns(UserWarning, match="Nothing is learned from them, since bootstrap_on_truncation=False"):
+        models[0].learn(100)
+    assert_same_parameters(models[0], models[1].learn(100))
 
 
 def test_a_terminated_episode_needs_no_last_observation() -> None:

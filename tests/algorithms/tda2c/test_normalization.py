@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnv, VecFrameStack, VecNormalize
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, train_resumably
+from sb3_a2c_td.saving import restricted_loads
+from sb3_a2c_td.vec_env.normalization import RunningNormalization
 from tests.algorithms.comparing import assert_same_parameters
 from tests.environments import DictCountingEnv, MaskedEnv, NextStepVectorEnv, RandomEnv, RandomEpisodesEnv
 from tests.saving.comparing import differences, everything
@@ -344,6 +347,12 @@ def test_frozen_statistics_stay_frozen_when_they_move() -> None:
         model.set_env(far())
     for moved in (model, loaded, TDA2C.load(saved(loaded), env=far(), device="cpu")):
         assert moved.learn(100).normalization.obs_rms["observation"].count == count
+
+
+def test_statistics_saved_before_they_could_be_frozen_are_not_frozen() -> None:
+    statistics = RunningNormalization()
+    del statistics.training
+    assert restricted_loads(pickle.dumps(statistics)).training is True
 
 
 def test_training_continues_with_the_statistics_that_moved() -> None:

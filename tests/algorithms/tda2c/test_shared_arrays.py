@@ -154,7 +154,10 @@ class TerminalViews(VecEnvWrapper):
 
 
 def test_a_terminal_observation_that_is_overwritten_is_refused() -> None:
-    model = TDA2C("MlpPolicy", TerminalViews(DummyVecEnv([lambda: CountingEnv(5, True)] * 2)), **LONG_ROLLOUT)
+    env = TerminalViews(DummyVecEnv([lambda: CountingEnv(5, True)] * 2))
+    with pytest.warns(UserWarning, match="Nothing is learned from them"):
+        TDA2C("MlpPolicy", env, **LONG_ROLLOUT).learn(20)
+    model = TDA2C("MlpPolicy", env, bootstrap_on_truncation=True, **LONG_ROLLOUT)
     with pytest.raises(ValueError, match=r"terminal_observation of environment 0 at step 10 shares memory.*copy"):
         model.learn(20)
     assert len(model.rollout_buffer) == 8
