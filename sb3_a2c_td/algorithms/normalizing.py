@@ -92,9 +92,9 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         """
         return super().predict(self._normalized(observation), state, episode_start, deterministic)
 
-    def _normalizing(self) -> AbstractContextManager[None]:
-        """Normalize what the environments return while the context lasts, if the model normalizes."""
-        return self.env.collecting() if isinstance(self.env, ModelVecNormalize) else nullcontext()
+    def _normalizing(self, normalizes: bool = True) -> AbstractContextManager[None]:
+        """Normalize what the environments return while the context lasts, or not, if the model normalizes."""
+        return self.env.collecting(normalizes) if isinstance(self.env, ModelVecNormalize) else nullcontext()
 
     def _check_statistics(self, saved: RunningNormalization | None, name: str) -> None:
         """Check that a file's statistics can take the place of this model's.
@@ -153,7 +153,8 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             self.env = ModelVecNormalize(env, self.normalization, self.normalize_observations, self.normalize_rewards)
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        initialized = super()._init_callback(callback, progress_bar)
+        with self._normalizing(False):
+            initialized = super()._init_callback(callback, progress_bar)
         if self.normalize_observations:
             for one in nested_callbacks([initialized]):
                 if isinstance(one, EvalCallback) and find_vec_normalize(one.eval_env)[0] is not None:

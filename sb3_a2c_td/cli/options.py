@@ -48,6 +48,13 @@ def _mapping(_: Any, tokens: Sequence[Token]) -> dict[str, Any]:
     return value
 
 
+def _with_exponents(base: Any) -> Any:
+    """Return a loader or dumper of YAML for which 1e-5 is a number; PyYAML has YAML 1.1, where it is a text."""
+    kind: Any = type(base.__name__, (base,), {})
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENTIAL, list("+-0123456789"))
+    return kind
+
+
 def _parsed(text: str) -> Any:
     """Parse JSON or YAML.
 
@@ -55,16 +62,23 @@ def _parsed(text: str) -> Any:
     """
     import yaml
 
-    # PyYAML reads YAML 1.1, where 1e-5 is a text
-    loader: Any = type("Loader", (yaml.SafeLoader,), {})
-    loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENTIAL, list("+-0123456789"))
     try:
         return json.loads(text)
     except ValueError:
         try:
-            return yaml.load(text, loader)
+            return yaml.load(text, _with_exponents(yaml.SafeLoader))
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
+
+
+def as_yaml(options: dict[str, Any]) -> str:
+    """Write options in YAML, which :func:`read_config` reads.
+
+    :param options: options by name
+    """
+    import yaml
+
+    return str(yaml.dump(options, Dumper=_with_exponents(yaml.SafeDumper), sort_keys=False))
 
 
 Integer = Annotated[int, Parameter(converter=_integer, metavar="N")]

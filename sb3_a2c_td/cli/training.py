@@ -11,10 +11,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import gettempdir
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch as th
-import yaml
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -24,7 +24,7 @@ from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.algorithms.resumable import continue_training, reserved_and_loaded
 from sb3_a2c_td.cli import outputs, usage_errors
 from sb3_a2c_td.cli.models import available_device, evaluate, make_env
-from sb3_a2c_td.cli.options import Training, read_config
+from sb3_a2c_td.cli.options import Training, as_yaml, read_config
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import policy_for
@@ -221,7 +221,7 @@ def _write_options(training: Training, path: Path) -> None:
     file = path.with_suffix(OPTIONS)
     comment = f"# options of sb3-a2c-td {__version__}: sb3-a2c-td train --config {file.name}\n"
     try:
-        atomic.write((comment + yaml.safe_dump(training.written, sort_keys=False)).encode(), file)
+        atomic.write((comment + as_yaml(training.written)).encode(), file)
     except OSError as error:
         _report(f"The options are not saved: {error}")
 
@@ -258,36 +258,44 @@ def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | 
             verbose=not training.quiet,
         )
         if training.resume and model.num_timesteps > 0:
-            _continue_evaluations(evaluation, model.num_timesteps)
+            _continue_evaluations(evaluation, model)
         callbacks.append(evaluation)
     return callbacks
 
 
-def _continue_evaluations(callback: EvalCallback, n_timesteps: int) -> None:
+def _continue_evaluations(callback: EvalCallback, model: TDA2C) -> None:
     """Take over the evaluations of an earlier part of the training, so that its best model is kept.
 
     :param callback: the callback of this part
-    :param n_timesteps: the steps after which it continues
+    :param model: the model, as the earlier part saved it
     :raises ValueError: if the earlier evaluations had another number of episodes
     """
+    callback.n_calls = model.num_timesteps // model.n_envs
     file = Path(f"{callback.log_path}.npz")
-    if not file.exists():
+    try:
+        with np.load(file) as archive:
+            evaluations = dict(archive)
+    except FileNotFoundError:
         return
-    with np.load(file) as evaluations:
-        timesteps, returns = evaluations["timesteps"], evaluations["results"]
-        if returns.shape[1] != callback.n_eval_episodes:
-            raise ValueError(
-                f"--eval-episodes {callback.n_eval_episodes}: those in {file} have {returns.shape[1]} episodes each; "
-                "take the same number, or move the file"
-            )
-        # those after the last save are repeated, but their best model may be the one in the file
-        callback.best_mean_reward = returns.mean(axis=1).max()
-        kept = timesteps <= n_timesteps
-        callback.evaluations_timesteps = timesteps[kept].tolist()
-        callback.evaluations_results = returns[kept].tolist()
-        callback.evaluations_length = evaluations["ep_lengths"][kept].tolist()
-        if "successes" in evaluations:
-            callback.evaluations_successes = evaluations["successes"][kept].tolist()
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        # SB3 does not write it atomically
+        _report(f"{file} is damaged, so the earlier evaluations are lost: {error}")
+        return
+    returns = evaluations["results"]
+    if returns.shape[1] != callback.n_eval_episodes:
+        raise ValueError(
+            f"--eval-episodes {callback.n_eval_episodes}: those in {file} have {returns.shape[1]} episodes each; take "
+            "the same number, or move the file"
+        )
+    # the others are repeated
+    kept = evaluations["timesteps"] <= model.num_timesteps
+    if kept.any():
+        callback.best_mean_reward = returns[kept].mean(axis=1).max()
+    callback.evaluations_timesteps = evaluations["timesteps"][kept].tolist()
+    callback.evaluations_results = returns[kept].tolist()
+    callback.evaluations_length = evaluations["ep_lengths"][kept].tolist()
+    if "successes" in evaluations:
+        callback.evaluations_successes = evaluations["successes"][kept].tolist()
 
 
 def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> None:

@@ -56,8 +56,9 @@ class CompiledEnv:
         for name in ("reset", "step"):
             if not callable(getattr(self, name)):
                 raise ValueError(f"{name} must be a function, got {getattr(self, name)!r}")
-        if np.dtype(self.state_dtype).kind not in "iuf":
-            raise ValueError(f"state_dtype must be a dtype of numbers, got {self.state_dtype!r}")
+        dtype = np.dtype(self.state_dtype)
+        if dtype.kind not in "iuf" or dtype in (np.float16, np.longdouble) or not dtype.isnative:
+            raise ValueError(f"state_dtype must be a native integer, float32 or float64, got {self.state_dtype!r}")
         if self.observe is None and self.state_size != width(self.observation_space):
             raise ValueError(
                 f"observe: without it, observations are states, of {self.state_size} numbers; those of "
@@ -67,6 +68,16 @@ class CompiledEnv:
     def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledEnv":
         # nothing in it changes, and what was compiled for it belongs to this object
         return self
+
+
+def check_no_options(options: dict[str, Any] | None) -> None:
+    """Check that ``reset`` got no options: compiled functions take none.
+
+    :param options: the options; ``None`` or empty are valid
+    :raises ValueError: if there are any
+    """
+    if options:
+        raise ValueError(f"options={options!r}: compiled environments take no options of reset; leave them out")
 
 
 def copied_spaces(env: CompiledEnv) -> tuple[spaces.Space[Any], spaces.Space[Any]]:

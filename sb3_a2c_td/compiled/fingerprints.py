@@ -20,6 +20,10 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generi
 """types whose ``repr`` tells everything"""
 
 
+FORMAT = "2"
+"""changes what fingerprints are of: in format 1, cached machine code could be that of a helper with other globals"""
+
+
 class NoFingerprintError(Exception):
     """A function uses something whose content is unknown."""
 
@@ -30,7 +34,37 @@ def fingerprint(function: FunctionType) -> str:
     :param function: the function
     :raises NoFingerprintError: if it uses something whose content is unknown
     """
-    return hashlib.sha256("\n".join(_Parts().outside(function)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([FORMAT, *_Parts().outside(function)]).encode()).hexdigest()[:16]
+
+
+def helpers(function: FunctionType) -> list[Any]:
+    """Return the functions of numba that a function calls, also through others, the innermost first.
+
+    :param function: the function
+    """
+    found: dict[int, Any] = {}
+    _add_helpers(function, found, set())
+    return list(found.values())
+
+
+def _add_helpers(function: Any, found: dict[int, Any], begun: set[int]) -> None:
+    for value in _used(function):
+        if is_jitted(value) and id(value) not in begun:
+            begun.add(id(value))
+            _add_helpers(value.py_func, found, begun)
+            found[id(value)] = value
+
+
+def _used(function: Any) -> Iterator[Any]:
+    """Return the values of globals and closure variables, and the attributes of modules among them."""
+    codes = list(_nested(function.__code__))
+    names = {name for code in codes for name in _global_names(code)}
+    attributes = {name for code in codes for name in code.co_names}
+    values = [function.__globals__[name] for name in sorted(names & function.__globals__.keys())]
+    for value in [*values, *(cell.cell_contents for cell in function.__closure__ or ())]:
+        yield value
+        if isinstance(value, ModuleType) and value.__name__.split(".")[0] not in LIBRARIES:
+            yield from (getattr(value, name) for name in sorted(attributes) if hasattr(value, name))
 
 
 class _Parts:

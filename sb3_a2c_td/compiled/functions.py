@@ -22,7 +22,7 @@ from numba.core.errors import NumbaError, NumbaExperimentalFeatureWarning, Numba
 from numba.extending import is_jitted
 
 from sb3_a2c_td.compiled.env import CompiledEnv, Function
-from sb3_a2c_td.compiled.fingerprints import NoFingerprintError, fingerprint
+from sb3_a2c_td.compiled.fingerprints import NoFingerprintError, fingerprint, helpers
 
 GENERATOR = types.npy_rng
 """numba's type of ``numpy.random.Generator``"""
@@ -92,8 +92,8 @@ def compile_function(name: str, function: Function, signature: Any) -> Any:
     :return: numba's dispatcher
     :raises ValueError: if it does not compile
     """
-    dispatcher = _dispatcher(getattr(function, "py_func", function))
     try:
+        dispatcher = _dispatcher(getattr(function, "py_func", function))
         with without_warnings():
             dispatcher.compile(signature)
     # numba raises TypeError for a wrong number of arguments
@@ -141,8 +141,24 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
+_fingerprints: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
+"""of the helpers that were compiled, by their dispatcher; ``None`` if they have none"""
+
+
+def _recompile_outdated(function: FunctionType) -> None:
+    """Compile helpers again whose globals may have changed: numba would link the machine code that it has of them."""
+    for helper in helpers(function):
+        current = None
+        with suppress(NoFingerprintError):
+            current = fingerprint(helper.py_func)
+        if helper.overloads and (current is None or _fingerprints.get(helper) != current):
+            helper.recompile()
+        _fingerprints[helper] = current
+
+
 def _dispatcher(function: Function) -> Any:
     if isinstance(function, FunctionType):
+        _recompile_outdated(function)
         # numba raises RuntimeError for functions that no file has, next to which it could cache
         with suppress(NoFingerprintError, RuntimeError):
             return numba.njit(nogil=True, error_model="numpy", boundscheck=True, cache=True)(_for_cache(function))

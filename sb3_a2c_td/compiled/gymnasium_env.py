@@ -6,7 +6,13 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_a2c_td.compiled.batch import EnvBatch
-from sb3_a2c_td.compiled.env import CompiledEnv, check_render_mode, copied_spaces, render_modes
+from sb3_a2c_td.compiled.env import (
+    CompiledEnv,
+    check_no_options,
+    check_render_mode,
+    copied_spaces,
+    render_modes,
+)
 
 
 class CompiledGymnasiumEnv(gym.Env[Any, Any]):
@@ -38,8 +44,10 @@ class CompiledGymnasiumEnv(gym.Env[Any, Any]):
         """Start an episode.
 
         :param seed: seed of the random generator
-        :param options: not used
+        :param options: must be empty
+        :raises ValueError: if there are options
         """
+        check_no_options(options)
         if seed is not None:
             self._batch.seed([seed])
             self._np_random_seed = seed

@@ -9,7 +9,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sb3_a2c_td.compiled.batch import EnvBatch
-from sb3_a2c_td.compiled.env import CompiledEnv, check_render_mode, copied_spaces, render_modes
+from sb3_a2c_td.compiled.env import (
+    CompiledEnv,
+    check_no_options,
+    check_render_mode,
+    copied_spaces,
+    render_modes,
+)
 from sb3_a2c_td.vec_env.infos import final_infos
 
 
@@ -59,8 +65,10 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         """Start an episode in every copy.
 
         :param seed: a seed for each copy, or that of the first one; the next ones have the next numbers
-        :param options: not used
+        :param options: must be empty
+        :raises ValueError: if there are options
         """
+        check_no_options(options)
         if seed is not None:
             seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
             self.batch.seed(seeds)

@@ -14,11 +14,12 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td import registration
+from sb3_a2c_td.vec_env.autoreset_modes import has_autoreset_steps
 from sb3_a2c_td.vec_env.normalization import normalizable_keys
 
 _FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}
@@ -194,8 +195,10 @@ def recommended(env: str | Env = "default") -> dict[str, Any]:
     """Return settings for ``TDA2C(env=env, **recommended(env))``.
 
     For an environment in :data:`hyperparams` they are tuned, for ``hyperparams[env]["n_timesteps"]`` steps in what
-    :func:`recommended_env` makes. For all others they are the general setting, which a study chose. The policy then
-    fits the observations, which are normalized if they are vectors, and the actor's learning rate the actions.
+    :func:`recommended_env` makes; with its name, make the environments so, since some have a wrapper. For all others
+    they are the general setting, which a study chose. The policy then fits the observations, which are normalized if
+    they are vectors, and the actor's learning rate the actions. Rewards are not normalized in vector environments with
+    autoreset steps.
 
     :param env: the environment, or its name, which makes it once to see its spaces. Without it, the general setting for
         vectors and discrete actions; ``"atari"``: settings for Atari
@@ -205,15 +208,36 @@ def recommended(env: str | Env = "default") -> dict[str, Any]:
     name = env if isinstance(env, str) else _name(env)
     if name == "default":
         return _general(is_continuous=False)
-    if name in hyperparams:
-        arguments = _arguments(hyperparams[name])
-        return arguments if isinstance(env, str) else _fitted(arguments, _spaces(env)[0])
     if not isinstance(env, str):
-        return general_setting(*_spaces(env))
+        return _for_env(env, name)
+    if name in hyperparams:
+        return _arguments(hyperparams[name])
     registration.register_for(name)
     made = gym.make(name)
     made.close()
     return general_setting(made.observation_space, made.action_space)
+
+
+def _for_env(env: Env, name: str) -> dict[str, Any]:
+    """Return settings that fit an environment: those of its name, if they do, or else the general setting.
+
+    :param env: the environment
+    :param name: its name; may be one without settings
+    """
+    observation_space, action_space = _spaces(env)
+    arguments = _arguments(hyperparams[name]) if name in hyperparams else None
+    # a policy that is a class is for images as the recommended wrapper makes them
+    if arguments is not None and (isinstance(arguments["policy"], str) or _has_channels_first(observation_space)):
+        arguments = _fitted(arguments, observation_space)
+    else:
+        arguments = general_setting(observation_space, action_space)
+    if isinstance(env, VectorEnv) and has_autoreset_steps(env):
+        arguments.pop("normalize_rewards", None)
+    return arguments
+
+
+def _has_channels_first(space: spaces.Space[Any]) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 3 and is_image_space_channels_first(space)
 
 
 def general_setting(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> dict[str, Any]:

@@ -84,11 +84,15 @@ def plot_mean_curves(
     :param ax: the axes to draw into; ``None``: those of a new pyplot figure
     :return: the axes
     :raises FileNotFoundError: if a folder or file does not exist
-    :raises ValueError: if a run has no finished episode, if a file is not a Monitor log, or if a log that is plotted
-        over seconds was continued by a later training
+    :raises ValueError: if a run has no finished episode, if the runs of a label have no steps or seconds in common, if
+        a file is not a Monitor log, or if the times in a log that is plotted over seconds show that a later training
+        continued it
     """
     check_at_least_one("smoothing", smoothing)
     curves = {label: [_curve(Path(run), over, smoothing) for run in same] for label, same in runs.items()}
+    for label, same in curves.items():
+        if max(curve.index[0] for curve in same) > min(curve.index[-1] for curve in same):
+            raise ValueError(f"{label}: one of its runs ends before the first episode of another; train for longer")
     ax = plt.figure(layout="constrained").subplots() if ax is None else ax
     for label, same in curves.items():
         grid = np.linspace(max(curve.index[0] for curve in same), min(curve.index[-1] for curve in same), _N_POINTS)

@@ -44,7 +44,8 @@ def check_methods(policy: type) -> None:
     :raises ValueError: if it does
     """
     for name in ("forward", "evaluate_actions"):
-        if not getattr(policy, name).__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
+        defining = next(each for each in policy.__mro__ if name in vars(each))
+        if not defining.__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
             raise ValueError(
                 f"{policy.__name__}.{name} would have no effect: TDA2C acts by the policy's get_distribution(), and "
                 "learns by it and predict_values(). Put the code there, or, for other actions in training, into "

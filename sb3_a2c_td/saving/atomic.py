@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 from sb3_a2c_td.saving.locks import try_lock
 
+CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
+"""errors of file systems that cannot flush folders"""
+
 
 def write(content: bytes | memoryview, path: Path) -> None:
     """Write a file atomically: at any time and after any crash, it has the old content or the new one.
@@ -99,10 +102,13 @@ def _remove_abandoned(path: Path) -> None:
 def _flush_folder(folder: Path) -> None:
     """Flush the folder to the disk, so that the renaming survives a power cut, where the file system can do that."""
     if os.name == "posix":
-        # the new file is in place, so this is no reason to report a failure
-        with suppress(OSError):
+        try:
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            # the new file is in place, so this is no reason to report a failure
+            if error.errno not in CANNOT_FLUSH:
+                raise

@@ -13,6 +13,7 @@ from torch.nn.utils import parameters_to_vector
 
 from sb3_a2c_td.algorithms.tda2c import TDA2C
 from sb3_a2c_td.arguments import check_at_least_one
+from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.tabular.exact import TIE_TOLERANCE, action_values, objective, state_values, visitation
 from sb3_a2c_td.tabular.mdp import FloatArray, TabularMDP
@@ -71,9 +72,10 @@ class TabularDiagnosticsCallback(BaseCallback):
         self.log_freq = log_freq
 
     def _init_callback(self) -> None:
-        if not isinstance(self.model, TDA2C):
+        if not isinstance(self.model, TDA2C) or isinstance(self.model.policy, SeparateRecurrentPolicy):
             raise ValueError(
-                f"model={type(self.model).__name__}: TabularDiagnosticsCallback needs a TDA2C, whose gradients it reads"
+                f"model={type(self.model).__name__}: TabularDiagnosticsCallback needs a TDA2C, whose gradients it "
+                "reads and whose policy sees the state only"
             )
         self.mdp = _mdp_of(self.training_env)
         if self.model.gamma != self.mdp.gamma:

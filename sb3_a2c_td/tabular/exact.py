@@ -20,6 +20,17 @@ from sb3_a2c_td.tabular.mdp import BoolArray, FloatArray, TabularMDP
 SUM_TOLERANCE = 1e-6
 """largest valid deviation of a policy row's sum from one; a float32 softmax is off by 1e-7"""
 
+DIGITS = 12
+"""to which probabilities are compared"""
+
+MAX_STEPS = 1e12
+"""expected steps of an episode, from which on the results have less than about four correct digits"""
+
+HARDLY_EVER_ENDS = (
+    "I - gamma P is singular in float64, or nearly, since episodes hardly ever end; use a smaller gamma, or a policy "
+    "with larger probabilities of reaching terminal states"
+)
+
 TIE_TOLERANCE = 1e-10
 """actions whose values differ by less, relative to the largest value, count as equally good"""
 
@@ -125,13 +136,14 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
     r"""Find an optimal policy by policy iteration with exact evaluation (Howard, 1960; Sutton & Barto, §4.3).
 
     Policy iteration terminates, since there are finitely many policies and each is better than the last. Among equally
-    good actions it chooses the one with the lowest index; with :math:`\gamma = 1`, the lowest that leads towards the
-    end of the episode.
+    good actions it chooses the one with the lowest index; with :math:`\gamma = 1`, the one that most probably leads
+    towards the end of the episode, unless small differences add up to a loss.
 
     :param mdp: the MDP
-    :return: a deterministic policy, ``(S, A)``; its action in terminal states is 0
-    :raises ValueError: with :math:`\gamma = 1`, if no terminal state can be reached from some state, or if it is
-        optimal never to end an episode
+    :return: a deterministic policy, ``(S, A)``; its action in terminal states is 0. With :math:`\gamma = 1`, it is the
+        best of those whose episodes end
+    :raises ValueError: with :math:`\gamma = 1`, if no terminal state can be reached from some state, or if episodes
+        earn the more the longer they are
     """
     every_action = np.ones((mdp.n_states, mdp.n_actions), bool)
     policy = _first_of(mdp, every_action)
@@ -141,9 +153,19 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
         current = np.einsum("ij,ij->i", policy, q)
         improves = q.max(axis=1) > current + tolerance
         if not improves.any():
-            return _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
+            first = _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
+            return first if _reaches(mdp, first, current - tolerance) else policy
         # change only states that improve: with gamma = 1, this preserves that every episode ends
         policy = np.where(improves[:, None], np.eye(mdp.n_actions)[q.argmax(axis=1)], policy)
+
+
+def _reaches(mdp: TabularMDP, policy: FloatArray, values: FloatArray) -> bool:
+    """Check that a policy is worth as much as these values in every state."""
+    try:
+        return bool((state_values(mdp, policy) >= values).all())
+    except ValueError:
+        # its episodes hardly ever end
+        return False
 
 
 def _action_values_from(mdp: TabularMDP, values: FloatArray) -> FloatArray:
@@ -163,17 +185,19 @@ def _bellman_matrix(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
                 f"gamma=1.0: from state {endless[0]} the policy never reaches a terminal state, so I - P is singular; "
                 "use gamma < 1, or a policy that reaches one from every state"
             )
-    return np.eye(len(among_live)) - mdp.gamma * among_live
+    matrix = np.eye(len(among_live)) - mdp.gamma * among_live
+    # the expected discounted steps to the end, at least the first one: all results err in proportion to them
+    steps = _solve(matrix, np.ones(len(matrix)))
+    if not ((steps > 0.5) & (steps < MAX_STEPS)).all():
+        raise ValueError(HARDLY_EVER_ENDS)
+    return matrix
 
 
 def _solve(matrix: FloatArray, right_side: FloatArray) -> FloatArray:
     try:
         return np.linalg.solve(matrix, right_side).astype(np.float64, copy=False)
     except np.linalg.LinAlgError as error:
-        raise ValueError(
-            "I - gamma P is singular in float64, since episodes hardly ever end; use a smaller gamma, or a policy with "
-            "larger probabilities of reaching terminal states"
-        ) from error
+        raise ValueError(HARDLY_EVER_ENDS) from error
 
 
 def _reaching(terminal: BoolArray, possible: BoolArray) -> BoolArray:
@@ -187,19 +211,22 @@ def _reaching(terminal: BoolArray, possible: BoolArray) -> BoolArray:
 
 
 def _first_of(mdp: TabularMDP, allowed: BoolArray) -> FloatArray:
-    """Choose in each state the lowest allowed action; with gamma = 1, the lowest that leads to a terminal state."""
+    """Choose in each state the lowest allowed action; with gamma = 1, the one that most probably leads to the end.
+
+    States from which a terminal one is reached in fewer steps are decided first, and the others lead to these.
+    """
     if mdp.gamma < 1.0:
         return np.asarray(np.eye(mdp.n_actions)[allowed.argmax(axis=1)])
     policy: FloatArray = np.eye(mdp.n_actions)[np.zeros(mdp.n_states, int)]
-    possible = (mdp.transitions > 0) & allowed[:, :, None]
     decided = mdp.terminal.copy()
     while not decided.all():
-        leads_to_decided = possible[:, :, decided].any(axis=2) & ~decided[:, None]
-        if not leads_to_decided.any():
+        # rounded, so that equal sums are equal
+        to_decided = np.where(allowed, mdp.transitions[:, :, decided].sum(axis=2), 0.0).round(DIGITS)
+        found = (to_decided > 0).any(axis=1) & ~decided
+        if not found.any():
             state = np.flatnonzero(~decided)[0]
             raise ValueError(f"gamma=1.0: from state {state} no action leads to a terminal state; use gamma < 1")
-        found = leads_to_decided.any(axis=1)
-        policy[found] = np.eye(mdp.n_actions)[leads_to_decided.argmax(axis=1)[found]]
+        policy[found] = np.eye(mdp.n_actions)[to_decided.argmax(axis=1)[found]]
         decided |= found
     return policy
 
@@ -213,4 +240,5 @@ def _checked_policy(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     if wrong.any():
         state = np.flatnonzero(wrong)[0]
         raise ValueError(f"policy: the row of state {state} must be probabilities that sum to one, got {array[state]}")
-    return array
+    # values grow with the error of the sums by up to 1 / (1 - gamma)
+    return np.asarray(array / array.sum(axis=1, keepdims=True))

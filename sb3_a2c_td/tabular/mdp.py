@@ -220,4 +220,7 @@ def _check_distributions(name: str, array: FloatArray) -> None:
     if len(wrong):
         index = tuple(wrong[0].tolist())
         where = f" at {index}" if index else ""
-        raise ValueError(f"{name} must sum to one over the last axis, got {sums[index]}{where}; divide by the sum")
+        raise ValueError(
+            f"{name} must sum to one over the last axis, got {sums[index]}{where}; convert to float64, then divide by "
+            "the sum"
+        )

@@ -42,6 +42,8 @@ def robbins_monro(
         asynchronous iteration). With ``None``, all components share one time, the number of samples
     :return: an infinite iterator of :math:`\theta_1, \theta_2, \dots`
     """
+    # integers would cut off the first step
+    theta = theta * 1.0
     t = np.zeros(() if updated is None else theta.shape)
     while True:
         s = sample(theta)

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorObservationWrapper, VectorWrapper
+from gymnasium.vector import (
+    AsyncVectorEnv,
+    AutoresetMode,
+    SyncVectorEnv,
+    VectorEnv,
+    VectorObservationWrapper,
+    VectorWrapper,
+)
 
 USE_ANOTHER_MODE = (
     'make the environments with gymnasium.make_vec(..., vectorization_mode="sync" or "async"), or with '
@@ -26,6 +33,18 @@ def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
             "returns at the end of an episode. Set env.metadata = {**env.metadata, 'autoreset_mode': mode} with the "
             f"mode that it implements, one of {', '.join(map(str, AutoresetMode))}."
         ) from error
+
+
+def has_autoreset_steps(env: VectorEnv[Any, Any, Any]) -> bool:
+    """Check whether a vector environment resets itself in the step after an episode's end.
+
+    Gymnasium's ``SyncVectorEnv`` and ``AsyncVectorEnv`` do not have to.
+
+    :param env: the vector environment
+    :raises ValueError: as :func:`autoreset_mode` does
+    """
+    is_built_in = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+    return autoreset_mode(env) == AutoresetMode.NEXT_STEP and not is_built_in
 
 
 def check_partial_resets(env: VectorEnv[Any, Any, Any]) -> None:

@@ -17,7 +17,12 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from sb3_a2c_td.rollout.observations import Observations, named_arrays, paired_arrays, select_rows
 from sb3_a2c_td.rollout.validation import BASIC_SPACES
 from sb3_a2c_td.vec_env import sub_environments
-from sb3_a2c_td.vec_env.autoreset_modes import USE_ANOTHER_MODE, autoreset_mode, check_partial_resets
+from sb3_a2c_td.vec_env.autoreset_modes import (
+    USE_ANOTHER_MODE,
+    autoreset_mode,
+    check_partial_resets,
+    has_autoreset_steps,
+)
 from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO, Info, info_of
 from sb3_a2c_td.vec_env.partial_resets import reset_some
@@ -64,7 +69,7 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env
         self._autoreset_mode = autoreset_mode(env)
         self._is_built_in = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self.has_autoreset_steps = self._autoreset_mode == AutoresetMode.NEXT_STEP and not self._is_built_in
+        self.has_autoreset_steps = has_autoreset_steps(env)
         """whether the environment resets itself in the step after an episode's end"""
         self.autoreset_steps_are_dropped = False
         """whether the caller drops autoreset steps, see

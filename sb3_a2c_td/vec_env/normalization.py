@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -227,6 +227,10 @@ def normalizable_keys(observation_space: spaces.Space[Any]) -> list[str]:
     return [key for key, space in parts if isinstance(space, spaces.Box) and not is_image_space(space)]
 
 
+NOT_SAVED = ("class_attributes", "_is_collecting")
+"""attributes of :class:`ModelVecNormalize` that a copy does not take over"""
+
+
 class ModelVecNormalize(VecNormalize):
     """The ``VecNormalize`` that a model puts around its environments itself. The statistics are those of the model.
 
@@ -260,9 +264,12 @@ class ModelVecNormalize(VecNormalize):
             self.obs_rms = obs_rms if is_dict else obs_rms[OBSERVATION]  # type: ignore[assignment]
 
     @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Normalize, and update the statistics, while the context lasts."""
-        outer, self._is_collecting = self._is_collecting, True
+    def collecting(self, normalizes: bool = True) -> Iterator[None]:
+        """Normalize, and update the statistics, while the context lasts.
+
+        :param normalizes: ``False``: not while this context lasts, which is within another one
+        """
+        outer, self._is_collecting = self._is_collecting, normalizes
         try:
             yield
         finally:
@@ -270,17 +277,24 @@ class ModelVecNormalize(VecNormalize):
 
     def reset(self) -> Any:
         """Reset the environments."""
-        return super().reset() if self._is_collecting else self.venv.reset()
+        if self._is_collecting:
+            return super().reset()
+        self.old_obs = cast(Observations, self.venv.reset())
+        return self.old_obs
 
     def step_wait(self) -> Any:
         """Return what a step of the environments returns."""
-        return super().step_wait() if self._is_collecting else self.venv.step_wait()
+        if self._is_collecting:
+            return super().step_wait()
+        observations, self.old_reward, dones, infos = self.venv.step_wait()
+        self.old_obs = cast(Observations, observations)
+        return observations, self.old_reward, dones, infos
 
     # VecNormalize leaves its environments out, but a copy of a model needs them
 
     def __getstate__(self) -> dict[str, Any]:
-        # these have no copy, and follow from the class
-        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+        # the first have no copy, and follow from the class
+        return {name: value for name, value in vars(self).items() if name not in NOT_SAVED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, class_attributes=dict(inspect.getmembers(type(self))))

@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.backends.registry import BackendFilter, backend_registry
 from requests.exceptions import HTTPError
 from rl_zoo3 import exp_manager, utils
+from rl_zoo3.exp_manager import ExperimentManager
 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked_policy
 from stable_baselines3.common import callbacks
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
@@ -23,6 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from sb3_a2c_td import MaskableTDA2C, extras
 from sb3_a2c_td.schedules import linear_schedule
 from sb3_a2c_td.vec_env.gymnasium_vec_env import MASK_METHOD
+from sb3_a2c_td.vec_env.normalization import normalizable_keys
 from sb3_a2c_td.zoo import masks, shown
 
 # huggingface_sb3 has a function of the same name
@@ -32,6 +34,7 @@ _metadata_save = huggingface_hub.repocard.metadata_save
 _show = plt.show
 _evaluate_policy = callbacks.evaluate_policy
 _create_test_env = utils.create_test_env
+_maybe_normalize = ExperimentManager._maybe_normalize
 
 
 def _generate_metadata(*args: Any) -> dict[str, Any]:
@@ -81,7 +84,17 @@ def _create_shown_env(*args: Any, **kwargs: Any) -> VecEnv:
     return env
 
 
-PATCHES: list[tuple[ModuleType, str, Any]] = [
+def _normalize_what_can_be(manager: ExperimentManager, env: VecEnv, eval_env: bool) -> VecEnv:
+    """Put environments into ``VecNormalize``, which takes no observations other than vectors of numbers."""
+    if not normalizable_keys(env.observation_space):
+        manager.normalize_kwargs = {**manager.normalize_kwargs, "norm_obs": False}
+    normalized: VecEnv = _maybe_normalize(manager, env, eval_env)
+    return normalized
+
+
+PATCHES: list[tuple[ModuleType | type, str, Any]] = [
+    # the general setting normalizes observations, of which numbers of states are none
+    (ExperimentManager, "_maybe_normalize", _normalize_what_can_be),
     # saved models would hold a class of RL Zoo, which only trusted files may
     (exp_manager, "SimpleLinearSchedule", linear_schedule),
     # push_to_hub imports it by a former name, and expects a dict
@@ -98,7 +111,7 @@ PATCHES: list[tuple[ModuleType, str, Any]] = [
     # without a display, most plots would be lost
     (plt, "show", _show_or_save),
 ]
-"""module, name in it, replacement"""
+"""module or class, name in it, replacement"""
 
 
 def apply() -> None:

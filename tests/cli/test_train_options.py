@@ -20,7 +20,7 @@ from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from torch import nn
 
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended, recommended_env
-from sb3_a2c_td.cli.options import CHOICES, NOT_OPTIONS, Constructor
+from sb3_a2c_td.cli.options import CHOICES, NOT_OPTIONS, Constructor, as_yaml, read_config
 from sb3_a2c_td.engines import ENGINES
 from tests.algorithms.comparing import assert_same_parameters
 from tests.cli.processes import COMMAND, ENVIRONMENT
@@ -170,6 +170,33 @@ def test_a_resumed_training_continues_its_evaluations() -> None:
     done = run(f"train {options.removesuffix('1')}2 --timesteps 700")
     assert done.exit_code == 2
     assert "have 1 episodes each" in done.stderr
+
+
+def test_a_resumed_training_evaluates_in_the_same_steps() -> None:
+    options = "--quiet --device cpu --seed 0 --save model --resume --eval-freq 100 --eval-episodes 1"
+    for timesteps in (250, 420):
+        assert run(f"train {options} --timesteps {timesteps}").exit_code == 0
+    assert np.load("model.evaluations/evaluations.npz")["timesteps"].tolist() == [100, 200, 300, 400]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK half of a zip"])
+def test_a_damaged_list_of_evaluations_is_replaced(content: bytes) -> None:
+    """SB3 does not write it atomically, so a kill may leave a part of it."""
+    options = "--quiet --device cpu --seed 0 --save model --resume --eval-freq 100 --eval-episodes 1"
+    assert run(f"train {options} --timesteps 200").exit_code == 0
+    Path("model.evaluations/evaluations.npz").write_bytes(content)
+    done = run(f"train {options} --timesteps 400")
+    assert done.exit_code == 0, done.output
+    assert "evaluations.npz is damaged, so the earlier evaluations are lost" in done.stderr
+    assert np.load("model.evaluations/evaluations.npz")["timesteps"].tolist() == [300, 400]
+
+
+def test_texts_that_look_like_numbers_stay_texts() -> None:
+    options = {"env_kwargs": {"name": "1e5", "number": 1e-5}, "tensorboard_log": "7e2"}
+    Path("options.yaml").write_text(as_yaml(options))
+    read = read_config(Path("options.yaml"))
+    assert json.loads(read["env_kwargs"]) == options["env_kwargs"]
+    assert read["tensorboard_log"] == "7e2"
 
 
 def test_evaluations_after_the_last_save_are_repeated() -> None:

@@ -28,7 +28,9 @@ VALID: dict[str, Any] = {
         ("state_size", 0, "state_size must be an integer of at least 1, got 0"),
         ("state_size", 3, "observe: without it, observations are states, of 3 numbers; those of Box(.*) have 2"),
         ("max_episode_steps", -1, "max_episode_steps must be an integer of at least 1, got -1"),
-        ("state_dtype", "U5", "state_dtype must be a dtype of numbers, got 'U5'"),
+        ("state_dtype", "U5", "state_dtype must be a native integer, float32 or float64, got 'U5'"),
+        ("state_dtype", ">f8", "state_dtype must be a native integer, float32 or float64, got '>f8'"),
+        ("state_dtype", np.float16, "state_dtype must be a native integer, float32 or float64"),
         ("step", 3, "step must be a function, got 3"),
     ],
 )

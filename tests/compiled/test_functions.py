@@ -1,6 +1,8 @@
 """The functions are compiled once, each for one signature, and numba's reasons are one sentence."""
 
 import gc
+import importlib
+import os
 import runpy
 import subprocess
 import sys
@@ -20,6 +22,8 @@ from sb3_a2c_td.compiled.classic_control import CARTPOLE, MOUNTAIN_CAR
 from sb3_a2c_td.compiled.functions import compiled_functions, without_warnings
 from sb3_a2c_td.compiled.stepping import step_all_from_python
 from tests.compiled.environments import WALK, reset_walk, step_walk
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_functions_are_compiled_once() -> None:
@@ -134,3 +138,19 @@ def test_other_values_of_globals_are_compiled_again(tmp_path: Path) -> None:
         step = runpy.run_path(str(file), {"REWARD": reward, "LIMIT": limit})["compiled_step"]
         outcomes.append((*step(np.zeros(2), 0, np.random.default_rng(0)), step.stats.cache_hits.total()))
     assert outcomes == [(1.0, False, 0), (2.0, False, 0), (1.0, True, 0), (2.0, False, 1)]
+
+
+def test_a_helper_is_compiled_again_when_its_globals_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process, numba has its old machine code, which must not be cached as that of the new values either."""
+    (tmp_path / "changing.py").write_text(f"REWARD, LIMIT = 1.0, 1.0\n{CONSTANTS}")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("changing")
+    for limit, has_ended in ((1.0, False), (-1.0, True), (1.0, False)):
+        module.LIMIT = limit
+        env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, module.reset, module.step)
+        _, step, _ = compiled_functions(env).functions
+        assert step(np.zeros(2), 0, np.random.default_rng(0)) == (1.0, has_ended)
+    script = "import changing, numpy; print(changing.compiled_step(numpy.zeros(2), 0, numpy.random.default_rng()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "(1.0, False)\n"

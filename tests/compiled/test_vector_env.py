@@ -1,12 +1,14 @@
 """The native vector environment equals Gymnasium's ``SyncVectorEnv`` of the same functions in Python."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
-from sb3_a2c_td.compiled import CompiledVectorEnv
+from sb3_a2c_td.compiled import CompiledGymnasiumEnv, CompiledVectorEnv
 from sb3_a2c_td.compiled.classic_control import CARTPOLE
 from tests.compiled.environments import ENVS, WALK, uncompiled
 from tests.envs.test_tabular import assert_equal
@@ -43,6 +45,13 @@ def test_returned_arrays_are_not_overwritten() -> None:
     for _ in range(10):
         env.step(np.full(3, 2))
     np.testing.assert_equal(kept, copies)
+
+
+@pytest.mark.parametrize("make", [lambda: CompiledVectorEnv(WALK, 2), lambda: CompiledGymnasiumEnv(WALK)])
+def test_options_are_refused(make: Any) -> None:
+    make().reset(options={})
+    with pytest.raises(ValueError, match="compiled environments take no options of reset"):
+        make().reset(options={"low": 1.0})
 
 
 def test_a_step_needs_a_reset() -> None:

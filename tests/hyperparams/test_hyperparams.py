@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import SyncVectorEnv
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.env_util import make_vec_env
@@ -198,7 +199,12 @@ def test_an_environment_gets_the_settings_of_its_name() -> None:
     of_gymnasium = gym.make_vec("Acrobot-v1", num_envs=2, vectorization_mode="sync")
     for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1"), of_gymnasium):
         assert recommended(env) == recommended("Acrobot-v1")
-    assert recommended(gym.make_vec("CartPole-v1", num_envs=2)) == recommended("CartPole-v1")
+    native = gym.make_vec("CartPole-v1", num_envs=2)
+    # the autoreset steps have rewards, too
+    expected = recommended("CartPole-v1")
+    assert expected.pop("normalize_rewards")
+    assert recommended(native) == expected
+    assert TDA2C(env=native, device="cpu", **recommended(native)).learn(20).num_timesteps == 20
     assert recommended(make_compiled_vec_env("sb3_a2c_td/Acrobot-v1", 2, seed=0)) == recommended()
 
 
@@ -216,6 +222,22 @@ def test_general_setting_fits_the_observations(space: spaces.Space, policy: str,
     assert settings["policy"] == policy
     assert settings.get("normalize_observations", False) == normalizes
     assert TDA2C(env=env, **settings).learn(20).num_timesteps == 20
+
+
+@pytest.mark.parametrize("shape", [(10, 10, 4), (400,)])
+def test_a_network_for_images_with_channels_first_is_for_no_others(shape: tuple[int, ...]) -> None:
+    """Breakout of MinAtar without the wrapper that its settings were tuned with."""
+
+    class Breakout(RandomEnv):
+        spec = EnvSpec("MinAtar/Breakout-v1", "minatar.gym:BaseEnv")
+
+    env = Breakout(spaces.Box(0, 1, shape, np.float32), spaces.Discrete(3))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(gym.registry, "MinAtar/Breakout-v1", Breakout.spec)
+        settings = recommended(env)
+    assert settings["policy"] == "MlpPolicy"
+    assert settings["gamma"] == recommended()["gamma"]
+    assert TDA2C(env=env, device="cpu", **settings).learn(20).num_timesteps == 20
 
 
 def test_general_setting_fits_one_environment_of_several() -> None:

@@ -229,6 +229,13 @@ def test_episodes_of_several_environments_may_end_together(tmp_path: Path) -> No
     assert (seconds[0], seconds[-1]) == pytest.approx((1.0, 2.3))
 
 
+def test_runs_without_common_steps_have_no_mean_curve(tmp_path: Path) -> None:
+    one = write_log(tmp_path / "one.monitor.csv", [(10, 500, 1.0)])
+    other = write_log(tmp_path / "other.monitor.csv", [(10, 10, 1.0), (30, 20, 3.0)])
+    with pytest.raises(ValueError, match="both: one of its runs ends before the first episode of another"):
+        plot_mean_curves({"both": [one, other]}, ax=Figure().subplots())
+
+
 def test_continued_trainings_have_no_curve_over_seconds(tmp_path: Path) -> None:
     log = write_log(tmp_path / "monitor.csv", [(0, 10, 1.0), (10, 10, 2.0), (20, 20, 0.5)])
     with pytest.raises(ValueError, match=r"monitor.csv: .*continued.*over='steps'"):

@@ -1,3 +1,4 @@
+import functools
 from functools import partial
 
 import numpy as np
@@ -271,7 +272,9 @@ def test_networks_that_a_subclass_builds_keep_their_weights() -> None:
 
 @pytest.mark.parametrize("method", ["forward", "evaluate_actions"])
 def test_methods_that_are_never_called_are_rejected(method: str) -> None:
-    replaced = type("Replaced", (SeparateActorCriticPolicy,), {method: lambda self, *_: None})
+    # with the name and module of the original
+    own = functools.wraps(getattr(ActorCriticPolicy, method))(lambda self, *_: None)
+    replaced = type("Replaced", (SeparateActorCriticPolicy,), {method: own, "__module__": __name__})
     with pytest.raises(ValueError, match=f"Replaced.{method} would have no effect: TDA2C acts by .*get_distribution"):
         build(replaced, VECTOR)
 

@@ -364,8 +364,9 @@ def repeated_instructions() -> Iterator[Attack]:
     def named(module: str, name: str) -> bytes:
         return b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name)) + b"\x93"
 
-    def repeated_call(called: bytes, argument: bytes, n: int) -> bytes:
-        return b"\x80\x04" + called + b"\x940" + argument + b"\x940](" + b"h\x00h\x01R" * n + b"e."
+    def repeated_call(called: bytes, argument: bytes, n: int, filler: bytes = b"") -> bytes:
+        padding = b"B" + len(filler).to_bytes(4, "little") + filler + b"0"
+        return b"\x80\x04" + padding + called + b"\x940" + argument + b"\x940](" + b"h\x00h\x01R" * n + b"e."
 
     storage = io.BytesIO()
     th.save(th.zeros(0)._typed_storage(), storage, _use_new_zipfile_serialization=False)
@@ -387,6 +388,21 @@ def repeated_instructions() -> Iterator[Attack]:
         "lists": b"\x80\x04](" + b"]" * 3_000_000 + b"e.",
         "dicts": b"\x80\x04](" + b"}" * 3_000_000 + b"e.",
         "sets": b"\x80\x04](" + b"\x8f" * 3_000_000 + b"e.",
+        "frozensets": b"\x80\x04](" + b"(\x91" * 1_500_000 + b"e.",
+        "filled dicts": b"\x80\x04](" + b"}NNs" * 2_500_000 + b"e.",
+        "memoized objects": b"\x80\x04N" + b"\x94" * 9_000_000 + b".",
+        "generators": repeated_call(
+            named("numpy.random._pickle", "__bit_generator_ctor"), b"\x8c\x05PCG64\x85", 500_000, b"x" * 2_500_000
+        ),
+        "references to a decimal": b"\x80\x04"
+        + named("decimal", "Decimal")
+        + b"X"
+        + (60_002).to_bytes(4, "little")
+        + b"1."
+        + b"1" * 60_000
+        + b"\x85R\x940]("
+        + b"h\x00" * 200_000
+        + b"e.",
     }
     for name, pickled in pickles.items():
         yield Attack(name, trains(with_pickle(ARCHIVE, "attribute", pickled)))

@@ -65,12 +65,17 @@ def test_folders_that_cannot_be_flushed_are_no_failure(tmp_path: Path, monkeypat
 
     def refuse_folders(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "Invalid argument")
+            raise OSError(error, "in this test")
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", refuse_folders)
+    error = errno.EINVAL
     atomic.write(b"content", tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"content"
+    # a failing disk is one
+    error = errno.EIO
+    with pytest.raises(OSError, match="in this test"):
+        atomic.write(b"content", tmp_path / "file")
 
 
 def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, RecurrentTDA2C
 from sb3_a2c_td.envs.tabular import TabularEnv
 from sb3_a2c_td.tabular.diagnostics import TabularDiagnosticsCallback, action_probabilities, cosine
 from sb3_a2c_td.tabular.exact import objective, state_values
@@ -183,6 +183,8 @@ def test_unsupported_settings_are_rejected() -> None:
         TDA2C("MlpPolicy", "CartPole-v1", device="cpu").learn(10, callback)
     with pytest.raises(ValueError, match=r"model=A2C: TabularDiagnosticsCallback needs a TDA2C"):
         A2C("MlpPolicy", tabular_env(chain()), device="cpu").learn(10, callback)
+    with pytest.raises(ValueError, match=r"model=RecurrentTDA2C: .* whose policy sees the state only"):
+        RecurrentTDA2C("MlpLstmPolicy", tabular_env(chain()), device="cpu").learn(10, callback)
     with pytest.raises(ValueError, match=r"gamma=0.9 of the model differs from gamma=0.99 of its environment's mdp"):
         make_model(chain(), gamma=0.9).learn(10, callback)
     normalized = VecNormalize(tabular_env(chain()), norm_obs=False)

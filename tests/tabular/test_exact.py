@@ -259,6 +259,31 @@ def test_ties_without_discounting_end_the_episode() -> None:
     assert exact.optimal_policy(one_way())[0].tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("success_rate", [0.9, 0.95, 0.99])
+def test_small_differences_do_not_add_up_to_a_bad_policy(success_rate: float) -> None:
+    """On this map, nearly all actions are nearly as good: most lead away from the goal."""
+    frozen_lake = gym.make("FrozenLake-v1", map_name="8x8", success_rate=success_rate)
+    mdp = TabularMDP.from_toy_text(frozen_lake, gamma=1.0)
+    policy = exact.optimal_policy(mdp)
+    assert exact.objective(mdp, policy) == pytest.approx(1.0, abs=1e-9)
+    assert exact.visitation(mdp, policy).sum() < 10_000
+
+
+def test_values_that_float64_cannot_hold_are_rejected() -> None:
+    """Uphill, an episode takes about 1e20 steps: the solution would have the wrong sign."""
+    n = 21
+    transitions = np.zeros((n, 1, n))
+    for state in range(n - 1):
+        transitions[state, 0, state + 1] += 0.1
+        transitions[state, 0, max(state - 1, 0)] += 0.9
+    transitions[n - 1, 0, n - 1] = 1.0
+    terminal = np.arange(n) == n - 1
+    rewards = np.where(terminal, 0.0, -1.0)[:, None]
+    mdp = TabularMDP(transitions, rewards, np.eye(n)[0], terminal, gamma=1.0)
+    with pytest.raises(ValueError, match="episodes hardly ever end"):
+        exact.state_values(mdp, np.ones((n, 1)))
+
+
 def test_endless_optimum_without_discounting_is_rejected() -> None:
     mdp = one_way()
     rewards = mdp.rewards.copy()
@@ -277,7 +302,7 @@ def test_endless_policy_without_discounting_is_rejected(function) -> None:
         function(one_way(), staying)
     function(one_way(gamma=0.99), staying)
     hardly_ending = np.array([[1.0, 1e-30], [1.0, 0.0]])
-    with pytest.raises(ValueError, match="singular in float64, since episodes hardly ever end"):
+    with pytest.raises(ValueError, match="singular in float64, or nearly, since episodes hardly ever end"):
         function(one_way(), hardly_ending)
 
 
@@ -318,6 +343,14 @@ def test_float32_policy_is_accepted() -> None:
     values = exact.state_values(mdp, policy)
     assert values.dtype == np.float64
     np.testing.assert_allclose(values, exact.state_values(mdp, logits.double().softmax(dim=1).numpy()), atol=1e-5)
+
+
+def test_rows_that_sum_to_nearly_one_give_exact_values() -> None:
+    """Otherwise, values would be wrong by the error of the sums times 1 / (1 - gamma)."""
+    mdp = dataclasses.replace(garnet(5, 4, 3, seed=0, gamma=0.99999), rewards=np.ones((5, 4)))
+    rows = np.array([[0.1, 0.2, 0.3, 0.4]] * 5, np.float32)
+    np.testing.assert_allclose(exact.state_values(mdp, rows), 100_000.0, rtol=1e-9)
+    np.testing.assert_allclose(exact.transition_matrix(mdp, rows).sum(axis=1), 1.0, rtol=1e-15)
 
 
 def test_jacobian_of_another_policy_is_rejected() -> None:

@@ -345,3 +345,12 @@ def test_same_seed_gives_the_same_iterates() -> None:
 
     np.testing.assert_array_equal(run(0), run(0))
     assert not np.array_equal(run(0), run(1))
+
+
+def test_integers_as_initial_values_are_no_loss() -> None:
+    mdp = corridor(gamma=0.9)
+    first = []
+    for dtype in (float, int):
+        sample = trajectories(mdp, np.full((7, 2), 0.5), 1, np.random.default_rng(0))
+        first.append(list(islice(td0(sample, PowerLaw(1, 2, 1), np.ones((1, 7), dtype)), 3)))
+    np.testing.assert_array_equal(*first)

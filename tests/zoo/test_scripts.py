@@ -163,6 +163,11 @@ def test_train_plays_minatar(tmp_path: Path) -> None:
     assert model.num_timesteps == 40
 
 
+def test_train_takes_observations_that_cannot_be_normalized(tmp_path: Path) -> None:
+    run(f"train --algo tda2c --env CliffWalking-v1 -n 40 --eval-freq -1 {SHORT}", tmp_path)
+    assert TDA2C.load(tmp_path / "logs/tda2c/CliffWalking-v1_1/CliffWalking-v1.zip", device="cpu").num_timesteps == 40
+
+
 def test_enjoy_shows_the_model(folder: Path) -> None:
     shown = run(f"{COMMANDS['enjoy']} -n 100", folder)
     assert "Mean reward" in shown

@@ -36,6 +36,7 @@ from sb3_a2c_td.compiled.batch import EnvBatch
 from sb3_a2c_td.compiled.env import CompiledEnv
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
+from sb3_a2c_td.vec_env.normalization import ModelVecNormalize
 
 State = tuple[str, Any, int]
 """the kind of an object, its content, and its number, by which other states refer to it (-1 if none can)"""
@@ -58,6 +59,7 @@ NO_STATE: dict[type, tuple[str, ...]] = {
     Monitor: ("episode_returns", "episode_lengths", "episode_times"),
     # a list of the attributes of the class
     VecEnvWrapper: ("class_attributes",),
+    ModelVecNormalize: ("_is_collecting",),
     # reading an environment's spec writes it
     gym.Wrapper: ("_cached_spec",),
 }

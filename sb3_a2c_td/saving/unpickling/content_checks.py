@@ -33,6 +33,9 @@ SLACK = 5_000_000
 STORAGE_SIZE = 1_000
 """bytes that a tensor's storage takes besides its numbers; reading one takes as long as making many other objects"""
 
+GENERATOR_SIZE = 1_000
+"""bytes that a random number generator takes; making one takes as long as making many other objects"""
+
 SCALARS = frozenset({NoneType, bool, int, float, complex, str, bytes})
 SEQUENCES = (list, tuple, *TRANSITIONS, deque, set, frozenset)
 LEAVES = (
@@ -85,11 +88,15 @@ def _measure(thing: Any, known: dict[int, tuple[int, int]], depth: int) -> tuple
     :param known: the size and the height of objects measured before, by identity
     :param depth: the nesting of the object in the outermost one
     """
-    items = _items(thing)
-    if items is None:
-        return own_size(thing), 0
     if id(thing) in known:
         return known[id(thing)]
+    items = _items(thing)
+    if items is None:
+        size_and_height = own_size(thing), 0
+        if type(thing) not in SCALARS:
+            # texts of some may take long to make
+            known[id(thing)] = size_and_height
+        return size_and_height
     # until it is measured: an object that contains itself comes out too high
     known[id(thing)] = 0, MAX_DEPTH
     size, height = 1, 0
@@ -133,6 +140,8 @@ def own_size(thing: Any) -> int:
     if isinstance(thing, th.TypedStorage):
         # its own nbytes() is deprecated, and warns
         return STORAGE_SIZE + int(thing._untyped_storage.nbytes())
+    if isinstance(thing, np.random.Generator | PCG64 | SeedSequence):
+        return GENERATOR_SIZE
     if isinstance(thing, deque):
         # it has room for some items at once
         return sys.getsizeof(thing)

@@ -6,7 +6,8 @@ import pickletools
 import struct
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
 from sb3_a2c_td.saving.errors import NotAllowedError, UnreadableCheckpointError, UntrustedCheckpointError, require
@@ -18,7 +19,7 @@ from sb3_a2c_td.saving.unpickling.tokens import Name, Token
 
 FRAMING = (pickle.PROTO, pickle.FRAME, pickle.STOP)
 STACK = (pickle.MARK, pickle.POP, pickle.POP_MARK)
-MEMO = (pickle.MEMOIZE, pickle.BINGET, pickle.LONG_BINGET)
+FROM_MEMO = (pickle.BINGET, pickle.LONG_BINGET)
 CONSTANTS = (pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE)
 NUMBERS = (pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.LONG4, pickle.BINFLOAT)
 TEXTS = (pickle.SHORT_BINUNICODE, pickle.BINUNICODE, pickle.BINUNICODE8)
@@ -30,7 +31,7 @@ GLOBALS = (pickle.GLOBAL, pickle.STACK_GLOBAL)
 HARMLESS = (
     *FRAMING,
     *STACK,
-    *MEMO,
+    *FROM_MEMO,
     *CONSTANTS,
     *NUMBERS,
     *TEXTS,
@@ -127,6 +128,7 @@ class Unpickler(pickle._Unpickler):
 
     # attributes of Python's unpickler
     stack: list[Any]
+    memo: dict[int, Any]
     read: Callable[[int], bytes]
     readline: Callable[[], bytes]
     append: Callable[[Any], None]
@@ -181,6 +183,14 @@ class Unpickler(pickle._Unpickler):
 
     dispatch[pickle.BYTEARRAY8[0]] = _bytearray
 
+    def _memoize(self) -> None:
+        # a byte each, for an entry of a dict: pickles memoize an object once
+        thing, n = self.stack[-1], len(self.memo)
+        require(n == 0 or self.memo[n - 1] is not thing, "an object memoized twice")
+        self.memo[n] = thing
+
+    dispatch[pickle.MEMOIZE[0]] = _memoize
+
     def _empty_list(self) -> None:
         self._append_container([])
 
@@ -200,6 +210,13 @@ class Unpickler(pickle._Unpickler):
         self._budget.spend(sys.getsizeof(container))
         self.append(container)
 
+    @contextmanager
+    def _growing(self, container: Any) -> Iterator[None]:
+        """Count what a container grows by while the context lasts."""
+        before = sys.getsizeof(container)
+        yield
+        self._budget.spend(sys.getsizeof(container) - before)
+
     def _append(self) -> None:
         self._extend([self.stack.pop()])
 
@@ -213,7 +230,8 @@ class Unpickler(pickle._Unpickler):
     def _extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
         require(type(target) in (list, deque), "items of no list")
-        target.extend(items)
+        with self._growing(target):
+            target.extend(items)
 
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -230,19 +248,21 @@ class Unpickler(pickle._Unpickler):
         target = self.stack[-1]
         require(type(target) in (dict, OrderedDict), "items of no dict")
         self._budget.check_keys(items[::2])
-        target.update(zip(items[::2], items[1::2], strict=True))
+        with self._growing(target):
+            target.update(zip(items[::2], items[1::2], strict=True))
 
     def _add_items(self) -> None:
         items, target = self.pop_mark(), self.stack[-1]
         require(type(target) is set, "items of no set")
         self._budget.check_keys(items)
-        target.update(items)
+        with self._growing(target):
+            target.update(items)
 
     dispatch[pickle.ADDITEMS[0]] = _add_items
 
     def _frozenset(self) -> None:
         items = self.pop_mark()
         self._budget.check_keys(items)
-        self.append(frozenset(items))
+        self._append_container(frozenset(items))
 
     dispatch[pickle.FROZENSET[0]] = _frozenset

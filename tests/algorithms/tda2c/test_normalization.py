@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, EveryNTimesteps
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -192,6 +192,28 @@ def test_the_models_own_wrapper_normalizes_for_training_only() -> None:
     assert model.normalization.obs_rms["observation"].count == count
     model.learn(10, reset_num_timesteps=False)
     assert model.normalization.obs_rms["observation"].count > count
+
+
+def test_callbacks_that_step_the_environment_change_no_statistics(tmp_path: Path) -> None:
+    class Evaluates(BaseCallback):
+        def _init_callback(self) -> None:
+            self._evaluate()
+            self.model.save(tmp_path / "model")
+
+        def _on_step(self) -> bool:
+            if self.n_calls == 20:
+                self._evaluate()
+            return True
+
+        def _evaluate(self) -> None:
+            before = statistics_of(self.model)[0]["count"]
+            evaluate_policy(self.model, self.model.env, 2)
+            assert statistics_of(self.model)[0]["count"] == before
+
+    TDA2C("MlpPolicy", far(), seed=0, device="cpu", **BOTH).learn(40, Evaluates())
+    resumed = TDA2C.resume(tmp_path / "model", far(), device="cpu")
+    resumed.env.reset()
+    assert statistics_of(resumed)[0]["count"] == pytest.approx(1.0, abs=0.001)
 
 
 def test_set_parameters_takes_the_statistics_of_a_file(tmp_path: Path) -> None:

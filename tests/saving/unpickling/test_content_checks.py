@@ -13,8 +13,8 @@ from tests.saving.pickles import Named, Reduced, array_with, dumps
 
 def pairs(pair: bytes, levels: int = 60) -> bytes:
     """A pickle of pairs of pairs of pairs ..., which would not fit into any memory if written out."""
-    begin = dumps("ha")[:-1] + pickle.MEMOIZE
-    return begin + b"".join(pair % (i, i) + pickle.MEMOIZE for i in range(1, levels + 1))
+    begin = dumps("ha")[:-1]
+    return begin + b"".join(pair % (i, i) + pickle.MEMOIZE for i in range(levels))
 
 
 LISTS = b"](h%ch%ce"
