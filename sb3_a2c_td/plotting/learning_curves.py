@@ -76,7 +76,8 @@ def plot_mean_curves(
     """Plot the mean and the range of the learning curves of several runs each, such as those of several seeds.
 
     A run's curve is the mean return of its last ``smoothing`` episodes, or of all so far if they are fewer. A mean is
-    drawn from the first episode of each of its runs to the last of the shortest one.
+    drawn from the first episode of each of its runs to the last of the shortest one. Runs that have no steps or seconds
+    in common are drawn one by one.
 
     :param runs: logs of ``Monitor`` by label: files, or folders with the logs of a run's environments
     :param over: whether to plot over environment steps or over seconds since the start of the log
@@ -84,18 +85,20 @@ def plot_mean_curves(
     :param ax: the axes to draw into; ``None``: those of a new pyplot figure
     :return: the axes
     :raises FileNotFoundError: if a folder or file does not exist
-    :raises ValueError: if a run has no finished episode, if the runs of a label have no steps or seconds in common, if
-        a file is not a Monitor log, or if the times in a log that is plotted over seconds show that a later training
-        continued it
+    :raises ValueError: if a run has no finished episode, if a file is not a Monitor log, or if the times in a log that
+        is plotted over seconds show that a later training continued it
     """
     check_at_least_one("smoothing", smoothing)
     curves = {label: [_curve(Path(run), over, smoothing) for run in same] for label, same in runs.items()}
-    for label, same in curves.items():
-        if max(curve.index[0] for curve in same) > min(curve.index[-1] for curve in same):
-            raise ValueError(f"{label}: one of its runs ends before the first episode of another; train for longer")
     ax = plt.figure(layout="constrained").subplots() if ax is None else ax
     for label, same in curves.items():
-        grid = np.linspace(max(curve.index[0] for curve in same), min(curve.index[-1] for curve in same), _N_POINTS)
+        first, last = max(curve.index[0] for curve in same), min(curve.index[-1] for curve in same)
+        if first > last:
+            lines = ax.plot(same[0].index, same[0], label=label)
+            for curve in same[1:]:
+                ax.plot(curve.index, curve, color=lines[0].get_color())
+            continue
+        grid = np.linspace(first, last, _N_POINTS)
         returns = [np.interp(grid, curve.index, curve) for curve in same]
         (line,) = ax.plot(grid, np.mean(returns, axis=0), label=label)
         ax.fill_between(grid, np.min(returns, axis=0), np.max(returns, axis=0), color=line.get_color(), alpha=0.2)

@@ -229,11 +229,11 @@ def test_episodes_of_several_environments_may_end_together(tmp_path: Path) -> No
     assert (seconds[0], seconds[-1]) == pytest.approx((1.0, 2.3))
 
 
-def test_runs_without_common_steps_have_no_mean_curve(tmp_path: Path) -> None:
+def test_runs_without_common_steps_are_drawn_one_by_one(tmp_path: Path) -> None:
     one = write_log(tmp_path / "one.monitor.csv", [(10, 500, 1.0)])
     other = write_log(tmp_path / "other.monitor.csv", [(10, 10, 1.0), (30, 20, 3.0)])
-    with pytest.raises(ValueError, match="both: one of its runs ends before the first episode of another"):
-        plot_mean_curves({"both": [one, other]}, ax=Figure().subplots())
+    ax = plot_mean_curves({"both": [one, other]}, smoothing=1, ax=Figure().subplots())
+    assert [(list(steps), list(returns)) for steps, returns in drawn(ax)] == [([500], [10]), ([10, 30], [10, 30])]
 
 
 def test_continued_trainings_have_no_curve_over_seconds(tmp_path: Path) -> None:

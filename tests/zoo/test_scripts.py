@@ -164,7 +164,7 @@ def test_train_plays_minatar(tmp_path: Path) -> None:
 
 
 def test_train_takes_observations_that_cannot_be_normalized(tmp_path: Path) -> None:
-    run(f"train --algo tda2c --env CliffWalking-v1 -n 40 --eval-freq -1 {SHORT}", tmp_path)
+    run(f"python -m sb3_a2c_td.zoo train --algo tda2c --env CliffWalking-v1 -n 40 --eval-freq -1 {SHORT}", tmp_path)
     assert TDA2C.load(tmp_path / "logs/tda2c/CliffWalking-v1_1/CliffWalking-v1.zip", device="cpu").num_timesteps == 40
 
 
