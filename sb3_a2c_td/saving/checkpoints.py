@@ -38,7 +38,7 @@ from sb3_a2c_td.saving.zip_entries import (
     read_model,
     read_tensor_entry,
 )
-from sb3_a2c_td.saving.zips import read_zip, write_entries
+from sb3_a2c_td.saving.zips import read_entries, read_zip, write_entries
 
 Entries = dict[str, bytes]
 """contents of a zip's entries by name"""
@@ -113,6 +113,23 @@ def read_attributes(path: PathOrFile, names: Iterable[str], trusted: bool = Fals
         attributes = _encoded_attributes(read_model(content, trusted))
         wanted = {name: attributes[name] for name in names if name in attributes}
         return decode_attributes(wanted, {}, OnPolicyAlgorithm)
+
+
+def read_statistics(path: PathOrFile) -> Any:
+    """Read the statistics of a saved model that normalizes, whatever other entries the zip has.
+
+    :param path: the zip, its name with or without ``.zip``, or an open file
+    :return: the statistics; ``None`` if the model does not normalize
+    :raises UntrustedCheckpointError: if they could run code
+    :raises UnreadableCheckpointError: if the zip is damaged, or of another algorithm
+    """
+    content = read_zip(path)
+    with naming_file(path):
+        files = read_entries(content, zip_entries.UNTRUSTED._replace(ignores_others=True))
+        zip_entries.check_few_containers(files)
+        attributes = _encoded_attributes(files)
+        wanted = {name: attributes[name] for name in ("normalization",) if name in attributes}
+        return decode_attributes(wanted, {}, OnPolicyAlgorithm).get("normalization")
 
 
 def _checkpoint(files: Entries, custom_objects: dict[str, Any], trusted: bool, algorithm: type) -> Checkpoint:

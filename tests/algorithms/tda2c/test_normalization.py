@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,9 @@ def test_set_parameters_takes_the_statistics_of_a_file(tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     other = trained(far(seed=9), **BOTH).learn(50)
     assert statistics_of(other)[0]["count"] != statistics_of(model)[0]["count"]
+    with zipfile.ZipFile(tmp_path / "model.zip", "a") as archive:
+        # set_parameters() takes zips with other entries
+        archive.writestr("README.md", "a model")
     other.set_parameters(tmp_path / "model")
     assert predicted(other, OBSERVATIONS) == predicted(model, OBSERVATIONS)
     np.testing.assert_equal(statistics_of(other), statistics_of(model))
