@@ -15,7 +15,10 @@ from benchmarks.learning.environments import (
 )
 from benchmarks.learning.settings import NO_CLIPPING, Settings
 from benchmarks.learning.zoo_settings import A2C_ZOO, PPO_ZOO
+from sb3_a2c_td.hyperparams import recurrent as recurrent_hyperparams
 from sb3_a2c_td.hyperparams import tda2c as tda2c_hyperparams
+from sb3_a2c_td.hyperparams.search_space import rate_setting, rounded
+from sb3_a2c_td.hyperparams.tda2c import NOT_ARGUMENTS, arguments_of
 from sb3_a2c_td.schedules import LINEAR_PREFIX
 
 STUDIES = Path(__file__).parent.parent / "results" / "studies"
@@ -75,13 +78,12 @@ def tda2c(**arguments: Any) -> Settings:
     return Settings("TDA2C", arguments=arguments)
 
 
-def power_law_from(rate: float, b: float = 10_000.0, power: float = 0.75) -> dict[str, dict[str, float]]:
+def power_law_from(rate: float) -> dict[str, dict[str, float]]:
     """Return Robbins–Monro step sizes that start at ``rate``, see :class:`Settings`.
 
     :param rate: initial learning rate
-    :param b: see :class:`~sb3_a2c_td.schedules.PowerLaw`
-    :param power: see :class:`~sb3_a2c_td.schedules.PowerLaw`
     """
+    b, power = 10_000.0, 0.75
     return {"robbins_monro": {"a": rate * b**power, "b": b, "power": power}}
 
 
@@ -106,15 +108,13 @@ def tuned_settings(studies: Path = STUDIES) -> dict[str, Settings]:
 
 def general_setting(environment: Environment) -> Settings:
     """Return the package's general setting for an environment."""
-    hyperparams = tda2c_hyperparams.hyperparams["default"]
-    arguments = {name: value for name, value in hyperparams.items() if name not in tda2c_hyperparams.NOT_ARGUMENTS}
+    arguments = arguments_of(tda2c_hyperparams.hyperparams["default"])
     if environment.is_continuous:
         arguments |= tda2c_hyperparams.FOR_CONTINUOUS_ACTIONS
     del arguments["policy"]
-    layers = arguments["policy_kwargs"]
-    normalizes = {"normalize_observations": True, "normalize_rewards": hyperparams["normalize"]["norm_reward"]}
-    activation = {"activation_fn": layers["activation_fn"].__name__}
-    return Settings("TDA2C", arguments={**arguments, **normalizes, "policy_kwargs": {**layers, **activation}})
+    policy_kwargs = arguments["policy_kwargs"]
+    policy_kwargs["activation_fn"] = policy_kwargs["activation_fn"].__name__
+    return Settings("TDA2C", arguments=arguments)
 
 
 ARMS = {
@@ -211,41 +211,23 @@ ARMS = {
 }
 
 _SMALL_TANH = {"net_arch": [64], "activation_fn": "Tanh"}
-_CARTPOLE: dict[str, Any] = {
-    "learning_rate": "lin_5e-4",
-    "critic_learning_rate": "lin_2e-3",
-    "gamma": 0.99,
-    "n_steps": 4,
-    "reward_scale": 1.0,
-    "ent_coef": 0.001,
-    "max_grad_norm": 0.5,
-    "normalize_advantage": True,
-    "bootstrap_on_truncation": True,
-    "update_on_episode_end": False,
-}
-_MAZE: dict[str, Any] = {
-    "learning_rate": "lin_2e-3",
-    "critic_learning_rate": "lin_4e-3",
-    "gamma": 0.98,
-    "n_steps": 12,
-    "reward_scale": 1.0,
-    "ent_coef": 0.01,
-    "normalize_advantage": True,
-    "bootstrap_on_truncation": True,
-    "update_on_episode_end": False,
-}
 
 
 def _partially_observed_settings(
     algorithm: str, cartpole_policy: dict[str, Any], maze_policy: dict[str, Any]
 ) -> dict[str, Settings]:
-    """Return equal settings for an algorithm but for its ``policy_kwargs``, by environment."""
-    return {
-        "sb3_a2c_td/CartPoleWithoutVelocities-v0": Settings(
-            algorithm, 4, {"norm_reward": True}, {**_CARTPOLE, "policy_kwargs": cartpole_policy}
-        ),
-        "sb3_a2c_td/TMaze-v0": Settings(algorithm, 4, None, {**_MAZE, "policy_kwargs": maze_policy}),
+    """Return RecurrentTDA2C's settings for an algorithm, with its own ``policy_kwargs``, by environment."""
+    policy_kwargs = {
+        "sb3_a2c_td/CartPoleWithoutVelocities-v0": cartpole_policy,
+        "sb3_a2c_td/TMaze-v0": maze_policy,
     }
+    settings = {}
+    for environment, layers in policy_kwargs.items():
+        shipped = recurrent_hyperparams.hyperparams[environment]
+        arguments = {name: value for name, value in shipped.items() if name not in (*NOT_ARGUMENTS, "policy")}
+        arguments["policy_kwargs"] = layers
+        settings[environment] = Settings(algorithm, shipped["n_envs"], shipped.get("normalize"), arguments)
+    return settings
 
 
 RECURRENT_PPO = Settings(
@@ -347,14 +329,14 @@ def matched_to(tuned: Settings, n_steps: int, gae_lambda: float) -> Settings:
     """
     ours = tuned.arguments
     actor, critic = (str(ours[name]) for name in ("learning_rate", "critic_learning_rate"))
-    rate = float(f"{math.sqrt(_number(actor) * _number(critic)):.3g}")
+    rate = math.sqrt(_number(actor) * _number(critic))
     ent_coef = ours["ent_coef"] if ours["normalize_advantage"] else ours["ent_coef"] / ours["reward_scale"]
     arguments = {
-        "learning_rate": f"{LINEAR_PREFIX}{rate}" if actor.startswith(LINEAR_PREFIX) else rate,
+        "learning_rate": rate_setting(rate, decays=actor.startswith(LINEAR_PREFIX)),
         "n_steps": n_steps,
         "gamma": ours["gamma"],
         "gae_lambda": gae_lambda,
-        "ent_coef": float(f"{ent_coef:.3g}"),
+        "ent_coef": rounded(ent_coef),
         "max_grad_norm": NO_CLIPPING if ours["max_grad_norm"] is None else ours["max_grad_norm"],
         "normalize_advantage": ours["normalize_advantage"],
         "use_rms_prop": False,
@@ -407,9 +389,9 @@ def varied(settings: Settings, argument: str, factor: float) -> Settings:
     """
     value = settings.arguments[argument]
     if isinstance(value, str):
-        changed: Any = f"{LINEAR_PREFIX}{float(f'{_number(value) * factor:.3g}')}"
+        changed: Any = rate_setting(_number(value) * factor, decays=True)
     else:
-        changed = type(value)(float(f"{value * factor:.3g}"))
+        changed = type(value)(rounded(value * factor))
     return replace(settings, arguments={**settings.arguments, argument: changed})
 
 

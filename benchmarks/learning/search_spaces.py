@@ -6,8 +6,7 @@ import optuna
 
 from benchmarks.learning.environments import Environment
 from benchmarks.learning.settings import NO_CLIPPING, Settings
-from sb3_a2c_td.hyperparams.search_space import sample_tda2c_params
-from sb3_a2c_td.schedules import LINEAR_PREFIX
+from sb3_a2c_td.hyperparams.search_space import rate_setting, rounded, sample_tda2c_params
 
 TUNED_GUESS: dict[str, Any] = {
     "learning_rate": 1e-3,
@@ -96,20 +95,20 @@ def tuned_a2c(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: t
     :param n_envs: numbers of parallel environments to choose from
     """
     rate = trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True)
-    prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
+    decays = trial.suggest_categorical("decays", [False, True])
     width = trial.suggest_categorical("width", [32, 64, 128])
     n_steps = trial.suggest_categorical("n_steps", [1, 2, 5, 8, 16])
     copies, normalization = _environments(trial, n_envs)
     # A2C diverges if it normalizes the advantage of a single transition
     normalizes_advantage = trial.suggest_categorical("normalize_advantage", [False, True]) and n_steps * copies > 1
     arguments: dict[str, Any] = {
-        "learning_rate": _schedule(prefix, rate),
+        "learning_rate": rate_setting(rate, decays),
         "gamma": trial.suggest_categorical("gamma", [0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
         "n_steps": n_steps,
-        "gae_lambda": _rounded(trial.suggest_float("gae_lambda", 0.0, 1.0)),
-        "vf_coef": _rounded(trial.suggest_float("vf_coef", 0.1, 1.0)),
+        "gae_lambda": rounded(trial.suggest_float("gae_lambda", 0.0, 1.0)),
+        "vf_coef": rounded(trial.suggest_float("vf_coef", 0.1, 1.0)),
         "use_rms_prop": trial.suggest_categorical("use_rms_prop", [False, True]),
-        "ent_coef": _rounded(trial.suggest_float("ent_coef", 1e-6, 0.1, log=True)),
+        "ent_coef": rounded(trial.suggest_float("ent_coef", 1e-6, 0.1, log=True)),
         "max_grad_norm": trial.suggest_categorical("max_grad_norm", [NO_CLIPPING, 0.5]),
         "normalize_advantage": normalizes_advantage,
         "policy_kwargs": {
@@ -137,16 +136,16 @@ def general(trial: optuna.trial.BaseTrial, environment: Environment) -> Settings
     critic_rate = actor_rate * trial.suggest_float("critic_rate_ratio", 0.5, 20.0, log=True)
     continuous_rate = actor_rate * trial.suggest_float("continuous_rate_ratio", 0.05, 1.0, log=True)
     log_std_init = trial.suggest_categorical("log_std_init", [-2.0, -1.0, -0.5, 0.0])
-    prefix = LINEAR_PREFIX if trial.suggest_categorical("decays", [False, True]) else ""
+    decays = trial.suggest_categorical("decays", [False, True])
     return Settings(
         "TDA2C",
         arguments={
-            "learning_rate": _schedule(prefix, continuous_rate if environment.is_continuous else actor_rate),
-            "critic_learning_rate": _schedule(prefix, critic_rate),
+            "learning_rate": rate_setting(continuous_rate if environment.is_continuous else actor_rate, decays),
+            "critic_learning_rate": rate_setting(critic_rate, decays),
             "gamma": trial.suggest_categorical("gamma", [0.97, 0.98, 0.99, 0.995]),
             "n_steps": trial.suggest_categorical("n_steps", [2, 4, 8, 16]),
             "reward_scale": 1.0,
-            "ent_coef": _rounded(trial.suggest_float("ent_coef", 1e-6, 3e-2, log=True)),
+            "ent_coef": rounded(trial.suggest_float("ent_coef", 1e-6, 3e-2, log=True)),
             "max_grad_norm": trial.suggest_categorical("max_grad_norm", [None, 0.5]),
             "normalize_advantage": trial.suggest_categorical("normalize_advantage", [False, True]),
             "normalize_observations": True,
@@ -172,12 +171,3 @@ def _environments(trial: optuna.trial.BaseTrial, n_envs: tuple[int, ...]) -> tup
         trial.suggest_categorical("n_envs", list(n_envs)),
         None if normalizes is None else {"norm_reward": normalizes == "both"},
     )
-
-
-def _schedule(prefix: str, rate: float) -> float | str:
-    return f"{prefix}{_rounded(rate)}" if prefix else _rounded(rate)
-
-
-def _rounded(number: float) -> float:
-    """Round to three significant digits."""
-    return float(f"{number:.3g}")

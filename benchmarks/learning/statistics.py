@@ -220,10 +220,6 @@ def _improvement(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(np.mean(x > y, axis=(-2, -1)) + np.mean(x >= y, axis=(-2, -1))) / 2
 
 
-def _mean_of_means(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.asarray(np.mean([sample.mean(axis=axis) for sample in samples], axis=0))
-
-
 def _estimate(
     samples: tuple[np.ndarray, ...], statistic: Statistic, rng: np.random.Generator, n_resamples: int
 ) -> Estimate:

@@ -28,7 +28,7 @@ from benchmarks.learning.suites import Job
 from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C
 from sb3_a2c_td.algorithms.callbacks import Episode, EpisodeCallback
 from sb3_a2c_td.policies.minatar import MinAtarCnn
-from sb3_a2c_td.schedules import linear_schedule, robbins_monro_schedule
+from sb3_a2c_td.schedules import LINEAR_PREFIX, linear_schedule, robbins_monro_schedule
 
 
 class LayerNormTanh(nn.Tanh):
@@ -147,8 +147,8 @@ def make_model(environment: Environment, settings: Settings, env: VecEnv, seed: 
 
 def _resolved(value: Any, n_steps: int) -> Any:
     """Replace the names of schedules and classes by these."""
-    if isinstance(value, str) and value.startswith("lin_"):
-        return linear_schedule(float(value.removeprefix("lin_")))
+    if isinstance(value, str) and value.startswith(LINEAR_PREFIX):
+        return linear_schedule(float(value.removeprefix(LINEAR_PREFIX)))
     if isinstance(value, str):
         return CLASSES.get(value, value)
     if isinstance(value, Mapping) and value.keys() == {"robbins_monro"}:

@@ -75,12 +75,12 @@ class Measurement:
 
     @property
     def speed(self) -> float:
-        """Return the median of the rounds, in steps per second."""
+        """The median of the rounds, in steps per second."""
         return statistics.median(self.speeds)
 
     @property
     def rollout_seconds(self) -> float:
-        """Return the time of a rollout and its update."""
+        """The time of a rollout and its update."""
         return N_STEPS * self.n_envs * self.ranks / self.speed
 
 

@@ -20,7 +20,7 @@ from sb3_a2c_td.algorithms.normalizing import NormalizingAlgorithm
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
-from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_checkpoint, read_parameters, read_statistics
+from sb3_a2c_td.saving.checkpoints import Checkpoint, loading, read_attributes, read_checkpoint, read_parameters
 from sb3_a2c_td.saving.errors import MAX_MESSAGE, UnreadableCheckpointError, printable
 from sb3_a2c_td.saving.model_checks import check_finite_weights
 from sb3_a2c_td.saving.optimizer_checks import check_optimizer
@@ -273,7 +273,7 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
 def _saved_statistics(path: Path) -> RunningNormalization | None:
     """Read the statistics of a saved model that normalizes; other zips of weights have none."""
     try:
-        saved = read_statistics(path)
+        saved = read_attributes(path, ["normalization"]).get("normalization")
     except UnreadableCheckpointError:
         # what else is in the file does not matter
         return None

@@ -186,19 +186,18 @@ class DistributedTDA2C(TDA2C):
         path: Path,
         env: GymEnv | VectorEnv | str,
         device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
         *,
         trusted: bool = False,
     ) -> Self:
         """Load the model that rank 0 saved, to continue training. Every rank must call it.
 
         ``learn(..., reset_num_timesteps=False)`` then continues with the saved steps, weights and moments, but starts
-        new episodes on all ranks, and a rollout that was not complete is dropped.
+        new episodes on all ranks, and a rollout that was not complete is dropped. Continue only files that you saved
+        yourself: ``learn`` writes its logs where the file says.
 
         :param path: the zip, which every rank can read
         :param env: the environments of this rank, or an environment's name
         :param device: the device of the model
-        :param custom_objects: as in :meth:`TDA2C.load`
         :param trusted: as in :meth:`TDA2C.load`
         :raises ValueError: as in :meth:`TDA2C.load`
         :raises RuntimeError: if a rank has ended
@@ -206,7 +205,7 @@ class DistributedTDA2C(TDA2C):
         # rank 0 may still be saving
         with explain_lost_ranks():
             dist.barrier()
-        model = cls._with_statistics(read_checkpoint(path, custom_objects, trusted, cls), path, env, device)
+        model = cls._with_statistics(read_checkpoint(path, trusted=trusted, algorithm=cls), path, env, device)
         model.rollout_buffer.reset()
         return model
 

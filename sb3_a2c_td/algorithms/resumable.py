@@ -20,7 +20,7 @@ from sb3_a2c_td.saving import atomic
 from sb3_a2c_td.saving.checkpoints import read_attributes
 from sb3_a2c_td.saving.locks import reserved
 from sb3_a2c_td.saving.paths import zip_path
-from sb3_a2c_td.saving.zip_entries import UNTRUSTED
+from sb3_a2c_td.saving.zip_entries import OF_ANY_ALGORITHM
 from sb3_a2c_td.saving.zips import is_intact
 
 Model = TypeVar("Model", bound=TDA2C)
@@ -87,7 +87,10 @@ def reserved_and_loaded(model: Model, total_timesteps: int, path: Path, trusted:
     is_complete = _saved_timesteps(path, trusted) >= total_timesteps
     # a complete training may lie where nothing can be written
     with nullcontext() if is_complete else _reserved(model, path):
-        yield _load_to_continue(model, _newest_intact(path), trusted) if path.exists() else model
+        newest = _newest_intact(path)
+        if newest not in (path, None):
+            warnings.warn(f"{path} is damaged: training continues from the save before it, {newest}", stacklevel=4)
+        yield model if newest is None else _load_to_continue(model, newest, trusted)
 
 
 def continue_training(
@@ -120,9 +123,10 @@ def continue_training(
 
 
 def _saved_timesteps(path: Path, trusted: bool) -> int:
-    if not path.exists():
+    newest = _newest_intact(path)
+    if newest is None:
         return 0
-    n_timesteps: int = read_attributes(_newest_intact(path), ["num_timesteps"], trusted).get("num_timesteps", 0)
+    n_timesteps: int = read_attributes(newest, ["num_timesteps"], trusted).get("num_timesteps", 0)
     return n_timesteps
 
 
@@ -181,18 +185,18 @@ def _keep_previous(path: Path) -> None:
         _previous(path).unlink(missing_ok=True)
         return
     content = path.read_bytes()
-    if is_intact(content, UNTRUSTED):
+    if is_intact(content, OF_ANY_ALGORITHM):
         atomic.write(content, _previous(path))
 
 
-def _newest_intact(path: Path) -> Path:
-    """Return the path of the save to continue from: the last one, or, if it is damaged, the one before it."""
+def _newest_intact(path: Path) -> Path | None:
+    """Return the path of the save to continue from: the last one, or, if it is damaged, the one before it.
+
+    :return: the last one too if neither is intact; ``None`` if there is no last one
+    """
+    if not path.exists():
+        return None
     previous = _previous(path)
-    if (
-        is_intact(path.read_bytes(), UNTRUSTED)
-        or not previous.exists()
-        or not is_intact(previous.read_bytes(), UNTRUSTED)
-    ):
+    if is_intact(path.read_bytes(), OF_ANY_ALGORITHM) or not previous.exists():
         return path
-    warnings.warn(f"{path} is damaged: training continues from the save before it, {previous}", stacklevel=3)
-    return previous
+    return previous if is_intact(previous.read_bytes(), OF_ANY_ALGORITHM) else path

@@ -85,7 +85,7 @@ class TDA2C(CollectingAlgorithm):
     :param update_on_episode_end: whether the end of an episode ends the rollout; ``None``: yes with one environment,
         as in the reference; no with several, where each end would cut the batch of the others. One-step targets never
         cross the end of an episode, so this changes only where batches are cut
-    :param bootstrap_on_truncation: whether :math:`y = \tilde r + \gamma V(s')` where a time limit truncated the
+    :param bootstrap_on_truncation: whether :math:`y = r + \gamma V(s')` where a time limit truncated the
         episode. The reference, older than the distinction, treats truncation as termination
     :param double_softmax: whether the actor's loss uses the softmax of the policy's probabilities, as the reference
         program did in the first releases of TensorFlow 2, see :func:`~sb3_a2c_td.losses.double_softmax_log_prob`
@@ -208,6 +208,23 @@ class TDA2C(CollectingAlgorithm):
         # load() needs no environment
         if not hasattr(self, "observation_space"):
             raise ValueError("env=None: a new model needs an environment, or its name")
+        self._check_policy_class()
+        self.learning_rate = checked_learning_rate("learning_rate", self.learning_rate)
+        self.critic_learning_rate = checked_learning_rate("critic_learning_rate", self.critic_learning_rate)
+        if self.update_on_episode_end not in (None, True, False):
+            raise ValueError(f"update_on_episode_end must be None, True or False, got {self.update_on_episode_end!r}")
+        self.seed = checked_seed(self.seed)
+        check_at_least_one("n_steps", self.n_steps)
+        self._stats_window_size = checked_window(self._stats_window_size)  # type: ignore[assignment]
+        check_number("gamma", self.gamma, low=0.0, high=1.0)
+        check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)
+        check_number("ent_coef", self.ent_coef)
+        if self.max_grad_norm is not None:
+            check_number("max_grad_norm", self.max_grad_norm, low=0.0, low_is_valid=False)
+        if self.double_softmax and not isinstance(self.action_space, spaces.Discrete):
+            raise ValueError(f"double_softmax=True needs a Discrete action_space, got {self.action_space}")
+
+    def _check_policy_class(self) -> None:
         if not isinstance(self.policy_class, type):
             raise ValueError(f"policy={reprlib.repr(self.policy_class)} is no policy: use {self._describe_policies()}")
         if not issubclass(self.policy_class, self.policy_base):
@@ -226,20 +243,6 @@ class TDA2C(CollectingAlgorithm):
                 f"policy={self.policy_class.__name__} does not fit observation_space={self.observation_space}: use a "
                 "MultiInput policy for Dict observations, and another one for all others"
             )
-        self.learning_rate = checked_learning_rate("learning_rate", self.learning_rate)
-        self.critic_learning_rate = checked_learning_rate("critic_learning_rate", self.critic_learning_rate)
-        if self.update_on_episode_end not in (None, True, False):
-            raise ValueError(f"update_on_episode_end must be None, True or False, got {self.update_on_episode_end!r}")
-        self.seed = checked_seed(self.seed)
-        check_at_least_one("n_steps", self.n_steps)
-        self._stats_window_size = checked_window(self._stats_window_size)  # type: ignore[assignment]
-        check_number("gamma", self.gamma, low=0.0, high=1.0)
-        check_number("reward_scale", self.reward_scale, low=0.0, low_is_valid=False)
-        check_number("ent_coef", self.ent_coef)
-        if self.max_grad_norm is not None:
-            check_number("max_grad_norm", self.max_grad_norm, low=0.0, low_is_valid=False)
-        if self.double_softmax and not isinstance(self.action_space, spaces.Discrete):
-            raise ValueError(f"double_softmax=True needs a Discrete action_space, got {self.action_space}")
 
     def _setup_model(self) -> None:
         self._check_arguments()

@@ -133,7 +133,6 @@ SHOWN = {
     r"\gamma": "γ",
     r"\lambda": "λ",
     r"\pi": "π",
-    r"\tilde r": "r",
     r"\log": "log",
     r"\theta": "θ",
     "``None``:": "without it,",

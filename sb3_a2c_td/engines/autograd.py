@@ -1,7 +1,9 @@
 """The reference engine: any policy on any device, with PyTorch's automatic differentiation."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -19,11 +21,11 @@ from sb3_a2c_td.engines.policy_outputs import (
     state_values,
 )
 from sb3_a2c_td.engines.random_streams import RandomStreams
-from sb3_a2c_td.engines.single_threaded import single_threaded_if_small
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.engines.statistics import td_statistics
 from sb3_a2c_td.engines.value_reuse import next_state_values
 from sb3_a2c_td.policies.separate import SeparateNetworks
+from sb3_a2c_td.policies.threads import n_rows, one_thread_if_small
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.rollout.transitions import TransitionBuffer, Transitions
 
@@ -51,22 +53,26 @@ class AutogradEngine:
         """Look for modules that may draw random numbers; every call uses the policy as it is."""
         self._is_stateless = is_stateless(self.policy)
 
-    def _seeding_torch(self, streams: RandomStreams) -> AbstractContextManager[None]:
-        """Let modules such as dropout draw from the model's stream."""
-        return nullcontext() if self._is_stateless else streams.seeding_torch(self.policy.device)
+    @contextmanager
+    def _computing(self, batch: Any, streams: RandomStreams) -> Iterator[None]:
+        """Keep PyTorch to one thread for small batches, and let modules such as dropout draw from the model's stream.
 
-    @single_threaded_if_small
+        :param batch: observations or a buffer
+        """
+        seeding = nullcontext() if self._is_stateless else streams.seeding_torch(self.policy.device)
+        with one_thread_if_small(self.policy, n_rows(batch)), seeding:
+            yield
+
     @th.no_grad()
     def act(
         self, observations: Observations, streams: RandomStreams, action_masks: np.ndarray | None = None
     ) -> np.ndarray:
         """Draw actions from the policy's distribution."""
-        obs = obs_as_tensor(observations, self.policy.device)
-        with self._seeding_torch(streams):
+        with self._computing(observations, streams):
+            obs = obs_as_tensor(observations, self.policy.device)
             actions = draw_actions(action_distribution(self.policy, obs, action_masks), streams, self.policy.device)
         return actions.cpu().numpy().reshape(-1, *self._action_shape)
 
-    @single_threaded_if_small
     def update(self, buffer: TransitionBuffer, config: LossConfig, streams: RandomStreams) -> Update:
         r"""Take one step of both optimizers down the losses of actor and critic.
 
@@ -75,7 +81,7 @@ class AutogradEngine:
             y = \tilde r + \gamma V(s'), \qquad A = y - V(s), \qquad
             L = \operatorname{mean}(-A \log \pi(a|s)) + \operatorname{mean}((y - V(s))^2)
         """
-        with self._seeding_torch(streams):
+        with self._computing(buffer, streams):
             return self._update(buffer.tensors(self.policy.device), buffer, config)
 
     def _update(self, batch: Transitions[th.Tensor], buffer: TransitionBuffer, config: LossConfig) -> Update:

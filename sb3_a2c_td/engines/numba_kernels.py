@@ -1,4 +1,4 @@
-"""Compiled kernels: two draw actions, one takes a whole update.
+"""Compiled kernels: three draw actions, one takes a whole update.
 
 A network of dense layers is a vector of layer widths (int64) and a flat float32 vector of parameters: for each layer
 the weight ``(n_out, n_in)``, row by row as in ``torch.nn.Linear``, then the bias. The hidden layers have ReLU or tanh,

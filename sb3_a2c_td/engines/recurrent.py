@@ -14,7 +14,6 @@ from sb3_a2c_td.engines.autograd import AutogradEngine
 from sb3_a2c_td.engines.policy_outputs import keeping_last_distribution, log_prob_and_entropy, reporting_divergence
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.engines.sequences import Sequences, split_into_sequences
-from sb3_a2c_td.engines.single_threaded import single_threaded_if_small
 from sb3_a2c_td.engines.stateless_modules import is_stateless
 from sb3_a2c_td.policies.recurrent import SeparateRecurrentPolicy
 from sb3_a2c_td.rollout.observations import Observations, map_arrays
@@ -40,7 +39,6 @@ class RecurrentEngine(AutogradEngine):
     def __str__(self) -> str:
         return "autograd (the policy is recurrent)"
 
-    @single_threaded_if_small
     @th.no_grad()
     def act_and_advance(
         self, observations: Observations, lstm_states: np.ndarray, streams: RandomStreams
@@ -53,9 +51,9 @@ class RecurrentEngine(AutogradEngine):
         :return: the actions, ``(n_envs, *action_shape)``, and the recurrent state after the observations
         :raises DivergenceError: if the policy's outputs are not finite
         """
-        obs = obs_as_tensor(observations, self.policy.device)
-        states = self.policy.unpack_states(th.from_numpy(lstm_states))
-        with self._seeding_torch(streams):
+        with self._computing(observations, streams):
+            obs = obs_as_tensor(observations, self.policy.device)
+            states = self.policy.unpack_states(th.from_numpy(lstm_states))
             distribution, actor_states = self._distribution(obs, states.pi, len(lstm_states))
             actions = draw_actions(distribution, streams, self.policy.device)
             next_states = RNNStates(actor_states, self.policy.next_critic_states(obs, states.vf))

@@ -87,19 +87,16 @@ def _differ(
     return ~are_equally_likely
 
 
-def sampled_observations(
-    space: spaces.Space[Any], n: int, normalization: Normalization | None = None, seed: int = 0
-) -> Observations:
+def sampled_observations(space: spaces.Space[Any], n: int, normalization: Normalization | None = None) -> Observations:
     """Draw observations from the whole space.
 
     :param space: the space, whose own generator is not used
     :param n: number of observations
     :param normalization: statistics of observations, which are then drawn around their means
-    :param seed: seed of the generator
     :return: ``(n, *observation_shape)``, or a dict of such arrays
     """
     parts = spaces_by_key(space)
-    sampled = {key: _sampled(part, n, normalization, key, seed + i) for i, (key, part) in enumerate(parts.items())}
+    sampled = {key: _sampled(part, n, normalization, key, seed) for seed, (key, part) in enumerate(parts.items())}
     return sampled if isinstance(space, spaces.Dict) else sampled[OBSERVATION]
 
 

@@ -18,7 +18,7 @@ from sb3_a2c_td.export.safetensors import acting_safetensors, to_safetensors
 from sb3_a2c_td.policies.separate import SeparateActorCriticPolicy
 from sb3_a2c_td.rollout.observations import Observations
 from sb3_a2c_td.saving import atomic
-from sb3_a2c_td.vec_env.normalization import Normalization
+from sb3_a2c_td.vec_env.normalization import Normalization, RunningNormalization
 
 
 class Format(NamedTuple):
@@ -75,7 +75,7 @@ def export_actor(
 
 def _normalization(model: TDA2C, given: VecNormalize | Normalization | None) -> Normalization | None:
     if isinstance(given, VecNormalize):
-        return Normalization.of(given)
+        return RunningNormalization.of(given).of_observations
     try:
         return model.observation_normalization if given is None else given
     except ValueError as error:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
@@ -48,6 +48,20 @@ def _installed(signum: int, handler: Handler) -> Iterator[None]:
             signal.signal(signum, previous)
 
 
+@contextmanager
+def _handling(handler_after: Callable[[Any], Handler | None]) -> Iterator[None]:
+    """Handle stop signals while the context lasts.
+
+    :param handler_after: returns the handler that follows the given one, or ``None`` to keep that one
+    """
+    with ExitStack() as handlers:
+        for signum in STOP_SIGNALS:
+            handler = handler_after(signal.getsignal(signum))
+            if handler is not None:
+                handlers.enter_context(_installed(signum, handler))
+        yield
+
+
 class Interrupts:
     """Delays stop signals while an update must not be interrupted: ``with interrupts: ...``.
 
@@ -59,19 +73,15 @@ class Interrupts:
         self._is_delaying = False
         self._delayed: dict[int, Callable[[], Any]] = {}
 
-    @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> AbstractContextManager[None]:
         """Handle stop signals while the context lasts, and pass them on to the previous handlers.
 
         Contexts may be nested, as when a callback calls ``learn`` of the same model: each one passes signals on to the
         one around it. Signals that are ignored, or have the system's default action, keep it.
         """
-        with ExitStack() as handlers:
-            for signum in STOP_SIGNALS:
-                previous = signal.getsignal(signum)
-                if callable(previous):
-                    handlers.enter_context(_installed(signum, partial(self._delay_or_pass_on, previous)))
-            yield
+        return _handling(
+            lambda previous: partial(self._delay_or_pass_on, previous) if callable(previous) else None,
+        )
 
     def _delay_or_pass_on(self, previous: Handler, signum: int, frame: FrameType | None) -> None:
         if self._is_delaying and signum not in self._delayed:
@@ -102,16 +112,12 @@ class StopRequest:
         self.signum: int | None = None
         """the signal; ``None``: none came yet"""
         self.ends_at_once = False
-        """whether a second Ctrl-C came"""
+        """whether Ctrl-C came after another signal"""
 
-    @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> AbstractContextManager[None]:
         """Record signals while the context lasts, except for those that are ignored or have a handler of the user."""
-        with ExitStack() as handlers:
-            for signum in STOP_SIGNALS:
-                if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):
-                    handlers.enter_context(_installed(signum, self._record))
-            yield
+        defaults = (signal.SIG_DFL, signal.default_int_handler)
+        return _handling(lambda previous: self._record if previous in defaults else None)
 
     def _record(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is None:
@@ -126,18 +132,13 @@ class StopRequest:
             exit_process(self.signum)
 
 
-@contextmanager
-def handled(handler: Handler = exit_process) -> Iterator[None]:
+def handled(handler: Handler = exit_process) -> AbstractContextManager[None]:
     """Handle stop signals by a function while the context lasts. Signals that are ignored stay ignored.
 
     :param handler: called at each signal
     """
-    with ExitStack() as handlers:
-        for signum in STOP_SIGNALS:
-            # None: code outside of Python handles it
-            if signal.getsignal(signum) not in (signal.SIG_IGN, None):
-                handlers.enter_context(_installed(signum, handler))
-        yield
+    # None: code outside of Python handles it
+    return _handling(lambda previous: None if previous in (signal.SIG_IGN, None) else handler)
 
 
 @contextmanager

@@ -55,9 +55,9 @@ def convert_tda2c_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
         **_subset(sampled_params, "ortho_init", "log_std_init"),
     }
     return {
-        "learning_rate": _rate(rate, decays),
-        "critic_learning_rate": _rate(rate * sampled_params["critic_rate_ratio"], decays),
-        "ent_coef": _rounded(sampled_params["ent_coef"]),
+        "learning_rate": rate_setting(rate, decays),
+        "critic_learning_rate": rate_setting(rate * sampled_params["critic_rate_ratio"], decays),
+        "ent_coef": rounded(sampled_params["ent_coef"]),
         **_subset(sampled_params, "gamma", "n_steps", "reward_scale"),
         **_subset(sampled_params, "max_grad_norm", "normalize_advantage", "use_sde"),
         "bootstrap_on_truncation": True,
@@ -70,10 +70,18 @@ def _subset(sampled_params: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: sampled_params[name] for name in names if name in sampled_params}
 
 
-def _rate(rate: float, decays: bool) -> float | str:
-    return f"{LINEAR_PREFIX}{_rounded(rate)}" if decays else _rounded(rate)
+def rate_setting(rate: float, decays: bool) -> float | str:
+    """Return a learning rate of three significant digits as RL Zoo writes it.
+
+    :param rate: the rate at the start
+    :param decays: whether it decays linearly to zero
+    """
+    return f"{LINEAR_PREFIX}{rounded(rate)}" if decays else rounded(rate)
 
 
-def _rounded(number: float) -> float:
-    """Round to three significant digits."""
+def rounded(number: float) -> float:
+    """Round to three significant digits.
+
+    :param number: the number
+    """
     return float(f"{number:.3g}")

@@ -19,7 +19,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_a2c_td import registration
+from sb3_a2c_td.algorithms.trained_on import OF_COPIES
 from sb3_a2c_td.vec_env.autoreset_modes import has_autoreset_steps
+from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_a2c_td.vec_env.normalization import normalizable_keys
 
 _FIXED_LENGTH_ROLLOUTS = {"bootstrap_on_truncation": True, "update_on_episode_end": False}
@@ -185,8 +187,6 @@ _DEFAULTS = ("default", "atari")
 _TUNED = [name for name in hyperparams if name not in _DEFAULTS]
 NOT_ARGUMENTS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack")
 """RL Zoo's settings that are not arguments of TDA2C"""
-_OF_MAKING = ("max_episode_steps", "num_envs", "render_mode", "vectorization_mode")
-"""arguments of ``make`` and ``make_vec`` that Gymnasium records among those of the environment"""
 Env = gym.Env[Any, Any] | VecEnv | VectorEnv[Any, Any, Any]
 """what TDA2C takes as an environment, but for a name"""
 
@@ -205,13 +205,15 @@ def recommended(env: str | Env = "default") -> dict[str, Any]:
     :return: arguments of TDA2C, including the policy
     :raises gymnasium.error.Error: if Gymnasium does not know the name
     """
+    if isinstance(env, GymnasiumVecEnv):
+        env = env.env
     name = env if isinstance(env, str) else _name(env)
     if name == "default":
         return _general(is_continuous=False)
     if not isinstance(env, str):
         return _for_env(env, name)
     if name in hyperparams:
-        return _arguments(hyperparams[name])
+        return arguments_of(hyperparams[name])
     registration.register_for(name)
     made = gym.make(name)
     made.close()
@@ -225,7 +227,7 @@ def _for_env(env: Env, name: str) -> dict[str, Any]:
     :param name: its name; may be one without settings
     """
     observation_space, action_space = _spaces(env)
-    arguments = _arguments(hyperparams[name]) if name in hyperparams else None
+    arguments = arguments_of(hyperparams[name]) if name in hyperparams else None
     # a policy that is a class is for images as the recommended wrapper makes them
     if arguments is not None and (isinstance(arguments["policy"], str) or _has_channels_first(observation_space)):
         arguments = _fitted(arguments, observation_space)
@@ -294,7 +296,7 @@ def policy_for(observation_space: spaces.Space[Any]) -> str:
 
 
 def _general(is_continuous: bool) -> dict[str, Any]:
-    arguments = _arguments(hyperparams["default"])
+    arguments = arguments_of(hyperparams["default"])
     if is_continuous:
         return arguments | FOR_CONTINUOUS_ACTIONS
     # policies with action masks do not take it
@@ -302,8 +304,11 @@ def _general(is_continuous: bool) -> dict[str, Any]:
     return arguments
 
 
-def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    """Convert settings from RL Zoo's format to arguments of TDA2C."""
+def arguments_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Convert settings from RL Zoo's format to arguments of TDA2C.
+
+    :param settings: an entry of :data:`hyperparams`
+    """
     arguments = {name: value for name, value in deepcopy(settings).items() if name not in NOT_ARGUMENTS}
     if "." in settings["policy"]:
         arguments["policy"] = resolve_name(settings["policy"])
@@ -329,7 +334,7 @@ def _name(env: Env) -> str:
     spec = env.get_attr("spec")[0] if isinstance(env, VecEnv) else env.spec
     if spec is None:
         return ""
-    kwargs = {name: value for name, value in spec.kwargs.items() if name not in _OF_MAKING}
+    kwargs = {name: value for name, value in spec.kwargs.items() if name not in (*OF_COPIES, "max_episode_steps")}
     limit = spec.kwargs.get("max_episode_steps", spec.max_episode_steps)
     registered = gym.registry.get(spec.id)
     return spec.id if registered and (kwargs, limit) == (registered.kwargs, registered.max_episode_steps) else ""

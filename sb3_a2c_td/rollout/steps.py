@@ -24,7 +24,7 @@ def step_transitions(
     dones: np.ndarray,
     infos: list[dict[str, Any]],
     step: int,
-    bootstraps: bool = True,
+    bootstraps: bool,
 ) -> Transitions[np.ndarray]:
     """Put together the transitions of one step of a ``VecEnv``, a row for each environment.
 
@@ -42,40 +42,16 @@ def step_transitions(
     rewards = rewards.astype(np.float32, copy=False)
     if not np.count_nonzero(dones):
         return Transitions(observations, actions, rewards, new_obs, dones, dones)
-    truncated = dones.copy()
+    truncated, next_obs = dones.copy(), map_arrays(np.copy, new_obs)
     for env in np.flatnonzero(dones).tolist():
         truncated[env] = infos[env].get("TimeLimit.truncated", False)
-    next_obs = with_terminal_observations(new_obs, dones, truncated, infos, step, bootstraps)
-    return Transitions(observations, actions, rewards, next_obs, dones ^ truncated, truncated)
-
-
-def with_terminal_observations(
-    new_obs: Observations,
-    dones: np.ndarray,
-    truncated: np.ndarray,
-    infos: list[dict[str, Any]],
-    step: int,
-    bootstraps: bool,
-) -> Observations:
-    """Return a copy of observations in which the rows of ended episodes hold their last observations.
-
-    :param new_obs: after the step, ``(n_envs, *observation_shape)``, or a dict of such arrays
-    :param dones: whether an episode ended, bool ``(n_envs,)``
-    :param truncated: whether a time limit ended it, bool ``(n_envs,)``
-    :param infos: the infos of the step
-    :param step: the number of environment steps taken so far, for errors
-    :param bootstraps: whether those of truncated episodes are learned from
-    :raises ValueError: as :func:`step_transitions` does
-    """
-    next_obs: Observations = map_arrays(np.copy, new_obs)
-    for env in np.flatnonzero(dones).tolist():
         terminal_obs = infos[env].get("terminal_observation")
         if terminal_obs is not None:
             map_arrays(lambda rows, last, env=env: _overwrite(rows, env, last, step), next_obs, terminal_obs)
         if truncated[env]:
             _check_terminal_observation(new_obs, terminal_obs, env, step, bootstraps)
     check_finite(step, terminal_observation=next_obs)
-    return next_obs
+    return Transitions(observations, actions, rewards, next_obs, dones ^ truncated, truncated)
 
 
 def _check_terminal_observation(

@@ -153,7 +153,7 @@ class TransitionBuffer:
         if layout != self._last_layout:
             if self.check is not None:
                 self.check(transitions)
-            self._fit_storage(transitions)
+            self.allocate(transitions)
             self._last_layout = layout
         index = slice(self._size, end)
         for storage, rows in zip(self._storage_arrays, arrays):  # noqa: B905, as many in both
@@ -161,7 +161,12 @@ class TransitionBuffer:
         # in one statement, so that Ctrl-C comes before or after it
         self._size, self.n_steps = end, self.n_steps + 1
 
-    def _fit_storage(self, transitions: Transitions[np.ndarray]) -> None:
+    def allocate(self, transitions: Transitions[np.ndarray]) -> None:
+        """Allocate the arrays, unless those at hand fit, without adding anything.
+
+        :param transitions: rows with the shapes and dtypes of those to add
+        :raises ValueError: if they do not match the rows in the buffer
+        """
         n = len(transitions.rewards)
         storage = self._storage
         if storage is None or (self._size == 0 and not _fits(storage, transitions, n)):
@@ -189,13 +194,6 @@ class TransitionBuffer:
     def storage(self) -> Transitions[np.ndarray] | None:
         """All rows, used or not, as views; ``None`` if nothing was ever added."""
         return self._storage
-
-    def allocate(self, transitions: Transitions[np.ndarray]) -> None:
-        """Allocate the arrays before anything is added.
-
-        :param transitions: rows with the shapes and dtypes of later ones
-        """
-        self._fit_storage(transitions)
 
     def set_size(self, n_rows: int, n_steps: int) -> None:
         """Count rows that were written into :attr:`storage`.

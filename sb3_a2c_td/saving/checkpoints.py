@@ -30,7 +30,10 @@ from sb3_a2c_td.saving.zip_entries import (
     REQUIRED,
     SYSTEM_INFO,
     TRAINING_STATE,
+    TRUSTED,
+    UNTRUSTED,
     VARIABLES,
+    check_few_containers,
     check_format,
     check_has,
     is_tensor_entry,
@@ -99,37 +102,23 @@ def read_parameters(path: PathOrFile, algorithm: type) -> io.BytesIO:
 
 
 def read_attributes(path: PathOrFile, names: Iterable[str], trusted: bool = False) -> dict[str, Any]:
-    """Read single attributes of a saved model. The others are not unpickled, so they need not be trusted.
+    """Read single attributes of a saved model. Nothing else in the file is interpreted, so it need not be trusted.
 
     :param path: the zip, its name with or without ``.zip``, or an open file
     :param names: the attributes; those that the file does not have are left out
-    :param trusted: whether an ordinary tool may have packed the file again with other entries
+    :param trusted: whether the file may be much larger once it is unpacked
     :raises UntrustedCheckpointError: if one of them could run code; the message names it
     :raises UnreadableCheckpointError: if it is damaged, of another algorithm, or of a newer version of this package
     :raises FileNotFoundError: if there is no such file
     """
     content = read_zip(path)
     with naming_file(path):
-        attributes = _encoded_attributes(read_model(content, trusted))
+        files = read_entries(content, TRUSTED if trusted else UNTRUSTED._replace(ignores_others=True))
+        if not trusted:
+            check_few_containers(files)
+        attributes = _encoded_attributes(files)
         wanted = {name: attributes[name] for name in names if name in attributes}
         return decode_attributes(wanted, {}, OnPolicyAlgorithm)
-
-
-def read_statistics(path: PathOrFile) -> Any:
-    """Read the statistics of a saved model that normalizes, whatever other entries the zip has.
-
-    :param path: the zip, its name with or without ``.zip``, or an open file
-    :return: the statistics; ``None`` if the model does not normalize
-    :raises UntrustedCheckpointError: if they could run code
-    :raises UnreadableCheckpointError: if the zip is damaged, or of another algorithm
-    """
-    content = read_zip(path)
-    with naming_file(path):
-        files = read_entries(content, zip_entries.UNTRUSTED._replace(ignores_others=True))
-        zip_entries.check_few_containers(files)
-        attributes = _encoded_attributes(files)
-        wanted = {name: attributes[name] for name in ("normalization",) if name in attributes}
-        return decode_attributes(wanted, {}, OnPolicyAlgorithm).get("normalization")
 
 
 def _checkpoint(files: Entries, custom_objects: dict[str, Any], trusted: bool, algorithm: type) -> Checkpoint:

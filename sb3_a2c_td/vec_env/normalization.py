@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -53,35 +53,6 @@ class Normalization:
     var: dict[str, np.ndarray]
     epsilon: float
     clip_obs: float
-
-    @classmethod
-    def of(cls, vec_normalize: VecNormalize) -> Self:
-        """Copy the current statistics of an environment.
-
-        :param vec_normalize: the environment
-        """
-        return cls.of_attributes(vars(vec_normalize), lambda rms: (rms.mean, rms.var))
-
-    @classmethod
-    def of_attributes(
-        cls, attributes: Mapping[str, Any], statistics: Callable[[Any], tuple[np.ndarray, np.ndarray]]
-    ) -> Self:
-        """Return the normalization of a ``VecNormalize`` with these attributes.
-
-        :param attributes: the attributes
-        :param statistics: returns mean and variance for one of the running statistics among them
-        """
-        if not attributes["norm_obs"]:
-            return cls({}, {}, attributes["epsilon"], attributes["clip_obs"])
-        rms = attributes["obs_rms"]
-        is_dict = isinstance(attributes["observation_space"], spaces.Dict)
-        pairs = {key: statistics(one) for key, one in (rms if is_dict else {OBSERVATION: rms}).items()}
-        return cls(
-            {key: mean for key, (mean, _) in pairs.items()},
-            {key: var for key, (_, var) in pairs.items()},
-            float(attributes["epsilon"]),
-            float(attributes["clip_obs"]),
-        )
 
     def around(self, env: VecEnv) -> VecNormalize:
         """Wrap environments, so that they return normalized observations; rewards are not changed.
@@ -159,7 +130,7 @@ class RunningNormalization:
 
     @classmethod
     def of_attributes(cls, attributes: Mapping[str, Any]) -> Self:
-        """Return the statistics and settings of a ``VecNormalize`` with these attributes.
+        """Return the statistics and settings of a ``VecNormalize`` with these attributes: the same objects, no copies.
 
         :param attributes: the attributes
         """
@@ -326,7 +297,8 @@ def take_over(vec_normalize: VecNormalize, normalization: RunningNormalization) 
     :raises ValueError: if it normalizes other observations
     """
     no_steps = RunningMeanStd().count
-    if all(rms.count == no_steps for rms in (*_obs_rms_by_key(vec_normalize).values(), vec_normalize.ret_rms)):
+    current = RunningNormalization.of_attributes(vars(vec_normalize))
+    if all(rms.count == no_steps for rms in (*current.obs_rms.values(), current.ret_rms)):
         fill(vec_normalize, normalization)
 
 
@@ -337,21 +309,13 @@ def fill(vec_normalize: VecNormalize, normalization: RunningNormalization) -> No
     :param normalization: the statistics
     :raises ValueError: if it normalizes other observations
     """
-    filled = _obs_rms_by_key(vec_normalize)
-    found, expected = ({key: np.shape(rms.mean) for key, rms in one.items()} for one in (filled, normalization.obs_rms))
+    current = RunningNormalization.of_attributes(vars(vec_normalize))
+    found, expected = (
+        {key: np.shape(rms.mean) for key, rms in one.obs_rms.items()} for one in (current, normalization)
+    )
     if found != expected:
         raise ValueError(
             f"env: its VecNormalize normalizes observations of the shapes {found}, and the model was trained on "
             f"normalized observations of the shapes {expected}: wrap env as it was"
         )
-    copies = deepcopy(normalization)
-    vec_normalize.ret_rms = copies.ret_rms
-    for key, rms in filled.items():
-        vars(rms).update(vars(copies.obs_rms[key]))
-
-
-def _obs_rms_by_key(vec_normalize: VecNormalize) -> dict[str, RunningMeanStd]:
-    if not vec_normalize.norm_obs:
-        return {}
-    obs_rms = vec_normalize.obs_rms
-    return obs_rms if isinstance(obs_rms, dict) else {OBSERVATION: obs_rms}
+    current.take(normalization)

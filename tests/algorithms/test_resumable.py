@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
@@ -33,6 +34,19 @@ def make(**kwargs: Any) -> TDA2C:
 
 class OwnPolicy(MlpPolicy):
     pass
+
+
+class WithOwnModule(TDA2C):
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.own = th.nn.Linear(2, 3)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "own"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        modules, variables = super()._get_torch_save_params()
+        return [*modules, "own"], variables
 
 
 class RecordSteps(BaseCallback):
@@ -182,8 +196,10 @@ def test_training_continues_from_the_previous_save_if_the_last_one_is_damaged(
     train_resumably(make, 350, path, save_freq=100)
     path.write_bytes(damage(path.read_bytes()))
     recorder = RecordSteps()
-    with pytest.warns(UserWarning, match=r"model.zip is damaged: .* the save before it, .*model.previous.zip"):
+    message = r"model.zip is damaged: .* the save before it, .*model.previous.zip"
+    with pytest.warns(UserWarning, match=message) as warned:
         model = train_resumably(make, 500, path, save_freq=1_000, callback=recorder)
+    assert [each.filename for each in warned] == [__file__]
     assert recorder.steps[0] == 301
     assert differences(everything(model), everything(make().learn(500))) == []
     # the damaged file has not replaced the intact one
@@ -198,6 +214,17 @@ def test_a_damaged_file_without_an_intact_previous_one_is_an_error(tmp_path: Pat
         each.write_bytes(each.read_bytes()[:-100])
     with pytest.raises(UnreadableCheckpointError, match="model.zip: it is damaged"):
         train_resumably(make, 40, path)
+
+
+def test_a_model_with_a_module_of_its_own_continues_and_keeps_its_previous_save(tmp_path: Path) -> None:
+    def make_own() -> WithOwnModule:
+        return WithOwnModule("MlpPolicy", CountingEnv(7), device="cpu")
+
+    first = train_resumably(make_own, 20, tmp_path / "model", save_freq=10)
+    second = train_resumably(make_own, 40, tmp_path / "model")
+    assert second.num_timesteps == 40
+    th.testing.assert_close(second.own.state_dict(), first.own.state_dict())
+    assert WithOwnModule.load(tmp_path / "model.previous.zip", device="cpu").num_timesteps == 20
 
 
 def test_a_training_from_the_start_never_continues_from_a_previous_save_of_another_one(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError, UntrustedCheckpointError
-from sb3_a2c_td.export import Normalization, export_actor, read_normalization
+from sb3_a2c_td.export import export_actor, read_normalization
+from sb3_a2c_td.vec_env.normalization import RunningNormalization
 from tests.environments import RandomEnv
 from tests.saving.pickles import PAYLOADS, Named, New, Reduced, dumps
 
@@ -65,7 +66,10 @@ def test_normalizes_like_vec_normalize(name: str, tmp_path: Path) -> None:
         if isinstance(space, spaces.Dict)
         else np.stack(samples)
     )
-    for normalization in (Normalization.of(env), read_normalization(tmp_path / "vecnormalize.pkl")):
+    for normalization in (
+        RunningNormalization.of(env).of_observations,
+        read_normalization(tmp_path / "vecnormalize.pkl"),
+    ):
         assert_same(normalization.normalized(rows), env.normalize_obs(rows))
         around = normalization.around(stepped(space, training=False, norm_obs=False).venv)
         assert_same(around.normalize_obs(rows), env.normalize_obs(rows))
@@ -73,7 +77,7 @@ def test_normalizes_like_vec_normalize(name: str, tmp_path: Path) -> None:
 
 
 def test_wrapped_environments_return_the_same_rewards_and_keep_the_statistics() -> None:
-    normalization = Normalization.of(stepped(VECTOR))
+    normalization = RunningNormalization.of(stepped(VECTOR)).of_observations
     env = normalization.around(stepped(VECTOR).venv)
     for _ in range(20):
         observations, rewards, _, _ = env.step([0, 1])
@@ -84,7 +88,7 @@ def test_wrapped_environments_return_the_same_rewards_and_keep_the_statistics() 
 @pytest.mark.parametrize("space", [spaces.Box(-1, 1, (4,)), spaces.Dict({"a": VECTOR}), spaces.Discrete(3)])
 def test_environments_with_other_observations_are_refused(space: spaces.Space[Any]) -> None:
     with pytest.raises(ValueError, match=r"statistics are of observations of shape \(3,\) under 'observation'"):
-        Normalization.of(stepped(VECTOR)).around(stepped(space, norm_obs=False).venv)
+        RunningNormalization.of(stepped(VECTOR)).of_observations.around(stepped(space, norm_obs=False).venv)
 
 
 def with_attribute(name: str, value: Any) -> bytes:

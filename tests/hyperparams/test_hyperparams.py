@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
@@ -19,7 +19,7 @@ from benchmarks.learning.arms import STUDIES, general_setting, study_path
 from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONMENTS
 from benchmarks.learning.settings import Settings
 from benchmarks.learning.training import make_env, make_model
-from sb3_a2c_td import TDA2C, MaskableTDA2C, recommended, recommended_env
+from sb3_a2c_td import TDA2C, GymnasiumVecEnv, MaskableTDA2C, recommended, recommended_env
 from sb3_a2c_td.compiled.making import make_compiled_vec_env
 from sb3_a2c_td.hyperparams.tda2c import FOR_CONTINUOUS_ACTIONS, hyperparams
 from tests.algorithms.comparing import assert_same_parameters
@@ -197,13 +197,15 @@ def test_names_of_minatar_are_known_and_unknown_ones_an_error() -> None:
 
 def test_an_environment_gets_the_settings_of_its_name() -> None:
     of_gymnasium = gym.make_vec("Acrobot-v1", num_envs=2, vectorization_mode="sync")
-    for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1"), of_gymnasium):
+    in_same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    in_other_mode = gym.make_vec("Acrobot-v1", num_envs=2, vectorization_mode="sync", vector_kwargs=in_same_step)
+    for env in (gym.make("Acrobot-v1"), make_vec_env("Acrobot-v1"), of_gymnasium, in_other_mode):
         assert recommended(env) == recommended("Acrobot-v1")
     native = gym.make_vec("CartPole-v1", num_envs=2)
     # the autoreset steps have rewards, too
     expected = recommended("CartPole-v1")
     assert expected.pop("normalize_rewards")
-    assert recommended(native) == expected
+    assert recommended(native) == recommended(GymnasiumVecEnv(native)) == expected
     assert TDA2C(env=native, device="cpu", **recommended(native)).learn(20).num_timesteps == 20
     assert recommended(make_compiled_vec_env("sb3_a2c_td/Acrobot-v1", 2, seed=0)) == recommended()
 

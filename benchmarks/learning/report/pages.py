@@ -185,7 +185,6 @@ def _templates() -> Environment:
         "label": label,
         "tallies": overview.tallies,
         "n_faster": overview.n_faster,
-        "anchor": _anchor,
         "json": lambda value: json.dumps(value, sort_keys=True),
         "file_name": figures.file_name,
     }
@@ -201,7 +200,6 @@ def _templates() -> Environment:
         "PARTS": list(PART_ARMS.values()),
         "VERDICTS": Verdict,
         "GENERAL": overview.GENERAL,
-        "REFERENCE": overview.REFERENCE,
         "TUNED": overview.TUNED,
         "TIMED": overview.TIMED,
         "A2C": overview.A2C,
