@@ -79,7 +79,8 @@ class EpisodeCallback(BaseCallback, ABC):
         """
 
     def _on_step(self) -> bool:
-        ended = [info["episode"] for info in self.locals["infos"] if "episode" in info]
+        # like SB3, some environments report None in other steps
+        ended = [info["episode"] for info in self.locals["infos"] if info.get("episode") is not None]
         for episode in ended:
             check_episode(episode)
         self.on_episodes([Episode(self.num_timesteps, episode["r"], episode["l"]) for episode in ended])

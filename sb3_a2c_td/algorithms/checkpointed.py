@@ -238,6 +238,12 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         except BaseException as error:
             for optimizer, attributes in before:
                 vars(optimizer).update(attributes)
+            if isinstance(error, ValueError) and "parameter group" in str(error):
+                raise ValueError(
+                    f"load_path_or_dict: its optimizer has other parameter groups than TDA2C's ({error}). To take only "
+                    'the weights of A2C: set_parameters({"policy": A2C.load(path).get_parameters()["policy"]}, '
+                    "exact_match=False)"
+                ) from error
             if isinstance(error, LookupError | TypeError | AttributeError):
                 raise UnreadableCheckpointError(
                     f"the optimizer's state or the weights do not fit this model ({type(error).__name__}: {error})"

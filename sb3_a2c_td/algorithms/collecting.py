@@ -89,6 +89,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         last_obs = self._last_obs
         try:
+            self._prepare_normalization()
             with self._normalizing():
                 total_timesteps, callback = super()._setup_learn(*args, **kwargs)
             self._longest_learn = max(
@@ -107,8 +108,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             if self.ep_success_buffer is None:
                 self.ep_info_buffer = None
             raise
-        # a new buffer, since set_env() may have brought other shapes and dtypes
-        self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
+        # the same buffer, which callbacks may have stored; set_env() may have brought other shapes and dtypes
+        self.rollout_buffer.make_room(self.n_steps * self.n_envs)
         self.rollout_buffer.check = self._check_shapes
         return total_timesteps, callback
 
@@ -149,23 +150,28 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         """
         total_timesteps = self._total_timesteps
         try:
-            return self._collect_until(total_timesteps, env, callback, n_rollout_steps)
+            return self._collect_until(total_timesteps, env, callback, rollout_buffer, n_rollout_steps)
         finally:
             # a callback that calls learn() changes it
             self._total_timesteps = total_timesteps
 
-    def _collect_until(self, total_timesteps: int, env: VecEnv, callback: BaseCallback, n_rollout_steps: int) -> bool:
+    def _collect_until(
+        self,
+        total_timesteps: int,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: TransitionBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
         self._prepare_to_act()
-        # learn() replaces the buffer, also if a callback calls it
-        while not self._rollout_is_complete(self.rollout_buffer, n_rollout_steps):
+        while not self._rollout_is_complete(rollout_buffer, n_rollout_steps):
             if self.num_timesteps >= total_timesteps:
                 return False
-            if not self._collect_step(env, callback, self.rollout_buffer):
+            if not self._collect_step(env, callback, rollout_buffer):
                 return False
-        rollout_buffer = self.rollout_buffer
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -184,7 +190,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         """Take one step in each environment, store the transitions, and call the callback.
 
         The local variables have the names that callbacks know from SB3. The transitions are stored before the callback
-        is called, so that a model saved or stopped there is complete.
+        is called, so that a model saved or stopped there is complete; if it changes ``rewards`` in place, they are
+        stored again.
 
         :return: whether to continue, as the callback says
         """
@@ -199,9 +206,11 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             with self._normalizing():
                 new_obs, rewards, dones, infos = env.step(clipped_actions)
             self._moves.accept()  # type: ignore[union-attr]
+            rewards = np.asarray(rewards)
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool)
-            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), transition_rows(env))
+            rows = transition_rows(env)
+            self._add(rollout_buffer, self._transitions(actions, new_obs, rewards, dones, infos), rows)
             self._store_last_obs(new_obs, dones)
         except BaseException:
             # the state of the environments is unknown: the next learn() resets them
@@ -209,8 +218,14 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             raise
         self._update_info_buffer(infos, dones)
 
+        last_obs, unchanged = self._last_obs, rewards.tobytes()
         callback.update_locals(locals())
-        return callback.on_step()
+        continues = callback.on_step()
+        # not if the callback has called learn()
+        if rewards.tobytes() != unchanged and self._last_obs is last_obs:
+            check_finite(self.num_timesteps, reward=rewards)
+            rollout_buffer.replace_last_rewards(rewards if rows is None else rewards[rows])
+        return continues
 
     def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
         # a copy, since some environments write every step into the same arrays

@@ -11,7 +11,8 @@ P = ParamSpec("P")
 REPLACEMENTS = {
     "gae_lambda": "leave it out, since targets are one-step, as with gae_lambda=0",
     "vf_coef": "set critic_learning_rate, since the critic has its own learning rate",
-    "use_rms_prop": 'set policy_kwargs={"optimizer_class": RMSpropTFLike} for RMSprop; Adam is the default',
+    "use_rms_prop": 'set policy_kwargs={"optimizer_class": RMSpropTFLike} for RMSprop, from '
+    "stable_baselines3.common.sb2_compat.rmsprop_tf_like; Adam is the default",
     "rms_prop_eps": 'set policy_kwargs={"optimizer_kwargs": {"eps": ...}}',
     "rollout_buffer_class": "leave it out, since the buffer holds one-step transitions",
     "rollout_buffer_kwargs": "leave it out, since the buffer holds one-step transitions",
@@ -68,7 +69,7 @@ def _describe(error: str, algorithm: str) -> str:
     if error == "multiple values for argument 'policy'":
         return (
             f"{error}, one of them by position. The settings of recommended() include the policy: write "
-            f"{algorithm}(env=env, **recommended(env_id))"
+            f"{algorithm}(env=env, **recommended(env))"
         )
     if error == "too many positional arguments":
         return f"{error}: pass those after gamma by name"

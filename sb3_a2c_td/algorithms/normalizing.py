@@ -1,6 +1,7 @@
 """Normalization inside the model, as TDA2C and its variants share it."""
 
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -30,10 +31,13 @@ from sb3_a2c_td.vec_env.normalization import (
 
 TRAINED = "was trained in VecNormalize"
 NOW_INSIDE = (
-    "Its statistics are now inside the model: predict() takes observations as the environment returns them. For "
-    "predict() to take normalized ones, as in SB3, pass env=VecNormalize.load(...), or env=VecNormalize(...), which "
-    "takes over the statistics"
+    "Its statistics are now inside the model: predict() takes observations as the environment returns them, so "
+    "evaluate it without VecNormalize, which would normalize twice. For predict() to take normalized ones, as in SB3, "
+    "pass env=VecNormalize.load(...), or env=VecNormalize(...), which takes over the statistics"
 )
+
+
+NO_NORMALIZATION = {"normalize_observations": False, "normalize_rewards": False}
 
 
 class NormalizingAlgorithm(OnPolicyAlgorithm):
@@ -47,6 +51,8 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
     normalize_rewards: bool = False
     normalization: RunningNormalization | None = None
     """the running statistics; ``None`` if the model does not normalize"""
+    _was_in_vec_normalize: bool = False
+    """whether the statistics came from a ``VecNormalize``, and may return to one"""
 
     def get_env(self) -> VecEnv | None:
         """Return the environments, which return observations and rewards that are not normalized by the model."""
@@ -57,21 +63,25 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
 
         If the former ones are in ``VecNormalize``, its statistics are kept: a new ``VecNormalize`` that was never
         stepped takes them over. Without one, they move into the model, which then normalizes as if it was created with
-        ``normalize_observations``; a warning says so.
+        ``normalize_observations``; a warning says so. From there, a new ``VecNormalize`` can take them over again.
 
         :param env: as many environments, with the same spaces, or an environment's name
         :param force_reset: whether training begins with a reset of the environments
         :raises ValueError: if both the model and ``VecNormalize`` would normalize, or none of them can
         """
-        saved = self._statistics_of_env()
-        left_behind = saved if find_vec_normalize(env)[0] is None else None
+        is_in_vec_normalize = find_vec_normalize(env)[0] is not None
+        returning = _returning(vars(self)) if is_in_vec_normalize else None
+        saved = self._statistics_of_env() if returning is None else returning
+        left_behind = None if is_in_vec_normalize else saved
         if left_behind is not None:
             _check_movable(left_behind, "the model")
-        if self._normalizes:
+        if self._normalizes and returning is None:
             self._check_not_in_vec_normalize(env)
         super().set_env(env, force_reset)
         if left_behind is not None:
             vars(self).update(_moved(left_behind, "the model", stacklevel=3))
+        if returning is not None:
+            vars(self).update(NO_NORMALIZATION)
         self._set_up_normalization()
         self._fill_vec_normalize(saved)
 
@@ -115,6 +125,26 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         ):
             raise ValueError(f"{name}: its statistics normalize other observations than this model's")
 
+    def _prepare_normalization(self) -> None:
+        """Check that the settings are those that the model was made with, and let ``gamma`` change."""
+        self._check_normalization()
+        if self.normalization is not None and not self._was_in_vec_normalize:
+            assert isinstance(self.env, ModelVecNormalize)
+            self.normalization.gamma = self.env.gamma = self.gamma
+
+    def _check_normalization(self) -> None:
+        normalization = self.normalization
+        if (
+            self._normalizes != (normalization is not None)
+            or self.normalize_observations != bool(normalization and normalization.obs_rms)
+            or (isinstance(self.env, ModelVecNormalize) and self.env.norm_reward != self.normalize_rewards)
+        ):
+            raise ValueError(
+                f"normalize_observations={self.normalize_observations}, normalize_rewards={self.normalize_rewards}: "
+                "one of them was changed after the model was made, whose weights fit other observations or rewards: "
+                "set it back, or make a new model"
+            )
+
     @property
     def _statistics(self) -> RunningNormalization:
         assert self.normalization is not None
@@ -128,6 +158,8 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         # the policy rejects tuples, in which reset() returns infos
         if not self.normalize_observations or isinstance(observation, tuple):
             return observation
+        if self.normalization is None:
+            self._check_normalization()
         observations: Observations = observation if isinstance(observation, dict) else np.asarray(observation)
         parts = dict(named_arrays(OBSERVATION, observations))
         for key, space in spaces_by_key(self.observation_space).items():
@@ -140,6 +172,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         """Put the environments into the model's ``VecNormalize``, if the model normalizes."""
         if not self._normalizes:
             self.normalization = None
+            self._was_in_vec_normalize = False
             return
         env = self.get_env()
         self._check_not_in_vec_normalize(env)
@@ -177,7 +210,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         if not keys:
             raise ValueError(
                 f"normalize_observations=True: {self.observation_space} has no vectors of numbers (images are scaled "
-                "by the policy); leave it out"
+                "by the policy); leave it out, or take recommended(env), which does"
             )
         parts = spaces_by_key(self.observation_space)
         return {key: RunningMeanStd(shape=parts[key].shape) for key in keys}  # type: ignore[arg-type]
@@ -216,6 +249,11 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         :return: the statistics in the file
         :raises ValueError: if the environments need a ``VecNormalize``
         """
+        if find_vec_normalize(env)[0] is not None:
+            returning = _returning(checkpoint.data)
+            if returning is not None:
+                checkpoint.data.update(NO_NORMALIZATION)
+                return returning
         if any(checkpoint.data.get(name) for name in ("normalize_observations", "normalize_rewards")):
             return None
         saved = read_saved_normalization(checkpoint.training_state)
@@ -256,4 +294,18 @@ def _moved(saved: SavedNormalization, name: str, stacklevel: int) -> dict[str, A
         "normalize_observations": saved.norm_obs,
         "normalize_rewards": saved.norm_reward,
         "normalization": saved.statistics,
+        "_was_in_vec_normalize": True,
     }
+
+
+def _returning(attributes: Mapping[str, Any]) -> SavedNormalization | None:
+    """Return the statistics that moved from a ``VecNormalize`` into a model, so that they can return to another one.
+
+    :param attributes: those of the model
+    """
+    statistics = attributes.get("normalization")
+    if not (attributes.get("_was_in_vec_normalize") and isinstance(statistics, RunningNormalization)):
+        return None
+    return SavedNormalization(
+        statistics, attributes["normalize_observations"], attributes["normalize_rewards"], obstacle=None
+    )

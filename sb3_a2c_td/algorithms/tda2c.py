@@ -253,7 +253,7 @@ class TDA2C(CollectingAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         # load() may have set a rollout here that was unfinished when the model was saved
-        self.rollout_buffer = self.rollout_buffer.continued(capacity=self.n_steps * self.n_envs)
+        self.rollout_buffer.make_room(self.n_steps * self.n_envs)
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )

@@ -40,6 +40,7 @@ SB3_LOCALS = {
     "log_probs": "call model.policy.evaluate_actions(observations, actions)",
     "n_steps": "read rollout_buffer.n_steps",
     "n_rollout_steps": "read model.n_steps",
+    "iteration": "count the calls of _on_rollout_start()",
 }
 """what to read instead of local variables of A2C that callbacks of TDA2C do not get"""
 

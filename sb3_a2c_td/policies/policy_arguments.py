@@ -43,14 +43,36 @@ def check_methods(policy: type) -> None:
     :param policy: the class
     :raises ValueError: if it does
     """
-    for name in ("forward", "evaluate_actions"):
+    for name in ("forward", "evaluate_actions", "extract_features"):
         defining = next(each for each in policy.__mro__ if name in vars(each))
         if not defining.__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
             raise ValueError(
                 f"{policy.__name__}.{name} would have no effect: TDA2C acts by the policy's get_distribution(), and "
-                "learns by it and predict_values(). Put the code there, or, for other actions in training, into "
-                "sample_actions() of a subclass of TDA2C"
+                "learns by it and predict_values(). Put the code there, or into a features extractor, or, for other "
+                "actions in training, into sample_actions() of a subclass of TDA2C"
             )
+
+
+def check_optimizer_kwargs(optimizer_class: Any, optimizer_kwargs: dict[str, Any] | None) -> None:
+    """Check the names of an optimizer's arguments.
+
+    :param optimizer_class: makes the optimizer
+    :param optimizer_kwargs: its arguments besides the parameters and the learning rate
+    :raises ValueError: if it does not take them
+    """
+    try:
+        signature = inspect.signature(optimizer_class)
+    # a built-in function
+    except ValueError:
+        return
+    try:
+        signature.bind([], lr=0.0, **(optimizer_kwargs or {}))
+    except TypeError as error:
+        names = [name for name in signature.parameters if name not in ("params", "lr")]
+        raise ValueError(
+            f"optimizer_kwargs: {error}. {optimizer_class.__name__} takes {', '.join(names)}; "
+            'another optimizer is set by policy_kwargs={"optimizer_class": torch.optim.Adam}'
+        ) from None
 
 
 def check_net_arch(net_arch: Any) -> None:

@@ -27,7 +27,13 @@ from torch import nn
 
 from sb3_a2c_td.arguments import check_class
 from sb3_a2c_td.optimizers import AdamTFLike
-from sb3_a2c_td.policies.policy_arguments import check_activation, check_image_sizes, check_methods, check_net_arch
+from sb3_a2c_td.policies.policy_arguments import (
+    check_activation,
+    check_image_sizes,
+    check_methods,
+    check_net_arch,
+    check_optimizer_kwargs,
+)
 from sb3_a2c_td.policies.threads import n_rows, one_thread_if_small
 
 NETWORKS = ("actor", "critic")
@@ -57,7 +63,8 @@ class SeparateNetworks(BasePolicy):
     :param optimizer_class: optimizer
     :param kwargs: further arguments of the policy
     :raises ValueError: if an argument is invalid, if images are too small for SB3's CNN, if actor and critic share a
-        features extractor or any other parameter, or if the class replaces ``forward`` or ``evaluate_actions``
+        features extractor or any other parameter, or if the class replaces ``forward``, ``evaluate_actions`` or
+        ``extract_features``
     """
 
     action_dist: Any
@@ -97,6 +104,7 @@ class SeparateNetworks(BasePolicy):
         check_methods(type(self))
         check_class("features_extractor_class", features_extractor_class, "NatureCNN")
         check_class("optimizer_class", optimizer_class, "torch.optim.Adam")
+        check_optimizer_kwargs(optimizer_class, kwargs.get("optimizer_kwargs"))
         if net_arch is None and features_extractor_class is not NatureCNN:
             net_arch = {"pi": [32, 16], "vf": [32, 16, 16]}
         super().__init__(

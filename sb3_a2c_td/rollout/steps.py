@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from sb3_a2c_td.rollout.observations import Observations, map_arrays, paired_arrays
+from sb3_a2c_td.rollout.observations import Observations, map_arrays, named_arrays, paired_arrays
 from sb3_a2c_td.rollout.transitions import Transitions
-from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, STOPPED, check_finite
+from sb3_a2c_td.rollout.validation import FIX_ENVIRONMENT, STOPPED, number_fault
 
 UNUSED = (
-    "the environment does not return the last observations of truncated episodes. Nothing is learned from them, since "
-    "bootstrap_on_truncation=False"
+    "the environment does not return valid last observations of truncated episodes. Nothing is learned from them, "
+    "since bootstrap_on_truncation=False"
 )
 """a warning with one text, so that it is shown once"""
 
@@ -36,8 +36,9 @@ def step_transitions(
     :param infos: the infos of the step, with SB3's keys ``TimeLimit.truncated`` and ``terminal_observation``
     :param step: the number of environment steps taken so far, for errors
     :param bootstraps: whether the last observations of truncated episodes are learned from
-    :raises ValueError: if the last observation of an episode has another shape or is not finite, or if it is learned
-        from and is missing or overwritten; it is only a warning if it is not
+    :raises ValueError: if the last observation of an episode is learned from, and is missing or overwritten, has
+        another shape or is not finite. If it is not learned from, the first observation of the next episode stays in
+        its place, with a warning if a time limit truncated the episode
     """
     rewards = rewards.astype(np.float32, copy=False)
     if not np.count_nonzero(dones):
@@ -46,40 +47,40 @@ def step_transitions(
     for env in np.flatnonzero(dones).tolist():
         truncated[env] = infos[env].get("TimeLimit.truncated", False)
         terminal_obs = infos[env].get("terminal_observation")
-        if terminal_obs is not None:
-            map_arrays(lambda rows, last, env=env: _overwrite(rows, env, last, step), next_obs, terminal_obs)
-        if truncated[env]:
-            _check_terminal_observation(new_obs, terminal_obs, env, step, bootstraps)
-    check_finite(step, terminal_observation=next_obs)
+        fault = _fault(new_obs, terminal_obs, env, step)
+        if fault is None:
+            for rows, last in paired_arrays(next_obs, terminal_obs):
+                rows[env] = last
+        elif truncated[env] and bootstraps:
+            raise ValueError(fault)
+        elif truncated[env]:
+            warnings.warn(UNUSED, stacklevel=2)
     return Transitions(observations, actions, rewards, next_obs, dones ^ truncated, truncated)
 
 
-def _check_terminal_observation(
-    new_obs: Observations, terminal_obs: Any, env: int, step: int, bootstraps: bool
-) -> None:
-    """Check the last observation of a truncated episode, which fast simulators often do not keep."""
+def _fault(new_obs: Observations, terminal_obs: Any, env: int, step: int) -> str | None:
+    """Describe why nothing can be learned from the last observation of an episode; ``None`` if it is valid."""
     if terminal_obs is None:
-        fault = (
+        return (
             f"infos[{env}] of step {step} has 'TimeLimit.truncated' but no 'terminal_observation': the environment "
             "must return the last observation of an episode"
         )
-    elif any(np.shares_memory(new, last) for new, last in paired_arrays(new_obs, terminal_obs)):
-        fault = (
-            f"terminal_observation of environment {env} at step {step} shares memory with the new observations, which "
-            f"have overwritten it: {STOPPED} Return a copy of it in the infos."
-        )
-    else:
-        return
-    if bootstraps:
-        raise ValueError(fault)
-    warnings.warn(UNUSED, stacklevel=2)
-
-
-def _overwrite(rows: np.ndarray, env: int, terminal_obs: Any, step: int) -> None:
-    # numpy would broadcast it
-    if np.shape(terminal_obs) != rows.shape[1:]:
-        raise ValueError(
-            f"terminal_observation of environment {env} at step {step}: expected shape {rows.shape[1:]}, got shape "
-            f"{np.shape(terminal_obs)}; {FIX_ENVIRONMENT}."
-        )
-    rows[env] = terminal_obs
+    lasts = dict(named_arrays("terminal_observation", terminal_obs))
+    for name, new in named_arrays("terminal_observation", new_obs):
+        last: Any = lasts.get(name)
+        # numpy would broadcast it
+        if np.shape(last) != new.shape[1:]:
+            return (
+                f"{name} of environment {env} at step {step}: expected shape {new.shape[1:]}, got "
+                f"{'nothing' if last is None else f'shape {np.shape(last)}'}; {FIX_ENVIRONMENT}, or the VecEnvWrapper "
+                "that changes observations, which must change those in the infos as well."
+            )
+        if np.shares_memory(new, last):
+            return (
+                f"{name} of environment {env} at step {step} shares memory with the new observations, which have "
+                f"overwritten it: {STOPPED} Return a copy of it in the infos."
+            )
+        fault = number_fault(step, name, last, env)
+        if fault is not None:
+            return fault
+    return None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, NoReturn, Self, cast
+from typing import Any, Generic, NamedTuple, NoReturn, cast
 
 import numpy as np
 import torch as th
@@ -12,10 +12,19 @@ from stable_baselines3.common.utils import obs_as_tensor
 from sb3_a2c_td.rollout.observations import ArrayT, Observations, map_arrays, named_arrays, paired_arrays, select_rows
 
 SB3_ATTRIBUTES = {
+    "get": "call transitions()",
+    "pos": "read n_steps",
+    "full": "compare n_steps with model.n_steps",
+    "size": "call len(buffer)",
+    "buffer_size": "read capacity",
+    "n_envs": "read model.n_envs",
+    "gamma": "read model.gamma",
+    "device": "read model.device",
+    "compute_returns_and_advantage": "the update computes them itself",
     "values": "call the policy's predict_values(observations)",
     "log_probs": "call the policy's evaluate_actions(observations, actions)",
     "advantages": "the update computes them; the log has their mean as train/td_error",
-    "returns": "the update computes one-step targets instead",
+    "returns": "the update computes one-step targets; for returns, use A2C",
     "episode_starts": "read terminated and truncated in transitions()",
 }
 """what to read instead of attributes of SB3's ``RolloutBuffer`` that :class:`TransitionBuffer` does not have"""
@@ -35,7 +44,8 @@ class Transitions(NamedTuple, Generic[ArrayT]):
     rewards: ArrayT
     """``(N,)`` float32, not scaled"""
     next_observations: ArrayT | dict[str, ArrayT]
-    """like ``observations``; where an episode ended, its last observation, not the first one of the next episode"""
+    """like ``observations``; where an episode ended, its last observation, not the first one of the next episode (but
+    this one if the environment returned no valid last one, and no target uses it)"""
     terminated: ArrayT
     """bool ``(N,)``"""
     truncated: ArrayT
@@ -147,7 +157,7 @@ class TransitionBuffer:
         if end > self.capacity:
             raise ValueError(
                 f"transitions: {end - self._size} rows do not fit into a buffer with {self._size} rows and "
-                f"capacity={self.capacity}. Train on the buffer and reset() it first."
+                f"capacity={self.capacity}. A changed n_steps takes effect at the next learn()."
             )
         arrays, layout = _arrays_and_layout(transitions)
         if layout != self._last_layout:
@@ -184,7 +194,9 @@ class TransitionBuffer:
         :raises ValueError: if nothing was ever added
         """
         if self._storage is None:
-            raise ValueError("transitions: the buffer is empty. Call add() first.")
+            raise ValueError(
+                "transitions: the buffer is empty: no environment has taken a step yet, or nothing was added to it"
+            )
         if self._last_view is None or len(self._last_view.rewards) != self._size:
             used = slice(self._size)
             self._last_view = type(self._storage)._make(select_rows(values, used) for values in self._storage)
@@ -224,13 +236,23 @@ class TransitionBuffer:
         successors[earlier][same] = np.arange(len(self))[later][same]
         return successors
 
-    def continued(self, capacity: int) -> Self:
-        """Return a copy of this buffer with its rows and steps, and a capacity for ``capacity`` more rows."""
-        buffer = type(self)(len(self) + capacity)
-        if len(self) > 0:
-            buffer.add(self.transitions())
-        buffer.n_steps = self.n_steps
-        return buffer
+    def replace_last_rewards(self, rewards: np.ndarray) -> None:
+        """Replace the rewards of the rows that were added last.
+
+        :param rewards: ``(n,)``
+        """
+        self.rewards[len(self) - len(rewards) :] = rewards
+
+    def make_room(self, n_rows: int) -> None:
+        """Keep the rows and steps, and allocate arrays for ``n_rows`` more when the next ones arrive.
+
+        :param n_rows: the number of rows
+        """
+        kept, n_steps = self.transitions() if len(self) > 0 else None, self.n_steps
+        self.__init__(len(self) + n_rows)  # type: ignore[misc]
+        if kept is not None:
+            self.add(kept)
+        self.n_steps = n_steps
 
     def __getstate__(self) -> dict[str, Any]:
         # a saved model holds only the rows in use

@@ -88,15 +88,30 @@ def check_finite(step: int, **values: Any) -> None:
 
 
 def _check_each_number(step: int, name: str, value: np.ndarray) -> None:
+    for env, row in enumerate(value):
+        fault = number_fault(step, name, row, env)
+        if fault is not None:
+            raise ValueError(fault)
+
+
+def number_fault(step: int, name: str, value: Any, env: int) -> str | None:
+    """Describe why what one environment returned is not finite or not within the range of float32.
+
+    :param step: the number of environment steps taken so far
+    :param name: the name of the value in errors
+    :param value: a number or an array, of any dtype
+    :param env: the index of the environment
+    :return: the fault, or ``None`` if there is none
+    """
+    array = np.asarray(value)
+    where = f"{name}={array} of environment {env} at step {step}"
+    if array.dtype.kind not in NUMERIC_KINDS:
+        return f"{where} has the dtype {array.dtype}, which is not numeric: {FIX_ENVIRONMENT}."
     # in float64, since the bound overflows float16
-    is_valid = np.abs(value, dtype=np.float64) <= FLOAT32_MAX
-    if not is_valid.all():
-        env = int(np.argwhere(~is_valid)[0, 0])
-        fault = "beyond the range of float32" if np.isfinite(value[env]).all() else "not finite"
-        raise ValueError(
-            f"{name}={value[env]} of environment {env} at step {step} is {fault}: {FIX_ENVIRONMENT} "
-            "(VecCheckNan helps to find the fault)."
-        )
+    if array.dtype.kind != "f" or (np.abs(array, dtype=np.float64) <= FLOAT32_MAX).all():
+        return None
+    fault = "beyond the range of float32" if np.isfinite(array).all() else "not finite"
+    return f"{where} is {fault}: {FIX_ENVIRONMENT} (VecCheckNan helps to find the fault)."
 
 
 def mismatch(space: spaces.Space[Any], observation: Any, n_envs: tuple[int, ...] = ()) -> str | None:

@@ -69,6 +69,7 @@ TYPES: dict[str, Types] = {
     "ep_success_buffer": EPISODES,
     "trained_on": (dict, NoneType),
     "normalization": (RunningNormalization, NoneType),
+    "_was_in_vec_normalize": BOOLEAN,
     "rollout_buffer": (TransitionBuffer,),
     "lr_schedule": (FloatSchedule,),
     "critic_lr_schedule": (FloatSchedule,),

@@ -39,8 +39,10 @@ Fault = Callable[[Step], None]
 class FaultyEnv(CountingEnv):
     """Applies a fault to what its ``fault_at``-th step returns. Its rewards depend on its actions."""
 
-    def __init__(self, fault: Fault | None = None, fault_at: int = 7, length: int | None = None) -> None:
-        super().__init__(length)
+    def __init__(
+        self, fault: Fault | None = None, fault_at: int = 7, length: int | None = None, truncates: bool = False
+    ) -> None:
+        super().__init__(length, truncates)
         self.fault, self.fault_at = fault, fault_at
         self.n_steps = 0
 

@@ -133,8 +133,8 @@ def test_mismatching_dict_observations_are_refused() -> None:
 @pytest.mark.parametrize("kind", ["dummy", "sync", "fork"])
 def test_a_mismatching_terminal_observation_is_refused(kind: str) -> None:
     """SB3 passes it on unchecked, and numpy would broadcast it."""
-    env = make_vec_env(kind, replaced(0, np.zeros(1, np.float32)), length=7)
-    model = make_model(env)
+    env = make_vec_env(kind, replaced(0, np.zeros(1, np.float32)), length=7, truncates=True)
+    model = make_model(env, bootstrap_on_truncation=True)
     message = "step 21 by environment 1" if kind == "sync" else "^terminal_observation of environment 1 at step 21: "
     with pytest.raises(ValueError, match=message):
         model.learn(60)

@@ -6,7 +6,6 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import NatureCNN
 from torch import nn
 
@@ -270,13 +269,20 @@ def test_networks_that_a_subclass_builds_keep_their_weights() -> None:
     assert (policy.value_net.bias == 0.0).all()
 
 
-@pytest.mark.parametrize("method", ["forward", "evaluate_actions"])
+@pytest.mark.parametrize("method", ["forward", "evaluate_actions", "extract_features"])
 def test_methods_that_are_never_called_are_rejected(method: str) -> None:
     # with the name and module of the original
     own = functools.wraps(getattr(ActorCriticPolicy, method))(lambda self, *_: None)
     replaced = type("Replaced", (SeparateActorCriticPolicy,), {method: own, "__module__": __name__})
     with pytest.raises(ValueError, match=f"Replaced.{method} would have no effect: TDA2C acts by .*get_distribution"):
         build(replaced, VECTOR)
+
+
+def test_unknown_arguments_of_the_optimizer_are_named() -> None:
+    message = "optimizer_kwargs: .*'weight_decay'. AdamTFLike takes betas, eps; .*torch.optim.Adam"
+    with pytest.raises(ValueError, match=message):
+        build(SeparateActorCriticPolicy, VECTOR, optimizer_kwargs={"weight_decay": 1e-4})
+    build(SeparateActorCriticPolicy, VECTOR, optimizer_class=th.optim.AdamW, optimizer_kwargs={"weight_decay": 1e-4})
 
 
 def test_shared_layer_is_rejected() -> None:
@@ -302,8 +308,8 @@ def test_frozen_parameters_stay_frozen_and_in_their_group() -> None:
 
 def test_sb3_policies_can_be_made_separate() -> None:
     class Doubling(ActorCriticPolicy):
-        def extract_features(self, obs, features_extractor=None):
-            return super().extract_features(2 * preprocess_obs(obs, self.observation_space), features_extractor)
+        def _get_action_dist_from_latent(self, latent_pi):
+            return super()._get_action_dist_from_latent(2 * latent_pi)
 
     class SeparateDoubling(SeparateActorCriticPolicy, Doubling):
         pass
@@ -313,7 +319,7 @@ def test_sb3_policies_can_be_made_separate() -> None:
     assert not policy.share_features_extractor
     plain.load_state_dict(policy.state_dict())
     observations, actions = some_observations(VECTOR), th.zeros(5)
-    values, log_probs, _ = policy.evaluate_actions(observations, actions)
-    expected_values, expected_log_probs, _ = plain.evaluate_actions(2 * observations, actions)
-    assert th.equal(values, expected_values)
-    assert th.equal(log_probs, expected_log_probs)
+    latent = plain.mlp_extractor.forward_actor(plain.extract_features(observations)[0])
+    expected = plain._get_action_dist_from_latent(2 * latent).log_prob(actions)
+    assert th.equal(policy.get_distribution(observations).log_prob(actions), expected)
+    assert not th.equal(plain.get_distribution(observations).log_prob(actions), expected)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch as th
+from stable_baselines3 import A2C
 
 from sb3_a2c_td import TDA2C, UnreadableCheckpointError
 from sb3_a2c_td.optimizers import AdamTFLike
@@ -167,6 +168,12 @@ def test_set_parameters_leaves_the_optimizer_as_it_was_after_an_error(as_dict: b
         model.set_parameters(crafted, device="cpu")
     th.testing.assert_close(model.policy.optimizer.state_dict()["state"], before, rtol=0.0, atol=0.0)
     model.learn(20)
+
+
+def test_parameters_of_a2c_lead_to_its_weights() -> None:
+    a2c = A2C("MlpPolicy", CountingEnv(7), policy_kwargs={"net_arch": [2]}, device="cpu")
+    with pytest.raises(ValueError, match=r"other parameter groups than TDA2C's .*take only the weights of A2C"):
+        small().set_parameters(a2c.get_parameters(), exact_match=False)
 
 
 def test_set_parameters_refuses_weights_that_are_not_finite() -> None:

@@ -24,6 +24,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_a2c_td import TDA2C, SeparateActorCriticPolicy
@@ -127,6 +128,57 @@ def test_the_update_uses_rewards_that_a_callback_changed(engine: str) -> None:
     assert_same_parameters(changed, make(engine=engine, reward_scale=1.0).learn(20), atol=1e-7)
     with pytest.raises(AssertionError):
         assert_same_parameters(changed, make(engine=engine, reward_scale=0.5).learn(20), atol=1e-7)
+
+
+class Bonus(BaseCallback):
+    """Rewards the action 1, by the local variable or by the buffer that it knows from before training."""
+
+    def __init__(self, in_locals: bool) -> None:
+        super().__init__()
+        self.in_locals = in_locals
+
+    def _init_callback(self) -> None:
+        self.buffer = self.model.rollout_buffer
+
+    def _on_step(self) -> bool:
+        rewards = self.locals["rewards"] if self.in_locals else self.buffer.rewards[-len(self.locals["rewards"]) :]
+        rewards += 2 * self.locals["actions"]
+        return True
+
+
+@pytest.mark.parametrize("in_locals", [True, False])
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_a_bonus_of_a_callback_is_learned_from(in_locals: bool, n_envs: int) -> None:
+    model = TDA2C("MlpPolicy", DummyVecEnv([lambda: CountingEnv(7)] * n_envs), n_steps=20, device="cpu")
+    for n_steps in (3 * n_envs, 2 * n_envs):
+        model.learn(n_steps, Bonus(in_locals), reset_num_timesteps=False)
+    rows = model.rollout_buffer.transitions()
+    assert len(rows.rewards) == 5 * n_envs
+    assert rows.rewards.tolist() == (1 + 2 * rows.actions).tolist()
+
+
+def test_a_bonus_that_is_not_finite_is_an_error() -> None:
+    def make_nan(variables: dict[str, Any], _: object) -> bool:
+        variables["rewards"][0] = np.nan
+        return True
+
+    with pytest.raises(ValueError, match="reward=nan of environment 0 at step 1 is not finite"):
+        make().learn(10, make_nan)
+
+
+def test_a_bonus_is_not_stored_if_the_callback_trained_the_model() -> None:
+    class Trains(BaseCallback):
+        is_first = True
+
+        def _on_step(self) -> bool:
+            if self.is_first:
+                self.is_first = False
+                self.model.learn(4, reset_num_timesteps=False)
+                self.locals["rewards"] += 100
+            return True
+
+    model = TDA2C("MlpPolicy", CountingEnv(), n_steps=20, device="cpu").learn(8, Trains())
+    assert set(model.rollout_buffer.rewards.tolist()) == {1.0}
 
 
 def test_callbacks_are_called_in_sb3s_order() -> None:

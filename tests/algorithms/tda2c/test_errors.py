@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv, MlpPolicy, RecurrentTDA2C
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes
@@ -230,7 +230,9 @@ def assert_stops_untouched(env: CountingEnv, message: str, last_update: int, **k
     model = TDA2C("MlpPolicy", env, seed=0, device="cpu", **kwargs)
     with pytest.raises(ValueError, match=message):
         model.learn(1000)
-    sound = TDA2C("MlpPolicy", CountingEnv(env.length), seed=0, device="cpu", **kwargs).learn(last_update)
+    sound = TDA2C("MlpPolicy", CountingEnv(env.length, env.truncates), seed=0, device="cpu", **kwargs).learn(
+        last_update
+    )
     assert sound._n_updates == model._n_updates
     assert_same_parameters(model, sound)
 
@@ -251,7 +253,8 @@ def test_non_finite_observations(fault: float, engine: str) -> None:
 
 def test_non_finite_terminal_observations() -> None:
     message = r"terminal_observation=\[nan .*of environment 0 at step 14 is not finite"
-    assert_stops_untouched(FaultyEnv(14, observation=np.nan, length=7), message, last_update=12)
+    env = FaultyEnv(14, observation=np.nan, length=7, truncates=True)
+    assert_stops_untouched(env, message, last_update=12, bootstrap_on_truncation=True)
 
 
 def test_a_non_finite_observation_at_reset() -> None:
@@ -331,9 +334,44 @@ def test_without_bootstrapping_a_missing_last_observation_is_a_warning() -> None
     assert_same_parameters(models[0], models[1].learn(100))
 
 
-def test_a_terminated_episode_needs_no_last_observation() -> None:
-    env = ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7)]))
-    assert TDA2C("MlpPolicy", env, device="cpu").learn(20).num_timesteps == 20
+class ReshapingVecEnv(VecEnvWrapper):
+    """Changes observations, but not those in the infos, like the example in SB3's documentation."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv, spaces.Box(-np.inf, np.inf, (3,)))
+
+    def reset(self):
+        return self._with_one(self.venv.reset())
+
+    def step_wait(self):
+        observations, *rest = self.venv.step_wait()
+        return self._with_one(observations), *rest
+
+    @staticmethod
+    def _with_one(observations):
+        return np.column_stack([observations, np.ones(len(observations))])
+
+
+@pytest.mark.parametrize("bootstraps", [False, True])
+def test_a_terminated_episode_needs_no_last_observation(bootstraps: bool) -> None:
+    broken_at_end = FaultyEnv(7, observation=np.nan, length=7)
+    for env in (
+        ForgetfulVecEnv(DummyVecEnv([lambda: CountingEnv(7)])),
+        ReshapingVecEnv(DummyVecEnv([lambda: CountingEnv(7)])),
+        broken_at_end,
+    ):
+        arguments = {"bootstrap_on_truncation": bootstraps, "update_on_episode_end": False, "n_steps": 30}
+        model = TDA2C("MlpPolicy", env, device="cpu", **arguments)
+        rows = model.learn(9).rollout_buffer.transitions()
+        assert rows.next_observations[6].tolist() == rows.observations[7].tolist()
+        assert rows.terminated.tolist() == [i == 6 for i in range(9)]
+
+
+def test_a_wrapper_that_changes_observations_must_change_the_last_ones_of_truncated_episodes() -> None:
+    env = ReshapingVecEnv(DummyVecEnv([lambda: CountingEnv(7, truncates=True)]))
+    model = TDA2C("MlpPolicy", env, bootstrap_on_truncation=True, device="cpu")
+    with pytest.raises(ValueError, match=r"expected shape \(3,\), got shape \(2,\); .*the VecEnvWrapper that changes"):
+        model.learn(20)
 
 
 @pytest.mark.parametrize("value", [3, "first", {}, {"r": 1.0}])
@@ -359,5 +397,5 @@ def test_infos_may_report_no_episode() -> None:
             *results, info = super().step(action)
             return *results, info | {"episode": None}
 
-    model = TDA2C("MlpPolicy", DummyVecEnv([Silent]), device="cpu").learn(10, log_interval=1)
+    model = TDA2C("MlpPolicy", DummyVecEnv([Silent]), device="cpu").learn(10, PrintEpisodes(), log_interval=1)
     assert len(model.ep_info_buffer) == 0

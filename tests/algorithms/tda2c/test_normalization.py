@@ -429,6 +429,48 @@ def test_set_env_keeps_the_statistics_of_vec_normalize() -> None:
         model.set_env(far())
     assert predicted(model, OBSERVATIONS) == expected
     assert model.learn(20, reset_num_timesteps=False).normalization.ret_rms.count == before.ret_rms.count + 20
+    expected = predicted(model, OBSERVATIONS)
+    model.set_env(VecNormalize(far()))
+    assert not model.normalize_observations
+    assert normalized_predictions(model) == expected
+    model.learn(20, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("norm_obs", [True, False])
+@pytest.mark.filterwarnings("ignore:.* was trained in VecNormalize")
+def test_statistics_that_moved_into_the_model_return_to_vec_normalize(norm_obs: bool) -> None:
+    model = in_vec_normalize(norm_obs=norm_obs)
+    moved = TDA2C.load(saved(model), device="cpu")
+    loaded = TDA2C.load(saved(moved), VecNormalize(far(), norm_obs=norm_obs), device="cpu")
+    stepped = copy.deepcopy(model.env)
+    stepped.set_venv(far())
+    moved.set_env(stepped)
+    assert moved.get_vec_normalize_env() is stepped
+    for each in (loaded, moved):
+        assert (each.normalize_observations, each.normalize_rewards) == (False, False)
+        assert vars(each.get_vec_normalize_env().ret_rms) == vars(model.env.ret_rms)
+        assert each.learn(20, reset_num_timesteps=False).env.ret_rms.count == model.env.ret_rms.count + 20
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("value", [True, False])
+def test_settings_that_change_after_the_model_was_made_are_refused(name: str, value: bool) -> None:
+    model = TDA2C("MlpPolicy", far(), device="cpu", **{name: not value})
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=f"{name}={value}.*changed after the model was made"):
+        model.learn(10)
+    if name == "normalize_observations" and value:
+        with pytest.raises(ValueError, match="changed after the model was made"):
+            model.predict(OBSERVATIONS)
+
+
+def test_a_changed_gamma_scales_the_rewards() -> None:
+    model = TDA2C("MlpPolicy", far(), gamma=0.9, seed=0, device="cpu", **BOTH)
+    model.gamma = 0.5
+    model.learn(50)
+    assert_same_parameters(model, TDA2C("MlpPolicy", far(), gamma=0.5, seed=0, device="cpu", **BOTH).learn(50))
+    loaded = TDA2C.load(saved(model), far(), device="cpu", gamma=0.7).learn(10)
+    assert loaded.normalization.gamma == loaded.env.gamma == 0.7
 
 
 def test_statistics_below_a_wrapper_that_changes_observations_do_not_move(tmp_path: Path) -> None:
