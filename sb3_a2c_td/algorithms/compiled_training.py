@@ -301,7 +301,9 @@ class CompiledTraining:
         if trained.progress.step_failed:
             step, n_steps = trained.step, self._model.num_timesteps
             check_finite(n_steps, reward=step.rewards, observation=step.observations)
-            check_finite(n_steps, terminal_observation=step.next_observations)
+            # others may be unused: the loop has stopped at one of these
+            used = np.where(step.truncated[:, np.newaxis], step.next_observations, step.observations)
+            check_finite(n_steps, terminal_observation=used)
 
 
 def _rates(name: str, schedule: Schedule, steps: np.ndarray, total_steps: float) -> np.ndarray:

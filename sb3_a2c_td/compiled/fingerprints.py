@@ -20,8 +20,9 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generi
 """types whose ``repr`` tells everything"""
 
 
-FORMAT = "2"
-"""changes what fingerprints are of: in format 1, cached machine code could be that of a helper with other globals"""
+FORMAT = "3"
+"""changes what fingerprints are of: in earlier formats, cached machine code could be that of another function in the
+same line, or of a helper with other globals"""
 
 
 class NoFingerprintError(Exception):
@@ -29,12 +30,12 @@ class NoFingerprintError(Exception):
 
 
 def fingerprint(function: FunctionType) -> str:
-    """Return a hash of what a function uses from outside, down to the functions of numba that it calls.
+    """Return a hash of a function's code, and of what it uses from outside, down to the functions of numba it calls.
 
     :param function: the function
     :raises NoFingerprintError: if it uses something whose content is unknown
     """
-    return hashlib.sha256("\n".join([FORMAT, *_Parts().outside(function)]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([FORMAT, *_Parts().function(function)]).encode()).hexdigest()[:16]
 
 
 def helpers(function: FunctionType) -> list[Any]:
@@ -56,15 +57,29 @@ def _add_helpers(function: Any, found: dict[int, Any], begun: set[int]) -> None:
 
 
 def _used(function: Any) -> Iterator[Any]:
-    """Return the values of globals and closure variables, and the attributes of modules among them."""
+    """Return the values of globals and closure variables, with the attributes of modules and the items of tuples."""
     codes = list(_nested(function.__code__))
     names = {name for code in codes for name in _global_names(code)}
     attributes = {name for code in codes for name in code.co_names}
     values = [function.__globals__[name] for name in sorted(names & function.__globals__.keys())]
+    seen: set[ModuleType] = set()
     for value in [*values, *(cell.cell_contents for cell in function.__closure__ or ())]:
+        yield from _within(value, attributes, seen)
+
+
+def _within(value: Any, attributes: set[str], seen: set[ModuleType]) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _within(item, attributes, seen)
+    elif isinstance(value, ModuleType):
+        if value in seen or value.__name__.split(".")[0] in LIBRARIES:
+            return
+        seen.add(value)
+        for name in sorted(attributes):
+            if hasattr(value, name):
+                yield from _within(getattr(value, name), attributes, seen)
+    else:
         yield value
-        if isinstance(value, ModuleType) and value.__name__.split(".")[0] not in LIBRARIES:
-            yield from (getattr(value, name) for name in sorted(attributes) if hasattr(value, name))
 
 
 class _Parts:
@@ -73,9 +88,13 @@ class _Parts:
     def __init__(self) -> None:
         self._seen: set[Any] = set()
 
-    def outside(self, function: FunctionType) -> Iterator[str]:
-        """Describe globals, closure variables and defaults."""
+    def function(self, function: FunctionType) -> Iterator[str]:
+        """Describe the code of a function, and its globals, closure variables and defaults."""
         codes = list(_nested(function.__code__))
+        for code in codes:
+            yield code.co_code.hex()
+            yield from map(_constant, code.co_consts)
+            yield f"{code.co_names} {code.co_varnames} {code.co_freevars}"
         attributes = {name for code in codes for name in code.co_names}
         for name in sorted({name for code in codes for name in _global_names(code)}):
             if name in function.__globals__:
@@ -115,12 +134,8 @@ class _Parts:
         yield f"{function.__module__}.{function.__qualname__}"
         if self._is_known(function):
             return
-        for code in _nested(function.__code__):
-            yield code.co_code.hex()
-            yield from map(_constant, code.co_consts)
-            yield f"{code.co_names} {code.co_varnames} {code.co_freevars}"
         yield from (f"{name}: {_constant(option)}" for name, option in sorted(helper.targetoptions.items()))
-        yield from self.outside(function)
+        yield from self.function(function)
 
     def _is_known(self, thing: Any) -> bool:
         is_known = thing in self._seen

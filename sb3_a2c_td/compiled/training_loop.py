@@ -186,7 +186,8 @@ def train(
         done.n_steps += 1
         done.step_failed = True
         n_episodes = step_environments(functions, rngs, envs, actions, step, done.n_steps, episodes, done.n_episodes)
-        if not is_step_finite(step):
+        bootstraps = config[2]
+        if not is_step_finite(step, bootstraps):
             break
         done.step_failed = False
         done.n_episodes = n_episodes
@@ -271,14 +272,23 @@ def step_environments(functions, rngs, envs, actions, step, number, episodes, n_
 
 
 @compiled
-def is_step_finite(step):
-    """Check whether rewards and observations are finite."""
+def is_step_finite(step, bootstraps):
+    """Check whether rewards and observations are finite.
+
+    Last observations that no target uses need not be: the first ones of the next episode replace them, as in
+    :func:`~sb3_a2c_td.rollout.steps.step_transitions`.
+    """
     are_finite = True
     for env in range(len(step.rewards)):
         are_finite = are_finite and is_finite(step.rewards[env])
+        is_next_finite = True
         for i in range(step.observations.shape[1]):
             are_finite = are_finite and is_finite(step.observations[env, i])
-            are_finite = are_finite and is_finite(step.next_observations[env, i])
+            is_next_finite = is_next_finite and is_finite(step.next_observations[env, i])
+        if not is_next_finite:
+            are_finite = are_finite and step.ended[env] and not (step.truncated[env] and bootstraps)
+            for i in range(step.observations.shape[1] if are_finite else 0):
+                step.next_observations[env, i] = step.observations[env, i]
     return are_finite
 
 

@@ -504,6 +504,45 @@ def test_numbers_that_are_not_finite_stop_training(place: str) -> None:
     assert compiled.learn(100).num_timesteps == 100
 
 
+def breaking_env(terminates: bool) -> CompiledEnv:
+    """Return an environment whose episodes of 7 steps end with NaN."""
+
+    def reset(state, rng):
+        state[0] = rng.uniform(-1.0, 1.0)
+        state[1] = 0.0
+
+    def step(state, action, rng):
+        state[1] += 1.0
+        ends = state[1] == 7.0
+        if ends:
+            state[0] = np.nan
+        return float(action), ends and terminates
+
+    return CompiledEnv(
+        observation_space=spaces.Box(-np.inf, np.inf, (2,), np.float32),
+        action_space=spaces.Discrete(2),
+        state_size=2,
+        reset=reset,
+        step=step,
+        max_episode_steps=8 if terminates else 7,
+    )
+
+
+@pytest.mark.parametrize(("terminates", "bootstraps"), [(True, False), (True, True), (False, False)])
+@pytest.mark.filterwarnings("ignore:.*Nothing is learned from them")
+def test_last_observations_that_are_not_learned_from_need_not_be_finite(terminates: bool, bootstraps: bool) -> None:
+    arguments = {"env": breaking_env(terminates), "n_envs": 2, "bootstrap_on_truncation": bootstraps}
+    compiled, stepwise = new_model(**arguments).learn(1_006), new_model(**arguments).learn(1_006, EveryStep())
+    np.testing.assert_equal(state_of(compiled), state_of(stepwise))
+
+
+def test_last_observations_that_are_learned_from_must_be_finite() -> None:
+    arguments = {"env": breaking_env(terminates=False), "n_envs": 2, "bootstrap_on_truncation": True}
+    for callback in (None, EveryStep()):
+        with pytest.raises(ValueError, match=r"^terminal_observation=\[nan +7.\] of environment 0 at step 14 is not"):
+            new_model(**arguments).learn(100, callback)
+
+
 def test_divergence_stops_training_with_the_last_weights() -> None:
     arguments = {"env": PENDULUM, "n_envs": 2, "learning_rate": 1e37, "reward_scale": 1e30}
     compiled, stepwise = new_model(**arguments), new_model(**arguments)

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import math
 import os
 import runpy
 import subprocess
@@ -109,6 +110,7 @@ def test_functions_without_a_file_compile() -> None:
 
 
 CONSTANTS = """
+from types import ModuleType
 import numba
 from sb3_a2c_td.compiled import CompiledEnv
 from sb3_a2c_td.compiled.functions import compiled_functions
@@ -117,6 +119,11 @@ from tests.compiled.environments import WALK
 @numba.njit
 def has_ended(state):
     return state[0] > LIMIT
+
+TESTS = (has_ended,)
+package = ModuleType("package")
+package.module = ModuleType("package.module")
+package.module.has_ended = has_ended
 
 def reset(state, rng):
     state[:] = 0.0
@@ -127,6 +134,21 @@ def step(state, action, rng):
 env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, reset, step)
 _, compiled_step, _ = compiled_functions(env).functions
 """
+
+
+def test_functions_in_one_line_are_compiled_apart(tmp_path: Path) -> None:
+    """numba's cache on disk finds machine code by the line, the name and the bytecode without its constants."""
+    file = tmp_path / "one_line.py"
+    file.write_text(
+        "import math\n"
+        "steps = [(lambda s, a, rng: (1.0, False)), (lambda s, a, rng: (2.0, False)), "
+        "(lambda s, a, rng: (math.sin(1.0), False)), (lambda s, a, rng: (math.cos(1.0), False))]\n"
+    )
+    rewards = []
+    for step in runpy.run_path(str(file))["steps"]:
+        env = CompiledEnv(WALK.observation_space, WALK.action_space, 2, reset_walk, step)
+        rewards.append(compiled_functions(env).functions[1](np.zeros(2), 0, np.random.default_rng(0))[0])
+    assert rewards == [1.0, 2.0, math.sin(1.0), math.cos(1.0)]
 
 
 def test_other_values_of_globals_are_compiled_again(tmp_path: Path) -> None:
@@ -140,10 +162,15 @@ def test_other_values_of_globals_are_compiled_again(tmp_path: Path) -> None:
     assert outcomes == [(1.0, False, 0), (2.0, False, 0), (1.0, True, 0), (2.0, False, 1)]
 
 
-def test_a_helper_is_compiled_again_when_its_globals_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["has_ended(state)", "TESTS[0](state)", "package.module.has_ended(state)"])
+def test_a_helper_is_compiled_again_when_its_globals_change(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one process, numba has its old machine code, which must not be cached as that of the new values either."""
-    (tmp_path / "changing.py").write_text(f"REWARD, LIMIT = 1.0, 1.0\n{CONSTANTS}")
+    source = CONSTANTS.replace("REWARD, has_ended(state)", f"REWARD, {call}")
+    (tmp_path / "changing.py").write_text(f"REWARD, LIMIT = 1.0, 1.0\n{source}")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "changing", raising=False)
     module = importlib.import_module("changing")
     for limit, has_ended in ((1.0, False), (-1.0, True), (1.0, False)):
         module.LIMIT = limit
