@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td.algorithms.checkpointed import CheckpointedAlgorithm
 from sb3_a2c_td.algorithms.trained_on import recorded_env
+from sb3_a2c_td.compiled.env import CompiledEnv
 from sb3_a2c_td.compiled.making import is_compiled, make_compiled_vec_env
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
@@ -318,7 +319,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
 
 def compiled_if_possible(env: Any, verbose: int) -> Any:
-    """Return a compiled environment that is named, or a native vector environment, as a ``VecEnv``.
+    """Return a compiled environment, by its name, itself or as a native vector environment, as a ``VecEnv``.
 
     :param env: the argument ``env`` of a model
     :param verbose: from 1 on, say that a name makes an environment, as SB3 does
@@ -328,5 +329,7 @@ def compiled_if_possible(env: Any, verbose: int) -> Any:
         if verbose >= 1:
             print(f"Creating environment from the given name '{env}'")
         return make_compiled_vec_env(env)
+    if isinstance(env, CompiledEnv):
+        return CompiledVecEnv(env)
     # a subclass may do something in every step
     return CompiledVecEnv.sharing(env) if type(env) is CompiledVectorEnv else env

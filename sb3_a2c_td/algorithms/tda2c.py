@@ -391,14 +391,18 @@ class TDA2C(CollectingAlgorithm):
             self.train()
 
     def _compiled_training(self, callback: BaseCallback) -> CompiledTraining | None:
-        # a subclass may do something in every step
-        if not have_compiled_functions(self.env) or type(self) is not TDA2C:
+        if not have_compiled_functions(self.env):
             return None
         self._refresh_engine()
-        reason = step_by_step_reason(self, callback)
+        is_subclass = type(self) is not TDA2C
+        reason = (
+            f"{type(self).__name__} may do something in every step that TDA2C does not"
+            if is_subclass
+            else step_by_step_reason(self, callback)
+        )
         if self.verbose >= 1:
             print("Training in compiled code" if reason is None else f"Training step by step, since {reason}")
-        return None if compiled_envs(self.env) is None else CompiledTraining(self, callback)
+        return None if is_subclass or compiled_envs(self.env) is None else CompiledTraining(self, callback)
 
     def sample_actions(self, observations: Observations) -> np.ndarray:
         r"""Draw an action from :math:`\pi(\cdot|s)` for every environment. A subclass may override this.

@@ -29,7 +29,6 @@ class EnvBatch:
 
     COMPILED: ClassVar[tuple[str, ...]] = (
         "_kernels",
-        "functions",
         "function_list",
         "rngs",
         "next_observations",
@@ -57,8 +56,7 @@ class EnvBatch:
 
     def _prepare(self) -> None:
         functions, self._kernels = numba_modules()
-        self.functions: tuple[Any, Any, Any]
-        self.functions, self.function_list = functions.compiled_functions(self.env)
+        self.function_list = functions.compiled_functions(self.env).as_list
         self._width = width(self.env.observation_space)
         self._observation_dtype = compiled_dtype(self.env.observation_space)
         self.rngs = self._kernels.typed_list(self.generators)

@@ -66,12 +66,12 @@ class _Checker:
     def _checked_step(self, state: np.ndarray) -> bool:
         action = self._sampled_action()
         kept_action, before, rng = deepcopy(action), state.copy(), deepcopy(self._rng)
-        where = f"in state {before} with action {action}"
+        where = _Text("in state", before, "with action", action)
         reward, terminated = _call("step", where, self._step, state, action, self._rng)
         if not np.array_equal(action, kept_action):
             raise ValueError(f"step changes its argument action, {where}: use a copy")
-        if not np.isfinite(reward):
-            raise ValueError(f"step returns the reward {reward} {where}: rewards must be finite")
+        if not _is_finite(reward):
+            raise ValueError(f"step returns the reward {reward} {where}: rewards must be finite in float32")
         self._step_another_copy()
         again = before.copy()
         outcome = _call("step", where, self._step, again, action, rng)
@@ -81,7 +81,7 @@ class _Checker:
                 f"the next state {state}, and when repeated {outcome} with {again}. Draw random numbers from rng, and "
                 "keep everything else in the state."
             )
-        self._check_observation(state, f"after the step {where}")
+        self._check_observation(state, _Text("after the step", where))
         return bool(terminated)
 
     def _sampled_action(self) -> Any:
@@ -90,32 +90,61 @@ class _Checker:
 
     def _step_another_copy(self) -> None:
         """Step a copy of the environment in another state, which must not matter for the first one."""
-        where = f"in state {self._other_state.copy()}"
+        where = _Text("in state", self._other_state.copy())
         _, terminated = _call("step", where, self._step, self._other_state, self._sampled_action(), self._other_rng)
         if terminated:
             _call("reset", where, self._reset, self._other_state, self._other_rng)
 
-    def _check_observation(self, state: np.ndarray, where: str) -> None:
+    def _check_observation(self, state: np.ndarray, where: "str | _Text") -> None:
         is_choice = isinstance(self._observation_space, spaces.Discrete)
         out, again = (
             np.full(width(self._observation_space), value, np.int64 if is_choice else np.float32) for value in (0, 1)
         )
-        before = state.copy()
-        _call("observe", where, self._observe, state, out)
-        _call("observe", where, self._observe, state, again)
-        if not np.array_equal(state, before, equal_nan=True):
-            raise ValueError(f"observe changes its argument state, {where}, from {before} to {state}")
+        first, second = (_surrounded(state, value, len(out)) for value in (0, 1))
+        _call("observe", where, self._observe, first, out)
+        _call("observe", where, self._observe, second, again)
+        if not np.array_equal(first, state, equal_nan=True):
+            raise ValueError(f"observe changes its argument state, {where}, from {state} to {first}")
         _check_filled("observe", "out", out, again)
         observation = out[0] if is_choice else out
-        if not self._observation_space.contains(observation):
-            raise ValueError(f"observe returns {observation} {where}, which is not in {self._observation_space}")
+        if not self._observation_space.contains(observation) or not _is_finite(observation):
+            raise ValueError(
+                f"observe returns {observation} {where}, which must be finite and in {self._observation_space}"
+            )
 
 
-def _call(name: str, where: str, function: Any, *arguments: Any) -> Any:
+class _Text:
+    """Parts of a sentence: they become text, which takes long for a large state, only in an error."""
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+    def __str__(self) -> str:
+        with np.printoptions(threshold=20, edgeitems=5):
+            return " ".join(map(str, self._parts))
+
+
+def _surrounded(state: np.ndarray, value: int, n: int) -> np.ndarray:
+    """Copy a state into the middle of an array, since numba's ufuncs read behind the end of a short argument."""
+    padded = np.full(len(state) + 2 * n, value, state.dtype)
+    middle: np.ndarray = padded[n : n + len(state)]
+    middle[:] = state
+    return middle
+
+
+def _is_finite(numbers: Any) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(numbers, np.float32)).all())
+
+
+def _call(name: str, where: str | _Text, function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except IndexError as error:
         raise ValueError(f"{name} reads or writes an array out of bounds, {where}") from error
+    except Exception as error:
+        error.add_note(f"in {name}, {where}")
+        raise
 
 
 def _check_filled(name: str, argument: str, filled: np.ndarray, again: np.ndarray) -> None:

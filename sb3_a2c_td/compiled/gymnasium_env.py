@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ResetNeeded
 
 from sb3_a2c_td.compiled.batch import EnvBatch
 from sb3_a2c_td.compiled.env import (
@@ -57,9 +58,12 @@ class CompiledGymnasiumEnv(gym.Env[Any, Any]):
         """Take a step.
 
         :param action: the action
-        :raises ValueError: if the action is not in the action space
+        :raises ResetNeeded: before the first reset
+        :raises ValueError: if a discrete action is none of the choices; a continuous one is not checked
         """
         batch = self._batch
+        if batch.n_moves == 0:
+            raise ResetNeeded("Cannot call step() before reset()")
         observation = batch.advance(np.asarray(action)[np.newaxis])[0]
         return observation, float(batch.rewards[0]), bool(batch.terminated[0]), bool(batch.truncated[0]), {}
 

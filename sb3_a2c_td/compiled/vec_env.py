@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from sb3_a2c_td.compiled.batch import EnvBatch
-from sb3_a2c_td.compiled.env import CompiledEnv, copied_spaces
+from sb3_a2c_td.compiled.env import CompiledEnv, check_no_options, copied_spaces
 from sb3_a2c_td.compiled.vector_env import CompiledVectorEnv
 from sb3_a2c_td.vec_env.episode_statistics import EpisodeStatistics
 from sb3_a2c_td.vec_env.infos import RUNNING_INFO, Info
@@ -64,13 +64,8 @@ class CompiledVecEnv(VecEnv):
         return self._batch.env
 
     @property
-    def functions(self) -> tuple[Any, Any, Any]:
-        """The compiled ``reset``, ``step`` and ``observe``, each a first-class function of numba."""
-        return self._batch.functions
-
-    @property
     def function_list(self) -> Any:
-        """A typed list with :attr:`functions` as its only item, which numba takes faster as an argument."""
+        """The compiled ``(reset, step, observe)`` in a typed list, which numba takes faster as an argument."""
         return self._batch.function_list
 
     @property
@@ -104,10 +99,13 @@ class CompiledVecEnv(VecEnv):
     # Resetting and stepping
 
     def reset(self) -> np.ndarray:
-        """Reset all environments, with the seeds that were set. There are no options.
+        """Reset all environments, with the seeds that were set.
 
         :return: the first observations, ``(n_envs, *observation_shape)``
+        :raises ValueError: if options were set
         """
+        for options in self._options:
+            check_no_options(options)
         self._batch.seed(self._seeds)
         self._reset_seeds()
         self._reset_options()

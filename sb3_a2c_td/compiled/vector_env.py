@@ -57,7 +57,6 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_observation_space, self.single_action_space = copied_spaces(env)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._was_reset = False
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -72,16 +71,16 @@ class CompiledVectorEnv(VectorEnv[Any, Any, Any]):
         if seed is not None:
             seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
             self.batch.seed(seeds)
-        self._was_reset = True
         return self.batch.reset(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take a step in every copy, and reset those whose episode ended.
 
         :param actions: ``(num_envs, *action_shape)``
-        :raises ValueError: if an action is not in the action space
+        :raises ResetNeeded: before the first reset
+        :raises ValueError: if a discrete action is none of the choices; continuous ones are not checked
         """
-        if not self._was_reset:
+        if self.batch.n_moves == 0:
             raise ResetNeeded("Cannot call step() before reset()")
         batch = self.batch
         observations = batch.step(actions)

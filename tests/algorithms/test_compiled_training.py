@@ -27,6 +27,7 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnRewardThreshold,
 )
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecCheckNan, VecNormalize
 
 from sb3_a2c_td import TDA2C
@@ -607,7 +608,11 @@ class Subclass(TDA2C):
             None,
             "numpy takes less time for batches of this size",
         ),
-        (lambda: Subclass("MlpPolicy", CompiledVecEnv(CARTPOLE), verbose=1, device="cpu"), None, None),
+        (
+            lambda: Subclass("MlpPolicy", CompiledVecEnv(CARTPOLE), verbose=1, device="cpu"),
+            None,
+            "Subclass may do something in every step that TDA2C does not",
+        ),
     ],
 )
 def test_other_trainings_go_step_by_step(
@@ -621,6 +626,25 @@ def test_other_trainings_go_step_by_step(
     assert python_steps == list(range(50))
     output = capsys.readouterr().out
     assert (f"Training step by step, since {reason}" in output) if reason else ("Training" not in output)
+
+
+def test_an_environment_that_is_not_made_yet_is_trained_on_in_compiled_code(capsys: pytest.CaptureFixture[str]) -> None:
+    model = TDA2C("MlpPolicy", CARTPOLE, seed=3, device="cpu", verbose=1).learn(3_000)
+    assert "Training in compiled code" in capsys.readouterr().out
+    assert_same_parameters(model, new_model().learn(3_000))
+
+
+@pytest.mark.parametrize("schedule", [LinearSchedule(1e-3, 1e-4, 0.3), LinearSchedule(0.0, 1e-3, 1.0)])
+def test_linear_schedules_give_the_same_rates_at_once(schedule: LinearSchedule) -> None:
+    steps = np.arange(1, 400)
+    found = compiled_training._rates("learning_rate", FloatSchedule(schedule), steps, total_steps=300.0)
+    expected = [float(schedule(1.0 - min(step, 300.0) / 300.0)) for step in steps.tolist()]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_linear_schedule_below_zero_is_an_error() -> None:
+    with pytest.raises(ValueError, match="learning_rate: the schedule's value at progress_remaining=0.4"):
+        new_model(learning_rate=LinearSchedule(1e-3, -1e-3, 1.0)).learn(1_000)
 
 
 def test_a_replaced_method_is_called_in_every_step(python_steps: list[int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,10 @@ def step_with_nan(state, action, rng):
     return np.log(state[0] - 0.5), False
 
 
+def step_with_a_large_reward(state, action, rng):
+    return 1e300, False
+
+
 def step_that_changes_the_action(state, action, rng):
     action[0] = 0.0
     return 1.0, False
@@ -157,7 +161,7 @@ BROKEN = {
     ),
     "the space": (
         {"observe": observe_that_leaves_the_space},
-        "with action 0, which is not in Box(0.0, 1.0, (2,), float32)",
+        "with action 0, which must be finite and in Box(0.0, 1.0, (2,), float32)",
     ),
     "another generator": (
         {"step": step_with_another_generator},
@@ -168,6 +172,7 @@ BROKEN = {
         "Draw random numbers from rng, and keep everything else in the state.",
     ),
     "rewards": ({"step": step_with_nan}, "step returns the reward nan in state ["),
+    "large rewards": ({"step": step_with_a_large_reward}, "step returns the reward 1e+300 in state ["),
     "actions": ({"step": step_that_changes_the_action}, "step changes its argument action, in state ["),
 }
 """by mistake: the functions that have it, and a part of the message"""

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_functions_are_compiled_once() -> None:
-    assert make_compiled_vec_env(WALK).functions is make_compiled_vec_env(WALK, 3).functions
+    assert make_compiled_vec_env(WALK).function_list is make_compiled_vec_env(WALK, 3).function_list
     assert all(len(function.signatures) == 1 for function in compiled_functions(WALK).functions)
 
 
@@ -80,11 +80,12 @@ SCRIPT = """
 import warnings
 warnings.simplefilter("error")
 from sb3_a2c_td.compiled import make_compiled_vec_env
+from sb3_a2c_td.compiled.functions import compiled_functions
 from sb3_a2c_td.compiled.stepping import step_all_from_python
 for name in ("CartPole-v1", "Acrobot-v1"):
     env = make_compiled_vec_env(f"sb3_a2c_td/{name}", 2)
     env.reset()
-    print(*(function.stats.cache_hits.total() for function in env.functions))
+    print(*(function.stats.cache_hits.total() for function in compiled_functions(env.compiled_env).functions))
 print(step_all_from_python.stats.cache_hits.total(), step_all_from_python.stats.cache_misses.total())
 """
 

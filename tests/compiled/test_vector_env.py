@@ -8,7 +8,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from sb3_a2c_td import TDA2C, GymnasiumVecEnv
-from sb3_a2c_td.compiled import CompiledGymnasiumEnv, CompiledVectorEnv
+from sb3_a2c_td.compiled import CompiledGymnasiumEnv, CompiledVecEnv, CompiledVectorEnv
 from sb3_a2c_td.compiled.classic_control import CARTPOLE
 from tests.compiled.environments import ENVS, WALK, uncompiled
 from tests.envs.test_tabular import assert_equal
@@ -54,9 +54,24 @@ def test_options_are_refused(make: Any) -> None:
         make().reset(options={"low": 1.0})
 
 
+def test_options_of_the_vec_env_are_refused() -> None:
+    env = CompiledVecEnv(WALK, 2)
+    env.set_options({"low": 1.0})
+    with pytest.raises(ValueError, match="compiled environments take no options of reset"):
+        env.reset()
+
+
 def test_a_step_needs_a_reset() -> None:
     with pytest.raises(ResetNeeded):
         CompiledVectorEnv(WALK, 2).step(np.zeros(2, np.int64))
+    with pytest.raises(ResetNeeded):
+        CompiledGymnasiumEnv(WALK).step(0)
+
+
+def test_a_training_may_reset_the_environments() -> None:
+    env = CompiledVectorEnv(CARTPOLE, 2)
+    TDA2C("MlpPolicy", env, device="cpu").learn(20)
+    assert env.step(np.zeros(2, np.int64))[0].shape == (2, 4)
 
 
 def test_each_copy_has_a_picture() -> None:
