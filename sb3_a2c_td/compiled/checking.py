@@ -125,7 +125,7 @@ class _Text:
 
 
 def _surrounded(state: np.ndarray, value: int, n: int) -> np.ndarray:
-    """Copy a state into the middle of an array, since numba's ufuncs read behind the end of a short argument."""
+    """Copy a state into the middle of an array, since numba's ufuncs read past the end of a short argument."""
     padded = np.full(len(state) + 2 * n, value, state.dtype)
     middle: np.ndarray = padded[n : n + len(state)]
     middle[:] = state
