@@ -10,7 +10,7 @@ from sb3_a2c_td.engines.cuda_graph import CudaEngine, without_recording
 
 # the same examples in every run, without time limits; HYPOTHESIS_PROFILE=thorough for the slow tier
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
-settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=500)
+settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
