@@ -1,7 +1,6 @@
 """SB3's algorithms on compiled environments, compared with the same algorithms on Gymnasium's."""
 
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from benchmarks.speed.settings import learn
+from benchmarks.speed.settings import learn, learning_speed
 from benchmarks.tables import markdown_table
 from sb3_a2c_td.compiled import make_compiled_vec_env
 
@@ -54,8 +53,9 @@ def _measure(algorithm: str, n_envs: int, rounds: int, seconds: float) -> Measur
     for model in models:
         # DQN's first 100 steps are without updates
         learn(model, 200 * n_envs)
-        budgets.append(int(seconds * _speed(model, 200 * n_envs)))
-    rows = [[_speed(model, n_steps) for model, n_steps in zip(models, budgets, strict=True)] for _ in range(rounds)]
+        budgets.append(int(seconds * learning_speed(model, 200 * n_envs)))
+    turns = list(zip(models, budgets, strict=True))
+    rows = [[learning_speed(model, n_steps) for model, n_steps in turns] for _ in range(rounds)]
     speeds, compiled_speeds = (list(column) for column in zip(*rows, strict=True))
     ratio = statistics.median(compiled / other for other, compiled in rows)
     return Measurement(algorithm, n_envs, speeds, compiled_speeds, ratio)
@@ -63,12 +63,6 @@ def _measure(algorithm: str, n_envs: int, rounds: int, seconds: float) -> Measur
 
 def _make_model(algorithm: str, env: VecEnv) -> BaseAlgorithm:
     return ALGORITHMS[algorithm]("MlpPolicy", env, device="cpu", **SETTINGS.get(algorithm, {}))  # type: ignore[arg-type]
-
-
-def _speed(model: BaseAlgorithm, n_steps: int) -> float:
-    start = time.perf_counter()
-    n_taken = learn(model, n_steps)
-    return n_taken / (time.perf_counter() - start)
 
 
 def table(measurements: list[Measurement]) -> str:

@@ -1,5 +1,6 @@
 """Settings of the speed benchmarks: environments, their number, a policy, and the arms to compare."""
 
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -357,3 +358,14 @@ def learn(model: BaseAlgorithm, n_steps: int) -> int:
     n_before = model.num_timesteps
     model.learn(n_steps, reset_num_timesteps=False)
     return model.num_timesteps - n_before
+
+
+def learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
+    """Continue the training of a model, see :func:`learn`, and return the steps per second.
+
+    :param model: the model
+    :param n_steps: environment steps
+    """
+    start = time.perf_counter()
+    n_taken = learn(model, n_steps)
+    return n_taken / (time.perf_counter() - start)

@@ -22,7 +22,16 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.speed.compiled_stepping import compiled_steps
-from benchmarks.speed.settings import AS_A2C, BASELINE, COMPILED, GpuSetting, Setting, learn, start_long_training
+from benchmarks.speed.settings import (
+    AS_A2C,
+    BASELINE,
+    COMPILED,
+    GpuSetting,
+    Setting,
+    learn,
+    learning_speed,
+    start_long_training,
+)
 from benchmarks.tables import markdown_table
 from sb3_a2c_td import TDA2C
 from sb3_a2c_td.compiled import CompiledVecEnv
@@ -104,7 +113,7 @@ def _turns(
     turns: dict[str, Callable[[], float]] = {}
     for arm, model in (models | compiled_models).items():
         budget = _budget(model, setting.warm_up_steps(model) // 10, seconds)
-        turns[arm] = partial(_learning_speed, model, budget)
+        turns[arm] = partial(learning_speed, model, budget)
     turns[ENVIRONMENT] = partial(_environment_speed, setting, seconds)
     env = setting.make_compiled_env()
     if env is not None:
@@ -153,23 +162,16 @@ def _median_ratio(values: list[float], others: list[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
-def _learning_speed(model: BaseAlgorithm, n_steps: int) -> float:
-    """Continue the training of a model, and return the steps per second."""
-    start = time.perf_counter()
-    n_taken = learn(model, n_steps)
-    return n_taken / (time.perf_counter() - start)
-
-
 def _budget(model: BaseAlgorithm, n_steps: int, seconds: float) -> int:
     """Return the number of steps that takes about ``seconds``, from the speed of trainings that get longer.
 
     :param n_steps: the steps of the first one
     """
-    speed = _learning_speed(model, n_steps)
+    speed = learning_speed(model, n_steps)
     # the first trainings in compiled code are too short to be timed
     while n_steps < seconds * speed / 10:
         n_steps *= 10
-        speed = _learning_speed(model, n_steps)
+        speed = learning_speed(model, n_steps)
     return max(5 * model.n_envs, int(seconds * speed))
 
 
