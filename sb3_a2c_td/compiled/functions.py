@@ -32,6 +32,7 @@ FORMS = {
     "observe": "observe(state, out), which returns nothing",
 }
 NUMBA_PREFIX = re.compile(r"\x1b\[\d*m|Failed in nopython mode pipeline \(step: .*\)")
+NUMBA_CAUSE = re.compile(r">>> (?P<call>.*?\))\s+There are .*?specific error: TypingError: (?P<cause>.*?) +raised from ")
 NUMBA_PLACE = re.compile(r" File | During: | Raised from |\. Raised from | for '\$\S+', defined at ")
 
 
@@ -99,6 +100,8 @@ def compile_function(name: str, function: Function, signature: Any) -> Any:
     # numba raises TypeError for a wrong number of arguments
     except (NumbaError, UnsupportedBytecodeError, TypeError) as error:
         raise ValueError(f"{name} does not compile: {_reason(error)}. Expected {FORMS[name]}.") from error
+    if dispatcher.nopython_signatures[0] != signature:
+        raise ValueError(f"{name} never returns, since it always raises an error. Expected {FORMS[name]}.")
     dispatcher.disable_compile()
     return dispatcher
 
@@ -179,6 +182,9 @@ def _for_cache(function: FunctionType) -> FunctionType:
 def _reason(error: Exception) -> str:
     """Return numba's reason as one line, without places in numba and in the code."""
     lines = [NUMBA_PREFIX.sub("", line).strip() for line in str(error).splitlines()]
+    specific = NUMBA_CAUSE.search(" ".join(lines))
+    if specific is not None:
+        return f"{specific['cause']}, in {specific['call']}"
     reason = NUMBA_PLACE.split(" ".join(filter(None, lines)))[0].strip(" .")
     return f"{reason}, so decorate it with numba.njit" if "<class 'function'>" in reason else reason
 

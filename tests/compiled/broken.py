@@ -110,6 +110,14 @@ def step_with_nan(state, action, rng):
     return np.log(state[0] - 0.5), False
 
 
+def step_with_one_bound(state, action, rng):
+    return float(rng.integers(10)), False
+
+
+def step_that_is_not_written(state, action, rng):
+    raise NotImplementedError
+
+
 def step_with_a_large_reward(state, action, rng):
     return 1e300, False
 
@@ -130,6 +138,11 @@ BROKEN = {
         {"step": step_without_terminated},
         "step does not compile: No conversion from float64 to Tuple(float64, bool). Expected step(state, action, rng)",
     ),
+    "an argument of the generator": (
+        {"step": step_with_one_bound},
+        "step does not compile: missing a required argument: 'high', in NumPyRandomGeneratorType_integers(",
+    ),
+    "no return": ({"step": step_that_is_not_written}, "step never returns, since it always raises an error. Expected"),
     "a dict": ({"step": step_with_a_dict}, "step does not compile: No conversion from Tuple("),
     "a reset that returns": ({"reset": reset_that_returns}, "reset does not compile: No conversion from array("),
     "a number": (
