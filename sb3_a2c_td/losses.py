@@ -78,10 +78,11 @@ def double_softmax_log_prob(logits: th.Tensor, action: th.Tensor) -> th.Tensor:
 
 
 def actor_loss(log_prob: th.Tensor, advantage: th.Tensor) -> th.Tensor:
-    r"""Compute :math:`-\frac1N \sum A \log \pi(a|s)`, whose gradient estimates :math:`-\nabla J`.
+    r"""Compute :math:`-\frac1N \sum A \log \pi(a|s)`.
 
-    This is the policy gradient theorem with the value as a baseline (Sutton & Barto, eq. 13.11). No gradient flows
-    through :math:`A`.
+    Its gradient estimates :math:`-\sum_s d(s) \sum_a \nabla\pi(a|s)\, Q(s, a)`, where :math:`d(s)` is the share of the
+    visits to s in the batch: the policy gradient theorem with the value as a baseline (Sutton & Barto, eq. 13.11), and
+    with counted visits in place of discounted ones. No gradient flows through :math:`A`.
 
     :param log_prob: :math:`\log \pi(a|s)`, ``(N,)``
     :param advantage: :math:`A`, ``(N,)``
@@ -94,7 +95,8 @@ def actor_loss(log_prob: th.Tensor, advantage: th.Tensor) -> th.Tensor:
 def critic_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
     r"""Compute :math:`\frac1N \sum (y - V(s))^2`. Descending it is semi-gradient TD(0) (Sutton & Barto, §9.3).
 
-    No gradient flows through :math:`y`.
+    No gradient flows through :math:`y`. A rate :math:`\alpha` of plain gradient descent is a step size of
+    :math:`2\alpha/N` of TD(0).
 
     :param value: :math:`V(s)`, ``(N,)``
     :param target: :math:`y`, ``(N,)``

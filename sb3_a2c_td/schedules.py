@@ -1,7 +1,7 @@
 r"""Learning rates: numbers, strings such as ``"lin_1e-3"``, and functions of the remaining progress.
 
 The Robbins–Monro schedules are the step sizes :math:`\alpha_t = a / (b + t)^p`, with the conditions that make
-stochastic approximation converge.
+stochastic approximation converge, under the conditions on the sampled function that ``docs/theory.md`` states.
 
 Source: Robbins & Monro, *A Stochastic Approximation Method* (1951), https://doi.org/10.1214/aoms/1177729586.
 """
@@ -182,7 +182,8 @@ def robbins_monro_schedule(a: float, b: float, power: float, total_timesteps: in
     stretches :math:`t` by the ratio of the two, which for large :math:`t` only multiplies :math:`a`.
 
     With Adam the update is not a Robbins–Monro iteration in the strict sense. With plain gradient steps it is:
-    ``policy_kwargs=dict(optimizer_class=torch.optim.SGD)``.
+    ``policy_kwargs=dict(optimizer_class=torch.optim.SGD)``. The critic's steps are then :math:`2 \alpha_t / N`, since
+    its loss is the mean of N squares.
 
     :param a: :math:`a`, above 0
     :param b: :math:`b`, in steps, above 0

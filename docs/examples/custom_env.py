@@ -45,7 +45,7 @@ model = TDA2C(
     env,
     learning_rate=1e-3,
     critic_learning_rate=3e-3,
-    reward_scale=0.1,  # returns of -2 to -50: keeps the critic's values near 1
+    reward_scale=0.1,  # returns of -1 to -50: keeps the critic's values near 1
     bootstrap_on_truncation=True,  # 50 steps are a time limit, not a termination
     seed=0,
 )

@@ -15,7 +15,6 @@ model = TDA2C(
     critic_learning_rate=3.07e-4,
     reward_scale=0.1,
     bootstrap_on_truncation=True,
-    normalize_advantage=True,
     policy_kwargs={"activation_fn": torch.nn.Tanh, "net_arch": [64, 64], "ortho_init": True},
     seed=0,
 )

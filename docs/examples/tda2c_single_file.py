@@ -80,11 +80,11 @@ class Agent:
 
 def train(env: gym.Env, agent: Agent, n_episodes: int) -> None:
     """Update the agent every N_STEPS steps and at the end of each episode."""
-    for episode in range(1, n_episodes + 1):
-        obs, _ = env.reset(seed=SEED if episode == 1 else None)
+    for episode in range(n_episodes):
+        obs, _ = env.reset(seed=SEED if episode == 0 else None)
         rollout, episode_reward, ended = [], 0.0, False
         while not ended:
-            action = Categorical(logits=agent.actor(torch.as_tensor(obs))).sample().item()  # a ~ π(·|s)
+            action = Categorical(logits=agent.actor(torch.as_tensor(obs).float())).sample().item()  # a ~ π(·|s)
             next_obs, reward, terminated, truncated, _ = env.step(action)
             ended = terminated or truncated
             rollout.append((obs, action, reward, next_obs, ended))

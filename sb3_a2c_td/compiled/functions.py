@@ -32,7 +32,9 @@ FORMS = {
     "observe": "observe(state, out), which returns nothing",
 }
 NUMBA_PREFIX = re.compile(r"\x1b\[\d*m|Failed in nopython mode pipeline \(step: .*\)")
-NUMBA_CAUSE = re.compile(r">>> (?P<call>.*?\))\s+There are .*?specific error: TypingError: (?P<cause>.*?) +raised from ")
+NUMBA_CAUSE = re.compile(
+    r">>> (?P<call>.*?\))\s+There are .*?specific error: TypingError: (?P<cause>.*?) +raised from "
+)
 NUMBA_PLACE = re.compile(r" File | During: | Raised from |\. Raised from | for '\$\S+', defined at ")
 
 

@@ -46,8 +46,8 @@ class TabularDiagnosticsCallback(BaseCallback):
     As long as the parameters hardly change between two logs and the critic is exact, the sum differs from the gradient
     of ``gradient_cosine_visited`` only by noise of mean zero. That metric therefore shows the critic's error.
     ``gradient_cosine`` also shows an approximation that actor-critic methods commonly make: they weight a visit at time
-    k with 1 instead of :math:`\gamma^k`. With :math:`\gamma < 1`, even an exact critic's mean gradient is not parallel
-    to :math:`\nabla J`.
+    k with 1 instead of :math:`\gamma^k`. With :math:`\gamma < 1`, even an exact critic's mean gradient is in general
+    not parallel to :math:`\nabla J`.
 
     Cosines do not depend on ``reward_scale``. Gradient clipping and ``normalize_advantage`` change the weights of the
     batches in the sum. ``ent_coef`` and ``double_softmax`` change the direction of the gradient, away from
@@ -174,7 +174,7 @@ def exact_metrics(model: TDA2C, mdp: TabularMDP, observations: np.ndarray, visit
     q = action_values(mdp, policy)
     advantages = q - values[:, None]
     # the gradient of equally good actions is zero; rounding must not give it a direction
-    advantages[np.abs(advantages) <= TIE_TOLERANCE * np.abs(q).max()] = 0.0
+    advantages[np.abs(advantages) <= TIE_TOLERANCE * np.abs(values).max()] = 0.0
     with th.no_grad():
         learned = model.policy.predict_values(model.policy.obs_to_tensor(observations)[0])
     return ExactMetrics(

@@ -42,7 +42,7 @@ def transition_matrix(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :return: :math:`P_\pi`, ``(S, S)``, rows sum to one; terminal states are absorbing
     """
-    policy = _checked_policy(mdp, policy)
+    policy = checked_policy(mdp, policy)
     matrix: FloatArray = np.einsum("ij,ijk->ik", policy, mdp.transitions)
     return matrix
 
@@ -54,7 +54,7 @@ def state_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :return: :math:`V^\pi`, ``(S,)``; 0 in terminal states
     """
-    policy = _checked_policy(mdp, policy)
+    policy = checked_policy(mdp, policy)
     live = ~mdp.terminal
     matrix = _bellman_matrix(mdp, policy)
     expected_reward = np.einsum("ij,ij->i", policy, mdp.rewards)
@@ -96,7 +96,7 @@ def visitation(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
     :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :return: :math:`\eta`, ``(S,)``; 0 in terminal states
     """
-    policy = _checked_policy(mdp, policy)
+    policy = checked_policy(mdp, policy)
     live = ~mdp.terminal
     visits = np.zeros(mdp.n_states)
     visits[live] = _solve(_bellman_matrix(mdp, policy).T, mdp.initial[live])
@@ -117,9 +117,9 @@ def policy_gradient(mdp: TabularMDP, policy: npt.ArrayLike, grad_policy: npt.Arr
     :param policy: :math:`\pi(a|s)`, ``(S, A)``
     :param grad_policy: :math:`\nabla\pi(a|s)`, ``(S, A)`` followed by the shape of the parameters
     :return: :math:`\nabla J`, in the shape of the parameters; ``(S, A)`` for the tabular softmax
-    :raises ValueError: if ``grad_policy`` does not start with ``(S, A)``
+    :raises ValueError: if ``grad_policy`` does not start with ``(S, A)``, or is not finite
     """
-    policy = _checked_policy(mdp, policy)
+    policy = checked_policy(mdp, policy)
     visits = visitation(mdp, policy)
     q = action_values(mdp, policy)
     if grad_policy is None:
@@ -129,6 +129,8 @@ def policy_gradient(mdp: TabularMDP, policy: npt.ArrayLike, grad_policy: npt.Arr
     grad_policy = np.asarray(grad_policy, np.float64)
     if grad_policy.shape[:2] != q.shape:
         raise ValueError(f"grad_policy must have a shape that starts with {q.shape}, got {grad_policy.shape}")
+    if not np.isfinite(grad_policy).all():
+        raise ValueError("grad_policy must be finite, and has NaN or infinity")
     return np.asarray(np.einsum("i,ij,ij...->...", visits, q, grad_policy))
 
 
@@ -149,8 +151,9 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
     policy = _first_of(mdp, every_action)
     while True:
         q = action_values(mdp, policy)
-        tolerance = TIE_TOLERANCE * np.abs(q).max()
         current = np.einsum("ij,ij->i", policy, q)
+        # not of q: the value of an action that nobody takes may be huge
+        tolerance = TIE_TOLERANCE * np.abs(current).max()
         improves = q.max(axis=1) > current + tolerance
         if not improves.any():
             first = _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
@@ -231,9 +234,18 @@ def _first_of(mdp: TabularMDP, allowed: BoolArray) -> FloatArray:
     return policy
 
 
-def _checked_policy(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
+def checked_policy(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
+    """Return a policy whose rows sum to one as exactly as float64 can.
+
+    :param mdp: the MDP
+    :param policy: probabilities of actions, ``(S, A)``
+    :raises ValueError: if the policy has another shape, or a row is no probabilities
+    """
     shape = (mdp.n_states, mdp.n_actions)
-    array = np.asarray(policy, np.float64)
+    array = np.asarray(policy)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"policy must be an array of floats of shape {shape}, got {policy!r}")
+    array = array.astype(np.float64)
     if array.shape != shape:
         raise ValueError(f"policy must have the shape {shape}, got {array.shape}")
     wrong = ~((array >= 0).all(axis=1) & (np.abs(array.sum(axis=1) - 1.0) <= SUM_TOLERANCE))

@@ -46,13 +46,13 @@ class TabularMDP:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "gamma" and value is not None:
+            if field.name != "gamma" and (field.name != "transition_rewards" or value is not None):
                 object.__setattr__(self, field.name, _frozen_copy(field.name, value))
         check_number("gamma", self.gamma, low=0.0, high=1.0)
         object.__setattr__(self, "gamma", float(self.gamma))
         self._check_shapes()
-        _check_distributions("transitions", self.transitions)
-        _check_distributions("initial", self.initial)
+        check_distributions("transitions", self.transitions)
+        check_distributions("initial", self.initial)
         self._check_terminal_states()
         self._check_transition_rewards()
 
@@ -194,15 +194,17 @@ def expected_rewards(transitions: FloatArray, transition_rewards: FloatArray) ->
 
 
 def _frozen_copy(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = np.array(value)
+    try:
+        array = np.array(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, got {value!r}") from error
     if name == "terminal":
         if array.dtype != np.bool_:
             raise ValueError(f"terminal must be an array of bool, got the dtype {array.dtype}; use array.astype(bool)")
     else:
-        try:
-            array = np.array(value, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} must be an array of floats, got {value!r}") from error
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must be an array of floats, got {value!r}")
+        array = array.astype(np.float64)
         if not np.isfinite(array).all():
             index = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
             raise ValueError(f"{name} must be finite, got {array[index]} at {index}")
@@ -210,10 +212,15 @@ def _frozen_copy(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     return array
 
 
-def _check_distributions(name: str, array: FloatArray) -> None:
-    """Check that the last axis has probabilities that sum to one."""
-    if (array < 0).any():
-        index = tuple(np.argwhere(array < 0)[0].tolist())
+def check_distributions(name: str, array: FloatArray) -> None:
+    """Check that the last axis has probabilities that sum to one.
+
+    :param name: name of the argument, for the error
+    :param array: the probabilities
+    :raises ValueError: if one is negative or NaN, or if they do not sum to one
+    """
+    if not (array >= 0).all():
+        index = tuple(np.argwhere(~(array >= 0))[0].tolist())
         raise ValueError(f"{name} must not be negative, got {array[index]} at {index}")
     sums = array.sum(axis=-1)
     wrong = np.argwhere(np.abs(sums - 1.0) > SUM_TOLERANCE)

@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from sb3_a2c_td.tabular.mdp import TabularMDP
+from sb3_a2c_td.tabular.exact import checked_policy
+from sb3_a2c_td.tabular.mdp import TabularMDP, check_distributions
 
 Sample = TypeVar("Sample")
 StepSize = Callable[[np.ndarray], np.ndarray]
@@ -30,14 +31,15 @@ def robbins_monro(
 
     .. math:: \theta_{t+1} = \theta_t - \alpha_t f(s_t, \theta_t), \quad s_t \sim p_{\theta_t}
 
-    The iteration converges under :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty`, see
+    Under conditions on f that hold for TD(0) and Q-learning, the iteration converges if
+    :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty`, see
     :func:`~sb3_a2c_td.schedules.check_robbins_monro`. ``step_size`` is not checked, so that you can try others too.
 
     :param f: :math:`f(s, \theta)`, in the shape of :math:`\theta`
     :param sample: draws :math:`s_t` from :math:`p_\theta`, given :math:`\theta`
     :param step_size: computes :math:`\alpha_t`, elementwise for arrays of times
     :param theta: :math:`\theta_0`, of any shape
-    :param updated: computes the components that a sample updates, given the sample and :math:`\theta`, bool in the
+    :param updated: computes the components that a sample updates, given the sample and :math:`\theta_t`, bool in the
         shape of :math:`\theta`. Each component then has its own time, the number of samples that updated it so far (an
         asynchronous iteration). With ``None``, all components share one time, the number of samples
     :return: an infinite iterator of :math:`\theta_1, \theta_2, \dots`
@@ -47,8 +49,9 @@ def robbins_monro(
     t = np.zeros(() if updated is None else theta.shape)
     while True:
         s = sample(theta)
+        counted = 1 if updated is None else updated(s, theta)
         theta = theta - step_size(t) * f(s, theta)
-        t = t + (1 if updated is None else updated(s, theta))
+        t = t + counted
         yield theta
 
 
@@ -78,8 +81,15 @@ def independent_transitions(
     :param n_replicas: number of replicas ``M``
     :param rng: random generator
     :return: a sampler; it ignores its argument :math:`\theta`
+    :raises ValueError: if the policy or the states are no probabilities, or have another shape
     """
     dynamics = _Dynamics(mdp, policy, rng)
+    states = np.asarray(states, np.float64)
+    if states.shape != mdp.initial.shape:
+        raise ValueError(f"states must have the shape {mdp.initial.shape}, got {states.shape}")
+    check_distributions("states", states)
+    if states[mdp.terminal].any():
+        raise ValueError("states: a terminal state has no transitions; set its probability to 0")
     cumulative = np.cumsum(states)
     return lambda _: dynamics.transitions(_draw(np.broadcast_to(cumulative, (n_replicas, len(states))), rng))
 
@@ -94,6 +104,7 @@ def trajectories(
     :param n_replicas: number of replicas ``M``
     :param rng: random generator
     :return: a sampler; it ignores its argument :math:`\theta`
+    :raises ValueError: if the policy has no probabilities, or another shape
     """
     dynamics = _Dynamics(mdp, policy, rng)
     cumulative = np.broadcast_to(np.cumsum(mdp.initial), (n_replicas, len(mdp.initial)))
@@ -114,7 +125,7 @@ class _Dynamics:
     def __init__(self, mdp: TabularMDP, policy: np.ndarray, rng: np.random.Generator) -> None:
         self._mdp = mdp
         self._rng = rng
-        self._actions = np.cumsum(policy, axis=1)
+        self._actions = np.cumsum(checked_policy(mdp, policy), axis=1)
         self._next_states = np.cumsum(mdp.transitions, axis=2)
 
     def transitions(self, state: np.ndarray) -> TransitionSample:
@@ -145,7 +156,7 @@ def td0_f(transition: TransitionSample, values: np.ndarray) -> np.ndarray:
     :param values: :math:`V`, ``(M, S)``
     :return: :math:`f`, ``(M, S)``
     """
-    rows = np.arange(len(values))
+    rows = _replicas(transition, values)
     target = transition.reward + transition.discount * values[rows, transition.next_state]
     f = np.zeros_like(values)
     f[rows, transition.state] = values[rows, transition.state] - target
@@ -162,11 +173,20 @@ def q_learning_f(transition: TransitionSample, values: np.ndarray) -> np.ndarray
     :param values: :math:`Q`, ``(M, S, A)``
     :return: :math:`f`, ``(M, S, A)``
     """
-    rows = np.arange(len(values))
+    rows = _replicas(transition, values)
     target = transition.reward + transition.discount * values[rows, transition.next_state].max(axis=1)
     f = np.zeros_like(values)
     f[rows, transition.state, transition.action] = values[rows, transition.state, transition.action] - target
     return f
+
+
+def _replicas(transition: TransitionSample, values: np.ndarray) -> np.ndarray:
+    """Return the indices of the replicas, ``(M,)``."""
+    n = len(transition.state)
+    # numpy would give all rows the same transition
+    if len(values) != n:
+        raise ValueError(f"values has {len(values)} rows, and sample draws the transitions of {n} replicas")
+    return np.arange(n)
 
 
 def td0(

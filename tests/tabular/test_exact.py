@@ -356,3 +356,14 @@ def test_rows_that_sum_to_nearly_one_give_exact_values() -> None:
 def test_jacobian_of_another_policy_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"grad_policy must have a shape that starts with \(2, 2\), got \(3, 2, 7\)"):
         exact.policy_gradient(one_way(), np.full((2, 2), 0.5), np.zeros((3, 2, 7)))
+
+
+def test_a_forbidding_penalty_does_not_hide_the_best_action() -> None:
+    mdp = TabularMDP(np.ones((1, 3, 1)), np.array([[0.0, 1.0, -1e10]]), np.ones(1), np.zeros(1, bool), gamma=0.9)
+    assert exact.optimal_policy(mdp).tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_gradients_of_the_policy_must_be_finite() -> None:
+    mdp = TabularMDP(np.ones((1, 2, 1)), np.array([[0.0, 1.0]]), np.ones(1), np.zeros(1, bool), gamma=0.9)
+    with pytest.raises(ValueError, match="grad_policy must be finite"):
+        exact.policy_gradient(mdp, [[0.5, 0.5]], np.full((1, 2, 3), np.nan))

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -183,3 +184,9 @@ def test_rewards_must_be_the_mean_of_transition_rewards(seed: int) -> None:
     assert np.array_equal(mdp.rewards, rewards)
     with pytest.raises(ValueError, match="the mean of transition_rewards is"):
         TabularMDP(transitions, rewards + 0.01, np.ones(3) / 3, np.zeros(3, bool), 0.9, transition_rewards)
+
+
+@pytest.mark.parametrize("transitions", [None, [[[1.0], [1.0, 2.0]]], np.ones((1, 1, 1), complex), "abc"])
+def test_what_is_no_array_of_floats_is_named(transitions: Any) -> None:
+    with pytest.raises(ValueError, match="^transitions must be an array"):
+        TabularMDP(transitions, np.zeros((1, 1)), np.ones(1), np.zeros(1, bool), gamma=0.9)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sb3_a2c_td.schedules import PowerLaw
 from sb3_a2c_td.tabular.exact import action_values, optimal_policy, state_values, transition_matrix
 from sb3_a2c_td.tabular.mdp import TabularMDP
+from sb3_a2c_td.tabular.problems import random_walk
 from sb3_a2c_td.tabular.stochastic_approximation import (
     TransitionSample,
     independent_transitions,
@@ -354,3 +356,47 @@ def test_integers_as_initial_values_are_no_loss() -> None:
         sample = trajectories(mdp, np.full((7, 2), 0.5), 1, np.random.default_rng(0))
         first.append(list(islice(td0(sample, PowerLaw(1, 2, 1), np.ones((1, 7), dtype)), 3)))
     np.testing.assert_array_equal(*first)
+
+
+@pytest.mark.parametrize(
+    ("policy", "states", "message"),
+    [
+        (np.full((3, 2), np.nan), None, "policy: the row of state 0 must be probabilities"),
+        (np.full((2, 2), 0.5), None, r"policy must have the shape \(3, 2\), got \(2, 2\)"),
+        (None, np.array([0.5, 0.5]), r"states must have the shape \(3,\), got \(2,\)"),
+        (None, np.array([0.5, np.nan, 0.5]), r"states must not be negative, got nan at \(1,\)"),
+        (None, np.array([0.5, 0.0, 0.5]), "states: a terminal state has no transitions"),
+    ],
+)
+def test_samplers_refuse_what_is_no_distribution(
+    policy: np.ndarray | None, states: np.ndarray | None, message: str
+) -> None:
+    mdp = TabularMDP(
+        transitions=np.array([[[0, 1, 0]] * 2, [[0, 0, 1]] * 2, [[0, 0, 1]] * 2], np.float64),
+        rewards=np.array([[1, 0], [0, 1], [0, 0]]),
+        initial=np.array([0.5, 0.5, 0]),
+        terminal=np.array([False, False, True]),
+        gamma=0.9,
+    )
+    policy = np.full((3, 2), 0.5) if policy is None else policy
+    states = mdp.initial if states is None else states
+    with pytest.raises(ValueError, match=message):
+        independent_transitions(mdp, policy, states, 4, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("learn", [td0, q_learning])
+def test_values_need_a_row_for_each_replica(learn: Any) -> None:
+    mdp = random_walk()
+    policy = np.full((mdp.n_states, mdp.n_actions), 1 / mdp.n_actions)
+    sample = trajectories(mdp, policy, 1, np.random.default_rng(0))
+    values = np.zeros((8, mdp.n_states, *((mdp.n_actions,) if learn is q_learning else ())))
+    with pytest.raises(ValueError, match="values has 8 rows, and sample draws the transitions of 1 replicas"):
+        next(learn(sample, PowerLaw(1.0, 1.0, 1.0), values))
+
+
+def test_components_are_chosen_before_the_step() -> None:
+    seen = []
+    updated = lambda _, theta: seen.append(theta.tolist()) or np.ones(1, bool)  # noqa: E731
+    iterates = robbins_monro(lambda s, theta: theta - s, lambda _: 1.0, PowerLaw(1.0, 1.0, 1.0), np.zeros(1), updated)
+    next(iterates), next(iterates)
+    assert seen == [[0.0], [1.0]]
