@@ -240,9 +240,9 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
                 vars(optimizer).update(attributes)
             if isinstance(error, ValueError) and "parameter group" in str(error):
                 raise ValueError(
-                    f"load_path_or_dict: its optimizer has other parameter groups than TDA2C's ({error}). To take only "
-                    'the weights of A2C: set_parameters({"policy": A2C.load(path).get_parameters()["policy"]}, '
-                    "exact_match=False)"
+                    f"load_path_or_dict: its optimizer has other parameter groups than this model's ({error}). To take "
+                    "only the weights, of another algorithm such as A2C: "
+                    'set_parameters({"policy": A2C.load(path).get_parameters()["policy"]}, exact_match=False)'
                 ) from error
             if isinstance(error, LookupError | TypeError | AttributeError):
                 raise UnreadableCheckpointError(

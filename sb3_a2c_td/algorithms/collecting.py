@@ -207,7 +207,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             with self._normalizing():
                 new_obs, rewards, dones, infos = env.step(clipped_actions)
             self._moves.accept()  # type: ignore[union-attr]
-            rewards = np.asarray(rewards)
+            # a copy, which callbacks may change: some environments write every step into the same array
+            rewards = np.array(rewards)
             check_finite(self.num_timesteps, reward=rewards, observation=new_obs)
             dones = dones.astype(bool)
             rows = transition_rows(env)
@@ -224,9 +225,18 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         continues = callback.on_step()
         # not if the callback has called learn()
         if rewards.tobytes() != unchanged and self._last_obs is last_obs:
-            check_finite(self.num_timesteps, reward=rewards)
-            rollout_buffer.replace_last_rewards(rewards if rows is None else rewards[rows])
+            self._replace_rewards(rewards if rows is None else rewards[rows], rollout_buffer)
         return continues
+
+    def _replace_rewards(self, rewards: np.ndarray, rollout_buffer: TransitionBuffer) -> None:
+        """Store the rewards of the last step again, as a callback has changed them."""
+        rewards = rewards.astype(np.float32)
+        if not np.isfinite(rewards).all():
+            raise ValueError(
+                f"locals['rewards']={rewards} at step {self.num_timesteps}: a callback has changed them to what is not "
+                "finite in float32; fix the callback"
+            )
+        rollout_buffer.replace_last_rewards(rewards)
 
     def _store_last_obs(self, new_obs: Any, dones: np.ndarray) -> None:
         # a copy, since some environments write every step into the same arrays
@@ -319,7 +329,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
 
 
 def compiled_if_possible(env: Any, verbose: int) -> Any:
-    """Return a compiled environment, by its name, itself or as a native vector environment, as a ``VecEnv``.
+    """Return a compiled environment that is named, or a native vector environment, as a ``VecEnv``.
 
     :param env: the argument ``env`` of a model
     :param verbose: from 1 on, say that a name makes an environment, as SB3 does
@@ -330,6 +340,8 @@ def compiled_if_possible(env: Any, verbose: int) -> Any:
             print(f"Creating environment from the given name '{env}'")
         return make_compiled_vec_env(env)
     if isinstance(env, CompiledEnv):
-        return CompiledVecEnv(env)
+        raise ValueError(
+            "env is a CompiledEnv, of which copies have to be made: pass make_compiled_vec_env(env, n_envs)"
+        )
     # a subclass may do something in every step
     return CompiledVecEnv.sharing(env) if type(env) is CompiledVectorEnv else env

@@ -11,7 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import is_vectorized_observation
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_a2c_td.algorithms.callbacks import nested_callbacks
 from sb3_a2c_td.rollout.observations import Observations, named_arrays
@@ -23,6 +23,7 @@ from sb3_a2c_td.vec_env.normalization import (
     ModelVecNormalize,
     Normalization,
     RunningNormalization,
+    check_same_observations,
     find_vec_normalize,
     normalizable_keys,
     spaces_by_key,
@@ -35,9 +36,8 @@ NOW_INSIDE = (
     "evaluate it without VecNormalize, which would normalize twice. For predict() to take normalized ones, as in SB3, "
     "pass env=VecNormalize.load(...), or env=VecNormalize(...), which takes over the statistics"
 )
-
-
 NO_NORMALIZATION = {"normalize_observations": False, "normalize_rewards": False}
+"""the settings of a model that does not normalize"""
 
 
 class NormalizingAlgorithm(OnPolicyAlgorithm):
@@ -69,10 +69,10 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         :param force_reset: whether training begins with a reset of the environments
         :raises ValueError: if both the model and ``VecNormalize`` would normalize, or none of them can
         """
-        is_in_vec_normalize = find_vec_normalize(env)[0] is not None
-        returning = _returning(vars(self)) if is_in_vec_normalize else None
+        vec_normalize, _ = find_vec_normalize(env)
+        returning = None if vec_normalize is None else _returning(vars(self), vec_normalize)
         saved = self._statistics_of_env() if returning is None else returning
-        left_behind = None if is_in_vec_normalize else saved
+        left_behind = saved if vec_normalize is None else None
         if left_behind is not None:
             _check_movable(left_behind, "the model")
         if self._normalizes and returning is None:
@@ -249,15 +249,16 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
         :return: the statistics in the file
         :raises ValueError: if the environments need a ``VecNormalize``
         """
-        if find_vec_normalize(env)[0] is not None:
-            returning = _returning(checkpoint.data)
+        vec_normalize, _ = find_vec_normalize(env)
+        if vec_normalize is not None:
+            returning = _returning(checkpoint.data, vec_normalize)
             if returning is not None:
                 checkpoint.data.update(NO_NORMALIZATION)
                 return returning
         if any(checkpoint.data.get(name) for name in ("normalize_observations", "normalize_rewards")):
             return None
         saved = read_saved_normalization(checkpoint.training_state)
-        if saved is None or find_vec_normalize(env)[0] is not None:
+        if saved is None or vec_normalize is not None:
             return saved
         if env is not None:
             _check_movable(saved, file_name(path))
@@ -298,14 +299,18 @@ def _moved(saved: SavedNormalization, name: str, stacklevel: int) -> dict[str, A
     }
 
 
-def _returning(attributes: Mapping[str, Any]) -> SavedNormalization | None:
+def _returning(attributes: Mapping[str, Any], vec_normalize: VecNormalize) -> SavedNormalization | None:
     """Return the statistics that moved from a ``VecNormalize`` into a model, so that they can return to another one.
 
     :param attributes: those of the model
+    :param vec_normalize: the other one
+    :return: the statistics; ``None`` if the model was made with its own
+    :raises ValueError: if the other one normalizes other observations
     """
     statistics = attributes.get("normalization")
     if not (attributes.get("_was_in_vec_normalize") and isinstance(statistics, RunningNormalization)):
         return None
+    check_same_observations(vec_normalize, statistics)
     return SavedNormalization(
         statistics, attributes["normalize_observations"], attributes["normalize_rewards"], obstacle=None
     )

@@ -27,10 +27,10 @@ class RecurrentTDA2C(TDA2C):
     r"""TDA2C with an LSTM in the actor and another in the critic, for partially observable environments.
 
     Let :math:`h` be the recurrent state before the networks read :math:`s`, and :math:`h'` the state after it; an
-    episode starts with :math:`h = 0`. The target is :math:`y = r + \gamma V(s', h')`, the advantage
-    :math:`A = y - V(s, h)`, and actions are drawn from :math:`\pi(\cdot|s, h)`. Gradients flow back to the beginning of
-    the rollout or of the episode, whichever is later: ``n_steps`` limits over how many steps the networks learn to
-    remember, although the recurrent state lasts for the whole episode.
+    episode starts with :math:`h = 0`. The target is :math:`y = \tilde r + \gamma V(s', h')` with the scaled reward
+    :math:`\tilde r`, the advantage :math:`A = y - V(s, h)`, and actions are drawn from :math:`\pi(\cdot|s, h)`.
+    Gradients flow back to the beginning of the rollout or of the episode, whichever is later: ``n_steps`` limits over
+    how many steps the networks learn to remember, although the recurrent state lasts for the whole episode.
 
     Everything else is as in :class:`~sb3_a2c_td.TDA2C`, with the same arguments. ``engine`` is ``"auto"`` or
     ``"autograd"``, which are the same here.

@@ -85,7 +85,7 @@ class TDA2C(CollectingAlgorithm):
     :param update_on_episode_end: whether the end of an episode ends the rollout; ``None``: yes with one environment,
         as in the reference; no with several, where each end would cut the batch of the others. One-step targets never
         cross the end of an episode, so this changes only where batches are cut
-    :param bootstrap_on_truncation: whether :math:`y = r + \gamma V(s')` where a time limit truncated the
+    :param bootstrap_on_truncation: whether the target has :math:`\gamma V(s')` where a time limit truncated the
         episode. The reference, older than the distinction, treats truncation as termination
     :param double_softmax: whether the actor's loss uses the softmax of the policy's probabilities, as the reference
         program did in the first releases of TensorFlow 2, see :func:`~sb3_a2c_td.losses.double_softmax_log_prob`

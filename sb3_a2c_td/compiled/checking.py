@@ -19,7 +19,7 @@ def check_compiled_env(env: CompiledEnv) -> None:
     It raises an error if a function does not compile or has another return type; reads or writes an array out of
     bounds, except in functions that it calls; leaves numbers of the state or of the observation as they were; depends
     on something other than its arguments; or changes an argument that it should not. Observations must be in their
-    space, and rewards finite.
+    space, and rewards and observations finite in float32.
 
     :param env: the environment
     :raises ImportError: if numba is not installed

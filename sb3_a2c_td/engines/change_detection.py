@@ -19,7 +19,6 @@ REPLACEABLE: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Module: ("forward",),
     MlpExtractor: ("forward_actor", "forward_critic"),
     SeparateNetworks: (
-        "extract_features",
         "get_distribution",
         "predict_values",
         "_get_action_dist_from_latent",

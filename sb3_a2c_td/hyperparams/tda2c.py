@@ -233,7 +233,9 @@ def _for_env(env: Env, name: str) -> dict[str, Any]:
         arguments = _fitted(arguments, observation_space)
     else:
         arguments = general_setting(observation_space, action_space)
-    if isinstance(env, VectorEnv) and has_autoreset_steps(env):
+    base = env.unwrapped if isinstance(env, VecEnv) else env
+    native = base.env if isinstance(base, GymnasiumVecEnv) else base
+    if isinstance(native, VectorEnv) and has_autoreset_steps(native):
         arguments.pop("normalize_rewards", None)
     return arguments
 

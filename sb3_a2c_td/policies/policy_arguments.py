@@ -61,18 +61,19 @@ def check_optimizer_kwargs(optimizer_class: Any, optimizer_kwargs: dict[str, Any
     :raises ValueError: if it does not take them
     """
     try:
-        signature = inspect.signature(optimizer_class)
+        parameters = inspect.signature(optimizer_class).parameters
     # a built-in function
     except ValueError:
         return
-    try:
-        signature.bind([], lr=0.0, **(optimizer_kwargs or {}))
-    except TypeError as error:
-        names = [name for name in signature.parameters if name not in ("params", "lr")]
+    names = [name for name in parameters if name not in ("params", "lr")]
+    unknown = [name for name in optimizer_kwargs or {} if name not in names]
+    takes_any = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if unknown and (not takes_any or unknown[0] in ("params", "lr")):
         raise ValueError(
-            f"optimizer_kwargs: {error}. {optimizer_class.__name__} takes {', '.join(names)}; "
-            'another optimizer is set by policy_kwargs={"optimizer_class": torch.optim.Adam}'
-        ) from None
+            f"optimizer_kwargs has {unknown[0]!r}, and {getattr(optimizer_class, '__name__', optimizer_class)} takes "
+            f"{', '.join(names)}, with learning_rate and critic_learning_rate of TDA2C. Another optimizer is set by "
+            'policy_kwargs={"optimizer_class": torch.optim.Adam}'
+        )
 
 
 def check_net_arch(net_arch: Any) -> None:

@@ -68,12 +68,13 @@ def _fault(new_obs: Observations, terminal_obs: Any, env: int, step: int) -> str
     lasts = dict(named_arrays("terminal_observation", terminal_obs))
     for name, new in named_arrays("terminal_observation", new_obs):
         last: Any = lasts.get(name)
+        shape = _shape(last)
         # numpy would broadcast it
-        if np.shape(last) != new.shape[1:]:
+        if shape != new.shape[1:]:
             return (
                 f"{name} of environment {env} at step {step}: expected shape {new.shape[1:]}, got "
-                f"{'nothing' if last is None else f'shape {np.shape(last)}'}; {FIX_ENVIRONMENT}, or the VecEnvWrapper "
-                "that changes observations, which must change those in the infos as well."
+                f"{'no array' if shape is None else f'shape {shape}'}; {FIX_ENVIRONMENT}, or the VecEnvWrapper that "
+                "changes observations, which must change those in the infos as well."
             )
         if np.shares_memory(new, last):
             return (
@@ -84,3 +85,11 @@ def _fault(new_obs: Observations, terminal_obs: Any, env: int, step: int) -> str
         if fault is not None:
             return fault
     return None
+
+
+def _shape(values: Any) -> tuple[int, ...] | None:
+    try:
+        return None if values is None else np.shape(values)
+    # of lists that differ in length
+    except ValueError:
+        return None

@@ -241,18 +241,20 @@ class TransitionBuffer:
 
         :param rewards: ``(n,)``
         """
-        self.rewards[len(self) - len(rewards) :] = rewards
+        if len(rewards) > 0:
+            self.rewards[len(self) - len(rewards) :] = rewards
 
     def make_room(self, n_rows: int) -> None:
         """Keep the rows and steps, and allocate arrays for ``n_rows`` more when the next ones arrive.
 
         :param n_rows: the number of rows
         """
-        kept, n_steps = self.transitions() if len(self) > 0 else None, self.n_steps
-        self.__init__(len(self) + n_rows)  # type: ignore[misc]
-        if kept is not None:
-            self.add(kept)
-        self.n_steps = n_steps
+        larger = type(self)(len(self) + n_rows)
+        if len(self) > 0:
+            larger.add(self.transitions())
+        larger.n_steps = self.n_steps
+        # in one statement, so that Ctrl-C comes before or after it
+        vars(self).update(vars(larger))
 
     def __getstate__(self) -> dict[str, Any]:
         # a saved model holds only the rows in use

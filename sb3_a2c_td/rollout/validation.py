@@ -88,10 +88,15 @@ def check_finite(step: int, **values: Any) -> None:
 
 
 def _check_each_number(step: int, name: str, value: np.ndarray) -> None:
-    for env, row in enumerate(value):
-        fault = number_fault(step, name, row, env)
-        if fault is not None:
-            raise ValueError(fault)
+    is_valid = _are_valid(value)
+    if not is_valid.all():
+        env = int(np.argwhere(~is_valid)[0, 0])
+        raise ValueError(number_fault(step, name, value[env], env))
+
+
+def _are_valid(value: np.ndarray) -> np.ndarray:
+    # in float64, since the bound overflows float16
+    return np.asarray(np.abs(value, dtype=np.float64) <= FLOAT32_MAX)
 
 
 def number_fault(step: int, name: str, value: Any, env: int) -> str | None:
@@ -104,12 +109,13 @@ def number_fault(step: int, name: str, value: Any, env: int) -> str | None:
     :return: the fault, or ``None`` if there is none
     """
     array = np.asarray(value)
-    where = f"{name}={array} of environment {env} at step {step}"
-    if array.dtype.kind not in NUMERIC_KINDS:
-        return f"{where} has the dtype {array.dtype}, which is not numeric: {FIX_ENVIRONMENT}."
-    # in float64, since the bound overflows float16
-    if array.dtype.kind != "f" or (np.abs(array, dtype=np.float64) <= FLOAT32_MAX).all():
+    is_numeric = array.dtype.kind in NUMERIC_KINDS
+    if is_numeric and (array.dtype.kind != "f" or _are_valid(array).all()):
         return None
+    # text of large arrays takes long
+    where = f"{name}={array} of environment {env} at step {step}"
+    if not is_numeric:
+        return f"{where} has the dtype {array.dtype}, which is not numeric: {FIX_ENVIRONMENT}."
     fault = "beyond the range of float32" if np.isfinite(array).all() else "not finite"
     return f"{where} is {fault}: {FIX_ENVIRONMENT} (VecCheckNan helps to find the fault)."
 

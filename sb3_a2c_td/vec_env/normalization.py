@@ -309,13 +309,23 @@ def fill(vec_normalize: VecNormalize, normalization: RunningNormalization) -> No
     :param normalization: the statistics
     :raises ValueError: if it normalizes other observations
     """
+    check_same_observations(vec_normalize, normalization)
+    RunningNormalization.of_attributes(vars(vec_normalize)).take(normalization)
+
+
+def check_same_observations(vec_normalize: VecNormalize, normalization: RunningNormalization) -> None:
+    """Check that a ``VecNormalize`` normalizes the observations that other statistics are of, and single rewards.
+
+    :param vec_normalize: the wrapper
+    :param normalization: the statistics
+    :raises ValueError: if it does not
+    """
     current = RunningNormalization.of_attributes(vars(vec_normalize))
     found, expected = (
         {key: np.shape(rms.mean) for key, rms in one.obs_rms.items()} for one in (current, normalization)
     )
-    if found != expected:
+    if found != expected or np.shape(normalization.ret_rms.mean) != ():
         raise ValueError(
             f"env: its VecNormalize normalizes observations of the shapes {found}, and the model was trained on "
             f"normalized observations of the shapes {expected}: wrap env as it was"
         )
-    current.take(normalization)

@@ -1,5 +1,6 @@
 """Training in compiled code equals the same training step by step, bit for bit."""
 
+import itertools
 import os
 import random
 import signal
@@ -628,14 +629,27 @@ def test_other_trainings_go_step_by_step(
     assert (f"Training step by step, since {reason}" in output) if reason else ("Training" not in output)
 
 
-def test_an_environment_that_is_not_made_yet_is_trained_on_in_compiled_code(capsys: pytest.CaptureFixture[str]) -> None:
-    model = TDA2C("MlpPolicy", CARTPOLE, seed=3, device="cpu", verbose=1).learn(3_000)
-    assert "Training in compiled code" in capsys.readouterr().out
-    assert_same_parameters(model, new_model().learn(3_000))
+def test_copies_of_an_environment_have_to_be_made() -> None:
+    with pytest.raises(ValueError, match="env is a CompiledEnv, .*pass make_compiled_vec_env"):
+        TDA2C("MlpPolicy", CARTPOLE)
+
+
+def test_the_first_run_is_short_and_later_ones_at_most_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that Ctrl-C takes effect soon if each step takes long."""
+    run, lengths = compiled_training.CompiledTraining._run, []
+    monkeypatch.setattr(
+        compiled_training.CompiledTraining, "_run", lambda self, n, *rest: lengths.append(n) or run(self, n, *rest)
+    )
+    new_model(n_envs=2).learn(2_000, log_interval=None)
+    assert lengths[0] == 8
+    assert all(later <= 2 * earlier for earlier, later in itertools.pairwise(lengths))
 
 
 @pytest.mark.parametrize("schedule", [LinearSchedule(1e-3, 1e-4, 0.3), LinearSchedule(0.0, 1e-3, 1.0)])
-def test_linear_schedules_give_the_same_rates_at_once(schedule: LinearSchedule) -> None:
+def test_linear_schedules_give_the_same_rates_at_once(
+    schedule: LinearSchedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_training, "_rates_one_by_one", None)
     steps = np.arange(1, 400)
     found = compiled_training._rates("learning_rate", FloatSchedule(schedule), steps, total_steps=300.0)
     expected = [float(schedule(1.0 - min(step, 300.0) / 300.0)) for step in steps.tolist()]

@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack
+from stable_baselines3.common.vec_env import VecCheckNan, VecFrameStack
 
 from benchmarks.learning.arms import STUDIES, general_setting, study_path
 from benchmarks.learning.environments import DEVELOPMENT_ENVIRONMENTS, ENVIRONMENTS
@@ -206,6 +206,8 @@ def test_an_environment_gets_the_settings_of_its_name() -> None:
     expected = recommended("CartPole-v1")
     assert expected.pop("normalize_rewards")
     assert recommended(native) == recommended(GymnasiumVecEnv(native)) == expected
+    checked = VecCheckNan(GymnasiumVecEnv(native))
+    assert "normalize_rewards" not in recommended(checked)
     assert TDA2C(env=native, device="cpu", **recommended(native)).learn(20).num_timesteps == 20
     assert recommended(make_compiled_vec_env("sb3_a2c_td/Acrobot-v1", 2, seed=0)) == recommended()
 

@@ -279,9 +279,10 @@ def test_methods_that_are_never_called_are_rejected(method: str) -> None:
 
 
 def test_unknown_arguments_of_the_optimizer_are_named() -> None:
-    message = "optimizer_kwargs: .*'weight_decay'. AdamTFLike takes betas, eps; .*torch.optim.Adam"
-    with pytest.raises(ValueError, match=message):
-        build(SeparateActorCriticPolicy, VECTOR, optimizer_kwargs={"weight_decay": 1e-4})
+    message = "optimizer_kwargs has {!r}, and AdamTFLike takes betas, eps, with learning_rate .*torch.optim.Adam"
+    for name in ("weight_decay", "lr"):
+        with pytest.raises(ValueError, match=message.format(name)):
+            build(SeparateActorCriticPolicy, VECTOR, optimizer_kwargs={name: 1e-4})
     build(SeparateActorCriticPolicy, VECTOR, optimizer_class=th.optim.AdamW, optimizer_kwargs={"weight_decay": 1e-4})
 
 

@@ -282,3 +282,18 @@ def test_missing_attributes_of_sb3s_buffer_name_a_replacement() -> None:
             getattr(buffer, name)
     with pytest.raises(AttributeError, match="^TransitionBuffer has no attribute 'generator_ready'$"):
         _ = buffer.generator_ready
+
+
+def test_an_interrupt_while_room_is_made_loses_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = TransitionBuffer(capacity=2)
+    buffer.add(some_transitions(2))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TransitionBuffer, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            buffer.make_room(4)
+    assert (len(buffer), buffer.n_steps) == (2, 1)
+    assert_same(buffer.transitions(), some_transitions(2))

@@ -172,7 +172,7 @@ def test_set_parameters_leaves_the_optimizer_as_it_was_after_an_error(as_dict: b
 
 def test_parameters_of_a2c_lead_to_its_weights() -> None:
     a2c = A2C("MlpPolicy", CountingEnv(7), policy_kwargs={"net_arch": [2]}, device="cpu")
-    with pytest.raises(ValueError, match=r"other parameter groups than TDA2C's .*take only the weights of A2C"):
+    with pytest.raises(ValueError, match=r"other parameter groups than this model's .*A2C.load"):
         small().set_parameters(a2c.get_parameters(), exact_match=False)
 
 

@@ -24,13 +24,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_a2c_td import TDA2C, SeparateActorCriticPolicy
 from tests.algorithms.comparing import assert_same_parameters
 from tests.engines import CPU_ENGINES
-from tests.environments import CountingEnv
+from tests.environments import CountingEnv, NextStepVectorEnv
 
 KEYS = {
     "rollout/ep_len_mean",
@@ -157,12 +157,41 @@ def test_a_bonus_of_a_callback_is_learned_from(in_locals: bool, n_envs: int) -> 
     assert rows.rewards.tolist() == (1 + 2 * rows.actions).tolist()
 
 
+def test_a_bonus_needs_no_transition() -> None:
+    """The first step of a training may be an autoreset step of a native vector environment."""
+    model = TDA2C("MlpPolicy", NextStepVectorEnv([lambda: CountingEnv(3)]), device="cpu").learn(3)
+    rows = model.learn(2, Bonus(in_locals=True), reset_num_timesteps=False).rollout_buffer.transitions()
+    assert rows.rewards.tolist() == (1 + 2 * rows.actions).tolist()
+    assert len(rows.rewards) == 1
+
+
+class ReusedRewards(VecEnvWrapper):
+    """Returns the rewards of all steps in the same array."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self.rewards = getattr(self, "rewards", np.zeros_like(rewards))
+        self.rewards[:] = rewards + observations[:, 1]
+        return observations, self.rewards, dones, infos
+
+
+def test_rewards_in_an_array_that_the_environment_uses_again_are_not_taken_for_a_bonus() -> None:
+    env = ReusedRewards(DummyVecEnv([CountingEnv]))
+    step_elsewhere = lambda variables, _: variables["env"].step(np.zeros(1, int)) is not None  # noqa: E731
+    model = TDA2C("MlpPolicy", env, n_steps=9, device="cpu").learn(4, step_elsewhere)
+    # each step elsewhere leads to a reset
+    assert model.rollout_buffer.rewards.tolist() == [2.0] * 4
+
+
 def test_a_bonus_that_is_not_finite_is_an_error() -> None:
     def make_nan(variables: dict[str, Any], _: object) -> bool:
         variables["rewards"][0] = np.nan
         return True
 
-    with pytest.raises(ValueError, match="reward=nan of environment 0 at step 1 is not finite"):
+    with pytest.raises(ValueError, match=r"locals\['rewards'\]=\[nan\] at step 1: a callback"):
         make().learn(10, make_nan)
 
 

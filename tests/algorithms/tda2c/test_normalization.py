@@ -452,6 +452,17 @@ def test_statistics_that_moved_into_the_model_return_to_vec_normalize(norm_obs: 
         assert each.learn(20, reset_num_timesteps=False).env.ret_rms.count == model.env.ret_rms.count + 20
 
 
+def test_statistics_stay_in_the_model_if_the_vec_normalize_is_a_different_one() -> None:
+    model = in_vec_normalize()
+    expected = normalized_predictions(model)
+    with pytest.warns(UserWarning, match="was trained in VecNormalize"):
+        model.set_env(far())
+    with pytest.raises(ValueError, match="env: its VecNormalize normalizes observations of the shapes {}"):
+        model.set_env(VecNormalize(far(), norm_obs=False))
+    assert predicted(model, OBSERVATIONS) == expected
+    assert model.learn(20, reset_num_timesteps=False).normalize_observations
+
+
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("value", [True, False])
 def test_settings_that_change_after_the_model_was_made_are_refused(name: str, value: bool) -> None:
