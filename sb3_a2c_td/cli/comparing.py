@@ -250,8 +250,12 @@ class _ReportAndStop(BaseCallback):
         self._name = name
         self._report_freq = report_freq
 
+    def _on_training_start(self) -> None:
+        self._n_reports = 0
+
     def _on_step(self) -> bool:
-        if self.n_calls % self._report_freq == 0:
+        if self.num_timesteps // self._report_freq > self._n_reports:
+            self._n_reports = self.num_timesteps // self._report_freq
             # in one call, since several processes write at once
             sys.stderr.write(f"{self._name}: {self.num_timesteps:,} steps\n")
         return self.n_calls % STEPS_BETWEEN_CHECKS > 0 or not _stop.is_set()
@@ -273,9 +277,16 @@ def _table(runs: list[Run]) -> str:
     for arm, of_arm in _by_arm(runs).items():
         speed = median(run.timesteps / run.seconds for run in of_arm)
         returns = [run.mean_return for run in of_arm]
-        n_steps = max(run.timesteps for run in of_arm)
+        # those that were stopped have fewer
+        steps = [f"{n:,}" for n in sorted({run.timesteps for run in of_arm})]
         by_seed = ", ".join(f"{each:.1f}" for each in returns)
-        table.add_row(ARMS[arm].label, f"{fmean(returns):.1f}", by_seed, f"{n_steps:,}", f"{speed:,.0f}")
+        table.add_row(
+            ARMS[arm].label,
+            f"{fmean(returns):.1f}",
+            by_seed,
+            " to ".join(dict.fromkeys((steps[0], steps[-1]))),
+            f"{speed:,.0f}",
+        )
     console = Console(width=120)
     with console.capture() as lines:
         console.print(table)

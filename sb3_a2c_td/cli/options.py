@@ -89,9 +89,13 @@ Number = Annotated[float, Parameter(metavar="NUMBER")]
 def _zip(_: Any, tokens: Sequence[Token]) -> Path:
     """Convert the name of a file, with or without ``.zip``, as SB3's ``load`` takes it."""
     path = Path(tokens[0].value)
-    if path.suffix != ".zip" and not path.is_file():
-        path = Path(f"{path}.zip")
-    if not path.is_file():
+    try:
+        if path.suffix != ".zip" and not path.is_file():
+            path = Path(f"{path}.zip")
+        is_file = path.is_file()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not is_file:
         raise ValueError(f"there is no file {path}")
     return path
 

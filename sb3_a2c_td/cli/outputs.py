@@ -1,6 +1,6 @@
 """Where commands write their files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -20,22 +20,23 @@ def name_in_files(env_id: str) -> str:
 
 
 @contextmanager
-def new_file(stem: str, suffix: str, folder: Path = Path()) -> Iterator[Path]:
+def new_file(stem: str, suffix: str, folder: Path = Path(), companions: Sequence[str] = ()) -> Iterator[Path]:
     """Reserve the name of a new file while the context lasts, also against commands that run at the same time.
 
     :param stem: the file's name; a number is appended if a file of this name exists
     :param suffix: what follows the number
     :param folder: the folder of the file
+    :param companions: suffixes of what is written next to it, which does not exist yet either
     :return: the file, which does not exist yet
     :raises OSError: if the folder is not writable
     """
     with ExitStack() as reservation:
-        yield _reserve_new(folder / stem, suffix, reservation)
+        yield _reserve_new(folder / stem, suffix, companions, reservation)
 
 
-def _reserve_new(stem: Path, suffix: str, reservation: ExitStack) -> Path:
+def _reserve_new(stem: Path, suffix: str, companions: Sequence[str], reservation: ExitStack) -> Path:
     for path in _numbered(stem, suffix):
-        if path.exists():
+        if path.exists() or any(path.with_suffix(companion).exists() for companion in companions):
             continue
         atomic.check_writable(path)
         with suppress(LockedError):

@@ -229,7 +229,7 @@ def _write_options(training: Training, path: Path) -> None:
 def _reserved_zip(wanted: Path | None, name: str) -> AbstractContextManager[Path]:
     if wanted is not None:
         return outputs.replaced_file(wanted, "--save")
-    return outputs.new_file(name, ".zip")
+    return outputs.new_file(name, ".zip", companions=(OPTIONS, EVALUATIONS))
 
 
 def _callbacks(training: Training, model: TDA2C, path: Path | None, rank: int | None) -> list[BaseCallback]:
@@ -300,6 +300,9 @@ def _continue_evaluations(callback: EvalCallback, model: TDA2C) -> None:
 
 def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCallback]) -> None:
     """Train in a way that the same command line continues after a kill."""
+    if model.num_timesteps > training.timesteps:
+        _report(f"{path} has {model.num_timesteps:,} steps already: nothing is trained")
+        return
     try:
         continue_training(
             model,
@@ -319,7 +322,8 @@ def _resume(training: Training, model: TDA2C, path: Path, callbacks: list[BaseCa
 
 
 def _shows_bar(training: Training) -> bool:
-    return sys.stdout.isatty() and not training.quiet
+    # None: it is closed
+    return sys.stdout is not None and sys.stdout.isatty() and not training.quiet
 
 
 def _train_and_save(

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m sb3_a2c_td
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
-    return [".".join(argv[:2]), *argv[2:]] if argv[:1] == ["plots"] else list(argv)
+    return [".".join(argv[:2]), *argv[2:]] if list(argv[:1]) == ["plots"] else list(argv)
 
 
 def register() -> None:

@@ -28,6 +28,12 @@ def test_a_new_file_has_a_name_that_no_other_file_has() -> None:
     assert names() == ["model.zip", "model_2.zip"]
 
 
+def test_what_is_written_next_to_a_new_file_replaces_nothing_either() -> None:
+    Path("model.options.yaml").touch()
+    with outputs.new_file("model", ".zip", companions=[".options.yaml"]) as path:
+        assert str(path) == "model_2.zip"
+
+
 def test_a_new_file_that_was_not_written_leaves_nothing() -> None:
     with pytest.raises(KeyboardInterrupt), outputs.new_file("model", ".zip"):
         raise KeyboardInterrupt

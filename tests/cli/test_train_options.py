@@ -141,6 +141,15 @@ def test_resume_continues_a_training() -> None:
     assert_same_parameters(load("half"), load("whole"))
 
 
+def test_a_training_that_has_more_steps_already_is_left_as_it_is() -> None:
+    succeed("--seed 0 --save whole --resume")
+    kept = {name: Path(name).read_bytes() for name in ("whole.zip", "whole.options.yaml")}
+    done = run("train --timesteps 10 --eval-episodes 0 --seed 0 --device cpu --save whole --resume")
+    assert done.exit_code == 0
+    assert "steps already: nothing is trained" in done.stderr
+    assert {name: Path(name).read_bytes() for name in kept} == kept
+
+
 def test_a_resumed_training_keeps_the_seed_that_was_drawn() -> None:
     succeed("--save half --resume")
     for arguments in ("--save half --resume", "--config half.options.yaml --save whole"):

@@ -73,3 +73,12 @@ def test_the_settings_of_each_algorithm_are_its_arguments(algo: str) -> None:
     for settings in importlib.import_module(module).hyperparams.values():
         arguments = settings.keys() - {"n_timesteps", "n_envs", "normalize", "env_wrapper", "frame_stack"}
         assert arguments <= inspect.signature(algorithm).parameters.keys()
+
+
+@pytest.mark.parametrize("sequence", [list, tuple])
+def test_plots_have_a_name_of_their_own(sequence: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(launcher, "register", lambda: None)
+    monkeypatch.setattr(launcher, "_run", lambda module, arguments: ran.append((module, arguments)))
+    launcher.main(sequence(["plots", "plot_train", "-a", "tda2c"]))
+    assert ran == [("rl_zoo3.plots.plot_train", ["-a", "tda2c"])]
