@@ -57,7 +57,7 @@ def test_a_subclass_may_add_arguments() -> None:
 
 def test_a_policy_next_to_recommended_settings_is_refused() -> None:
     settings = recommended("CartPole-v1")
-    with pytest.raises(TypeError, match=re.escape("write TDA2C(env=env, **recommended(env_id))")):
+    with pytest.raises(TypeError, match=re.escape("write TDA2C(env=env, **recommended(env))")):
         TDA2C("MlpPolicy", CountingEnv(), **settings)
     TDA2C(env=CountingEnv(), device="cpu", **settings)
 
