@@ -278,13 +278,14 @@ def _table(runs: list[Run]) -> str:
         speed = median(run.timesteps / run.seconds for run in of_arm)
         returns = [run.mean_return for run in of_arm]
         # those that were stopped have fewer
-        steps = [f"{n:,}" for n in sorted({run.timesteps for run in of_arm})]
+        fewest, most = (chosen(run.timesteps for run in of_arm) for chosen in (min, max))
+        steps = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
         by_seed = ", ".join(f"{each:.1f}" for each in returns)
         table.add_row(
             ARMS[arm].label,
             f"{fmean(returns):.1f}",
             by_seed,
-            " to ".join(dict.fromkeys((steps[0], steps[-1]))),
+            steps,
             f"{speed:,.0f}",
         )
     console = Console(width=120)

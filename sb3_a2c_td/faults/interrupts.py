@@ -79,9 +79,7 @@ class Interrupts:
         Contexts may be nested, as when a callback calls ``learn`` of the same model: each one passes signals on to the
         one around it. Signals that are ignored, or have the system's default action, keep it.
         """
-        return _handling(
-            lambda previous: partial(self._delay_or_pass_on, previous) if callable(previous) else None,
-        )
+        return _handling(lambda previous: partial(self._delay_or_pass_on, previous) if callable(previous) else None)
 
     def _delay_or_pass_on(self, previous: Handler, signum: int, frame: FrameType | None) -> None:
         if self._is_delaying and signum not in self._delayed:

@@ -468,6 +468,11 @@ def test_trainings_in_threads_equal_those_alone(monkeypatch: pytest.MonkeyPatch)
     assert th.get_num_threads() == n_threads
 
 
+def env_of_two_numbers(reset: Any, step: Any, max_episode_steps: int | None = None) -> CompiledEnv:
+    space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    return CompiledEnv(space, spaces.Discrete(2), 2, reset, step, max_episode_steps=max_episode_steps)
+
+
 def failing_env(at_step: int, place: str) -> CompiledEnv:
     """Return an environment whose reward or observation becomes NaN."""
     in_reward = place == "reward"
@@ -482,13 +487,7 @@ def failing_env(at_step: int, place: str) -> CompiledEnv:
             state[0] = np.nan
         return np.nan if is_due and in_reward else 1.0, False
 
-    return CompiledEnv(
-        observation_space=spaces.Box(-np.inf, np.inf, (2,), np.float32),
-        action_space=spaces.Discrete(2),
-        state_size=2,
-        reset=reset,
-        step=step,
-    )
+    return env_of_two_numbers(reset, step)
 
 
 @pytest.mark.parametrize("place", ["reward", "observation"])
@@ -520,14 +519,7 @@ def breaking_env(terminates: bool) -> CompiledEnv:
             state[0] = np.nan
         return float(action), ends and terminates
 
-    return CompiledEnv(
-        observation_space=spaces.Box(-np.inf, np.inf, (2,), np.float32),
-        action_space=spaces.Discrete(2),
-        state_size=2,
-        reset=reset,
-        step=step,
-        max_episode_steps=8 if terminates else 7,
-    )
+    return env_of_two_numbers(reset, step, max_episode_steps=8 if terminates else 7)
 
 
 @pytest.mark.parametrize(("terminates", "bootstraps"), [(True, False), (True, True), (False, False)])

@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch as th
 from PIL import Image
 from stable_baselines3 import A2C
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import load_results
 
 from sb3_a2c_td import TDA2C, recommended
@@ -23,7 +25,7 @@ from tests.cli.processes import COMMAND, ENVIRONMENT
 
 MAX_SECONDS = 120
 """until a test fails"""
-ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d,]+) \| +([\d,]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d, to]+) \| +([\d,]+) \|$", re.MULTILINE)
 DEFAULT_ARMS = ("general", "reference", "a2c")
 LABELS = [comparing.ARMS[name].label for name in DEFAULT_ARMS]
 ALGORITHMS = {"tda2c": TDA2C, "tda2c_reference": TDA2C, "a2c": A2C}
@@ -35,6 +37,21 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # Without training
+
+
+def test_the_table_shows_that_trainings_were_stopped() -> None:
+    runs = [comparing.Run("general", seed, steps, 1, 1.0, 9.0) for seed, steps in ((0, 6_000), (1, 1_200), (2, 6_000))]
+    assert ROW.findall(comparing._table(runs))[0][3] == "1,200 to 6,000"
+
+
+@pytest.mark.parametrize("n_envs", [1, 8])
+def test_progress_is_reported_whatever_the_number_of_environments(
+    n_envs: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(comparing, "_stop", threading.Event(), raising=False)
+    model = TDA2C("MlpPolicy", make_vec_env("CartPole-v1", n_envs), device="cpu")
+    model.learn(1_000, comparing._ReportAndStop("a training", report_freq=200))
+    assert capsys.readouterr().err.splitlines() == [f"a training: {n:,} steps" for n in (200, 400, 600, 800, 1_000)]
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -240,5 +257,8 @@ def _check_stopped(process: subprocess.Popen[str], out: str, before: int, exit_c
     for label, _, _, steps, _ in rows:
         name = files[label]
         models = [ALGORITHMS[name].load(zip, device="cpu") for zip in Path("out").glob(f"{name}_?.zip")]
-        assert max(model.num_timesteps for model in models) == int(steps.replace(",", "")) < before
+        shown = [int(each.replace(",", "")) for each in steps.split(" to ")]
+        trained = [model.num_timesteps for model in models]
+        assert [min(trained), max(trained)] == [shown[0], shown[-1]]
+        assert max(trained) < before
     assert "Models: out/*.zip" in out

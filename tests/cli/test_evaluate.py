@@ -233,3 +233,13 @@ def test_damaged_statistics_are_an_error(model: TDA2C) -> None:
     done = run("model.zip --env CartPole-v1")
     assert done.exit_code == 2
     assert re.search("Error: .*vec_normalize.pkl: it is damaged", done.stderr)
+
+
+def test_a_zip_in_a_folder_that_cannot_be_searched_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    done = run("secret/model.zip")
+    assert done.exit_code == 2
+    assert "secret/model.zip cannot be read" in done.stderr
