@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from cyclopts import Parameter, Token, validators
 from cyclopts.types import ExistingFile
 from docstring_parser import parse
@@ -60,8 +61,6 @@ def _parsed(text: str) -> Any:
 
     :raises ValueError: if it is neither
     """
-    import yaml
-
     try:
         return json.loads(text)
     except ValueError:
@@ -76,8 +75,6 @@ def as_yaml(options: dict[str, Any]) -> str:
 
     :param options: options by name
     """
-    import yaml
-
     return str(yaml.dump(options, Dumper=_with_exponents(yaml.SafeDumper), sort_keys=False))
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, get_args
@@ -252,6 +253,12 @@ def test_a_training_that_learns_nothing_replaces_no_model(monkeypatch: pytest.Mo
         assert isinstance(done.exception, RuntimeError)
         assert "before the first update. Nothing is saved" in done.stderr
         assert load("model").num_timesteps == 200
+
+
+def test_options_are_saved_without_an_import_that_a_signal_could_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    succeed("--save model")
+    assert Path("model.options.yaml").exists()
 
 
 @pytest.mark.parametrize("mapping", ['{"optimizer_kwargs": {"eps": 1e-5}}', "{optimizer_kwargs: {eps: 1e-5}}"])

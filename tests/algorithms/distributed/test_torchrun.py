@@ -57,7 +57,9 @@ def output_of(torchrun: subprocess.Popen[str], exit_code: int = 0) -> str:
 
 
 def workers(torchrun: subprocess.Popen[str]) -> list[psutil.Process]:
-    return [child for child in psutil.Process(torchrun.pid).children() if "sb3_a2c_td" in child.cmdline()]
+    """Return the processes that torchrun has started, by rank; their ids may have another order."""
+    children = [child for child in psutil.Process(torchrun.pid).children() if "sb3_a2c_td" in child.cmdline()]
+    return sorted(children, key=lambda child: int(child.environ()["RANK"]))
 
 
 def wait_for(path: Path, other_than: int | None = None) -> int:
@@ -130,7 +132,7 @@ def test_killed_process_ends_training(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
         assert not remaining.is_running()
     assert "Signal 9 (SIGKILL)" in output
-    assert sorted(os.listdir(tmp_path)) == ["model.options.yaml", "model.zip"]
+    assert sorted(os.listdir(tmp_path)) == ["model.options.yaml", "model.zip"], output
     assert TDA2C.load(path, device="cpu").num_timesteps >= 10_000
 
 
