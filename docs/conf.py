@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "api_text",
+    "collapsed_sidebar",
     "source_links",
     "svg_maths",
 ]

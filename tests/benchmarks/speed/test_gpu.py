@@ -28,15 +28,14 @@ def statuses(folder: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_tests_and_speed(tmp_path: Path) -> None:
-    result = run("cpu", tmp_path, "versions", "autograd", "graphs", "gpu-mlp-16")
+    result = run("cpu", tmp_path, "versions", "graphs", "gpu-mlp-16")
     log = (tmp_path / "log").read_text()
     assert result.returncode == 0, log
-    assert statuses(tmp_path) == {"versions": 0, "autograd": 0, "graphs": 0, "gpu-mlp-16": 0}
+    assert statuses(tmp_path) == {"versions": 0, "graphs": 0, "gpu-mlp-16": 0}
     assert '"torch": ' in log
-    autograd, graphs = log.split("== graphs")
-    assert " passed" in autograd
-    assert " passed" in graphs
-    assert not re.search(r"::\S*(graph|\[cuda|-cuda)", autograd)
+    passed = re.findall(r"::(\S+) PASSED", log)
+    assert len(passed) > 5
+    assert all(re.search(r"graph|\[cuda|-cuda", name) for name in passed)
     assert '{"setting": "gpu-mlp-16", "arm": "A2C", "steps_per_second": ' in log
     measured = json.loads((tmp_path / "throughput-cpu.json").read_text())["results"]
     assert {result["arm"]: result["busy"] for result in measured} == {
