@@ -8,7 +8,7 @@ from typing import NamedTuple
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_a2c_td.faults.interrupts import Interrupts, StopRequest
+from sb3_a2c_td.faults.interrupts import Interrupts
 from sb3_a2c_td.rollout.validation import check_episode
 
 
@@ -102,22 +102,17 @@ class PrintEpisodes(EpisodeCallback):
 
 
 class StopOnRequest(BaseCallback):
-    """Stops training after the step in which a signal asked for it.
+    """Stops training after the step in which something asked for it. Compiled training asks less often.
 
-    :param request: records the signal
+    :param is_requested: returns whether to stop; called in every step
     """
 
-    def __init__(self, request: StopRequest) -> None:
+    def __init__(self, is_requested: Callable[[], bool]) -> None:
         super().__init__()
-        self._request = request
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether a signal came."""
-        return self._request.signum is not None
+        self.is_requested = is_requested
 
     def _on_step(self) -> bool:
-        return not self.is_requested
+        return not self.is_requested()
 
 
 class ProgressBar(ProgressBarCallback):

@@ -114,7 +114,7 @@ def continue_training(
     request = StopRequest()
     if steps_left > 0:
         save = partial(_save, model, path)
-        callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, save), StopOnRequest(request)])
+        callbacks = CallbackList([*callback_list(callback), SaveEvery(save_freq, save), StopOnRequest(request.is_set)])
         with request.installed():
             with _without_lost_workers(model, request):
                 model.learn(steps_left, callbacks, reset_num_timesteps=model.num_timesteps == 0, **learn_arguments)

@@ -52,7 +52,7 @@ STEPS_UNTIL_DUE: dict[type[BaseCallback], StepsUntilDue] = {
     StopTrainingOnMaxEpisodes: lambda callback, n_envs: math.ceil(
         (callback._total_max_episodes - callback.n_episodes) / n_envs
     ),
-    StopOnRequest: lambda callback, n_envs: 1 if callback.is_requested else math.inf,
+    StopOnRequest: lambda callback, n_envs: 1 if callback.is_requested() else math.inf,
     # skip() does what they would have done
     ProgressBarCallback: lambda callback, n_envs: math.inf,
     ProgressBar: lambda callback, n_envs: math.inf,

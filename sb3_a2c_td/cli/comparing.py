@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
@@ -21,12 +22,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_a2c_td import TDA2C, recommended
+from sb3_a2c_td.algorithms.callbacks import Episode, EpisodeCallback, StopOnRequest
 from sb3_a2c_td.cli import outputs, usage_errors, watching
 from sb3_a2c_td.cli.models import has_tuned_settings, make_env
 from sb3_a2c_td.cli.options import N_EVAL_EPISODES
@@ -37,8 +40,6 @@ PROCESSES = multiprocessing.get_context("spawn")
 N_REPORTS = 5
 MAX_PICTURES = 1000
 """the number of pictures of the best model"""
-STEPS_BETWEEN_CHECKS = 100
-"""the number of steps after which a process checks whether to stop"""
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def run(comparison: Comparison, output: Path | None) -> None:
 
     :param comparison: what to compare
     :param output: the folder of the files; ``None``: a new one
+    :raises SystemExit: if a signal came or a training failed, after the results of the others
     """
     stop = PROCESSES.Event()
     with usage_errors.reported():
@@ -155,15 +157,13 @@ def run(comparison: Comparison, output: Path | None) -> None:
         with usage_errors.reported():
             stem = f"compare_{outputs.name_in_files(comparison.env_id)}"
             folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
-        runs = _train_all(comparison, folder, stop)
-        print(_table(runs))
-        print("A few seeds: an impression, not a benchmark.")
-        print(f"Models: {folder}/*.zip")
-        _plot(runs, comparison.env_id, folder)
+        runs, n_failed = _train_all(comparison, folder, stop)
         if runs:
-            _record(max(runs, key=lambda run: run.mean_return), comparison, folder)
+            _show(runs, comparison, folder)
     if received:
         raise SystemExit(128 + received[0])
+    if n_failed > 0:
+        raise SystemExit(1)
 
 
 def _check_supported(comparison: Comparison) -> None:
@@ -181,28 +181,38 @@ def _check_supported(comparison: Comparison) -> None:
         env.close()
 
 
-def _train_all(comparison: Comparison, folder: Path, stop: Event) -> list[Run]:
-    """Train each arm with each seed in processes, until all are complete or were stopped; return those that began."""
+def _train_all(comparison: Comparison, folder: Path, stop: Event) -> tuple[list[Run], int]:
+    """Train each arm with each seed in processes, until all have ended or were stopped.
+
+    :return: the trainings that began, and how many others failed
+    """
     n_processes = min(os.cpu_count() or 1, len(comparison.arms) * len(comparison.seeds))
     with ProcessPoolExecutor(n_processes, PROCESSES, _initialize_process, (stop,)) as pool:
         # a child ignores signals only after its initialization
         with interrupts.blocked():
-            futures = [
-                pool.submit(_train, comparison, arm, seed, folder)
+            futures = {
+                pool.submit(_train, comparison, arm, seed, folder): _name(arm, seed)
                 for seed in comparison.seeds
                 for arm in comparison.arms
-            ]
+            }
         # on Windows, Ctrl-C is handled only between two waits
         while wait(futures, timeout=1).not_done:
             if stop.is_set():
                 for future in futures:
                     future.cancel()
-        try:
-            return [future.result() for future in futures if not future.cancelled()]
-        except BaseException:
-            # if one child was killed, the pool waits for the end of the others
-            stop.set()
-            raise
+        # if one child was killed, the pool waits for the end of the others
+        stop.set()
+    ended = [future for future in futures if not future.cancelled()]
+    runs = [future.result() for future in ended if future.exception() is None]
+    for future in ended:
+        if (error := future.exception()) is not None:
+            print(f"{futures[future]} failed:", "".join(traceback.format_exception(error)), file=sys.stderr)
+    return runs, len(ended) - len(runs)
+
+
+def _name(arm: str, seed: int) -> str:
+    """Name a training in messages."""
+    return f"{ARMS[arm].label}, seed {seed}"
 
 
 # In the child processes
@@ -221,47 +231,76 @@ def _train(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run:
     """Train an arm on one thread, save the model and evaluate it."""
     th.set_num_threads(1)
     path = folder / f"{ARMS[arm].file}_{seed}"
-    for log in path.glob("*.monitor.csv"):
+    for old_log in path.glob("*.monitor.csv"):
         # of an earlier comparison, perhaps with more environments
-        log.unlink()
-    env = comparison.make_env(arm, monitor_dir=str(path))
+        old_log.unlink()
+    env = comparison.make_env(arm)
     model = ARMS[arm].make(env, seed)
-    report = _ReportAndStop(f"{ARMS[arm].label}, seed {seed}", max(comparison.timesteps // N_REPORTS, 1))
+    report = EveryNTimesteps(max(comparison.timesteps // N_REPORTS, 1), _Report(_name(arm, seed)))
+    log = _LogEpisodes(path / "0.monitor.csv", comparison.env_id)
     start = time.perf_counter()
-    model.learn(comparison.timesteps, report)
+    model.learn(comparison.timesteps, [log, report, StopOnRequest(_stop.is_set)])
     seconds = time.perf_counter() - start
     model.save(path)
-    n_episodes = sum(map(len, env.env_method("get_episode_rewards")))
     env.close()
     mean_return, _ = evaluate_policy(model, comparison.make_env(arm, 1), n_eval_episodes=N_EVAL_EPISODES)
     assert isinstance(mean_return, float)
-    return Run(arm, seed, model.num_timesteps, n_episodes, seconds, mean_return)
+    return Run(arm, seed, model.num_timesteps, log.n_episodes, seconds, mean_return)
 
 
-class _ReportAndStop(BaseCallback):
-    """Reports the progress of training, and stops it after a stop signal in the parent.
+class _Report(BaseCallback):
+    """Reports the progress of a training.
 
     :param name: what is trained
-    :param report_freq: the number of steps between two reports
     """
 
-    def __init__(self, name: str, report_freq: int) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
         self._name = name
-        self._report_freq = report_freq
-
-    def _on_training_start(self) -> None:
-        self._n_reports = 0
 
     def _on_step(self) -> bool:
-        if self.num_timesteps // self._report_freq > self._n_reports:
-            self._n_reports = self.num_timesteps // self._report_freq
-            # in one call, since several processes write at once
-            sys.stderr.write(f"{self._name}: {self.num_timesteps:,} steps\n")
-        return self.n_calls % STEPS_BETWEEN_CHECKS > 0 or not _stop.is_set()
+        # in one call, since several processes write at once
+        sys.stderr.write(f"{self._name}: {self.num_timesteps:,} steps\n")
+        return True
+
+
+class _LogEpisodes(EpisodeCallback):
+    """Logs training episodes as ``Monitor`` does, which compiled environments do not have.
+
+    :param path: the file, which is replaced
+    :param env_id: the environment's id
+    """
+
+    def __init__(self, path: Path, env_id: str) -> None:
+        super().__init__()
+        self._path = path
+        self._env_id = env_id
+        self.n_episodes = 0
+
+    def _on_training_start(self) -> None:
+        self._began = time.time()
+        self._writer = ResultsWriter(str(self._path), {"t_start": self._began, "env_id": self._env_id})
+
+    def on_episodes(self, episodes: list[Episode]) -> None:
+        """Write a line for each of the next episodes."""
+        seconds = round(time.time() - self._began, 6)
+        for episode in episodes:
+            self._writer.write_row({"r": episode.value, "l": episode.length, "t": seconds})
+        self.n_episodes += len(episodes)
+
+    def _on_training_end(self) -> None:
+        self._writer.close()
 
 
 # Results
+
+
+def _show(runs: list[Run], comparison: Comparison, folder: Path) -> None:
+    print(_table(runs))
+    print("A few seeds: an impression, not a benchmark.")
+    print(f"Models: {folder}/*.zip")
+    _plot(runs, comparison.env_id, folder)
+    _record(max(runs, key=lambda run: run.mean_return), comparison, folder)
 
 
 def _by_arm(runs: list[Run]) -> dict[str, list[Run]]:
@@ -313,7 +352,8 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
     plot_mean_curves(logs, ax=over_steps)
     plot_mean_curves(logs, over="seconds", ax=over_seconds)
     over_seconds.set_ylabel("")
-    figure.suptitle(f"{env_id}: mean and range over {len({run.seed for run in runs})} seeds")
+    n_seeds = len({run.seed for run in runs})
+    figure.suptitle(f"{env_id}, one seed" if n_seeds == 1 else f"{env_id}: mean and range over {n_seeds} seeds")
     figure.savefig(picture, dpi=150)
     print(f"Learning curves: {picture}")
 

@@ -124,6 +124,10 @@ class StopRequest:
             self.ends_at_once = True
             exit_process(signum, frame)
 
+    def is_set(self) -> bool:
+        """Check whether a signal came."""
+        return self.signum is not None
+
     def exit_if_set(self) -> None:
         """End the process if a signal came, see :func:`exit_process`."""
         if self.signum is not None:

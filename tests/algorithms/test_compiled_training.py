@@ -352,7 +352,7 @@ def test_progress_bars_follow_the_steps(make_bar: Callable[[], ProgressBarCallba
 def test_a_stop_request_ends_training_soon() -> None:
     request, model = StopRequest(), new_model()
     threading.Timer(0.3, setattr, (request, "signum", signal.SIGTERM)).start()
-    model.learn(1_000_000, StopOnRequest(request))
+    model.learn(1_000_000, StopOnRequest(request.is_set))
     assert 0 < model.num_timesteps < 500_000
 
 

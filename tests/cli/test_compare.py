@@ -15,7 +15,6 @@ import pytest
 import torch as th
 from PIL import Image
 from stable_baselines3 import A2C
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import load_results
 
 from sb3_a2c_td import TDA2C, recommended
@@ -28,6 +27,7 @@ MAX_SECONDS = 120
 ROW = re.compile(r"^\| ([\w', 3]+?) +\| +([\d.]+) \| +([\d., ]+) \| +([\d, to]+) \| +([\d,]+) \|$", re.MULTILINE)
 DEFAULT_ARMS = ("general", "reference", "a2c")
 LABELS = [comparing.ARMS[name].label for name in DEFAULT_ARMS]
+collect_step = TDA2C._collect_step
 ALGORITHMS = {"tda2c": TDA2C, "tda2c_reference": TDA2C, "a2c": A2C}
 
 
@@ -44,14 +44,29 @@ def test_the_table_shows_that_trainings_were_stopped() -> None:
     assert ROW.findall(comparing._table(runs))[0][3] == "1,200 to 6,000"
 
 
-@pytest.mark.parametrize("n_envs", [1, 8])
-def test_progress_is_reported_whatever_the_number_of_environments(
-    n_envs: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("env_id", "in_compiled_code"), [("CartPole-v1", False), ("sb3_a2c_td/CartPole-v1", True)])
+@pytest.mark.parametrize("arm", ["general", "a2c"])
+def test_a_training_logs_episodes_and_reports_its_progress(
+    env_id: str,
+    in_compiled_code: bool,
+    arm: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    steps = []
+    monkeypatch.setattr(TDA2C, "_collect_step", lambda *args: steps.append(args) or collect_step(*args))
     monkeypatch.setattr(comparing, "_stop", threading.Event(), raising=False)
-    model = TDA2C("MlpPolicy", make_vec_env("CartPole-v1", n_envs), device="cpu")
-    model.learn(1_000, comparing._ReportAndStop("a training", report_freq=200))
-    assert capsys.readouterr().err.splitlines() == [f"a training: {n:,} steps" for n in (200, 400, 600, 800, 1_000)]
+    run = comparing._train(comparing.Comparison(env_id, {}, 1_000, (arm,), range(1)), arm, 0, Path())
+    assert run.timesteps == 1_000
+    if arm == "general":
+        assert len(steps) < 50 if in_compiled_code else len(steps) == 1_000
+    assert capsys.readouterr().err.splitlines() == [
+        f"{comparing.ARMS[arm].label}, seed 0: {n:,} steps" for n in (200, 400, 600, 800, 1_000)
+    ]
+    log = load_results(run.file)
+    assert 500 < log["l"].sum() <= 1_000
+    assert len(log) == run.n_episodes
+    assert 0 < log["t"].iloc[-1] < 60
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -64,7 +79,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def test_results_are_shown_even_if_a_signal_came(
     signals: list[int], exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> list[comparing.Run]:
+    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> tuple[list[comparing.Run], int]:
         for signum in signals:
             signal.raise_signal(signum)
         assert stop.is_set() == bool(signals)
@@ -78,7 +93,7 @@ def test_results_are_shown_even_if_a_signal_came(
             comparing.Run("general", 3, 7_000, 1, 2.0, 123.456),
             comparing.Run("general", 4, 7_000, 1, 1.0, 100.0),
             comparing.Run("a2c", 3, 6_000, 0, 4.0, 99.0),
-        ]
+        ], 0
 
     monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", train_all)
     done = running.run("compare CartPole-v1 --timesteps 7000 --seed 3 --seeds 2")
@@ -104,9 +119,9 @@ def test_results_are_shown_even_if_a_signal_came(
 
 
 def test_an_environment_that_cannot_be_shown_is_compared_without_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> list[comparing.Run]:
+    def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> tuple[list[comparing.Run], int]:
         TDA2C("MlpPolicy", env_id, device="cpu").save(folder / "tda2c_0")
-        return [comparing.Run("general", 0, 10, 0, 1.0, 9.0)]
+        return [comparing.Run("general", 0, 10, 0, 1.0, 9.0)], 0
 
     env_id = "sb3_a2c_td/Chain-v0"
     monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", train_all)
@@ -120,7 +135,7 @@ def test_an_old_picture_is_removed_if_no_episode_ended(monkeypatch: pytest.Monke
     Path("out").mkdir()
     Path("out/learning_curves.png").write_bytes(b"of an earlier comparison")
     runs = [comparing.Run(arm, 0, 10, 0, 1.0, 9.0) for arm in DEFAULT_ARMS]
-    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", lambda *_: runs)
+    monkeypatch.setattr("sb3_a2c_td.cli.comparing._train_all", lambda *_: (runs, 0))
     done = running.run("compare CartPole-v1 --output out")
     assert done.exit_code == 0, done.output
     assert "there are no learning curves: train for longer" in done.stdout
@@ -214,6 +229,31 @@ def test_a_signal_while_the_processes_start_stops_all() -> None:
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=300)
     _check_stopped(process, out, before=20_000, exit_code=128 + signal.SIGINT)
+
+
+FAILING = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class FailingEnv(CartPoleEnv):
+    def reset(self, *, seed=None, options=None):
+        if seed == 1:
+            raise ValueError("no seed 1")
+        return super().reset(seed=seed, options=options)
+
+gymnasium.register("Failing-v0", FailingEnv, max_episode_steps=500)
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_leaves_the_results_of_the_others() -> None:
+    Path("failing.py").write_text(FAILING)
+    command = [*COMMAND, "compare", "failing:Failing-v0", "--arms", "general", "--seeds", "2", "--timesteps", "300"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert [row[:1] + row[3:4] for row in ROW.findall(done.stdout)] == [("TDA2C, general setting", "300")]
+    assert "TDA2C, general setting, seed 1 failed: " in done.stderr
+    assert "ValueError: no seed 1" in done.stderr
 
 
 @pytest.mark.slow
