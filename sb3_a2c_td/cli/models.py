@@ -1,6 +1,5 @@
 """Models and environments that commands name."""
 
-import os
 import re
 import sys
 import warnings
@@ -58,7 +57,6 @@ def make_env(
     :param is_tuned: whether they are for recommended settings, so that they have their wrapper
     :param more: more arguments of SB3's ``make_vec_env``
     """
-    _let_modules_here_be_imported(env_id)
     registration.register_for(env_id)
     if is_tuned and has_tuned_settings(env_id, env_kwargs):
         n_envs = n_envs or hyperparams[env_id]["n_envs"]
@@ -66,13 +64,6 @@ def make_env(
     elif is_compiled(env_id) and not env_kwargs and not more:
         return make_compiled_vec_env(env_id, n_envs or 1, seed)
     return make_vec_env(env_id, n_envs or 1, seed, env_kwargs=env_kwargs, **more)
-
-
-def _let_modules_here_be_imported(env_id: str) -> None:
-    """Find the module of ``module:id`` in the current folder, as ``python -m`` does, unless Python shall not."""
-    if ":" in env_id and not sys.flags.safe_path and os.getcwd() not in sys.path:
-        # at the end: no file here takes the place of an installed module
-        sys.path.append(os.getcwd())
 
 
 def make_recorded_env(
@@ -86,31 +77,37 @@ def make_recorded_env(
     """Make the environment that a zip records, or another one.
 
     :param path: the zip
-    :param env_id: the id of another environment
-    :param env_kwargs: other arguments
+    :param env_id: an environment's id; ``None``: the recorded one
+    :param env_kwargs: its arguments; ``None``: the recorded ones, if the id is the recorded one
     :param trusted: whether the file is trusted
     :param is_tuned: whether the model has recommended settings, whose environment may have a wrapper
     :param render_mode: how to show the environment
-    :raises ValueError: if no id is given, and the zip records none, or one that imports a module and is not trusted
+    :raises ValueError: if no id is given, and the zip records none; or if what it records may name a module or a file,
+        and the zip is not trusted
     """
-    shown = {} if render_mode is None else {"render_mode": render_mode}
-    if env_id is not None:
-        return make_env(env_id, (env_kwargs or {}) | shown, 1, is_tuned=is_tuned)
-    recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
-    if not recorded:
+    recorded_id, recorded_kwargs = _recorded_env(path, trusted)
+    if env_id is None and recorded_id is None:
         raise ValueError(
             f"{path} records no environment that Gymnasium can make without more code: name it with --env, and with "
             "--tuned if it was trained so"
         )
-    recorded_id, recorded_kwargs = str(recorded.get("id")), recorded.get("kwargs") or {}
-    if not trusted and (":" in recorded_id or not _is_harmless(recorded_kwargs)):
+    takes_kwargs = env_kwargs is None and env_id in (None, recorded_id)
+    names_module = env_id is None and ":" in str(recorded_id)
+    if not trusted and (names_module or (takes_kwargs and not _is_harmless(recorded_kwargs))):
         raise ValueError(
-            f"{path} records the environment {printable(recorded_id, MAX_MESSAGE)} with the arguments "
+            f"{path} records the environment {printable(str(recorded_id), MAX_MESSAGE)} with the arguments "
             f"{printable(repr(recorded_kwargs), MAX_MESSAGE)}, which may name a module or a file: confirm them with "
             "--env and --env-kwargs, or with --trusted"
         )
-    kwargs = recorded_kwargs if env_kwargs is None else env_kwargs
-    return make_env(recorded_id, kwargs | shown, 1, is_tuned=is_tuned)
+    kwargs = recorded_kwargs if takes_kwargs else env_kwargs or {}
+    shown = {} if render_mode is None else {"render_mode": render_mode}
+    return make_env(env_id or str(recorded_id), kwargs | shown, 1, is_tuned=is_tuned)
+
+
+def _recorded_env(path: Path, trusted: bool) -> tuple[Any, Any]:
+    """Return the id and the arguments that a zip records, which anybody may have written, or ``(None, {})``."""
+    recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
+    return (recorded.get("id"), recorded.get("kwargs") or {}) if isinstance(recorded, dict) else (None, {})
 
 
 def _is_harmless(value: Any) -> bool:

@@ -23,12 +23,13 @@ from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.algorithms.resumable import continue_training, reserved_and_loaded
 from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import available_device, evaluate, make_env
+from sb3_a2c_td.cli.models import available_device, evaluate, has_tuned_settings, make_env
 from sb3_a2c_td.cli.options import Training, as_yaml, read_config
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import policy_for
 from sb3_a2c_td.saving import atomic
+from sb3_a2c_td.vec_env.action_masks import check_masks_available
 from sb3_a2c_td.version import __version__
 
 ALGORITHMS: dict[str, type[TDA2C]] = {"tda2c": TDA2C, "maskable": MaskableTDA2C, "recurrent": RecurrentTDA2C}
@@ -78,6 +79,12 @@ def make_model(training: Training, make: Callable[..., TDA2C], env: VecEnv, devi
     :param env: the environments
     :param device: its device
     """
+    if training.algo == "maskable":
+        check_masks_available(env)
+    if training.tuned and not has_tuned_settings(training.env, training.env_kwargs or {}):
+        _report(
+            f"--tuned: no settings were tuned for {training.env} with these arguments; it takes the general setting"
+        )
     arguments = (recommended(env) if training.tuned else {}) | training.arguments
     recommended_policy = arguments.pop("policy", policy_for(env.observation_space))
     policy = training.policy or recommended_policy

@@ -1,6 +1,9 @@
 """``watch``: show a saved model in its environment, or record it."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from sb3_a2c_td.cli.options import Count, Device, EnvKwargs, NoNormalize, Normalize, Seed, Trusted, Tuned, Zip
 
@@ -13,7 +16,7 @@ def watch(
     env_kwargs: EnvKwargs = None,
     tuned: Tuned = False,
     episodes: Count = 1,
-    stochastic: bool = False,
+    deterministic: Annotated[bool, Parameter(negative="--stochastic")] = True,
     normalize: Normalize = None,
     no_normalize: NoNormalize = False,
     seed: Seed = None,
@@ -33,7 +36,7 @@ def watch(
     :param env: the environment's id; if none is named, the one that the zip records
     :param env_kwargs: the environment's arguments, in YAML or JSON
     :param episodes: episodes to show
-    :param stochastic: sample actions instead of taking the most likely ones
+    :param deterministic: take the most likely actions, or sample them
     """
     from sb3_a2c_td.cli import models, outputs, usage_errors, watching
 
@@ -44,9 +47,10 @@ def watch(
             outputs.writable_folder(record.parent, "--record")
         render_mode = "human" if record is None else watching.picture_mode()
         vec_env = models.make_recorded_env(path, env, env_kwargs, trusted, tuned, render_mode)
+        watching.check_shown(vec_env, render_mode)
         model, vec_env = models.load_with_env(path, vec_env, device, normalize, no_normalize, trusted)
     models.seed_episodes(vec_env, seed)
-    pictures = [each for each in watching.frames(model, vec_env, episodes, not stochastic) if each is not None]
+    pictures = [each for each in watching.frames(model, vec_env, episodes, deterministic) if each is not None]
     if record is not None:
         with usage_errors.reported():
             watching.write(pictures, record, watching.fps_of(vec_env))

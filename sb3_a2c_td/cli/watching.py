@@ -25,6 +25,21 @@ def picture_mode() -> str:
     return "rgb_array"
 
 
+def check_shown(env: VecEnv, render_mode: str) -> None:
+    """Check that an environment can be shown.
+
+    :param env: the environment
+    :param render_mode: how
+    :raises ValueError: if it has no such render mode
+    """
+    modes = env.get_attr("metadata")[0].get("render_modes", [])
+    if render_mode not in modes:
+        raise ValueError(
+            f"the environment cannot be shown: it has no render mode {render_mode!r}, only {list(modes)}. Its "
+            "metadata name its render modes"
+        )
+
+
 def frames(model: BaseAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool) -> Iterator[np.ndarray | None]:
     """Run episodes; yield the picture of each step, or ``None`` for a window.
 

@@ -165,8 +165,14 @@ def test_code_is_loaded_only_if_trusted() -> None:
     assert evaluated("model.zip --env CartPole-v1 --episodes 1 --trusted")[0] == "1 deterministic"
 
 
-def test_the_zip_records_the_environment(model: TDA2C) -> None:
-    assert evaluated("model --episodes 1")[0] == "1 deterministic"
+@pytest.mark.parametrize(
+    ("arguments", "mean"),
+    [("", "7.00"), ("--env CartPole-v1", "7.00"), ("--env-kwargs '{max_episode_steps: 5}'", "5.00")],
+)
+def test_the_zip_records_the_environment_and_its_arguments(arguments: str, mean: str, model: TDA2C) -> None:
+    model.trained_on = {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 7}}
+    model.save("model")
+    assert evaluated(f"model --episodes 1 {arguments}")[1] == mean
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,7 @@ def test_a_record_that_names_a_module_or_a_file_needs_a_confirmation(record: dic
     done = run("model --episodes 1")
     assert done.exit_code == 2
     assert "confirm them with --env and --env-kwargs, or with --trusted" in done.stderr
-    assert run("model --episodes 1 --env CartPole-v1").exit_code == 0
+    assert run("model --episodes 1 --env CartPole-v1 --env-kwargs {}").exit_code == 0
     assert "antigravity" not in sys.modules
 
 

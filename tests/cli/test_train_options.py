@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -287,17 +288,28 @@ def test_a_broken_pipe_ends_the_training_with_a_line() -> None:
     assert "Traceback" not in err
 
 
-def test_environments_of_the_current_folder_are_found() -> None:
+def test_modules_of_the_current_folder_are_found() -> None:
+    script = shutil.which("sb3-a2c-td")
+    if script is None:
+        pytest.skip("python -m finds them anyway")
     Path("my_envs.py").write_text(
         "import gymnasium\n"
         "from gymnasium.envs.classic_control import CartPoleEnv as Corridor\n"
+        "from torch.nn import ReLU as Activation\n"
         'gymnasium.register("Corridor-v0", "my_envs:Corridor", max_episode_steps=20)\n'
     )
-    command = [*COMMAND, "train", "my_envs:Corridor-v0", "--timesteps", "50", "--eval-episodes", "0", "--quiet"]
-    subprocess.run(command, check=True, env=ENVIRONMENT)
+    train = "train my_envs:Corridor-v0 --timesteps 50 --eval-episodes 0 --quiet --policy-kwargs"
+    subprocess.run([script, *train.split(), "{activation_fn: my_envs.Activation}"], check=True, env=ENVIRONMENT)
     for arguments in ("--trusted", "--env my_envs:Corridor-v0"):
-        evaluation = [*COMMAND, "evaluate", "tda2c_my_envs-Corridor-v0", "--episodes", "1", *arguments.split()]
+        evaluation = [script, "evaluate", "tda2c_my_envs-Corridor-v0", "--episodes", "1", *arguments.split()]
         subprocess.run(evaluation, check=True, env=ENVIRONMENT)
+
+
+def test_tuned_says_that_it_takes_the_general_setting() -> None:
+    done = run("train MountainCarContinuous-v0 --tuned --timesteps 10 --eval-episodes 0 --quiet")
+    assert done.exit_code == 0, done.output
+    assert "no settings were tuned for MountainCarContinuous-v0" in done.stderr
+    assert load("tda2c_MountainCarContinuous-v0").normalize_observations
 
 
 def test_an_unknown_environment_has_a_hint() -> None:
@@ -324,6 +336,7 @@ def test_tuned_settings_have_the_wrapper_that_they_were_tuned_with(env_id: str) 
         ("--n-seeds 2 --resume", "--resume needs --save"),
         ("--eval-freq 10 --eval-episodes 0", "--eval-freq needs at least one of --eval-episodes"),
         ("--tuned --algo recurrent", "no settings were tuned for --algo recurrent"),
+        ("--algo maskable", "provides no masks of actions"),
         ("--timesteps inf", "inf is not an integer"),
         ("--timesteps 1.5", "1.5 is not an integer"),
         ("--policy-kwargs '{a'", "{a is not a mapping"),

@@ -1,12 +1,20 @@
 """``watch``: in a window that no screen shows, and into files."""
 
 from pathlib import Path
+from typing import ClassVar
 
+import gymnasium as gym
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.envs.registration import EnvSpec
 from PIL import Image
 
 from sb3_a2c_td import TDA2C
 from tests.cli.running import run
+
+
+class InvisibleEnv(CartPoleEnv):
+    metadata: ClassVar = {"render_modes": []}
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +70,7 @@ def test_tiny_pictures_of_floats_are_enlarged() -> None:
     [
         ("model --record picture.png", "--record picture.png: end the name with .gif or .mp4"),
         ("model --record model.zip/picture.gif", "--record model.zip: this folder cannot be written to"),
-        ("model --env sb3_a2c_td/TMaze-v0 --record maze.gif", "Observation spaces do not match"),
+        ("model --env MountainCar-v0 --record car.gif", "Observation spaces do not match"),
     ],
 )
 def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
@@ -70,3 +78,14 @@ def test_usage_errors_end_with_a_message(arguments: str, message: str) -> None:
     assert done.exit_code == 2
     assert message in done.stderr
     assert [path.name for path in Path().iterdir()] == ["model.zip"]
+
+
+@pytest.mark.filterwarnings("ignore:.*is not in the possible render_modes")
+@pytest.mark.parametrize(("arguments", "mode"), [("", "human"), ("--record picture.gif", "rgb_array")])
+def test_an_environment_without_pictures_is_a_usage_error(
+    arguments: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gym.registry, "Invisible-v0", EnvSpec("Invisible-v0", InvisibleEnv))
+    done = run(f"watch model --env Invisible-v0 {arguments}")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"it has no render mode '{mode}'" in done.stderr
