@@ -16,7 +16,7 @@ from stable_baselines3.common.save_util import load_from_zip_file, open_path
 from stable_baselines3.common.type_aliases import GymEnv, TensorDict
 
 from sb3_a2c_td.algorithms.constructor_arguments import REPLACEMENTS, unknown_argument
-from sb3_a2c_td.algorithms.normalizing import NormalizingAlgorithm
+from sb3_a2c_td.algorithms.normalizing import NO_NORMALIZATION, NormalizingAlgorithm, check_kept
 from sb3_a2c_td.engines.random_streams import RandomStreams
 from sb3_a2c_td.policies.separate import SeparateNetworks
 from sb3_a2c_td.saving import atomic, generators, training_state
@@ -113,7 +113,8 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         :raises UnreadableCheckpointError: if the file is damaged, of another algorithm, or of a newer version of this
             package
         :raises TypeError: if ``kwargs`` has an argument of A2C or of the reference that TDA2C does not have
-        :raises ValueError: if the environments have other spaces, or lack wrappers that normalized observations need
+        :raises ValueError: if the environments have other spaces, or lack wrappers that normalized observations need;
+            or if ``kwargs`` changes ``normalize_observations`` or ``normalize_rewards``
         """
         for name in kwargs.keys() & REPLACEMENTS.keys():
             raise unknown_argument(cls.__name__, name, kwargs[name])
@@ -129,6 +130,7 @@ class CheckpointedAlgorithm(NormalizingAlgorithm):
         """Build a model that keeps the statistics of the ``VecNormalize`` that it was trained in."""
         with loading(path, checkpoint):
             saved = cls._keep_statistics(checkpoint, path, env)
+            check_kept({**NO_NORMALIZATION, **checkpoint.data}, kwargs)
         model = cls._from_checkpoint(checkpoint, path, env, *args, **kwargs)
         model._fill_vec_normalize(saved)
         return model

@@ -139,11 +139,7 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             or self.normalize_observations != bool(normalization and normalization.obs_rms)
             or (isinstance(self.env, ModelVecNormalize) and self.env.norm_reward != self.normalize_rewards)
         ):
-            raise ValueError(
-                f"normalize_observations={self.normalize_observations}, normalize_rewards={self.normalize_rewards}: "
-                "one of them was changed after the model was made, whose weights fit other observations or rewards: "
-                "set it back, or make a new model"
-            )
+            raise _changed(normalize_observations=self.normalize_observations, normalize_rewards=self.normalize_rewards)
 
     @property
     def _statistics(self) -> RunningNormalization:
@@ -268,6 +264,28 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
     def _fill_vec_normalize(self, saved: SavedNormalization | None) -> None:
         if saved is not None and self._vec_normalize_env is not None:
             take_over(self._vec_normalize_env, saved.statistics)
+
+
+def check_kept(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Check that a saved model is loaded with its own settings of the normalization.
+
+    :param saved: its attributes
+    :param changes: attributes to change
+    :raises ValueError: if they change such a setting
+    """
+    changed = {
+        name: changes[name] for name in NO_NORMALIZATION if changes.get(name, saved.get(name)) != saved.get(name)
+    }
+    if changed:
+        raise _changed(**changed)
+
+
+def _changed(**settings: bool) -> ValueError:
+    named = ", ".join(f"{name}={value}" for name, value in settings.items())
+    return ValueError(
+        f"{named}: changed after the model was made, whose weights fit other observations or rewards: set it back, or "
+        "make a new model"
+    )
 
 
 def _check_movable(saved: SavedNormalization, name: str) -> None:

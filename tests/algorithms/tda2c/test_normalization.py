@@ -475,6 +475,15 @@ def test_settings_that_change_after_the_model_was_made_are_refused(name: str, va
             model.predict(OBSERVATIONS)
 
 
+@pytest.mark.parametrize("name", ["normalize_observations", "normalize_rewards"])
+def test_a_model_is_loaded_with_its_settings(name: str, tmp_path: Path) -> None:
+    for setting in (False, True):
+        TDA2C("MlpPolicy", "CartPole-v1", device="cpu", **{name: setting}).save(tmp_path / "model")
+        with pytest.raises(ValueError, match=f"{name}={not setting}: changed .*make a new model"):
+            TDA2C.load(tmp_path / "model", device="cpu", **{name: not setting})
+        assert getattr(TDA2C.load(tmp_path / "model", device="cpu", **{name: setting}), name) == setting
+
+
 def test_a_changed_gamma_scales_the_rewards() -> None:
     model = TDA2C("MlpPolicy", far(), gamma=0.9, seed=0, device="cpu", **BOTH)
     model.gamma = 0.5
