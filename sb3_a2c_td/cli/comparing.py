@@ -368,7 +368,9 @@ def _record(best: Run, comparison: Comparison, folder: Path) -> None:
     )
     print(f"Best model: {path}{of_sb3}")
     try:
-        shown = comparison.make_env(best.arm, 1, env_kwargs={"render_mode": watching.picture_mode()})
+        mode = watching.picture_mode()
+        shown = comparison.make_env(best.arm, 1, env_kwargs={"render_mode": mode})
+        watching.check_shown(shown, mode)
         model = ARMS[best.arm].algorithm.load(path, shown, "cpu")
         # with the wrappers that SB3 adds, for images
         env = model.get_env()

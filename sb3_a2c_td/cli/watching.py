@@ -35,8 +35,8 @@ def check_shown(env: VecEnv, render_mode: str) -> None:
     modes = env.get_attr("metadata")[0].get("render_modes", [])
     if render_mode not in modes:
         raise ValueError(
-            f"the environment cannot be shown: it has no render mode {render_mode!r}, only {list(modes)}. Its "
-            "metadata name its render modes"
+            f"the environment cannot be shown: it has no render mode {render_mode!r}, only {list(modes)}. In your own, "
+            'add it to metadata["render_modes"], and draw in render()'
         )
 
 
