@@ -7,9 +7,6 @@ from sb3_a2c_td import extras
 
 def main() -> None:
     """Run the command line, or say how to install what it needs."""
-    if not sys.flags.safe_path:
-        # the current folder, as for python -m, but at the end: no file here takes the place of an installed module
-        sys.path.append("")
     try:
         with extras.needed("cli", "the command line"):
             from sb3_a2c_td import cli

@@ -139,7 +139,11 @@ class NormalizingAlgorithm(OnPolicyAlgorithm):
             or self.normalize_observations != bool(normalization and normalization.obs_rms)
             or (isinstance(self.env, ModelVecNormalize) and self.env.norm_reward != self.normalize_rewards)
         ):
-            raise _changed(normalize_observations=self.normalize_observations, normalize_rewards=self.normalize_rewards)
+            raise ValueError(
+                f"normalize_observations={self.normalize_observations}, normalize_rewards={self.normalize_rewards}: "
+                "one of them was changed after the model was made, whose weights fit other observations or rewards: "
+                "set it back, or make a new model"
+            )
 
     @property
     def _statistics(self) -> RunningNormalization:
@@ -273,19 +277,12 @@ def check_kept(saved: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
     :param changes: attributes to change
     :raises ValueError: if they change such a setting
     """
-    changed = {
-        name: changes[name] for name in NO_NORMALIZATION if changes.get(name, saved.get(name)) != saved.get(name)
-    }
-    if changed:
-        raise _changed(**changed)
-
-
-def _changed(**settings: bool) -> ValueError:
-    named = ", ".join(f"{name}={value}" for name, value in settings.items())
-    return ValueError(
-        f"{named}: changed after the model was made, whose weights fit other observations or rewards: set it back, or "
-        "make a new model"
-    )
+    for name in NO_NORMALIZATION:
+        if changes.get(name, saved.get(name)) != saved.get(name):
+            raise ValueError(
+                f"{name}={changes[name]}: the weights fit other observations or rewards, since the model was trained "
+                f"with {name}={saved.get(name)}; leave it out"
+            )
 
 
 def _check_movable(saved: SavedNormalization, name: str) -> None:

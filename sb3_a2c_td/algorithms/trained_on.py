@@ -43,11 +43,15 @@ def recorded_env(env: VecEnv) -> dict[str, Any] | None:
     spec = _spec_of(env)
     if spec is None or any(wrapper.name != MONITOR for wrapper in spec.additional_wrappers):
         return None
-    kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_COPIES}
     registered = gym.registry.get(spec.id)
     module = _module_of(spec)
-    if registered is None or module == "__main__" or not _is_plain(kwargs):
+    if registered is None or module == "__main__":
         return None
+    kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_COPIES}
+    if not _is_plain(kwargs):
+        return None
+    # the id stands for those that it is registered with
+    kwargs = {name: value for name, value in kwargs.items() if registered.kwargs.get(name) != value}
     if spec.max_episode_steps != registered.max_episode_steps:
         kwargs["max_episode_steps"] = spec.max_episode_steps
     is_known = module.partition(".")[0] in REGISTERED_WITHOUT_IMPORT

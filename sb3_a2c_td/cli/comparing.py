@@ -8,15 +8,16 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import suppress
+from ctypes import c_bool
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from statistics import fmean, median
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch as th
 from rich import box
 from rich.console import Console
@@ -37,6 +38,10 @@ from sb3_a2c_td.faults import interrupts
 from sb3_a2c_td.hyperparams.tda2c import general_setting, policy_for
 
 PROCESSES = multiprocessing.get_context("spawn")
+Flag = Any
+"""a bool in memory that processes share, without a lock, which a killed process might hold"""
+CURVES = "learning_curves.png"
+RECORDING = "best.gif"
 N_REPORTS = 5
 MAX_PICTURES = 1000
 """the number of pictures of the best model"""
@@ -140,7 +145,7 @@ def run(comparison: Comparison, output: Path | None) -> None:
     :param output: the folder of the files; ``None``: a new one
     :raises SystemExit: if a signal came or a training failed, after the results of the others
     """
-    stop = PROCESSES.Event()
+    stop = PROCESSES.RawValue(c_bool, False)
     with usage_errors.reported():
         _check_supported(comparison)
 
@@ -148,7 +153,7 @@ def run(comparison: Comparison, output: Path | None) -> None:
 
     def stop_all(signum: int, frame: FrameType | None) -> None:
         received.append(signum)
-        stop.set()
+        stop.value = True
         # the terminal may be closed
         with suppress(OSError):
             print("Stopping ...", file=sys.stderr)
@@ -157,6 +162,9 @@ def run(comparison: Comparison, output: Path | None) -> None:
         with usage_errors.reported():
             stem = f"compare_{outputs.name_in_files(comparison.env_id)}"
             folder = outputs.writable_folder(output, "--output") if output else outputs.new_folder(stem)
+            # of an earlier comparison
+            for name in (CURVES, RECORDING):
+                (folder / name).unlink(missing_ok=True)
         runs, n_failed = _train_all(comparison, folder, stop)
         if runs:
             _show(runs, comparison, folder)
@@ -181,7 +189,7 @@ def _check_supported(comparison: Comparison) -> None:
         env.close()
 
 
-def _train_all(comparison: Comparison, folder: Path, stop: Event) -> tuple[list[Run], int]:
+def _train_all(comparison: Comparison, folder: Path, stop: Flag) -> tuple[list[Run], int]:
     """Train each arm with each seed in processes, until all have ended or were stopped.
 
     :return: the trainings that began, and how many others failed
@@ -190,41 +198,53 @@ def _train_all(comparison: Comparison, folder: Path, stop: Event) -> tuple[list[
     with ProcessPoolExecutor(n_processes, PROCESSES, _initialize_process, (stop,)) as pool:
         # a child ignores signals only after its initialization
         with interrupts.blocked():
-            futures = {
-                pool.submit(_train, comparison, arm, seed, folder): _name(arm, seed)
+            futures = [
+                pool.submit(_run_or_error, comparison, arm, seed, folder)
                 for seed in comparison.seeds
                 for arm in comparison.arms
-            }
+            ]
         # on Windows, Ctrl-C is handled only between two waits
         while wait(futures, timeout=1).not_done:
-            if stop.is_set():
+            if stop.value:
                 for future in futures:
                     future.cancel()
         # if one child was killed, the pool waits for the end of the others
-        stop.set()
+        stop.value = True
     ended = [future for future in futures if not future.cancelled()]
-    runs = [future.result() for future in ended if future.exception() is None]
-    for future in ended:
-        if (error := future.exception()) is not None:
-            print(f"{futures[future]} failed:", "".join(traceback.format_exception(error)), file=sys.stderr)
+    results = [future.result() for future in ended if future.exception() is None]
+    runs = [result for result in results if isinstance(result, Run)]
+    for result in results:
+        if isinstance(result, str):
+            print(result, file=sys.stderr)
+    lost = [error for future in ended if (error := future.exception()) is not None]
+    if lost:
+        print(f"{len(lost)} trainings were lost: {lost[0]!r}", file=sys.stderr)
     return runs, len(ended) - len(runs)
+
+
+# In the child processes
+
+_stop: Flag
+
+
+def _initialize_process(stop: Flag) -> None:
+    # ignored and not only blocked, since code of the environment may unblock it
+    interrupts.leave_to_parent()
+    global _stop
+    _stop = stop
+
+
+def _run_or_error(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run | str:
+    """Train, and return an error as text, since the parent could not unpickle each exception."""
+    try:
+        return _train(comparison, arm, seed, folder)
+    except Exception:
+        return f"{_name(arm, seed)} failed:\n{traceback.format_exc()}"
 
 
 def _name(arm: str, seed: int) -> str:
     """Name a training in messages."""
     return f"{ARMS[arm].label}, seed {seed}"
-
-
-# In the child processes
-
-_stop: Event
-
-
-def _initialize_process(stop: Event) -> None:
-    # ignored and not only blocked, since code of the environment may unblock it
-    interrupts.leave_to_parent()
-    global _stop
-    _stop = stop
 
 
 def _train(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run:
@@ -239,7 +259,7 @@ def _train(comparison: Comparison, arm: str, seed: int, folder: Path) -> Run:
     report = EveryNTimesteps(max(comparison.timesteps // N_REPORTS, 1), _Report(_name(arm, seed)))
     log = _LogEpisodes(path / "0.monitor.csv", comparison.env_id)
     start = time.perf_counter()
-    model.learn(comparison.timesteps, [log, report, StopOnRequest(_stop.is_set)])
+    model.learn(comparison.timesteps, [log, report, StopOnRequest(lambda: _stop.value)])
     seconds = time.perf_counter() - start
     model.save(path)
     env.close()
@@ -279,13 +299,17 @@ class _LogEpisodes(EpisodeCallback):
 
     def _on_training_start(self) -> None:
         self._began = time.time()
+        self._last_steps, self._last_seconds = self.num_timesteps, 0.0
         self._writer = ResultsWriter(str(self._path), {"t_start": self._began, "env_id": self._env_id})
 
     def on_episodes(self, episodes: list[Episode]) -> None:
         """Write a line for each of the next episodes."""
-        seconds = round(time.time() - self._began, 6)
+        steps, seconds = self.num_timesteps, time.time() - self._began
         for episode in episodes:
-            self._writer.write_row({"r": episode.value, "l": episode.length, "t": seconds})
+            # compiled training hands over those of many steps
+            at = np.interp(episode.end, (self._last_steps, steps), (self._last_seconds, seconds))
+            self._writer.write_row({"r": episode.value, "l": episode.length, "t": round(float(at), 6)})
+        self._last_steps, self._last_seconds = steps, seconds
         self.n_episodes += len(episodes)
 
     def _on_training_end(self) -> None:
@@ -335,11 +359,10 @@ def _table(runs: list[Run]) -> str:
 
 
 def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
-    picture = folder / "learning_curves.png"
+    picture = folder / CURVES
     with_episodes = _by_arm([run for run in runs if run.n_episodes > 0])
     logs = {ARMS[arm].label: [folder / run.file for run in of_arm] for arm, of_arm in with_episodes.items()}
     if not logs:
-        picture.unlink(missing_ok=True)
         print("No training episode ended, so there are no learning curves: train for longer.")
         return
     # imported here, since that takes a second
@@ -360,7 +383,7 @@ def _plot(runs: list[Run], env_id: str, folder: Path) -> None:
 
 def _record(best: Run, comparison: Comparison, folder: Path) -> None:
     """Record an episode of the best model, if the environment can be shown."""
-    path, picture = folder / f"{best.file}.zip", folder / "best.gif"
+    path, picture = folder / f"{best.file}.zip", folder / RECORDING
     of_sb3 = (
         ""
         if issubclass(ARMS[best.arm].algorithm, TDA2C)
@@ -380,7 +403,6 @@ def _record(best: Run, comparison: Comparison, folder: Path) -> None:
         watching.write(pictures, picture, watching.fps_of(env))
     # simulators raise errors of their own without a display or a package
     except Exception as error:
-        picture.unlink(missing_ok=True)
         print(f"It cannot be recorded: {error}")
     else:
         print(f"Recorded in {picture}")

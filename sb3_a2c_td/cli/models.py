@@ -1,5 +1,6 @@
 """Models and environments that commands name."""
 
+import os
 import re
 import sys
 import warnings
@@ -29,6 +30,7 @@ from sb3_a2c_td.hyperparams.tda2c import hyperparams, recommended_wrapper
 from sb3_a2c_td.saving.checkpoints import read_attributes
 from sb3_a2c_td.saving.errors import MAX_MESSAGE, printable
 from sb3_a2c_td.saving.normalization import records_environments, saved_normalization_of
+from sb3_a2c_td.vec_env.action_masks import check_masks_available
 
 
 def has_tuned_settings(env_id: str, env_kwargs: dict[str, Any]) -> bool:
@@ -57,6 +59,8 @@ def make_env(
     :param is_tuned: whether they are for recommended settings, so that they have their wrapper
     :param more: more arguments of SB3's ``make_vec_env``
     """
+    if ":" in env_id:
+        find_modules_here()
     registration.register_for(env_id)
     if is_tuned and has_tuned_settings(env_id, env_kwargs):
         n_envs = n_envs or hyperparams[env_id]["n_envs"]
@@ -64,6 +68,16 @@ def make_env(
     elif is_compiled(env_id) and not env_kwargs and not more:
         return make_compiled_vec_env(env_id, n_envs or 1, seed)
     return make_vec_env(env_id, n_envs or 1, seed, env_kwargs=env_kwargs, **more)
+
+
+def find_modules_here() -> None:
+    """Find modules in the current folder, as ``python -m`` does, unless Python shall not.
+
+    Call it only where the user names a module or trusts a file: a folder may hold files of others.
+    """
+    if not sys.flags.safe_path and os.getcwd() not in sys.path:
+        # at the end: no file here takes the place of an installed module
+        sys.path.append(os.getcwd())
 
 
 def make_recorded_env(
@@ -78,7 +92,7 @@ def make_recorded_env(
 
     :param path: the zip
     :param env_id: an environment's id; ``None``: the recorded one
-    :param env_kwargs: its arguments; ``None``: the recorded ones, if the id is the recorded one
+    :param env_kwargs: its arguments; ``None``: the recorded ones, if the id is the recorded one. They are printed
     :param trusted: whether the file is trusted
     :param is_tuned: whether the model has recommended settings, whose environment may have a wrapper
     :param render_mode: how to show the environment
@@ -91,7 +105,7 @@ def make_recorded_env(
             f"{path} records no environment that Gymnasium can make without more code: name it with --env, and with "
             "--tuned if it was trained so"
         )
-    takes_kwargs = env_kwargs is None and env_id in (None, recorded_id)
+    takes_kwargs = env_kwargs is None and (env_id is None or _without_module(env_id) == _without_module(recorded_id))
     names_module = env_id is None and ":" in str(recorded_id)
     if not trusted and (names_module or (takes_kwargs and not _is_harmless(recorded_kwargs))):
         raise ValueError(
@@ -99,13 +113,21 @@ def make_recorded_env(
             f"{printable(repr(recorded_kwargs), MAX_MESSAGE)}, which may name a module or a file: confirm them with "
             "--env and --env-kwargs, or with --trusted"
         )
+    if takes_kwargs and recorded_kwargs:
+        print(f"The environment has the arguments in {path}: {printable(repr(recorded_kwargs), MAX_MESSAGE)}")
     kwargs = recorded_kwargs if takes_kwargs else env_kwargs or {}
     shown = {} if render_mode is None else {"render_mode": render_mode}
-    return make_env(env_id or str(recorded_id), kwargs | shown, 1, is_tuned=is_tuned)
+    return make_env(str(recorded_id) if env_id is None else env_id, kwargs | shown, 1, is_tuned=is_tuned)
+
+
+def _without_module(env_id: Any) -> str:
+    return str(env_id).rpartition(":")[2]
 
 
 def _recorded_env(path: Path, trusted: bool) -> tuple[Any, Any]:
     """Return the id and the arguments that a zip records, which anybody may have written, or ``(None, {})``."""
+    if trusted:
+        find_modules_here()
     recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
     return (recorded.get("id"), recorded.get("kwargs") or {}) if isinstance(recorded, dict) else (None, {})
 
@@ -142,6 +164,8 @@ def load(path: Path, env: VecEnv | None, device: str, trusted: bool) -> TDA2C:
     :return: the model
     :raises ValueError: if the file holds what could run code and is not trusted, naming the option ``--trusted``
     """
+    if trusted:
+        find_modules_here()
     try:
         with warnings.catch_warnings():
             # detach_normalization() prints it
@@ -166,6 +190,8 @@ def load_with_env(
     :return: the model, and the environment, normalized if the model needs that
     """
     model = load(path, env, available_device(device), trusted)
+    if isinstance(model, MaskableTDA2C):
+        check_masks_available(env)
     normalization = detach_normalization(model, path, normalize, no_normalize, trusted)
     return model, env if normalization is None else normalization.around(env)
 

@@ -23,11 +23,11 @@ from sb3_a2c_td import TDA2C, MaskableTDA2C, RecurrentTDA2C, recommended
 from sb3_a2c_td.algorithms.callbacks import PrintEpisodes, SaveEvery
 from sb3_a2c_td.algorithms.resumable import continue_training, reserved_and_loaded
 from sb3_a2c_td.cli import outputs, usage_errors
-from sb3_a2c_td.cli.models import available_device, evaluate, has_tuned_settings, make_env
+from sb3_a2c_td.cli.models import available_device, evaluate, find_modules_here, has_tuned_settings, make_env
 from sb3_a2c_td.cli.options import Training, as_yaml, read_config
 from sb3_a2c_td.engines.compilation import announced_compilation
 from sb3_a2c_td.faults import interrupts
-from sb3_a2c_td.hyperparams.tda2c import policy_for
+from sb3_a2c_td.hyperparams.tda2c import general_setting, policy_for
 from sb3_a2c_td.saving import atomic
 from sb3_a2c_td.vec_env.action_masks import check_masks_available
 from sb3_a2c_td.version import __version__
@@ -81,11 +81,7 @@ def make_model(training: Training, make: Callable[..., TDA2C], env: VecEnv, devi
     """
     if training.algo == "maskable":
         check_masks_available(env)
-    if training.tuned and not has_tuned_settings(training.env, training.env_kwargs or {}):
-        _report(
-            f"--tuned: no settings were tuned for {training.env} with these arguments; it takes the general setting"
-        )
-    arguments = (recommended(env) if training.tuned else {}) | training.arguments
+    arguments = (_tuned(training, env) if training.tuned else {}) | training.arguments
     recommended_policy = arguments.pop("policy", policy_for(env.observation_space))
     policy = training.policy or recommended_policy
     if training.algo == "recurrent" and "Lstm" not in policy:
@@ -94,6 +90,13 @@ def make_model(training: Training, make: Callable[..., TDA2C], env: VecEnv, devi
         arguments.setdefault("tensorboard_log", LOGS)
     arguments["policy_kwargs"] = with_classes(arguments.get("policy_kwargs") or {})
     return make(policy, env, **arguments | {"device": device})
+
+
+def _tuned(training: Training, env: VecEnv) -> dict[str, Any]:
+    if has_tuned_settings(training.env, training.env_kwargs or {}):
+        return recommended(env)
+    _report(f"--tuned: no settings were tuned for {training.env} with these arguments; it takes the general setting")
+    return general_setting(env.observation_space, env.action_space)
 
 
 def with_classes(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +117,7 @@ def is_under_torchrun() -> bool:
 
 def _class(name: str) -> Any:
     if "." in name:
+        find_modules_here()
         try:
             return resolve_name(name)
         except (AttributeError, ImportError, ValueError) as error:

@@ -32,8 +32,9 @@ def check_shown(env: VecEnv, render_mode: str) -> None:
     :param render_mode: how
     :raises ValueError: if it has no such render mode
     """
-    modes = env.get_attr("metadata")[0].get("render_modes", [])
-    if render_mode not in modes:
+    modes = env.get_attr("metadata")[0].get("render_modes")
+    # Gymnasium lets environments draw that say nothing
+    if modes is not None and render_mode not in modes:
         raise ValueError(
             f"the environment cannot be shown: it has no render mode {render_mode!r}, only {list(modes)}. In your own, "
             'add it to metadata["render_modes"], and draw in render()'

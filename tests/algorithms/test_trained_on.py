@@ -46,7 +46,8 @@ def with_unpicklable_spec() -> gym.Env:
         (lambda: VecNormalize(make_vec_env("Pendulum-v1", env_kwargs={"g": 5.0})), LIGHT),
         (lambda: gym.make("CartPole-v1", max_episode_steps=50), SHORT),
         (lambda: SubprocVecEnv([with_unpicklable_spec]), None),
-        (lambda: gym.make("Named-v0"), {"id": "tests.environments:Named-v0", "kwargs": {"length": 7}}),
+        (lambda: gym.make("Named-v0"), {"id": "tests.environments:Named-v0", "kwargs": {}}),
+        (lambda: gym.make("Named-v0", length=8), {"id": "tests.environments:Named-v0", "kwargs": {"length": 8}}),
         (lambda: make_compiled_vec_env("sb3_a2c_td/Pendulum-v1", 2), {"id": "sb3_a2c_td/Pendulum-v1", "kwargs": {}}),
         # what Gymnasium could not make again
         (lambda: TransformReward(gym.make("CartPole-v1"), lambda reward: reward / 2), None),
@@ -64,6 +65,7 @@ def with_unpicklable_spec() -> gym.Env:
         "normalized",
         "steps",
         "unpicklable",
+        "registered",
         "module",
         "compiled",
         "wrapper",

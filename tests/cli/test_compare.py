@@ -3,9 +3,9 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from ctypes import c_bool
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -55,7 +55,7 @@ def test_a_training_logs_episodes_and_reports_its_progress(
 ) -> None:
     steps = []
     monkeypatch.setattr(TDA2C, "_collect_step", lambda *args: steps.append(args) or collect_step(*args))
-    monkeypatch.setattr(comparing, "_stop", threading.Event(), raising=False)
+    monkeypatch.setattr(comparing, "_stop", c_bool(False), raising=False)
     run = comparing._train(comparing.Comparison(env_id, {}, 1_000, (arm,), range(1)), arm, 0, Path())
     assert run.timesteps == 1_000
     if arm == "general":
@@ -66,7 +66,8 @@ def test_a_training_logs_episodes_and_reports_its_progress(
     log = load_results(run.file)
     assert 500 < log["l"].sum() <= 1_000
     assert len(log) == run.n_episodes
-    assert 0 < log["t"].iloc[-1] < 60
+    assert log["t"].is_monotonic_increasing
+    assert log["t"].nunique() > len(log) / 2
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -82,7 +83,7 @@ def test_results_are_shown_even_if_a_signal_came(
     def train_all(comparison: comparing.Comparison, folder: Path, stop: Any) -> tuple[list[comparing.Run], int]:
         for signum in signals:
             signal.raise_signal(signum)
-        assert stop.is_set() == bool(signals)
+        assert stop.value == bool(signals)
         assert comparison == comparing.Comparison("CartPole-v1", {}, 7_000, DEFAULT_ARMS, range(3, 5))
         for name in ("tda2c_3", "tda2c_4"):
             log = '#{"t_start": 0.0, "env_id": "CartPole-v1"}\nr,l,t\n20.0,20,0.5\n'
@@ -235,10 +236,15 @@ FAILING = """
 import gymnasium
 from gymnasium.envs.classic_control import CartPoleEnv
 
+class SeedError(Exception):
+    # another process could not unpickle it
+    def __init__(self, text, seed):
+        super().__init__(f"{text} {seed}")
+
 class FailingEnv(CartPoleEnv):
     def reset(self, *, seed=None, options=None):
         if seed == 1:
-            raise ValueError("no seed 1")
+            raise SeedError("no seed", 1)
         return super().reset(seed=seed, options=options)
 
 gymnasium.register("Failing-v0", FailingEnv, max_episode_steps=500)
@@ -252,8 +258,8 @@ def test_a_training_that_fails_leaves_the_results_of_the_others() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 1
     assert [row[:1] + row[3:4] for row in ROW.findall(done.stdout)] == [("TDA2C, general setting", "300")]
-    assert "TDA2C, general setting, seed 1 failed: " in done.stderr
-    assert "ValueError: no seed 1" in done.stderr
+    assert "TDA2C, general setting, seed 1 failed:\n" in done.stderr
+    assert "SeedError: no seed 1" in done.stderr
 
 
 @pytest.mark.slow
@@ -267,7 +273,7 @@ def test_a_killed_process_ends_the_command() -> None:
         trainings[0].kill()
         process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "BrokenProcessPool" in Path("err").read_text()
+    assert Path("err").read_text().count("BrokenProcessPool") == 1
     assert not any(training.is_running() for training in trainings)
 
 

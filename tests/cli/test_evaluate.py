@@ -7,12 +7,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_a2c_td import TDA2C
+from sb3_a2c_td import TDA2C, MaskableTDA2C
 from tests.cli import running
 
 
@@ -167,12 +168,20 @@ def test_code_is_loaded_only_if_trusted() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "mean"),
-    [("", "7.00"), ("--env CartPole-v1", "7.00"), ("--env-kwargs '{max_episode_steps: 5}'", "5.00")],
+    [
+        ("", "7.00"),
+        ("--env CartPole-v1", "7.00"),
+        ("--env gymnasium:CartPole-v1", "7.00"),
+        ("--env-kwargs '{max_episode_steps: 5}'", "5.00"),
+    ],
 )
 def test_the_zip_records_the_environment_and_its_arguments(arguments: str, mean: str, model: TDA2C) -> None:
     model.trained_on = {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 7}}
     model.save("model")
-    assert evaluated(f"model --episodes 1 {arguments}")[1] == mean
+    done = run(f"model --episodes 1 {arguments}")
+    assert done.exit_code == 0, done.output
+    assert f"episode: {mean} +/-" in done.stdout
+    assert ("arguments in model.zip: {'max_episode_steps': 7}" in done.stdout) == (mean == "7.00")
 
 
 @pytest.mark.parametrize(
@@ -192,6 +201,7 @@ def test_a_record_that_names_a_module_or_a_file_needs_a_confirmation(record: dic
     done = run("model --episodes 1")
     assert done.exit_code == 2
     assert "confirm them with --env and --env-kwargs, or with --trusted" in done.stderr
+    assert run("model --episodes 1 --env ''").exit_code == 2
     assert run("model --episodes 1 --env CartPole-v1 --env-kwargs {}").exit_code == 0
     assert "antigravity" not in sys.modules
 
@@ -231,6 +241,14 @@ def test_usage_errors_end_with_a_message(arguments: str, message: str, model: TD
     assert done.exit_code == 2
     assert re.search(f"Error: .*{message}", done.stderr)
     assert done.stdout == ""
+
+
+def test_environments_without_masks_are_an_error() -> None:
+    env = ActionMasker(gym.make("CartPole-v1"), lambda env: np.ones(2, dtype=bool))
+    MaskableTDA2C("MlpPolicy", env, device="cpu").save("masked")
+    done = run("masked --env CartPole-v1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "provides no masks of actions" in done.stderr
 
 
 def test_damaged_statistics_are_an_error(model: TDA2C) -> None:

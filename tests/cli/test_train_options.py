@@ -4,10 +4,10 @@ import dataclasses
 import inspect
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, get_args
@@ -289,20 +289,32 @@ def test_a_broken_pipe_ends_the_training_with_a_line() -> None:
 
 
 def test_modules_of_the_current_folder_are_found() -> None:
-    script = shutil.which("sb3-a2c-td")
-    if script is None:
-        pytest.skip("python -m finds them anyway")
+    script = Path(sys.executable).with_name("sb3-a2c-td")
+    if not script.exists():
+        pytest.skip("python -m finds them anyway, and the package is not installed")
     Path("my_envs.py").write_text(
         "import gymnasium\n"
         "from gymnasium.envs.classic_control import CartPoleEnv as Corridor\n"
-        "from torch.nn import ReLU as Activation\n"
+        "from torch.nn import ReLU\n"
+        "class Activation(ReLU): pass\n"
         'gymnasium.register("Corridor-v0", "my_envs:Corridor", max_episode_steps=20)\n'
     )
     train = "train my_envs:Corridor-v0 --timesteps 50 --eval-episodes 0 --quiet --policy-kwargs"
     subprocess.run([script, *train.split(), "{activation_fn: my_envs.Activation}"], check=True, env=ENVIRONMENT)
-    for arguments in ("--trusted", "--env my_envs:Corridor-v0"):
+    for arguments in ("--trusted", "--env my_envs:Corridor-v0 --trusted"):
         evaluation = [script, "evaluate", "tda2c_my_envs-Corridor-v0", "--episodes", "1", *arguments.split()]
         subprocess.run(evaluation, check=True, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("command", ["inspect model", "evaluate model --episodes 1"])
+def test_no_module_of_the_current_folder_is_imported_without_need(command: str) -> None:
+    succeed("--save model")
+    # SB3 imports it if it is installed
+    Path("cv2.py").write_text("raise SystemExit('imported')")
+    script = Path(sys.executable).with_name("sb3-a2c-td")
+    if not script.exists() or find_spec("cv2") is not None:
+        pytest.skip("needs the installed command, and no OpenCV")
+    subprocess.run([script, *command.split()], check=True, env=ENVIRONMENT)
 
 
 def test_tuned_says_that_it_takes_the_general_setting() -> None:
