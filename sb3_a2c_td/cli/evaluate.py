@@ -45,7 +45,7 @@ def evaluate(
     ```
 
     :param env: the environment's id; if none is named, the one that the zip records
-    :param env_kwargs: the environment's arguments, in YAML or JSON
+    :param env_kwargs: the environment's arguments, in YAML or JSON; if none are given, the recorded ones
     :param episodes: episodes to run
     :param deterministic: take the most likely actions, or sample them
     """

@@ -34,7 +34,7 @@ def watch(
 
     :param record: a file to write in place of a window: .gif, or .mp4 (with moviepy)
     :param env: the environment's id; if none is named, the one that the zip records
-    :param env_kwargs: the environment's arguments, in YAML or JSON
+    :param env_kwargs: the environment's arguments, in YAML or JSON; if none are given, the recorded ones
     :param episodes: episodes to show
     :param deterministic: take the most likely actions, or sample them
     """
