@@ -351,11 +351,21 @@ def _number(rate: str) -> float:
     return float(rate.removeprefix(LINEAR_PREFIX))
 
 
+def matched_name(n_steps: int, gae_lambda: float) -> str:
+    """Return the name of an arm of A2C with the settings of ``tda2c-tuned`` and different returns.
+
+    :param n_steps: length of a rollout, one of :data:`MATCHED_N_STEPS`
+    :param gae_lambda: 0, 0.95 or 1
+    """
+    return f"a2c-matched-{n_steps}-{gae_lambda:g}"
+
+
 def _matched_arm(name: str, summary: str, n_steps: int, gae_lambda: float) -> Arm:
     tuned = tuned_settings()
     return Arm(name, summary, settings_of={on: matched_to(tuned[on], n_steps, gae_lambda) for on in tuned})
 
 
+MATCHED_N_STEPS = (2, 8, 32)
 MATCHED_ARMS = {
     arm.name: arm
     for arm in (
@@ -367,12 +377,12 @@ MATCHED_ARMS = {
         ),
         *(
             _matched_arm(
-                f"a2c-matched-{n_steps}-{gae_lambda:g}",
+                matched_name(n_steps, gae_lambda),
                 f"SB3's A2C with the settings of tda2c-tuned, and returns with n = {n_steps}, λ = {gae_lambda:g}",
                 n_steps,
                 gae_lambda,
             )
-            for n_steps in (2, 8, 32)
+            for n_steps in MATCHED_N_STEPS
             for gae_lambda in (0.0, 0.95, 1.0)
         ),
     )

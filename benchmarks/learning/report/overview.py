@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from benchmarks.learning import statistics
+from benchmarks.learning.arms import MATCHED_N_STEPS, matched_name
 from benchmarks.learning.curves import curve_grid, curve_window, learning_curve
 from benchmarks.learning.environments import HELD_OUT_ENVIRONMENTS, Environment
 from benchmarks.learning.records import Record
@@ -14,6 +15,7 @@ from benchmarks.learning.report.findings import (
     Band,
     Check,
     EnvironmentFindings,
+    Findings,
     Overview,
     OverviewRow,
     Verdict,
@@ -142,6 +144,28 @@ def tallies(found: Overview) -> dict[str, Counter[Verdict]]:
         for compared, each in verdicts.items()
     }
     return {compared: count for compared, count in counts.items() if count}
+
+
+def one_step_targets(findings: Findings) -> dict[str, list[str]]:
+    """Compare one-step targets (λ = 0) with the longest ones (λ = 1) in A2C with TDA2C's tuned settings.
+
+    :param findings: the results
+    :return: environments with lengths of a rollout: where the interval of the area with λ = 0 lies above that with
+        λ = 1 (``"larger"``), where below it (``"smaller"``), and where they overlap (``"not clearly different"``)
+    """
+    outcomes: dict[str, list[str]] = {"larger": [], "smaller": [], "not clearly different": []}
+    for each in findings.environments:
+        areas = {result.arm: result.area for result in each.results}
+        for n in MATCHED_N_STEPS:
+            one_step, longest = (areas.get(matched_name(n, gae_lambda)) for gae_lambda in (0.0, 1.0))
+            if one_step is None or longest is None:
+                continue
+            if one_step.low > longest.high:
+                outcome = "larger"
+            else:
+                outcome = "smaller" if one_step.high < longest.low else "not clearly different"
+            outcomes[outcome].append(f"{each.environment.name} with n = {n}")
+    return {outcome: where for outcome, where in outcomes.items() if where}
 
 
 def n_faster(rows: Sequence[OverviewRow], factor: float = 1.0) -> int:

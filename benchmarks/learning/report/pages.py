@@ -185,6 +185,7 @@ def _templates() -> Environment:
         "label": label,
         "tallies": overview.tallies,
         "n_faster": overview.n_faster,
+        "one_step_targets": overview.one_step_targets,
         "json": lambda value: json.dumps(value, sort_keys=True),
         "file_name": figures.file_name,
     }

@@ -119,6 +119,7 @@ def test_pages_show_studies_and_equal_settings(report: Path) -> None:
     assert "](figures/benchmarks/studies.svg)" in page
     rows = page[page.index("## Settings or algorithm?") : page.index("## Tuning")]
     assert "| A2C with TDA2C's tuned settings | 300 [298, 302] | " in rows
+    assert "larger on CartPole-v1 with n = 2; smaller on CartPole-v1 with n = 32; not clearly different on" in rows
 
 
 def test_unplanned_arm_is_not_compared() -> None:
