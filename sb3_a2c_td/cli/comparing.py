@@ -109,15 +109,15 @@ class Comparison:
     arms: tuple[str, ...]
     seeds: range
 
-    def make_env(self, arm: str, n_envs: int | None = None, **more: Any) -> VecEnv:
+    def make_env(self, arm: str, n_envs: int | None = None, render_mode: str | None = None) -> VecEnv:
         """Make the environments of an arm: for tuned settings, the number and the wrapper that they were tuned with.
 
         :param arm: the arm
         :param n_envs: how many; ``None``: as many as to train in
-        :param more: more arguments of SB3's ``make_vec_env``
+        :param render_mode: how to show them
         """
-        env_kwargs = self.env_kwargs | more.pop("env_kwargs", {})
-        return make_env(self.env_id, env_kwargs, n_envs, is_tuned=arm == TUNED, **more)
+        shown = {} if render_mode is None else {"render_mode": render_mode}
+        return make_env(self.env_id, self.env_kwargs | shown, n_envs, is_tuned=arm == TUNED)
 
 
 @dataclass(frozen=True)
@@ -392,7 +392,7 @@ def _record(best: Run, comparison: Comparison, folder: Path) -> None:
     print(f"Best model: {path}{of_sb3}")
     try:
         mode = watching.picture_mode()
-        shown = comparison.make_env(best.arm, 1, env_kwargs={"render_mode": mode})
+        shown = comparison.make_env(best.arm, 1, mode)
         watching.check_shown(shown, mode)
         model = ARMS[best.arm].algorithm.load(path, shown, "cpu")
         # with the wrappers that SB3 adds, for images

@@ -48,7 +48,6 @@ def make_env(
     n_envs: int | None = None,
     seed: int | None = None,
     is_tuned: bool = False,
-    **more: Any,
 ) -> VecEnv:
     """Make environments, compiled ones if the id is that of a compiled environment.
 
@@ -57,17 +56,16 @@ def make_env(
     :param n_envs: how many copies; ``None``: 1, or for tuned settings the number that they were tuned with
     :param seed: seed of the first copy
     :param is_tuned: whether they are for recommended settings, so that they have their wrapper
-    :param more: more arguments of SB3's ``make_vec_env``
     """
     if ":" in env_id:
         find_modules_here()
     registration.register_for(env_id)
     if is_tuned and has_tuned_settings(env_id, env_kwargs):
         n_envs = n_envs or hyperparams[env_id]["n_envs"]
-        more["wrapper_class"] = recommended_wrapper(env_id)
-    elif is_compiled(env_id) and not env_kwargs and not more:
+        return make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs, wrapper_class=recommended_wrapper(env_id))
+    if is_compiled(env_id) and not env_kwargs:
         return make_compiled_vec_env(env_id, n_envs or 1, seed)
-    return make_vec_env(env_id, n_envs or 1, seed, env_kwargs=env_kwargs, **more)
+    return make_vec_env(env_id, n_envs or 1, seed, env_kwargs=env_kwargs)
 
 
 def find_modules_here() -> None:

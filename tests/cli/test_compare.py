@@ -17,7 +17,7 @@ from PIL import Image
 from stable_baselines3 import A2C
 from stable_baselines3.common.monitor import load_results
 
-from sb3_a2c_td import TDA2C, recommended
+from sb3_a2c_td import TDA2C, recommended, recommended_env
 from sb3_a2c_td.cli import comparing
 from tests.cli import running
 from tests.cli.processes import COMMAND, ENVIRONMENT
@@ -68,6 +68,17 @@ def test_a_training_logs_episodes_and_reports_its_progress(
     assert len(log) == run.n_episodes
     assert log["t"].is_monotonic_increasing
     assert log["t"].nunique() > len(log) / 2
+
+
+def test_several_environments_report_their_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(comparing, "_stop", c_bool(False), raising=False)
+    comparing._train(comparing.Comparison("MountainCar-v0", {}, 1_000, ("tuned",), range(1)), "tuned", 0, Path())
+    assert recommended_env("MountainCar-v0").num_envs == 8
+    assert capsys.readouterr().err.splitlines() == [
+        f"TDA2C, tuned settings, seed 0: {n:,} steps" for n in (200, 400, 600, 800, 1_000)
+    ]
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -55,6 +55,17 @@ def test_every_page_has_one_title(pages: dict[str, BeautifulSoup]) -> None:
         assert len(page.find_all("h1")) == (name != "search.html"), name
 
 
+def test_the_sidebar_shows_the_modules_next_to_the_current_one(pages: dict[str, BeautifulSoup]) -> None:
+    def modules(page: str) -> set[str]:
+        sidebar = pages[page].select_one(".sidebar-tree")
+        assert sidebar is not None
+        return {link.text for link in sidebar.find_all("a")}
+
+    assert {"engines.auto", "engines.numba_mlp", "saving"} <= modules(f"{API}.engines.autograd.html")
+    assert "saving.atomic" not in modules(f"{API}.engines.autograd.html")
+    assert "engines.auto" not in modules("theory.html")
+
+
 def test_api_shows_types_of_arguments(pages: dict[str, BeautifulSoup]) -> None:
     items = pages[f"{API}.algorithms.tda2c.html"].select(
         "dt#sb3_a2c_td\\.algorithms\\.tda2c\\.TDA2C + dd > dl.field-list li p"
