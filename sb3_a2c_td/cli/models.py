@@ -124,8 +124,6 @@ def _without_module(env_id: Any) -> str:
 
 def _recorded_env(path: Path, trusted: bool) -> tuple[Any, Any]:
     """Return the id and the arguments that a zip records, which anybody may have written, or ``(None, {})``."""
-    if trusted:
-        find_modules_here()
     recorded = read_attributes(path, ["trained_on"], trusted).get("trained_on")
     return (recorded.get("id"), recorded.get("kwargs") or {}) if isinstance(recorded, dict) else (None, {})
 

@@ -299,11 +299,14 @@ def test_modules_of_the_current_folder_are_found() -> None:
         "class Activation(ReLU): pass\n"
         'gymnasium.register("Corridor-v0", "my_envs:Corridor", max_episode_steps=20)\n'
     )
-    train = "train my_envs:Corridor-v0 --timesteps 50 --eval-episodes 0 --quiet --policy-kwargs"
-    subprocess.run([script, *train.split(), "{activation_fn: my_envs.Activation}"], check=True, env=ENVIRONMENT)
-    for arguments in ("--trusted", "--env my_envs:Corridor-v0 --trusted"):
-        evaluation = [script, "evaluate", "tda2c_my_envs-Corridor-v0", "--episodes", "1", *arguments.split()]
-        subprocess.run(evaluation, check=True, env=ENVIRONMENT)
+    for arguments in (
+        "train my_envs:Corridor-v0 --timesteps 50 --eval-episodes 0 --quiet --save corridor",
+        "evaluate corridor --episodes 1 --env my_envs:Corridor-v0",
+        "evaluate corridor --episodes 1 --trusted",
+        'train --timesteps 50 --quiet --save own --policy-kwargs {"activation_fn":"my_envs.Activation"}',
+        "evaluate own --episodes 1 --trusted",
+    ):
+        subprocess.run([script, *arguments.split()], check=True, env=ENVIRONMENT)
 
 
 @pytest.mark.parametrize("command", ["inspect model", "evaluate model --episodes 1"])
