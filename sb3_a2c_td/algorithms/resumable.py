@@ -55,15 +55,20 @@ def train_resumably(
     :param total_timesteps: environment steps of the whole training
     :param path: the zip, written every ``save_freq`` steps and at the end
     :param save_freq: the number of environment steps between two saves
-    :param callback: callback(s) called at every step; their own state is not saved
+    :param callback: callback(s) called at every step. Their own state is not saved, and a training that one of them
+        stopped is continued by the next call
     :param trusted: as in :meth:`TDA2C.load`
     :param learn_arguments: more arguments of :meth:`TDA2C.learn`
     :return: the trained model
-    :raises ValueError: if ``total_timesteps`` is invalid, or if the settings of the saved model differ from those of
+    :raises ValueError: if ``make_model`` or ``total_timesteps`` is invalid, or if the settings of the saved model differ from those of
         the model that ``make_model`` returns
     :raises OSError: before training, if the zip cannot be written
     :raises LockedError: if another process trains the model in this file
     """
+    if not callable(make_model):
+        raise ValueError(
+            f"make_model must be a function that makes a model, such as lambda: TDA2C(...), got {make_model}"
+        )
     total_timesteps = checked_steps("total_timesteps", total_timesteps)
     path = zip_path(path)
     with reserved_and_loaded(make_model(), total_timesteps, path, trusted) as model:

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
+from sb3_a2c_td.compiled.batch import NO_LIMIT
 from sb3_a2c_td.compiled.making import ENVS
 from sb3_a2c_td.compiled.vec_env import CompiledVecEnv
 from sb3_a2c_td.vec_env.gymnasium_vec_env import GymnasiumVecEnv
@@ -39,7 +40,7 @@ def recorded_env(env: VecEnv) -> dict[str, Any] | None:
             return None
         env = env.venv
     if isinstance(env, CompiledVecEnv):
-        return next(({"id": name, "kwargs": {}} for name, each in ENVS.items() if each is env.compiled_env), None)
+        return _recorded_compiled_env(env)
     spec = _spec_of(env)
     if spec is None or any(wrapper.name != MONITOR for wrapper in spec.additional_wrappers):
         return None
@@ -56,6 +57,16 @@ def recorded_env(env: VecEnv) -> dict[str, Any] | None:
         kwargs["max_episode_steps"] = spec.max_episode_steps
     is_known = module.partition(".")[0] in REGISTERED_WITHOUT_IMPORT
     return {"id": spec.id if is_known else f"{module}:{spec.id}", "kwargs": kwargs}
+
+
+def _recorded_compiled_env(env: CompiledVecEnv) -> dict[str, Any] | None:
+    env_id = next((name for name, each in ENVS.items() if each is env.compiled_env), None)
+    if env_id is None:
+        return None
+    limit = env.max_episode_steps
+    is_default = limit == env.compiled_env.max_episode_steps
+    # as gymnasium.make takes it
+    return {"id": env_id, "kwargs": {} if is_default else {"max_episode_steps": -1 if limit == NO_LIMIT else limit}}
 
 
 def _spec_of(env: VecEnv) -> EnvSpec | None:

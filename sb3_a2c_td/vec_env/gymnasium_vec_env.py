@@ -157,8 +157,8 @@ class GymnasiumVecEnv(VecEnv):
             raise RuntimeError(
                 f"{self.env} resets itself in the step after an episode's end. That autoreset step ignores the action "
                 "and leads from one episode to the next, so an algorithm that treats it as a transition learns from "
-                f"wrong data. TDA2C drops these steps in training. To train another algorithm, or to evaluate, "
-                f"{USE_ANOTHER_MODE}."
+                "wrong data. TDA2C drops these steps in training. To train another algorithm, or to evaluate, wrap "
+                f"another environment in GymnasiumVecEnv: {USE_ANOTHER_MODE}."
             )
         if actions.shape != self._action_shape:
             raise ValueError(f"actions must have the shape {self._action_shape}, got {actions.shape}")

@@ -180,6 +180,11 @@ def test_invalid_numbers_of_steps_are_refused(steps: Any, tmp_path: Path) -> Non
     assert train_resumably(make, 1e2, tmp_path / "model").num_timesteps == 100
 
 
+def test_a_model_in_place_of_a_function_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^make_model must be a function .* got <sb3_a2c_td.*TDA2C object"):
+        train_resumably(make(), 100, tmp_path / "model")  # type: ignore[arg-type]
+
+
 # Damaged files
 
 

@@ -19,6 +19,8 @@ from sb3_a2c_td.compiled import make_compiled_vec_env
 from tests.environments import CountingEnv
 
 SHORT = {"id": "CartPole-v1", "kwargs": {"max_episode_steps": 50}}
+COMPILED_SHORT = {"id": "sb3_a2c_td/CartPole-v1", "kwargs": {"max_episode_steps": 7}}
+COMPILED_ENDLESS = {"id": "sb3_a2c_td/CartPole-v1", "kwargs": {"max_episode_steps": -1}}
 LIGHT = {"id": "Pendulum-v1", "kwargs": {"g": 5.0}}
 
 
@@ -49,6 +51,8 @@ def with_unpicklable_spec() -> gym.Env:
         (lambda: gym.make("Named-v0"), {"id": "tests.environments:Named-v0", "kwargs": {}}),
         (lambda: gym.make("Named-v0", length=8), {"id": "tests.environments:Named-v0", "kwargs": {"length": 8}}),
         (lambda: make_compiled_vec_env("sb3_a2c_td/Pendulum-v1", 2), {"id": "sb3_a2c_td/Pendulum-v1", "kwargs": {}}),
+        (lambda: gym.make_vec("sb3_a2c_td/CartPole-v1", 2, max_episode_steps=7), COMPILED_SHORT),
+        (lambda: gym.make_vec("sb3_a2c_td/CartPole-v1", 2, max_episode_steps=-1), COMPILED_ENDLESS),
         # what Gymnasium could not make again
         (lambda: TransformReward(gym.make("CartPole-v1"), lambda reward: reward / 2), None),
         (lambda: TransformObservation(gym.make_vec("CartPole-v1", 2, "sync"), np.negative), None),
@@ -68,6 +72,8 @@ def with_unpicklable_spec() -> gym.Env:
         "registered",
         "module",
         "compiled",
+        "compiled-steps",
+        "compiled-endless",
         "wrapper",
         "vector-wrapper",
         "frames",
