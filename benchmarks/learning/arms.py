@@ -123,7 +123,7 @@ ARMS = {
         Arm("random", "uniformly random actions", Settings("random")),
         Arm(
             "tda2c-general",
-            "TDA2C with the general setting, recommended(env)",
+            "TDA2C with the general setting, also where `recommended(env)` returns tuned settings",
             settings_of={
                 each.name: general_setting(each) for each in (*DEVELOPMENT_ENVIRONMENTS, *HELD_OUT_ENVIRONMENTS)
             },

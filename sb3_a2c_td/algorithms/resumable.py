@@ -60,8 +60,8 @@ def train_resumably(
     :param trusted: as in :meth:`TDA2C.load`
     :param learn_arguments: more arguments of :meth:`TDA2C.learn`
     :return: the trained model
-    :raises ValueError: if ``make_model`` or ``total_timesteps`` is invalid, or if the settings of the saved model differ from those of
-        the model that ``make_model`` returns
+    :raises ValueError: if ``make_model`` or ``total_timesteps`` is invalid, or if the settings of the saved model
+        differ from those of the model that ``make_model`` returns
     :raises OSError: before training, if the zip cannot be written
     :raises LockedError: if another process trains the model in this file
     """

@@ -37,8 +37,8 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
         raise ValueError(f"action_space={action_space} must have one axis; flatten it with a gymnasium wrapper")
     if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
         raise ValueError(
-            f"action_space={action_space}: the bounds of a continuous action must be finite; "
-            "wrap the environment in gymnasium.wrappers.RescaleAction or ClipAction"
+            f"action_space={action_space}: the bounds of a continuous action must be finite; set them with "
+            "gymnasium.wrappers.TransformAction(env, lambda action: action, Box(low, high, shape))"
         )
 
 

@@ -29,7 +29,7 @@ PAIR = spaces.Box(-1, 1, (2,))
         (VECTOR, spaces.Discrete(3, start=-1), "action_space=Discrete.*start at 0"),
         (VECTOR, spaces.MultiDiscrete([3, 2], start=[0, 1]), "action_space=MultiDiscrete.*start at 0"),
         (VECTOR, spaces.MultiDiscrete([[3, 2], [2, 3]]), "must have one axis"),
-        (VECTOR, spaces.Box(-1, np.inf, (2,)), "action_space=Box.*finite"),
+        (VECTOR, spaces.Box(-1, np.inf, (2,)), "action_space=Box.*finite; set them with .*TransformAction"),
         (VECTOR, spaces.MultiBinary([2, 2]), "action_space=MultiBinary.*one axis"),
         (spaces.Dict({"a.b": VECTOR}), VECTOR, r"key 'a\.b': rename it"),
         (spaces.Dict({"": VECTOR}), VECTOR, "key '': rename it"),

@@ -10,6 +10,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TransformAction
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -199,8 +200,10 @@ def test_unsupported_spaces() -> None:
         TDA2C("MlpPolicy", RandomEnv(spaces.Tuple([VECTOR]), spaces.Discrete(2)), device="cpu")
     with pytest.raises(ValueError, match="action_space=Tuple"):
         TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Tuple([VECTOR])), device="cpu")
-    with pytest.raises(ValueError, match="action_space=Box.*finite"):
-        TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.Box(-np.inf, np.inf, (2,))), device="cpu")
+    unbounded = RandomEnv(VECTOR, spaces.Box(-np.inf, np.inf, (2,)))
+    with pytest.raises(ValueError, match=r"action_space=Box.*set them with gymnasium.wrappers.TransformAction\(env"):
+        TDA2C("MlpPolicy", unbounded, device="cpu")
+    TDA2C("MlpPolicy", TransformAction(unbounded, lambda action: action, spaces.Box(-1, 1, (2,))), device="cpu")
     with pytest.raises(ValueError, match="action_space=MultiBinary.*one axis"):
         TDA2C("MlpPolicy", RandomEnv(VECTOR, spaces.MultiBinary([2, 3])), device="cpu")
 
