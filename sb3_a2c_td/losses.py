@@ -81,7 +81,7 @@ def actor_loss(log_prob: th.Tensor, advantage: th.Tensor) -> th.Tensor:
     r"""Compute :math:`-\frac1N \sum A \log \pi(a|s)`.
 
     Its gradient estimates :math:`-\sum_s d(s) \sum_a \nabla\pi(a|s)\, Q(s, a)`, where :math:`d(s)` is the share of the
-    visits to s in the batch: the policy gradient theorem with the value as a baseline (Sutton & Barto, eq. 13.11), and
+    visits to s in the batch: the policy gradient theorem with the value as a baseline (Sutton & Barto, eq. 13.10), and
     with counted visits in place of discounted ones. No gradient flows through :math:`A`.
 
     :param log_prob: :math:`\log \pi(a|s)`, ``(N,)``

@@ -119,7 +119,7 @@ class PowerLaw:
 
     @property
     def sum_of_squares_converges(self) -> bool:
-        r"""Whether :math:`\sum \alpha_t^2 < \infty`, so that the noise averages out: :math:`p > 1/2`."""
+        r"""Whether :math:`\sum \alpha_t^2 < \infty`: :math:`p > 1/2`."""
         return self.power > 0.5
 
 
@@ -138,8 +138,8 @@ def check_robbins_monro(steps: PowerLaw) -> None:
         )
     if not steps.sum_of_squares_converges:
         raise ValueError(
-            f"power={steps.power!r}: the sum of the squares of a / (b + t)^power must be finite, or the noise never "
-            "averages out. Use a power above 0.5, or pass a number for a constant step size."
+            f"power={steps.power!r}: the sum of the squares of a / (b + t)^power must be finite, which is the second "
+            "condition of Robbins and Monro. Use a power above 0.5, or pass a number for a constant step size."
         )
 
 

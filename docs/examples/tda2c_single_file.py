@@ -3,7 +3,7 @@
 Equations in Sutton & Barto, "Reinforcement Learning: An Introduction", 2nd edition (2018):
 y = r + γ V(s')                    the TD target, or y = r if the episode ended      (eq. 6.2)
 A = y − V(s)                       the advantage, estimated by the TD error          (eq. 6.5)
-actor loss  = mean(−A log π(a|s))  the policy gradient, with V(s) as the baseline    (eq. 13.11)
+actor loss  = mean(−A log π(a|s))  the policy gradient, without the factors γ^t      (eq. 13.14)
 critic loss = mean((y − V(s))²)    semi-gradient TD(0)                               (section 9.3)
 """
 

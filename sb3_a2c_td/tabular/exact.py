@@ -64,7 +64,7 @@ def state_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
 
 
 def action_values(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
-    r"""Compute :math:`Q^\pi(s,a) = R(s,a) + \gamma \sum_{s'} P(s'|s,a)\, V^\pi(s')` (Sutton & Barto, eq. 3.13).
+    r"""Compute :math:`Q^\pi(s,a) = R(s,a) + \gamma \sum_{s'} P(s'|s,a)\, V^\pi(s')` (Sutton & Barto, eq. 4.6).
 
     :param mdp: the MDP
     :param policy: :math:`\pi(a|s)`, ``(S, A)``
@@ -104,7 +104,7 @@ def visitation(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
 
 
 def policy_gradient(mdp: TabularMDP, policy: npt.ArrayLike, grad_policy: npt.ArrayLike | None = None) -> FloatArray:
-    r"""Compute the gradient of :math:`J` by the policy gradient theorem (Sutton & Barto, eq. 13.5).
+    r"""Compute the gradient of :math:`J` by the policy gradient theorem (Sutton et al., 1999, theorem 1).
 
     .. math::
 
@@ -139,7 +139,8 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
 
     Policy iteration terminates, since there are finitely many policies and each is better than the last. Among equally
     good actions it chooses the one with the lowest index; with :math:`\gamma = 1`, the one that most probably leads
-    towards the end of the episode, unless small differences add up to a loss.
+    towards the end of the episode, unless small differences add up to a loss. Values that differ by less than
+    :data:`TIE_TOLERANCE` times the largest value of a state count as equal.
 
     :param mdp: the MDP
     :return: a deterministic policy, ``(S, A)``; its action in terminal states is 0. With :math:`\gamma = 1`, it is the
@@ -154,21 +155,28 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
         current = np.einsum("ij,ij->i", policy, q)
         # not of q: the value of an action that nobody takes may be huge
         tolerance = TIE_TOLERANCE * np.abs(current).max()
-        improves = q.max(axis=1) > current + tolerance
-        if not improves.any():
-            first = _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
-            return first if _reaches(mdp, first, current - tolerance) else policy
-        # change only states that improve: with gamma = 1, this preserves that every episode ends
-        policy = np.where(improves[:, None], np.eye(mdp.n_actions)[q.argmax(axis=1)], policy)
+        improved = _improved(policy, q, q.max(axis=1) > current + tolerance)
+        if improved is policy:
+            # in long episodes, gains below the tolerance may add up
+            improved = _improved(policy, q, q.max(axis=1) > current)
+            if _values_if_it_ends(mdp, improved).sum() <= current.sum() + tolerance:
+                first = _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
+                return first if (_values_if_it_ends(mdp, first) >= current - tolerance).all() else policy
+        policy = improved
 
 
-def _reaches(mdp: TabularMDP, policy: FloatArray, values: FloatArray) -> bool:
-    """Check that a policy is worth as much as these values in every state."""
+def _improved(policy: FloatArray, q: FloatArray, improves: BoolArray) -> FloatArray:
+    """Take the best actions in the states that improve; return the same policy if there are none."""
+    # only in these: with gamma = 1, this preserves that every episode ends
+    return np.where(improves[:, None], np.eye(q.shape[1])[q.argmax(axis=1)], policy) if improves.any() else policy
+
+
+def _values_if_it_ends(mdp: TabularMDP, policy: FloatArray) -> FloatArray:
+    """Compute the values of a policy; minus infinity if its episodes hardly ever end."""
     try:
-        return bool((state_values(mdp, policy) >= values).all())
+        return state_values(mdp, policy)
     except ValueError:
-        # its episodes hardly ever end
-        return False
+        return np.full(mdp.n_states, -np.inf)
 
 
 def _action_values_from(mdp: TabularMDP, values: FloatArray) -> FloatArray:

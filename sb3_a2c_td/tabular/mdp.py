@@ -174,8 +174,10 @@ class TabularMDP:
         if self.transition_rewards is None:
             return
         expected = expected_rewards(self.transitions, self.transition_rewards)
-        s, a = np.unravel_index(np.abs(expected - self.rewards).argmax(), expected.shape)
-        if not np.isclose(expected[s, a], self.rewards[s, a], rtol=1e-8, atol=1e-8):
+        rounding = 1e-8 * np.maximum(np.abs(self.transition_rewards).max(axis=2), 1.0)
+        error = np.abs(expected - self.rewards) - rounding
+        s, a = np.unravel_index(error.argmax(), error.shape)
+        if error[s, a] > 0:
             raise ValueError(
                 f"rewards: state {s}, action {a} has {self.rewards[s, a]}, but the mean of transition_rewards is "
                 f"{expected[s, a]}; use expected_rewards(transitions, transition_rewards)"

@@ -31,9 +31,10 @@ def robbins_monro(
 
     .. math:: \theta_{t+1} = \theta_t - \alpha_t f(s_t, \theta_t), \quad s_t \sim p_{\theta_t}
 
-    Under conditions on f that hold for TD(0) and Q-learning, the iteration converges if
-    :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty`, see
-    :func:`~sb3_a2c_td.schedules.check_robbins_monro`. ``step_size`` is not checked, so that you can try others too.
+    The iteration converges if :math:`\sum \alpha_t = \infty` and :math:`\sum \alpha_t^2 < \infty` along the updates of
+    each component, see :func:`~sb3_a2c_td.schedules.check_robbins_monro`, under conditions on f that hold for TD(0) and
+    Q-learning with :math:`\gamma < 1` (docs/theory.md has those for :math:`\gamma = 1`). ``step_size`` is not checked,
+    so that you can try others too.
 
     :param f: :math:`f(s, \theta)`, in the shape of :math:`\theta`
     :param sample: draws :math:`s_t` from :math:`p_\theta`, given :math:`\theta`
@@ -217,7 +218,7 @@ def q_learning(
 
     .. math:: Q(s, a) \leftarrow Q(s, a) + \alpha_t [r + \gamma_t \max_{a'} Q(s', a') - Q(s, a)]
 
-    :param sample: draws transitions; their policy must try every action in every state
+    :param sample: draws transitions; their policy must try every action in every state again and again
     :param step_size: computes :math:`\alpha_t` of a time
     :param values: :math:`Q_0`, ``(M, S, A)``; 0 at terminal states
     :param count_visits: whether the time :math:`t` of :math:`Q(s, a)` is the number of visits to :math:`(s, a)` rather

@@ -269,6 +269,15 @@ def test_small_differences_do_not_add_up_to_a_bad_policy(success_rate: float) ->
     assert exact.visitation(mdp, policy).sum() < 10_000
 
 
+@pytest.mark.parametrize(("rewards", "gamma", "end"), [([-1.01, -1.0], 1.0, 1e-8), ([0.999, 1.0], 1 - 1e-8, 0.0)])
+def test_small_gains_in_each_step_of_a_long_episode_are_not_ties(
+    rewards: list[float], gamma: float, end: float
+) -> None:
+    transitions = np.array([[[1 - end, end]] * 2, [[0.0, 1.0]] * 2])
+    mdp = TabularMDP(transitions, np.array([rewards, [0.0, 0.0]]), np.eye(2)[0], np.array([False, True]), gamma)
+    assert exact.optimal_policy(mdp)[0].tolist() == [0.0, 1.0]
+
+
 def test_values_that_float64_cannot_hold_are_rejected() -> None:
     """Uphill, an episode takes about 1e20 steps: the solution would have the wrong sign."""
     n = 21

@@ -186,6 +186,16 @@ def test_rewards_must_be_the_mean_of_transition_rewards(seed: int) -> None:
         TabularMDP(transitions, rewards + 0.01, np.ones(3) / 3, np.zeros(3, bool), 0.9, transition_rewards)
 
 
+def test_each_reward_must_be_the_mean_even_next_to_large_ones() -> None:
+    transitions = np.ones((1, 2, 1))
+    means = np.array([[1e9 + 1.0, 0.9]])
+    arguments = (np.ones(1), np.zeros(1, bool), 0.9, means[..., np.newaxis])
+    # within rounding of 1e9
+    TabularMDP(transitions, np.array([[1e9, 0.9]]), *arguments)
+    with pytest.raises(ValueError, match="state 0, action 1 has 0.0, but the mean of transition_rewards is 0.9"):
+        TabularMDP(transitions, np.array([[1e9, 0.0]]), *arguments)
+
+
 @pytest.mark.parametrize("transitions", [None, [[[1.0], [1.0, 2.0]]], np.ones((1, 1, 1), complex), "abc"])
 def test_what_is_no_array_of_floats_is_named(transitions: Any) -> None:
     with pytest.raises(ValueError, match="^transitions must be an array"):
