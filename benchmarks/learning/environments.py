@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import minigrid
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
@@ -56,7 +57,7 @@ class Environment:
     is_continuous: bool = False
 
     def make(self) -> gym.Env[Any, Any]:
-        """Make an environment. For ``MlpPolicy`` it returns vectors: one-hot ones for numbers, flat ones for grids."""
+        """Make an environment. For ``MlpPolicy`` it returns vectors of floats: one-hot for numbers, flat for grids."""
         registration.register_for(self.name)
         env = gym.make(self.name, **self.kwargs)
         if self.policy == "CnnPolicy":
@@ -64,8 +65,12 @@ class Environment:
         if isinstance(env.observation_space, spaces.Dict):
             # MiniGrid: without the direction and the mission, which is always the same
             env = gym.wrappers.FilterObservation(env, ["image"])
-        shape = env.observation_space.shape
-        return env if shape and len(shape) == 1 else gym.wrappers.FlattenObservation(env)
+        if len(env.observation_space.shape or ()) != 1:
+            env = gym.wrappers.FlattenObservation(env)
+        if np.issubdtype(env.observation_space.dtype, np.floating):
+            return env
+        # SB3's rollout buffer takes the dtype of the space, and would round what VecNormalize returns
+        return gym.wrappers.DtypeObservation(env, np.float32)
 
     def make_vec(self, n_envs: int, seed: int) -> VecEnv:
         """Make environments that record the return and length of each episode: compiled ones, where there are some.
