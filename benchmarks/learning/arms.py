@@ -321,7 +321,8 @@ def matched_to(tuned: Settings, n_steps: int, gae_lambda: float) -> Settings:
     """Return settings of A2C that differ from tuned ones of TDA2C in rollouts and returns only, as far as A2C can.
 
     A2C has one learning rate: the geometric mean of the two. It has no reward scale: the entropy coefficient is divided
-    by it instead, which leaves the direction of the gradients unchanged, and Adam ignores their length.
+    by it instead, which leaves the direction of the actor's gradient unchanged, and Adam ignores its length. But the
+    values that A2C's critic learns are larger by that scale.
 
     :param tuned: settings of TDA2C
     :param n_steps: length of a rollout

@@ -86,7 +86,7 @@ def tuned(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: tuple
 
 
 def tuned_a2c(trial: optuna.trial.BaseTrial, environment: Environment, n_envs: tuple[int, ...]) -> Settings:
-    """Sample settings of SB3's A2C for one environment, from a space as large as TDA2C's.
+    """Sample settings of SB3's A2C for one environment, from a space of about as many dimensions as TDA2C's.
 
     λ, the weight of the critic's loss and the optimizer stand in place of the critic's rate and the reward scale.
 

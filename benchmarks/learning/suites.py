@@ -133,7 +133,7 @@ SUITES = {
         ),
         Suite(
             "fresh",
-            "new seeds for the comparisons whose verdicts changed when the rule became stricter",
+            "new seeds for three comparisons that lost the verdict when the rule became stricter",
             (
                 ARMS["tda2c-tuned"],
                 ARMS["a2c"],

@@ -137,7 +137,7 @@ def tallies(found: Overview) -> dict[str, Counter[Verdict]]:
         "PPO out of the box: area under the learning curve": [row.against_ppo for row in held_out],
         "PPO out of the box: final score": [row.final_scores.get(PPO) for row in held_out],
         "A2C out of the box, on the environments of the study: area": [row.against_a2c for row in others],
-        "A2C with equal tuning: area": [row.against_tuned_a2c for row in others],
+        "A2C, both tuned for the environment: area": [row.against_tuned_a2c for row in others],
     }
     counts = {
         compared: Counter[Verdict](verdict for verdict in each if verdict not in (None, Verdict.INCOMPLETE))

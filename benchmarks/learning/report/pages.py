@@ -202,6 +202,7 @@ def _templates() -> Environment:
         "VERDICTS": Verdict,
         "GENERAL": overview.GENERAL,
         "TUNED": overview.TUNED,
+        "TUNED_A2C": overview.TUNED_A2C,
         "TIMED": overview.TIMED,
         "A2C": overview.A2C,
         "inf": math.inf,

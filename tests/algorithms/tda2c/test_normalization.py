@@ -104,6 +104,18 @@ def test_training_equals_training_in_vec_normalize(training: str) -> None:
     np.testing.assert_array_equal(ours.predict(raw, deterministic=True, **masks)[0], expected)
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_normalized_integers_are_not_rounded(is_wrapped: bool) -> None:
+    """A2C's buffer has the dtype of the observation space, and rounds them."""
+    integers = spaces.Box(0, 9, (3,), np.int64)
+    env = make_vec_env(lambda: RandomEpisodesEnv(integers, spaces.Discrete(2)), 2, seed=0)
+    settings = {} if is_wrapped else BOTH
+    model = TDA2C("MlpPolicy", VecNormalize(env) if is_wrapped else env, n_steps=9, device="cpu", **settings).learn(8)
+    stored = model.rollout_buffer.observations
+    assert len(stored) == 8
+    assert (stored != stored.round()).any()
+
+
 @pytest.mark.parametrize("training", ["discrete", "dict", "recurrent"])
 def test_a_resumed_training_is_the_uninterrupted_one(training: str, tmp_path: Path) -> None:
     algorithm, policy, make_env, settings, _ = TRAININGS[training]

@@ -54,8 +54,7 @@ def test_names_and_summaries_are_unique() -> None:
 def test_settings_are_json_values_and_valid_arguments(arm: str) -> None:
     on_environments = [ARMS[arm].settings_on(environment) for environment in ENVIRONMENTS.values()]
     settings_of_arm = [settings for settings in on_environments if settings is not None]
-    # A2C has not been tuned yet
-    assert settings_of_arm or arm == "a2c-tuned"
+    assert settings_of_arm
     for settings in settings_of_arm:
         assert_valid(settings)
 
