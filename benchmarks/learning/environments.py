@@ -67,7 +67,7 @@ class Environment:
             env = gym.wrappers.FilterObservation(env, ["image"])
         if len(env.observation_space.shape or ()) != 1:
             env = gym.wrappers.FlattenObservation(env)
-        if np.issubdtype(env.observation_space.dtype, np.floating):
+        if not isinstance(env.observation_space, spaces.Box) or np.issubdtype(env.observation_space.dtype, np.floating):
             return env
         # SB3's rollout buffer takes the dtype of the space, and would round what VecNormalize returns
         return gym.wrappers.DtypeObservation(env, np.float32)
