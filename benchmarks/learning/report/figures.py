@@ -90,7 +90,7 @@ def file_name(findings: EnvironmentFindings) -> str:
 
 def curves(findings: EnvironmentFindings) -> Figure:
     """Draw the learning curves of the main arms on an environment, with their intervals."""
-    figure, axes = _figure(height=5.0)
+    figure, axes = _figure(height=5.4)
     _draw_bands(axes, findings.curves)
     environment = findings.environment
     low, high = axes.get_ylim()
@@ -104,7 +104,7 @@ def curves(findings: EnvironmentFindings) -> Figure:
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set(title=environment.name, xlabel="environment steps", ylabel="return")
-    _legend_below(figure)
+    _legend_below(figure, ncols=2)
     return figure
 
 
@@ -138,9 +138,9 @@ def compared_studies(findings: Findings) -> dict[str, list[StudyFindings]]:
 
 def studies(compared: Mapping[str, Sequence[StudyFindings]]) -> Figure:
     """Draw the expected score of the best of k trials of each study, a panel per environment."""
-    n_columns = 3
+    n_columns = min(3, len(compared))
     n_rows = math.ceil(len(compared) / n_columns)
-    figure = Figure(figsize=(1.5 * WIDTH, 0.6 + 2.6 * n_rows), layout="constrained")
+    figure = Figure(figsize=(0.5 * WIDTH * n_columns, 0.6 + 2.6 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
     for panel, (name, both) in zip(panels, compared.items(), strict=False):
         for study in both:
@@ -149,7 +149,7 @@ def studies(compared: Mapping[str, Sequence[StudyFindings]]) -> Figure:
         panel.set(title=name, xlabel="trials", ylabel="area")
     for unused in figure.axes[len(compared) :]:
         unused.set_axis_off()
-    _legend_below(figure)
+    _legend_below(figure, ncols=n_columns)
     return figure
 
 
@@ -194,5 +194,5 @@ def _label_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def _legend_below(figure: Figure, ncols: int = 3) -> None:
+def _legend_below(figure: Figure, ncols: int) -> None:
     figure.legend(loc="outside lower center", ncols=ncols, handlelength=2.6, columnspacing=1.2)
