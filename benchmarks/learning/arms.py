@@ -322,7 +322,7 @@ def matched_to(tuned: Settings, n_steps: int, gae_lambda: float) -> Settings:
 
     A2C has one learning rate: the geometric mean of the two. It has no reward scale: the entropy coefficient is divided
     by it instead, which leaves the direction of the actor's gradient unchanged, and Adam ignores its length. But the
-    values that A2C's critic learns are larger by that scale.
+    values that A2C's critic learns are as many times larger.
 
     :param tuned: settings of TDA2C
     :param n_steps: length of a rollout

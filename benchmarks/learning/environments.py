@@ -57,7 +57,10 @@ class Environment:
     is_continuous: bool = False
 
     def make(self) -> gym.Env[Any, Any]:
-        """Make an environment. For ``MlpPolicy`` it returns vectors of floats: one-hot for numbers, flat for grids."""
+        """Make an environment. For ``MlpPolicy`` it returns vectors of floats: one-hot for numbers, flat for grids.
+
+        ``MultiDiscrete`` observations stay as they are, since SB3's policies make them one-hot.
+        """
         registration.register_for(self.name)
         env = gym.make(self.name, **self.kwargs)
         if self.policy == "CnnPolicy":

@@ -54,7 +54,7 @@ def recorded_env(env: VecEnv) -> dict[str, Any] | None:
     # the id stands for those that it is registered with
     kwargs = {name: value for name, value in kwargs.items() if registered.kwargs.get(name) != value}
     if spec.max_episode_steps != registered.max_episode_steps:
-        kwargs["max_episode_steps"] = spec.max_episode_steps
+        kwargs["max_episode_steps"] = _limit(spec.max_episode_steps)
     is_known = module.partition(".")[0] in REGISTERED_WITHOUT_IMPORT
     return {"id": spec.id if is_known else f"{module}:{spec.id}", "kwargs": kwargs}
 
@@ -63,10 +63,13 @@ def _recorded_compiled_env(env: CompiledVecEnv) -> dict[str, Any] | None:
     env_id = next((name for name, each in ENVS.items() if each is env.compiled_env), None)
     if env_id is None:
         return None
-    limit = env.max_episode_steps
-    is_default = limit == env.compiled_env.max_episode_steps
-    # as gymnasium.make takes it
-    return {"id": env_id, "kwargs": {} if is_default else {"max_episode_steps": -1 if limit == NO_LIMIT else limit}}
+    is_default = env.max_episode_steps == env.compiled_env.max_episode_steps
+    return {"id": env_id, "kwargs": {} if is_default else {"max_episode_steps": _limit(env.max_episode_steps)}}
+
+
+def _limit(max_episode_steps: int | None) -> int:
+    """Return a time limit as ``gymnasium.make`` takes it."""
+    return -1 if max_episode_steps in (None, NO_LIMIT) else int(max_episode_steps)
 
 
 def _spec_of(env: VecEnv) -> EnvSpec | None:

@@ -33,6 +33,8 @@ HARDLY_EVER_ENDS = (
 
 TIE_TOLERANCE = 1e-10
 """actions whose values differ by less, relative to the largest value, count as equally good"""
+ROUNDING = 1e-15
+"""rounding error of a sum of values, relative to the sum of their sizes"""
 
 
 def transition_matrix(mdp: TabularMDP, policy: npt.ArrayLike) -> FloatArray:
@@ -159,7 +161,8 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
         if improved is policy:
             # in long episodes, gains below the tolerance may add up
             improved = _improved(policy, q, q.max(axis=1) > current)
-            if _values_if_it_ends(mdp, improved).sum() <= current.sum() + tolerance:
+            rounding = ROUNDING * np.abs(current).sum()
+            if improved is policy or _values_if_it_ends(mdp, improved).sum() <= current.sum() + rounding:
                 first = _first_of(mdp, q >= q.max(axis=1, keepdims=True) - tolerance)
                 return first if (_values_if_it_ends(mdp, first) >= current - tolerance).all() else policy
         policy = improved

@@ -174,7 +174,8 @@ class TabularMDP:
         if self.transition_rewards is None:
             return
         expected = expected_rewards(self.transitions, self.transition_rewards)
-        rounding = 1e-8 * np.maximum(np.abs(self.transition_rewards).max(axis=2), 1.0)
+        possible = np.where(self.transitions > 0, np.abs(self.transition_rewards), 0.0)
+        rounding = 1e-8 * np.maximum(possible.max(axis=2), 1.0)
         error = np.abs(expected - self.rewards) - rounding
         s, a = np.unravel_index(error.argmax(), error.shape)
         if error[s, a] > 0:

@@ -51,7 +51,8 @@ def with_unpicklable_spec() -> gym.Env:
         (lambda: gym.make("Named-v0"), {"id": "tests.environments:Named-v0", "kwargs": {}}),
         (lambda: gym.make("Named-v0", length=8), {"id": "tests.environments:Named-v0", "kwargs": {"length": 8}}),
         (lambda: make_compiled_vec_env("sb3_a2c_td/Pendulum-v1", 2), {"id": "sb3_a2c_td/Pendulum-v1", "kwargs": {}}),
-        (lambda: gym.make_vec("sb3_a2c_td/CartPole-v1", 2, max_episode_steps=7), COMPILED_SHORT),
+        (lambda: gym.make_vec("sb3_a2c_td/CartPole-v1", 2, max_episode_steps=np.int64(7)), COMPILED_SHORT),
+        (lambda: gym.make("sb3_a2c_td/CartPole-v1", max_episode_steps=-1), COMPILED_ENDLESS),
         (lambda: gym.make_vec("sb3_a2c_td/CartPole-v1", 2, max_episode_steps=-1), COMPILED_ENDLESS),
         # what Gymnasium could not make again
         (lambda: TransformReward(gym.make("CartPole-v1"), lambda reward: reward / 2), None),
@@ -73,6 +74,7 @@ def with_unpicklable_spec() -> gym.Env:
         "module",
         "compiled",
         "compiled-steps",
+        "endless",
         "compiled-endless",
         "wrapper",
         "vector-wrapper",

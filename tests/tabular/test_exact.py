@@ -278,6 +278,14 @@ def test_small_gains_in_each_step_of_a_long_episode_are_not_ties(
     assert exact.optimal_policy(mdp)[0].tolist() == [0.0, 1.0]
 
 
+def test_a_small_loss_is_taken_for_repeated_gains() -> None:
+    """Only leaving state 1 pays more, by less than counts in one step."""
+    transitions = np.stack([np.eye(2), np.eye(2)[::-1]], axis=1)
+    rewards = np.array([[-1.0, -1.0], [-1.0, -0.991]])
+    mdp = TabularMDP(transitions, rewards, np.eye(2)[0], np.zeros(2, bool), 1 - 1e-8)
+    assert exact.optimal_policy(mdp).argmax(axis=1).tolist() == [1, 1]
+
+
 def test_values_that_float64_cannot_hold_are_rejected() -> None:
     """Uphill, an episode takes about 1e20 steps: the solution would have the wrong sign."""
     n = 21

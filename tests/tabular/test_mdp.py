@@ -186,6 +186,13 @@ def test_rewards_must_be_the_mean_of_transition_rewards(seed: int) -> None:
         TabularMDP(transitions, rewards + 0.01, np.ones(3) / 3, np.zeros(3, bool), 0.9, transition_rewards)
 
 
+def test_rewards_of_impossible_transitions_do_not_matter() -> None:
+    transitions, terminal = np.array([[[1.0, 0.0]], [[0.0, 1.0]]]), np.array([False, True])
+    of_transitions = np.array([[[0.9, 1e9]], [[0.0, 0.0]]])
+    with pytest.raises(ValueError, match="state 0, action 0 has 5.0, but the mean of transition_rewards is 0.9"):
+        TabularMDP(transitions, np.array([[5.0], [0.0]]), np.eye(2)[0], terminal, 0.9, of_transitions)
+
+
 def test_each_reward_must_be_the_mean_even_next_to_large_ones() -> None:
     transitions = np.ones((1, 2, 1))
     means = np.array([[1e9 + 1.0, 0.9]])
