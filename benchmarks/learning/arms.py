@@ -33,6 +33,7 @@ LABELS = {
     "tda2c-double-softmax": "TDA2C with double softmax",
     "a2c": "A2C",
     "a2c-tuned": "tuned A2C",
+    "a2c-tuned-first": "A2C of the first study",
     "a2c-matched": "A2C with TDA2C's tuned settings",
     "a2c-zoo": "A2C with RL Zoo's settings",
     "a2c-td0": "A2C with λ = 0",
@@ -117,6 +118,23 @@ def general_setting(environment: Environment) -> Settings:
     return Settings("TDA2C", arguments=arguments)
 
 
+# the study itself was not kept
+FIRST_TUNED_A2C = Settings(
+    "A2C",
+    n_envs=8,
+    arguments={
+        "learning_rate": "lin_0.00302",
+        "gamma": 0.999,
+        "n_steps": 8,
+        "gae_lambda": 0.211,
+        "vf_coef": 0.96,
+        "use_rms_prop": True,
+        "ent_coef": 0.00325,
+        "max_grad_norm": NO_CLIPPING,
+        "normalize_advantage": False,
+        "policy_kwargs": {"activation_fn": "Tanh", "net_arch": [64, 64], "ortho_init": True},
+    },
+)
 ARMS = {
     arm.name: arm
     for arm in (
@@ -151,6 +169,11 @@ ARMS = {
             "a2c-tuned",
             "SB3's A2C with settings tuned in the same way as those of `tda2c-tuned`",
             settings_of=tuned_settings(STUDIES / "a2c"),
+        ),
+        Arm(
+            "a2c-tuned-first",
+            "SB3's A2C with the settings of FrozenLake's first study, in which A2C rounded normalized observations",
+            settings_of={"FrozenLake-v1": FIRST_TUNED_A2C},
         ),
         Arm(
             "a2c-zoo",

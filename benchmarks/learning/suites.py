@@ -81,6 +81,7 @@ MAIN_ARMS = (
     "tda2c-double-softmax",
     "a2c",
     "a2c-tuned",
+    "a2c-tuned-first",
     "a2c-zoo",
     "a2c-td0",
     "ppo-zoo",

@@ -25,6 +25,7 @@ LINE_STYLES: Mapping[str, Mapping[str, Any]] = {
     "tda2c-double-softmax": {"color": "#cc79a7", "linestyle": ":", "linewidth": 2.4},
     "a2c": {"color": "#d55e00", "linestyle": "-", "linewidth": 2.0},
     "a2c-tuned": {"color": "#d55e00", "linestyle": "--"},
+    "a2c-tuned-first": {"color": "#e69f00", "linestyle": ":"},
     "a2c-matched": {"color": "#d55e00", "linestyle": ":"},
     "a2c-zoo": {"color": "#e69f00", "linestyle": "--"},
     "a2c-td0": {"color": "#009e73", "linestyle": "-."},
