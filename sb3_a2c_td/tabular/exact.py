@@ -141,8 +141,8 @@ def optimal_policy(mdp: TabularMDP) -> FloatArray:
 
     Policy iteration terminates, since there are finitely many policies and each is better than the last. Among equally
     good actions it chooses the one with the lowest index; with :math:`\gamma = 1`, the one that most probably leads
-    towards the end of the episode, unless small differences add up to a loss. Values that differ by less than
-    :data:`TIE_TOLERANCE` times the largest value of a state count as equal.
+    towards the end of the episode. Actions are equally good if their values differ by less than :data:`TIE_TOLERANCE`
+    times the largest value of all states, and the differences do not add up over an episode.
 
     :param mdp: the MDP
     :return: a deterministic policy, ``(S, A)``; its action in terminal states is 0. With :math:`\gamma = 1`, it is the
